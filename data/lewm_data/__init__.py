@@ -1,0 +1,1 @@
+"""Datasets and environments for world models; knows nothing of any model."""

@@ -1,0 +1,1 @@
+"""Fused operators of LeWorldModel, with a fast pure-PyTorch path."""
