@@ -21,6 +21,6 @@ class LewmError(ValueError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> LewmError:
     """The error for a name that is not among `known`, with the nearest right one."""
     choices = sorted(known)
-    nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
-    remedy = f'Did you mean "{nearest[0]}"? ' if nearest else ""
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
+    remedy = f'Did you mean "{close[0]}"? ' if close else ""
     return LewmError(f'unknown {kind} "{name}"', f"{remedy}Known: {', '.join(choices)}.")

@@ -1,0 +1,94 @@
+"""Where tensors live and what produced a result."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from lewm.errors import LewmError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" is cuda, then mps, then cpu, whichever is there first.
+
+    Raises:
+        LewmError: the name is no device, or that device is not on this machine.
+    """
+    if name == "auto":
+        found = ("cuda",) * torch.cuda.is_available() + ("mps",) * torch.backends.mps.is_available() + ("cpu",)
+        return torch.device(found[0])
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise LewmError(f'device "{name}" cannot be used here: {reason}', "Use --device auto, or cpu.") from error
+    return device
+
+
+def home() -> Path:
+    """Where datasets and runs are kept: `$LEWM_HOME`, by default `~/.lewm`."""
+    return Path(os.environ.get("LEWM_HOME") or Path.home() / ".lewm").expanduser()
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    return {
+        "lewm": version("lewm"),
+        "torch": torch.__version__,
+        "numpy": version("numpy"),
+        "python": platform.python_version(),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the working tree that this package runs from, with "+dirty" for uncommitted changes.
+
+    None outside a checkout.
+    """
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(root)]
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head + "+dirty" * bool(dirty.strip())
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends without an error, else removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
