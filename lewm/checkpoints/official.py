@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lewm.checkpoints.faults import refuse_faults
 from lewm.config import ActionEmbedder, Model, Predictor, VitEncoder, validate
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
@@ -167,14 +168,7 @@ def _translate(tensors: dict[str, Tensor], model: WorldModel, path: Path) -> dic
         misshapen += wrong
         if not wrong:
             state[ours] = torch.cat([tensors[name].reshape(part) for name in names]) if shape else tensors[names[0]]
-    surplus = sorted(set(tensors) - used)
-    faults = [
-        f"{kind} {', '.join(names)}"
-        for kind, names in (("missing", missing), ("surplus", surplus), ("misshapen", misshapen))
-        if names
-    ]
-    if faults:
-        raise LewmError(f"{path}: {'; '.join(faults)}", f"Check that {CONFIG} beside it belongs to these weights.")
+    refuse_faults(path, missing=missing, surplus=sorted(set(tensors) - used), misshapen=misshapen)
     return state
 
 

@@ -1,0 +1,131 @@
+"""A run directory: what is in it, and how it is written and read.
+
+    config.json            configuration, versions, commit, dataset and its fingerprint
+    model.safetensors      weights and action statistics
+    training.safetensors   the same weights, optimiser state and step; alone enough to resume
+    metrics.jsonl          one line a logged step
+
+A run may be killed between two files, so `training.safetensors` does not rely on `model.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lewm.checkpoints.faults import refuse_faults
+from lewm.config import Config
+from lewm.errors import LewmError
+from lewm.model.world_model import WorldModel
+from lewm.runtime import commit, replacing, versions, write_text
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+TRAINING = "training.safetensors"
+METRICS = "metrics.jsonl"
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class DatasetIdentity:
+    """Which data a run was trained on."""
+
+    path: str
+    fingerprint: str
+
+
+def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:
+    """Create `run` with its config.json."""
+    content = {
+        "format": FORMAT,
+        "config": json.loads(config.to_json()),
+        "dataset": {"path": dataset.path, "fingerprint": dataset.fingerprint},
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_text(run / CONFIG, json.dumps(content, indent=2) + "\n")
+
+
+def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
+    """The configuration of a run and the dataset it was trained on.
+
+    Raises:
+        LewmError: config.json is missing, damaged or of another format.
+    """
+    path = run / CONFIG
+    if not run.is_dir():
+        raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
+    if not path.is_file():
+        raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
+    try:
+        content = json.loads(path.read_text())
+        stored, dataset = content["config"], DatasetIdentity(**content["dataset"])
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise LewmError(f"{path}: damaged ({error})", 'Train again with "lewm train".') from error
+    return Config.from_json(json.dumps(stored), str(path)), dataset
+
+
+def load_run(run: Path) -> WorldModel:
+    """The model of a run, in eval mode, on the CPU.
+
+    Raises:
+        LewmError: the run is incomplete or its tensors are not those of its configuration.
+    """
+    config, _ = read_config(run)
+    path = run / MODEL
+    if not path.is_file():
+        raise LewmError(f"{run}: no {MODEL}: training has not reached its first checkpoint", 'Run "lewm train --resume".')
+    model = WorldModel(config.model)
+    restore(model, read_tensors(path), path)
+    return model.eval()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors so that the file is there whole or not at all."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(contiguous, temporary, metadata=dict(metadata or {}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        LewmError: the file is not one, or is cut short.
+    """
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise LewmError(f"{path}: not a safetensors file ({error})", "Restore it, or train again.") from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text beside the tensors of a safetensors file."""
+    with safetensors.safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
+
+
+def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load `tensors` into `model`.
+
+    Raises:
+        LewmError: naming every missing, surplus and misshapen tensor.
+    """
+    expected = model.state_dict()
+    misshapen = [
+        f"{name} {list(tensors[name].shape)}, expected {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in tensors and tensors[name].shape != tensor.shape
+    ]
+    missing = sorted(set(expected) - set(tensors))
+    surplus = sorted(set(tensors) - set(expected))
+    refuse_faults(path, missing=missing, surplus=surplus, misshapen=misshapen)
+    model.load_state_dict(dict(tensors))

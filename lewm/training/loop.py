@@ -1,0 +1,280 @@
+"""Training: dataset in, run directory out.
+
+B clips, T frames a clip, A action-block width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lewm_data.clips import ClipBatch, Clips, action_statistics, split_episodes
+from lewm_data.envs.registry import world
+from lewm_data.reader import BatchReader
+from lewm_data.store import Dataset
+from lewm_kernels import philox
+from torch import Tensor
+
+from lewm.checkpoints import run
+from lewm.config import Config
+from lewm.errors import LewmError
+from lewm.model.world_model import WorldModel
+from lewm.runtime import write_text
+from lewm.training import state
+from lewm.training.health import Health, HeldOut, measure, sample_pairs
+from lewm.training.objective import Loss, objective
+from lewm.training.schedule import learning_rate
+
+log = logging.getLogger(__name__)
+
+HEALTH_FRAMES = 512  # held-out frames that health is measured on
+HEALTH_PAIRS = 8192
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One logged step. `metrics` is the line written to metrics.jsonl."""
+
+    step: int
+    steps: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a finished training left."""
+
+    run: Path
+    steps: int
+    seconds: float
+    health: Health
+
+
+def train(
+    config: Config,
+    data: Path,
+    out: Path,
+    device: torch.device,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> TrainReport:
+    """Train a world model on a dataset.
+
+    Args:
+        config: The whole configuration.
+        data: HDF5 dataset.
+        out: Run directory; new or empty unless `resume`.
+        device: Where to train.
+        resume: Continue the run in `out` from its last checkpoint; on the CPU the result is bit-equal to that of a run
+            never interrupted.
+        on_progress: Called at every logged step.
+
+    Raises:
+        LewmError: the dataset does not fit the configuration, `out` holds a run already, or the loss is not finite
+            (the last good checkpoint stays).
+    """
+    started = time.perf_counter()
+    with Dataset.open(data) as dataset:
+        _check_fits(config, dataset)
+        _prepare_directory(out, config, dataset, resume)
+        training = config.training
+        trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
+        clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
+        steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
+        model = _new_model(config, dataset, trained_on).to(device)
+        optimizer = state.make_optimizer(model, training)
+        done = state.restore(out, model, optimizer) if resume else 0
+        trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
+        _truncate_metrics(out / run.METRICS, done)
+        health = None
+        reader = BatchReader(clips, training.batch_size, training.seed, start_step=done)
+        with contextlib.closing(reader), (out / run.METRICS).open("a") as metrics_file:
+            try:
+                for metrics in trainer.steps_from(done, reader):
+                    step = metrics["step"]
+                    if "health" in metrics:
+                        health = metrics["health"]
+                        metrics["health"] = health.as_dict()
+                    metrics_file.write(json.dumps(metrics) + "\n")
+                    metrics_file.flush()
+                    on_progress(Progress(step, steps, metrics))
+                    if step % training.checkpoint_every == 0 or step == steps:
+                        state.save(out, model, optimizer, step)
+            except KeyboardInterrupt:
+                if trainer.finite():
+                    state.save(out, model, optimizer, trainer.done)
+                raise
+        if health is None:  # resumed after the last step
+            health = trainer.measure_health(done)
+    return TrainReport(out, steps, time.perf_counter() - started, health)
+
+
+class _Trainer:
+    """The step loop; owns no files."""
+
+    def __init__(
+        self, config: Config, steps: int, model: WorldModel, optimizer: torch.optim.AdamW, held_out: HeldOut
+    ) -> None:
+        self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
+        self.device = model.device
+        self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots, device=self.device)
+        self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)  # loss, prediction, sigreg, gradient norm
+        self.done = 0
+        self.warned = False
+
+    def steps_from(self, done: int, reader: BatchReader) -> Iterator[dict[str, Any]]:
+        """Train from step `done` on; yields the metrics of every step at which something is logged or saved."""
+        training = self.config.training
+        self.done = since = done
+        mark, waited = time.perf_counter(), reader.wait_seconds
+        batches = iter(reader)
+        while self.done < self.steps:
+            self._step(next(batches))
+            events = (training.log_every, training.evaluate_every, training.checkpoint_every)
+            if self.done < self.steps and all(self.done % every for every in events):
+                continue
+            if not self.finite():
+                raise LewmError(
+                    f"the loss is not finite at step {self.done} of {self.steps}",
+                    "Lower --set training.learning_rate, or use --precision fp32; the last good checkpoint is kept.",
+                )
+            count, now = self.done - since, time.perf_counter()
+            means = (self.sums / count).tolist()
+            metrics: dict[str, Any] = {
+                "step": self.done,
+                **dict(zip(("loss", "prediction", "sigreg", "gradient_norm"), means, strict=True)),
+                "learning_rate": learning_rate(training, self.done - 1, self.steps),
+                "clips_per_second": count * training.batch_size / (now - mark),
+                "waiting_for_data": (reader.wait_seconds - waited) / (now - mark),
+            }
+            if self.done % training.evaluate_every == 0 or self.done == self.steps:
+                metrics["health"] = self.measure_health(self.done)
+            yield metrics
+            self.sums.zero_()
+            since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
+
+    def finite(self) -> bool:
+        """Whether every loss and gradient since the last look was finite, and so the weights are."""
+        return bool(self.sums.isfinite().all())
+
+    def measure_health(self, step: int) -> Health:
+        """Health on held-out data; warns in words, once, when the latents have collapsed."""
+        health = measure(self.model, self.held_out, self._directions(step), self.knots)
+        if health.collapsed and not self.warned:
+            self.warned = True
+            log.warning(
+                "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
+                "The model no longer tells frames apart; raise --lambda (now %g).",
+                step,
+                health.std_mean,
+                health.effective_rank,
+                self.config.model.latent,
+                self.config.objective.lambda_,
+            )
+        return health
+
+    def _step(self, batch: ClipBatch) -> None:
+        training = self.config.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(training, self.done, self.steps)
+        frames = _to_device(batch.frames, self.device)
+        actions = self.model.normalize_actions(_to_device(batch.actions, self.device))
+        self.model.train()
+        with _seeded(training.seed, self.done, self.device):
+            loss = self._loss(frames, actions)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        self.optimizer.step()
+        self.sums += torch.stack([loss.total, loss.prediction, loss.sigreg, norm]).detach()
+        self.done += 1
+
+    def _loss(self, frames: Tensor, actions: Tensor) -> Loss:
+        settings = self.config.objective
+        bf16 = self.config.training.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+            return objective(self.model, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
+
+    def _directions(self, step: int) -> Tensor:
+        count, latent = self.config.objective.directions, self.config.model.latent
+        return philox.directions(self.config.training.seed, step, latent, count, self.device)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout as a function of (seed, step); the global generators are left as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        yield
+
+
+def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldModel:
+    with _seeded(config.training.seed, 0, torch.device("cpu")):
+        model = WorldModel(config.model)
+    mean, std = action_statistics(dataset, episodes)
+    model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
+    model.action_std.copy_(torch.from_numpy(np.asarray(std)))
+    return model
+
+
+def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> HeldOut:
+    rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
+    chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
+    frames = dataset.frames(np.sort(chosen))
+    path_distance = world(config.env).path_distance
+    if "state" not in dataset.columns:
+        return HeldOut(frames)
+    states = dataset.column("state")[np.sort(chosen)]
+    return HeldOut(frames, *sample_pairs(states, path_distance, HEALTH_PAIRS, config.training.seed))
+
+
+def _check_fits(config: Config, dataset: Dataset) -> None:
+    if dataset.action_dim != config.model.action_dim:
+        raise LewmError(
+            f"{dataset.path}: actions have {dataset.action_dim} dimensions, the configuration expects "
+            f"{config.model.action_dim}",
+            f"Use the dataset's own environment, or --set model.action_dim={dataset.action_dim}.",
+        )
+
+
+def _prepare_directory(out: Path, config: Config, dataset: Dataset, resume: bool) -> None:
+    identity = run.DatasetIdentity(str(Path(dataset.path).resolve()), dataset.fingerprint())
+    if not resume:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise LewmError(f"{out}: exists and is not empty", "Choose another --out, or continue it with --resume.")
+        run.write_config(out, config, identity)
+        return
+    stored, trained_on = run.read_config(out)
+    if stored != config:
+        raise LewmError(f"{out}: the configuration differs from the one it was begun with", "Resume without options.")
+    if trained_on.fingerprint != identity.fingerprint:
+        raise LewmError(
+            f"{out}: was trained on other data than {dataset.path}", f"Give --data {trained_on.path} as it was then."
+        )
+
+
+def _truncate_metrics(path: Path, done: int) -> None:
+    """Drop lines after the checkpoint: those steps are run again. A line cut short by a kill is dropped too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= done:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            break
+    write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,0 +1,54 @@
+"""The two-term loss.
+
+B clips, T frames a clip, D latent width, A action-block width, M directions, K knots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, UInt8
+from lewm_kernels import sigreg
+from torch import Tensor
+
+from lewm.model.world_model import WorldModel
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Scalars: `total` = `prediction` + λ · `sigreg`; and `latents`, the clips' embeddings."""
+
+    total: Float[Tensor, ""]
+    prediction: Float[Tensor, ""]
+    sigreg: Float[Tensor, ""]
+    latents: Float[Tensor, "B T D"]
+
+
+def objective(
+    model: WorldModel,
+    frames: UInt8[Tensor, "B T Y X 3"],
+    actions: Float[Tensor, "B T A"],
+    directions: Float[Tensor, "D M"],
+    knots: Float[Tensor, " K"],
+    weight: float,
+) -> Loss:
+    """Next-embedding prediction error plus `weight` (λ) times SIGReg.
+
+    The first T - 1 embeddings predict the last T - 1 (teacher forcing); gradient flows into the targets too. SIGReg
+    is taken for every time step separately, over the clips.
+
+    Args:
+        model: In training mode for BatchNorm over the batch.
+        frames: T = the predictor's history + 1.
+        actions: Normalised blocks; the last is not used.
+        directions: Unit columns, drawn anew each step.
+        knots: Uniform, from 0.
+        weight: λ.
+
+    Source: arXiv 2603.19312, section 3.
+    """
+    latents = model.encode(frames)
+    predicted = model.predict(latents[:, :-1], actions[:, :-1])
+    prediction = (predicted - latents[:, 1:]).float().square().mean()
+    statistic = sigreg(latents.float().transpose(0, 1), directions, knots).mean()
+    return Loss(prediction + weight * statistic, prediction, statistic, latents.detach())
