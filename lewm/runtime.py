@@ -35,6 +35,13 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def physical_memory(device: torch.device) -> int:
+    """Bytes of memory of a device; the machine's own for the CPU and for devices that share it."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def home() -> Path:
     """Where datasets and runs are kept: `$LEWM_HOME`, by default `~/.lewm`."""
     return Path(os.environ.get("LEWM_HOME") or Path.home() / ".lewm").expanduser()

@@ -97,21 +97,16 @@ def train(
         health = None
         reader = BatchReader(clips, training.batch_size, training.seed, start_step=done)
         with contextlib.closing(reader), (out / run.METRICS).open("a") as metrics_file:
-            try:
-                for metrics in trainer.steps_from(done, reader):
-                    step = metrics["step"]
-                    if "health" in metrics:
-                        health = metrics["health"]
-                        metrics["health"] = health.as_dict()
-                    metrics_file.write(json.dumps(metrics) + "\n")
-                    metrics_file.flush()
-                    on_progress(Progress(step, steps, metrics))
-                    if step % training.checkpoint_every == 0 or step == steps:
-                        state.save(out, model, optimizer, step)
-            except KeyboardInterrupt:
-                if trainer.finite():
-                    state.save(out, model, optimizer, trainer.done)
-                raise
+            for metrics in trainer.steps_from(done, reader):
+                step = metrics["step"]
+                if "health" in metrics:
+                    health = metrics["health"]
+                    metrics["health"] = health.as_dict()
+                metrics_file.write(json.dumps(metrics) + "\n")
+                metrics_file.flush()
+                on_progress(Progress(step, steps, metrics))
+                if step % training.checkpoint_every == 0 or step == steps:
+                    state.save(out, model, optimizer, step)
         if health is None:  # resumed after the last step
             health = trainer.measure_health(done)
     return TrainReport(out, steps, time.perf_counter() - started, health)

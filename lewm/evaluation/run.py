@@ -1,0 +1,176 @@
+"""Success of a planner on tasks, beside the success of random actions on the same tasks.
+
+B environments at a time, Y and X the sides of a frame.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from jaxtyping import Bool, Float32, Int64, UInt8
+from lewm_data.envs.registry import World
+
+from lewm.evaluation.statistics import wilson_interval
+from lewm.evaluation.tasks import Tasks
+from lewm.planning.controller import Controller
+
+# Decides for environments `active` what to do for the next few steps: (b, steps, action_dim).
+Act = Callable[[UInt8[np.ndarray, "B Y X 3"], Int64[np.ndarray, " active"], int], Float32[np.ndarray, "active k A"]]
+OnProgress = Callable[[int, int], None]  # episodes finished, of them solved
+
+
+@dataclass(frozen=True)
+class Success:
+    """How often an agent solved its tasks, with Wilson's 95 % interval."""
+
+    success_rate: float
+    successes: int
+    episodes: int
+    interval_95: tuple[float, float]
+
+    @classmethod
+    def of(cls, solved: Bool[np.ndarray, " N"]) -> Success:
+        """Counted from one flag an episode."""
+        successes, episodes = int(solved.sum()), len(solved)
+        return cls(successes / episodes, successes, episodes, wilson_interval(successes, episodes))
+
+
+@dataclass(frozen=True)
+class Film:
+    """What happened in one episode, for a video: frames after 0, 1, 2 ... steps until solved or out of budget."""
+
+    task: int
+    frames: UInt8[np.ndarray, "T Y X 3"]
+    goal: UInt8[np.ndarray, "Y X 3"]
+    solved: bool
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """The result of `evaluate`, with everything needed to judge and repeat it."""
+
+    success_rate: float
+    successes: int
+    episodes: int
+    interval_95: tuple[float, float]
+    random: Success
+    protocol: str
+    goal_offset: int
+    budget: int
+    discarded_solved: int
+    tasks_sha256: str
+    seconds_per_plan: float
+    planner: dict[str, Any]
+    checkpoint_sha256: str
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def evaluate(
+    controller: Controller,
+    world: World,
+    tasks: Tasks,
+    batch: int,
+    on_film: Callable[[Film], None] | None = None,
+    on_progress: OnProgress = lambda finished, solved: None,
+) -> tuple[Bool[np.ndarray, " N"], float]:
+    """Plan, execute and replan until each task is solved or its budget is spent.
+
+    An episode's actions do not depend on `batch` or on the other tasks.
+
+    Args:
+        batch: Episodes that run together.
+        on_film: Given what happened in each episode, in the order of the tasks.
+        on_progress: Called after each batch.
+
+    Returns:
+        Whether each task was solved, and the seconds that one plan took (the mean over all plans).
+    """
+    seconds, plans = 0.0, 0
+
+    def episodes_of(first: int, env: VectorEnv[Any, Any, Any]) -> Act:
+        goals = controller.embed(env.render_goal())  # type: ignore[attr-defined]
+        replan = 0
+
+        def act(frames: np.ndarray, active: np.ndarray, step: int) -> np.ndarray:
+            nonlocal seconds, plans, replan
+            begun = time.perf_counter()
+            actions = controller.plan(frames[active], goals[active], first + active, replan)
+            seconds, plans, replan = seconds + time.perf_counter() - begun, plans + len(active), replan + 1
+            return actions[:, : controller.execute]
+
+        return act
+
+    size = controller.model.config.frame_size
+    solved = list(_play(world, tasks, size, batch, episodes_of, on_film, on_progress))
+    return np.concatenate(solved), seconds / max(1, plans)
+
+
+def random_floor(world: World, tasks: Tasks, seed: int) -> Bool[np.ndarray, " N"]:
+    """Whether uniformly random actions solve each task within the same budget."""
+
+    def episodes_of(first: int, env: VectorEnv[Any, Any, Any]) -> Act:
+        low, high = env.single_action_space.low, env.single_action_space.high  # type: ignore[attr-defined]
+        shape = (tasks.budget, *low.shape)
+        actions = [np.random.default_rng([seed, first + i]).uniform(low, high, shape) for i in range(env.num_envs)]
+        drawn = np.stack(actions).astype(np.float32)
+        return lambda _, active, step: drawn[active, step:]
+
+    return np.concatenate(list(_play(world, tasks, 16, len(tasks), episodes_of, None, lambda *_: None)))
+
+
+def _play(
+    world: World,
+    tasks: Tasks,
+    frame_size: int,
+    batch: int,
+    episodes_of: Callable[[int, VectorEnv[Any, Any, Any]], Act],
+    on_film: Callable[[Film], None] | None,
+    on_progress: OnProgress,
+) -> Iterator[Bool[np.ndarray, " B"]]:
+    """Run the tasks, `batch` at a time; which were solved at any step of the budget."""
+    finished = successes = 0
+    for first in range(0, len(tasks), batch):
+        some = slice(first, min(first + batch, len(tasks)))
+        env = world.make(some.stop - first, frame_size)
+        observation, _ = env.reset(seed=0, options={"state": tasks.start[some], "goal": tasks.goal[some]})
+        solved, frames = _play_together(env, episodes_of(first, env), observation, tasks.budget, on_film is not None)
+        if on_film is not None:
+            goals = env.render_goal()  # type: ignore[attr-defined]
+            for i, film in enumerate(frames):
+                on_film(Film(first + i, film, goals[i], bool(solved[i])))
+        env.close()
+        finished, successes = finished + len(solved), successes + int(solved.sum())
+        on_progress(finished, successes)
+        yield solved
+
+
+def _play_together(
+    env: VectorEnv[Any, Any, Any], act: Act, observation: dict[str, np.ndarray], budget: int, keep_frames: bool
+) -> tuple[Bool[np.ndarray, " B"], list[UInt8[np.ndarray, "T Y X 3"]]]:
+    solved = env.is_solved()  # type: ignore[attr-defined]
+    films = [[frame.copy()] for frame in observation["pixels"]] if keep_frames else []
+    step = 0
+    while step < budget and not solved.all():
+        active = np.flatnonzero(~solved)
+        planned = act(observation["pixels"], active, step)  # (active, k, action_dim)
+        for k in range(min(planned.shape[1], budget - step)):
+            actions = np.zeros((env.num_envs, planned.shape[2]), dtype=np.float32)
+            actions[active] = planned[:, k]
+            observation, *_ = env.step(actions)
+            step += 1
+            if keep_frames:
+                for i in np.flatnonzero(~solved):
+                    films[i].append(observation["pixels"][i].copy())
+            solved = solved | env.is_solved()  # type: ignore[attr-defined]
+            if solved.all():
+                break
+    return solved, [np.stack(film) for film in films]

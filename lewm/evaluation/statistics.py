@@ -1,0 +1,24 @@
+"""How sure a success rate is."""
+
+from __future__ import annotations
+
+import math
+
+Z_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a success rate; it stays inside [0, 1] and is honest at the ends.
+
+    Raises:
+        ValueError: `trials` is not positive or `successes` exceeds it.
+
+    Source: Wilson, J. Am. Stat. Assoc. 22 (1927).
+    """
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} successes of {trials} trials")
+    rate, z2 = successes / trials, Z_95**2
+    centre = rate + z2 / (2 * trials)
+    spread = Z_95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
+    scale = 1 + z2 / trials
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)

@@ -1,0 +1,94 @@
+"""The cross-entropy method, a function of a cost.
+
+B environments, S candidates, E elites, H horizon in blocks, A action-block width, I iterations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from lewm_kernels import philox
+from torch import Tensor
+
+from lewm.config import Planning
+
+Cost = Callable[[Float[Tensor, "B S H A"]], Float[Tensor, "B S"]]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A distribution over plans, one an environment, independent over blocks and action dimensions."""
+
+    mean: Float[Tensor, "B H A"]
+    std: Float[Tensor, "B H A"]
+
+    @classmethod
+    def standard(cls, environments: int, horizon: int, action_block: int, device: torch.device) -> Gaussian:
+        """Mean 0 and standard deviation 1: the actions of the training data, normalised. Source: released code."""
+        shape = (environments, horizon, action_block)
+        return cls(torch.zeros(shape, device=device), torch.ones(shape, device=device))
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the candidates' noise is a function of, together with the iteration: nothing else enters."""
+
+    seed: int
+    episodes: Int64[Tensor, " B"]
+    replan: int
+
+    def streams(self, iteration: int) -> Int64[Tensor, "B 3"]:
+        """One random stream an environment."""
+        others = self.episodes.new_tensor([self.replan, iteration]).expand(len(self.episodes), 2)
+        return torch.cat([self.episodes[:, None], others], dim=1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a planner returns.
+
+    Attributes:
+        actions: The last mean, normalised blocks.
+        cost: Cost of `actions`.
+        history: Mean cost of the elites at each iteration.
+    """
+
+    actions: Float[Tensor, "B H A"]
+    cost: Float[Tensor, " B"]
+    history: Float[Tensor, "B I"]
+
+
+def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
+    """Refit a Gaussian over plans to its cheapest samples, again and again.
+
+    Candidate 0 of every iteration is the current mean; the elites' mean and unbiased standard deviation are the next
+    Gaussian; the result is the last mean. An environment's plan is a function of its cost, its start and its key: the
+    same alone or in any batch, as long as the cost is.
+
+    Args:
+        cost: Maps candidates to their cost; called once an iteration, and once for the result.
+        start: The first Gaussian.
+        config: Samples, elites and iterations.
+        keys: Of the noise.
+
+    Source: arXiv 2603.19312, section 4, and the released code.
+    """
+    mean, std = start.mean, start.std
+    B, H, A = mean.shape
+    history = []
+    for iteration in range(config.iterations):
+        noise = philox.normal(keys.seed, keys.streams(iteration), config.samples * H * A)
+        noise = noise.unflatten(1, (config.samples, H, A))
+        noise[:, 0] = 0
+        candidates = torch.addcmul(mean[:, None], std[:, None], noise)  # (B, S, H, A)
+        costs = cost(candidates)  # (B, S)
+        lowest, elites = costs.topk(config.elites, dim=1, largest=False)
+        # in the order of their indices, so that rounding in the costs cannot reorder the sums below
+        elites = elites.sort(dim=1).values[:, :, None, None].expand(-1, -1, H, A)
+        best = candidates.gather(1, elites)  # (B, E, H, A)
+        std, mean = torch.std_mean(best, dim=1)
+        history.append(lowest.mean(dim=1))
+    return Plan(mean, cost(mean[:, None])[:, 0], torch.stack(history, dim=1))

@@ -1,0 +1,70 @@
+"""From frames and goals to actions in environment units.
+
+B environments, H horizon in blocks, D latent width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from lewm.config import Planning
+from lewm.model.world_model import WorldModel
+from lewm.planning.cem import Gaussian, Keys, cem
+from lewm.planning.cost import last_step
+
+ENCODE_CHUNK = 64  # frames embedded at a time
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Plans with a world model.
+
+    Attributes:
+        model: In eval mode.
+        planning: CEM's settings.
+        seed: Of the candidates' noise.
+    """
+
+    model: WorldModel
+    planning: Planning
+    seed: int
+
+    @property
+    def execute(self) -> int:
+        """Environment steps of a plan that are executed before the next."""
+        return (self.planning.execute or self.planning.horizon) * self.model.config.frameskip
+
+    @torch.inference_mode()
+    def embed(self, frames: UInt8[np.ndarray, "B Y X 3"]) -> Float[Tensor, "B D"]:
+        """Embeddings of single frames."""
+        chunks = [torch.from_numpy(frames[i : i + ENCODE_CHUNK]) for i in range(0, len(frames), ENCODE_CHUNK)]
+        return torch.cat([self.model.encode(chunk[:, None])[:, 0] for chunk in chunks])
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        frames: UInt8[np.ndarray, "B Y X 3"],
+        goals: Float[Tensor, "B D"],
+        episodes: Int64[np.ndarray, " B"],
+        replan: int,
+    ) -> Float32[np.ndarray, "B steps action_dim"]:
+        """Actions for the next H × frameskip environment steps, in environment units.
+
+        Args:
+            frames: What each environment shows now.
+            goals: Embeddings of the goals, from `embed`.
+            episodes: A number for each environment; with `replan` and the seed it keys the noise.
+            replan: How many plans each of these episodes has had.
+        """
+        model, horizon = self.model, self.planning.horizon
+        cost = last_step(model, self.embed(frames)[:, None], goals)
+        start = Gaussian.standard(len(frames), horizon, model.config.action_block, model.device)
+        keys = Keys(self.seed, torch.from_numpy(episodes).to(model.device), replan)
+        blocks = model.denormalize_actions(cem(cost, start, self.planning, keys).actions)
+        actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
+        return actions.float().cpu().numpy()

@@ -1,0 +1,72 @@
+"""training.png: what happened in a run, drawn from metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lewm.checkpoints import run
+from lewm.errors import LewmError
+from lewm.runtime import replacing
+
+PICTURE = "training.png"
+
+
+def plot_training(directory: Path) -> Path:
+    """Draw the metrics of a run into its training.png: both loss terms, and the health of the latent space.
+
+    Raises:
+        LewmError: matplotlib is not installed, or the run has logged nothing.
+    """
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise LewmError(
+            f"{PICTURE} needs matplotlib, which is not installed", 'Run: pip install "lewm[plot]"'
+        ) from error
+    path = directory / run.METRICS
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    checks = [line for line in lines if "health" in line]
+    if not lines or not checks:
+        raise LewmError(f"{path}: nothing logged yet", "Train further.")
+    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
+        figure = Figure(figsize=(11, 7), layout="constrained")
+        panels = figure.subplots(2, 3)
+        _series(panels[0, 0], "Prediction error", lines, {"next embedding (mean square)": "prediction"}, log=True)
+        _series(panels[0, 1], "SIGReg", lines, {"training batches": "sigreg"}, log=True)
+        _series(panels[0, 2], "Clips a second", lines, {"throughput": "clips_per_second"})
+        health = [{"step": line["step"], **line["health"]} for line in checks]
+        _series(panels[1, 0], "Standard deviation of the latents", health, {"mean": "std_mean", "least": "std_min"})
+        panels[1, 0].axhline(1, color="grey", linestyle=":", linewidth=1)
+        _series(panels[1, 1], "Effective rank", health, {"held out": "effective_rank"})
+        if checks[-1]["health"]["curve"]:
+            _distances(panels[1, 2], checks)
+        else:
+            panels[1, 2].set_axis_off()
+        figure.suptitle(directory.name)
+        with replacing(directory / PICTURE) as temporary:
+            figure.savefig(temporary, dpi=110)
+    return directory / PICTURE
+
+
+def _series(panel: Any, title: str, lines: list[dict[str, Any]], names: dict[str, str], log: bool = False) -> None:  # noqa: ANN401
+    for label, key in names.items():
+        panel.plot([line["step"] for line in lines], [line[key] for line in lines], label=label, linewidth=1.4)
+    panel.set(title=title, xlabel="step", ylim=(None, None) if log else (0, None))
+    if log:
+        panel.set_yscale("log")
+    if len(names) > 1:
+        panel.legend(frameon=False)
+
+
+def _distances(panel: Any, checks: list[dict[str, Any]]) -> None:  # noqa: ANN401
+    """Latent distance over path length; early checks pale, the last dark."""
+    for i, line in enumerate(checks):
+        x, y = zip(*line["health"]["curve"], strict=True)
+        last = i == len(checks) - 1
+        label = f"step {line['step']}, rank correlation {line['health']['distance_correlation']:.2f}" if last else None
+        panel.plot(x, y, color="C3", alpha=1 if last else 0.1 + 0.4 * i / len(checks), label=label, linewidth=1.4)
+    panel.set(title="Latent distance", xlabel="shortest path in the world", xlim=(0, None), ylim=(0, None))
+    panel.legend(frameon=False)
