@@ -1,0 +1,82 @@
+"""The demonstrator of Two-Room: through the door to the goal, with much noise.
+
+Letters: N environments, K of them; u across the wall, v along it.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from lewm_data.envs.two_room.geometry import AGENT_RADIUS, LEFT_FACE, RIGHT_FACE, WALL_CENTRE, Rooms
+from lewm_data.envs.two_room.vector_env import TwoRoomVectorEnv
+from lewm_data.errors import DataError
+from lewm_data.policies.policy import EpisodeNoise
+
+
+class TwoRoomExpert:
+    """Straight to the door, through it, then straight to the goal.
+
+    The direction has length 1; Gaussian noise is added, the sum clipped to [-1, 1], and with probability
+    `repeat` the previous action is taken again. Without noise it solves every episode.
+
+    Args:
+        env: The environments to act in; their factors of variation are read at every step.
+        noise: Standard deviation of the noise, before clipping.
+        repeat: Probability of repeating the previous action.
+
+    Raises:
+        DataError: A negative noise, or a `repeat` that is no probability.
+
+    Source: arXiv 2603.19312, noise 2.0 and repeat 5 %.
+    Differs: a step that would overshoot the door or the goal is shortened, so that no door is too narrow.
+    """
+
+    def __init__(self, env: TwoRoomVectorEnv, noise: float = 2.0, repeat: float = 0.05) -> None:
+        if not 0 <= noise < np.inf or not 0 <= repeat <= 1:
+            raise DataError(
+                f"noise is {noise} and repeat {repeat}, expected noise >= 0 and repeat from 0 to 1",
+                "The paper's data has noise 2.0 and repeat 0.05.",
+            )
+        self._env = env
+        self._sigma, self._repeat = noise, repeat
+        self._noise = EpisodeNoise(
+            env.num_envs, env.max_episode_steps, 3
+        )  # noise along x and y, repeat or not
+        self._previous = np.zeros((env.num_envs, 2))
+
+    def reset(self, slots: Int[np.ndarray, "K"], rngs: Sequence[np.random.Generator]) -> None:
+        """A new episode begins in each environment of `slots`, with its generator."""
+        steps = self._env.max_episode_steps
+        for slot, rng in zip(slots.tolist(), rngs, strict=True):
+            gaussian = rng.normal(0.0, self._sigma, (steps, 2))
+            self._noise.begin(slot, np.concatenate([gaussian, rng.random((steps, 1))], axis=1))
+
+    def act(self, observation: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "N 2"]:
+        """The next action of every environment."""
+        rooms = Rooms.of(self._env.factors)
+        agent, goal = rooms.across_along(observation["state"]), rooms.across_along(observation["goal"])
+        away = rooms.across_along(_waypoint(agent, goal, rooms) - agent)
+        distance = np.sqrt(np.square(away[:, :1]) + np.square(away[:, 1:]))
+        direction = away / np.maximum(distance, rooms.speed)  # length 1, less where the waypoint is nearer
+
+        numbers, first = self._noise.next()
+        action = np.clip(direction + numbers[:, :2], -1, 1)
+        again = (numbers[:, 2:] < self._repeat) & ~first[:, None]
+        self._previous = np.where(again, self._previous, action)
+        return self._previous.astype(np.float32)
+
+
+def _waypoint(agent: np.ndarray, goal: np.ndarray, rooms: Rooms) -> np.ndarray:
+    """Where to go next (N, 2), in (u, v): a straight line from `agent` that meets no wall."""
+    goal_side = np.where(goal[:, 0] < WALL_CENTRE, -1, 1)
+    exits = np.where(goal_side < 0, LEFT_FACE, RIGHT_FACE)  # the door's end in the goal's room
+    entrance = np.where(goal_side < 0, RIGHT_FACE, LEFT_FACE)
+    there = (agent[:, 0] - exits) * goal_side >= 0
+    in_passage = (agent[:, 0] > LEFT_FACE) & (agent[:, 0] < RIGHT_FACE)
+    goal_in_passage = (goal[:, 0] > LEFT_FACE) & (goal[:, 0] < RIGHT_FACE)
+    # Before the door within its free width, the way to its far end leads along it and touches nothing.
+    aligned = np.abs(agent[:, 1] - rooms.door) <= rooms.half - AGENT_RADIUS
+    direct = there | (goal_in_passage & (in_passage | aligned))
+    door_u = np.where(in_passage | aligned, exits, entrance)
+    return np.where(direct[:, None], goal, np.stack([door_u, rooms.door], axis=1))
