@@ -1,0 +1,72 @@
+"""What every benchmark's JSON says about the machine and the code, and how it is written."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("lewm", "torch", "triton", "numpy", "gymnasium", "h5py")
+
+
+def write_report(path: Path, benchmark: str, results: list[dict[str, Any]]) -> None:
+    """Writes `results` with the machine, versions, commit and time, through a temporary name."""
+    report = {"benchmark": benchmark, **environment(), "results": results}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(report, indent=2) + "\n")
+    temporary.replace(path)
+
+
+def environment() -> dict[str, Any]:
+    """The machine and the code that a result was measured with."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        **_device(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine: the report says so with a null
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _device() -> dict[str, Any]:
+    if _version("torch") is None:
+        return {"device": "cpu", "cuda": None}
+    import torch  # a benchmark of the environments needs none of it, and must not wait for it twice
+
+    if not torch.cuda.is_available():
+        return {"device": "cpu", "cuda": None}
+    return {"device": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
