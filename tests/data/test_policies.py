@@ -41,6 +41,22 @@ def test_without_noise_every_episode_is_solved_about_as_fast_as_possible():
     assert solved.all(), np.flatnonzero(~solved)
 
 
+def test_the_narrowest_door_is_entered_at_the_highest_speed():
+    """Two pixels of freedom, steps of ten: whoever does not shorten a step hops from side to side of the door."""
+    narrow = TwoRoomFactors(door_half_extent=8 * PX, door_position=0.5, speed=10.5 * PX)
+    rng = np.random.default_rng(2)
+    start = np.stack([rng.uniform(93, 100, 300), rng.uniform(60, 160, 300)], axis=1) * PX
+    env = TwoRoomVectorEnv(300, 16, max_episode_steps=40, factors=narrow)
+    expert = TwoRoomExpert(env, noise=0.0)
+    observation, _ = env.reset(seed=0, options={"state": start, "goal": np.array([[0.8, 0.5]] * 300)})
+    begin(expert, range(300), range(300))
+    solved = np.zeros(300, np.bool_)
+    for _ in range(40):
+        observation, _, terminated, _, _ = env.step(expert.act(observation))
+        solved |= terminated
+    assert solved.all()
+
+
 def test_it_finds_the_goal_from_anywhere_in_the_passage():
     """Starts and goals that the environment itself never draws: in the door, at its frame."""
     rng = np.random.default_rng(1)

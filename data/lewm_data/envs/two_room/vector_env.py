@@ -45,7 +45,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         render_mode: "rgb_array", for `render`.
 
     Source: arXiv 2603.19312 and its released environment: geometry, speed, what counts as solved.
-    Differs: where an episode begins is ours, the goal in the other room and 25 steps at full speed away or more.
+    Differs: where an episode begins is ours, the goal in the other room, at least 25 steps away.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # gymnasium declares it so
