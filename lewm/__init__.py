@@ -1,6 +1,26 @@
-"""LeWorldModel: train a small latent world model from pixels, plan with it, measure what it learnt."""
+"""LeWorldModel: train a small latent world model from pixels, plan with it, measure what it learnt.
 
-from lewm.checkpoints import load
-from lewm.model.world_model import WorldModel
+    model = lewm.load("~/.lewm/runs/two-room-small")
+    latents = model.encode(frames)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lewm.checkpoints import load as load
+    from lewm.model.world_model import WorldModel as WorldModel
 
 __all__ = ["WorldModel", "load"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Import on first use: the command line's help and the configuration need no torch."""
+    if name == "load":
+        from lewm.checkpoints import load
+
+        return load
+    if name == "WorldModel":
+        from lewm.model.world_model import WorldModel
+
+        return WorldModel
+    raise AttributeError(f"module 'lewm' has no attribute {name!r}")

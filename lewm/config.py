@@ -9,7 +9,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -39,7 +39,7 @@ class VitEncoder(Section):
     mlp: Positive
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Self:
+    def _heads_divide_width(self) -> VitEncoder:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         return self
@@ -94,7 +94,7 @@ class Model(Section):
         return self.frameskip * self.action_dim
 
     @model_validator(mode="after")
-    def _encoder_fits_frame(self) -> Self:
+    def _encoder_fits_frame(self) -> Model:
         if isinstance(self.encoder, VitEncoder) and self.frame_size % self.encoder.patch:
             raise ValueError(f"frame_size {self.frame_size} is not a multiple of patch {self.encoder.patch}")
         if isinstance(self.encoder, ConvEncoder) and self.frame_size % (2 ** len(self.encoder.channels)):
@@ -133,7 +133,7 @@ class Training(Section):
     checkpoint_every: Positive
 
     @model_validator(mode="after")
-    def _one_length(self) -> Self:
+    def _one_length(self) -> Training:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("set exactly one of steps and epochs")
         return self
@@ -149,7 +149,7 @@ class Planning(Section):
     execute: Positive | None = None  # blocks executed before replanning; all of the plan when None
 
     @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
+    def _sizes_fit(self) -> Planning:
         if self.elites > self.samples:
             raise ValueError(f"elites {self.elites} exceeds samples {self.samples}")
         if self.execute is not None and self.execute > self.horizon:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,11 +177,13 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise LewmError(f"{path}: no such file", f"Put {WEIGHTS} beside {CONFIG}.")
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about pickle protocols: what matters is refused below
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise LewmError(f"{path}: holds pickled objects, expected only tensors", SAFE_PAIR) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise LewmError(f"{path}: not a file of tensors ({str(error).splitlines()[0]})", "Download it again.") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise LewmError(f"{path}: not a file of tensors ({reason})", "Download it again.") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise LewmError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}", SAFE_PAIR)
     return content

@@ -24,7 +24,8 @@ from lewm.checkpoints.faults import refuse_faults
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
-from lewm.runtime import commit, replacing, versions, write_text
+from lewm.files import replacing, write_text
+from lewm.runtime import commit, versions
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"

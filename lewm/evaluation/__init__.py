@@ -19,7 +19,8 @@ from lewm.evaluation.film import film_writer
 from lewm.evaluation.run import EvalReport, OnProgress, Success, evaluate, random_floor
 from lewm.evaluation.tasks import draw_tasks
 from lewm.planning.controller import Controller
-from lewm.runtime import physical_memory, sha256, versions, write_text
+from lewm.files import sha256, write_text
+from lewm.runtime import physical_memory, versions
 
 __all__ = ["EvalReport", "PlanRequest", "evaluate_run"]
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lewm.config import ConvEncoder
+from lewm.model.rows import at_least_min_rows
 
 
 class ConvolutionalEncoder(nn.Module):
@@ -36,4 +37,5 @@ class ConvolutionalEncoder(nn.Module):
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
         """Frames already scaled and normalised, of the configured size."""
-        return self.out(self.features(frames).flatten(1))
+        features = self.features(frames).flatten(1)
+        return self.out(features) if self.training else at_least_min_rows(self.out, features)

@@ -51,7 +51,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)  # the "zero" of AdaLN-zero: every layer starts as the identity
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Float[Tensor, "N T W"], modulation: Float[Tensor, "N T six*W"]) -> Float[Tensor, "N T W"]:
+    def forward(self, x: Float[Tensor, "N T W"], modulation: Float[Tensor, "N T C"]) -> Float[Tensor, "N T W"]:
         """One layer. Order of the six as released: shift, scale, gate of the attention, then of the MLP."""
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = modulation.chunk(6, dim=-1)
         x = x + gate * self._attention(_modulate(x, shift, scale))

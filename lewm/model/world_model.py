@@ -1,7 +1,7 @@
 """The world model: frames to latents, latents and actions to the next latents.
 
 B batch or environments, T time in blocks, L context length, D latent width, S candidates, H horizon in blocks,
-A action-block width, Y and X the sides of a frame.
+A action-block width, P = L - 1 past blocks, Y and X the sides of a frame.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from lewm import config as cfg
 from lewm.errors import LewmError
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.predictor import ActionEmbedder, Predictor
+from lewm.model.rows import at_least_min_rows
 from lewm.model.vision_transformer import VisionTransformer
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, as released
 PIXEL_STD = (0.229, 0.224, 0.225)
-
-# Matrix products of fewer rows take other code paths with other rounding on some backends; from here on a row's
-# result was found not to depend on how many rows are beside it (float32, MKL).
-MIN_ROWS = 64
 
 
 class Projector(nn.Sequential):
@@ -34,10 +31,8 @@ class Projector(nn.Sequential):
     def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:  # type: ignore[override]
         """Each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
         rows = x.flatten(0, -2)
-        if not self.training and len(rows) < MIN_ROWS:
-            padded = F.pad(rows, (0, 0, 0, MIN_ROWS - len(rows)))
-            return super().forward(padded)[: len(rows)].unflatten(0, x.shape[:-1])  # type: ignore[no-any-return]
-        return super().forward(rows).unflatten(0, x.shape[:-1])  # type: ignore[no-any-return]
+        forward = super().forward
+        return (forward(rows) if self.training else at_least_min_rows(forward, rows)).unflatten(0, x.shape[:-1])
 
 
 class WorldModel(nn.Module):
@@ -104,7 +99,7 @@ class WorldModel(nn.Module):
         self,
         latents: Float[Tensor, "B L D"],
         candidates: Float[Tensor, "B S H A"],
-        history: Float[Tensor, "B L-1 A"] | None = None,
+        history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
         """Latents that each candidate's H action blocks lead to, one after the other.
 

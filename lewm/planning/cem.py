@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
-from lewm_kernels import philox
+from lewm_kernels import normal
 from torch import Tensor
 
 from lewm.config import Planning
@@ -80,7 +80,7 @@ def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
     B, H, A = mean.shape
     history = []
     for iteration in range(config.iterations):
-        noise = philox.normal(keys.seed, keys.streams(iteration), config.samples * H * A)
+        noise = normal(keys.seed, keys.streams(iteration), config.samples * H * A)
         noise = noise.unflatten(1, (config.samples, H, A))
         noise[:, 0] = 0
         candidates = torch.addcmul(mean[:, None], std[:, None], noise)  # (B, S, H, A)

@@ -20,14 +20,14 @@ from lewm_data.clips import ClipBatch, Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
-from lewm_kernels import philox
+from lewm_kernels import directions
 from torch import Tensor
 
 from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
-from lewm.runtime import write_text
+from lewm.files import write_text
 from lewm.training import state
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
 from lewm.training.objective import Loss, objective
@@ -200,7 +200,7 @@ class _Trainer:
 
     def _directions(self, step: int) -> Tensor:
         count, latent = self.config.objective.directions, self.config.model.latent
-        return philox.directions(self.config.training.seed, step, latent, count, self.device)
+        return directions(self.config.training.seed, step, latent, count, self.device)
 
 
 @contextlib.contextmanager

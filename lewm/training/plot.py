@@ -8,7 +8,7 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
-from lewm.runtime import replacing
+from lewm.files import replacing
 
 PICTURE = "training.png"
 

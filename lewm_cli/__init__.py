@@ -1,0 +1,1 @@
+"""The command line: parse, one library call, show. The only place that prints."""

@@ -1,0 +1,73 @@
+"""`lewm collect`: environment -> HDF5 dataset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli import options, output
+
+
+def collect(
+    env: Annotated[str, typer.Option(help="Environment: two-room.")] = "two-room",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes in the finished file.")] = 1000,
+    policy: Annotated[
+        str | None, typer.Option(help="Who acts: expert or random.", show_default="the environment's expert")
+    ] = None,
+    noise: Annotated[
+        float | None,
+        typer.Option(min=0, help="Standard deviation added to the policy's actions.", show_default="the paper's"),
+    ] = None,
+    frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
+    seed: options.Seed = 0,
+    num_envs: Annotated[int, typer.Option(min=1, help="Environments run together; the file does not depend on it.")] = 32,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write.", show_default="$LEWM_HOME/datasets/ENV.h5")
+    ] = None,
+    append: Annotated[bool, typer.Option("--append", help="Continue a file until it has --episodes.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Record episodes of an environment. Interrupted, every finished episode is kept; --append continues."""
+    if append and overwrite:
+        raise typer.BadParameter("--append and --overwrite exclude each other")
+    from lewm_data.collect import CollectProgress, collect
+    from lewm_data.envs.registry import world
+    from rich.progress import TextColumn
+
+    from lewm.files import home, unused
+
+    place = world(env)
+    if out is None:
+        default = home() / "datasets" / f"{place.name}.h5"
+        out = default if append or overwrite else unused(default)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with output.progress_bar("episodes", TextColumn("{task.fields[rate]}")) as bar:
+        task = bar.add_task(place.name, total=episodes, rate="")
+
+        def on_progress(progress: CollectProgress) -> None:
+            rate = f"{progress.frames_per_second:,.0f} frames/s"
+            bar.update(task, completed=progress.episodes, rate=rate)
+
+        report = collect(
+            place,
+            out,
+            episodes,
+            policy=policy or place.default_policy,
+            noise=place.default_noise if noise is None else noise,
+            frame_size=frame_size,
+            seed=seed,
+            num_envs=num_envs,
+            mode="append" if append else "overwrite" if overwrite else "create",
+            on_progress=on_progress,
+        )
+    if json:
+        output.show_json({**asdict(report), "path": str(report.path)})
+    else:
+        size = report.path.stat().st_size / 1e6
+        output.show(
+            f"{report.path}: {report.episodes} episodes, {report.steps} steps, {size:.0f} MB, in {report.seconds:.1f} s"
+        )

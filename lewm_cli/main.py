@@ -1,0 +1,34 @@
+"""`lewm`: registers the commands and turns every failure into two lines and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from lewm_cli import output
+from lewm_cli.collect import collect
+from lewm_cli.plan import plan
+from lewm_cli.train import train
+
+app = typer.Typer(
+    name="lewm",
+    help="LeWorldModel: learn a small world model from pixels, and plan with it.\n\n"
+    "collect, train and plan work in that order with no other argument. "
+    "Datasets and runs are kept in $LEWM_HOME (~/.lewm).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(collect)
+app.command()(train)
+app.command()(plan)
+
+
+def main() -> None:
+    """Entry point: exit 0, 1 for a failure, 2 for wrong usage."""
+    output.set_up_logging()
+    try:
+        app()
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(output.fail(error))

@@ -1,0 +1,31 @@
+"""Shared by all tests."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib as mpl
+import pytest
+
+mpl.use("agg")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of reference values of the released code."""
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def fill() -> ModuleType:
+    """The module that draws the inputs and weights behind the reference values."""
+    spec = importlib.util.spec_from_file_location("fill", GOLDEN / "fill.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,111 @@
+"""Configuration: precedence, round trips, and errors that name what was meant."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lewm import recipes
+from lewm.config import Config, ConvEncoder, VitEncoder, resolve
+from lewm.errors import LewmError
+from lewm.model.world_model import WorldModel
+
+SMALL = recipes.small("two-room")
+
+
+def test_paper_recipe_has_the_papers_size():
+    model = WorldModel(recipes.paper("two-room").model)
+    assert sum(p.numel() for p in model.parameters()) == 18_034_478
+
+
+def test_small_recipe_fits_a_cpu():
+    parameters = sum(p.numel() for p in WorldModel(SMALL.model).parameters())
+    assert 200_000 < parameters < 3_000_000
+
+
+def test_precedence_file_over_recipe_and_assignment_over_file(tmp_path):
+    file = tmp_path / "change.toml"
+    file.write_text("[training]\nbatch_size = 8\nseed = 1\n[objective]\nlambda = 0.5\n")
+    config = resolve(SMALL, file, {"training.seed": "2", "objective.lambda": 0.25})
+    assert (config.training.batch_size, config.training.seed, config.objective.lambda_) == (8, 2, 0.25)
+    assert config.training.learning_rate == SMALL.training.learning_rate
+
+
+def test_steps_and_epochs_replace_each_other():
+    config = resolve(SMALL, None, {"training.epochs": 2})
+    assert (config.training.steps, config.training.epochs) == (None, 2)
+    assert resolve(config, None, {"training.steps": 5}).training.epochs is None
+
+
+def test_another_kind_of_encoder_replaces_the_old_one():
+    values = {"kind": "vit", "patch": 8, "width": 32, "depth": 1, "heads": 2, "mlp": 64}
+    config = resolve(SMALL, None, {"model.encoder": values})
+    assert config.model.encoder == VitEncoder(**values)
+    assert isinstance(SMALL.model.encoder, ConvEncoder)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "words"),
+    [
+        ({"training.batchsize": 8}, ["training.batchsize", "training.batch_size"]),
+        ({"trainig.seed": 8}, ["trainig", "training"]),
+        ({"model.encoder.chanels": [8]}, ["model.encoder.chanels", "model.encoder.channels"]),
+        ({"objective.lamda": 1}, ["objective.lamda", "objective.lambda"]),
+        ({"training.batch_size": "many"}, ["training.batch_size", "'many'"]),
+        ({"training.batch_size": 1}, ["training.batch_size", "greater than or equal to 2"]),
+        ({"training.learning_rate": float("nan")}, ["training.learning_rate"]),
+        ({"training.steps": 1, "training.epochs": "none"}, []),
+        ({"model.frame_size": 65}, ["65"]),
+        ({"planning.elites": 400}, ["elites 400 exceeds samples 300"]),
+        ({"training": 3}, ["training"]),
+    ],
+)
+def test_faults_name_the_key_and_the_nearest_right_one(assignments, words):
+    if not words:
+        assert resolve(SMALL, None, assignments).training.steps == 1
+        return
+    with pytest.raises(LewmError) as caught:
+        resolve(SMALL, None, assignments)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.toml", "= 3"), ("a.json", "{"), ("a.json", "[1]")])
+def test_unreadable_files(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(LewmError, match=name):
+        resolve(SMALL, tmp_path / name)
+    with pytest.raises(LewmError, match="No such file"):
+        resolve(SMALL, tmp_path / "missing.toml")
+
+
+def test_unknown_recipe_and_environment_name_the_nearest():
+    with pytest.raises(LewmError, match='"small"'):
+        recipes.recipe("smal", "two-room")
+    with pytest.raises(LewmError, match='"two-room"'):
+        recipes.recipe("small", "tworoom")
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    rate=st.floats(1e-6, 1.0),
+    weight=st.floats(0, 1e3),
+    channels=st.lists(st.integers(1, 64), min_size=1, max_size=6),
+    execute=st.one_of(st.none(), st.integers(1, 5)),
+)
+def test_round_trip_through_json(seed, rate, weight, channels, execute):
+    config = resolve(
+        SMALL,
+        None,
+        {
+            "training.seed": seed,
+            "training.learning_rate": rate,
+            "objective.lambda": weight,
+            "model.encoder.channels": channels,
+            "planning.execute": execute,
+        },
+    )
+    assert Config.from_json(config.to_json(), "config.json") == config
+    assert json.loads(config.to_json())["objective"]["lambda"] == weight

@@ -1,0 +1,130 @@
+"""The model's contracts that hold for any weights."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lewm import recipes
+from lewm.config import VitEncoder, resolve
+from lewm.model.world_model import WorldModel
+
+
+def frames(*shape, seed=0):
+    return torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def stepwise(model, latents, blocks, history):
+    """The definition of a rollout: one public prediction after the other, nothing shared."""
+    trajectory = latents
+    actions = blocks if history is None else torch.cat([history, blocks], dim=1)
+    for end in range(latents.shape[1], latents.shape[1] + blocks.shape[1]):
+        begin = max(0, end - model.history)
+        following = model.predict(trajectory[:, begin:end], actions[:, begin:end])[:, -1:]
+        trajectory = torch.cat([trajectory, following], dim=1)
+    return trajectory[:, latents.shape[1] :]
+
+
+@pytest.mark.parametrize("context", [1, 2, 3, 5])
+@torch.inference_mode()
+def test_rollout_equals_one_prediction_after_the_other(model, context):
+    B, S, H, A = 2, 5, 4, model.config.action_block
+    generator = torch.Generator().manual_seed(context)
+    latents = torch.randn(B, context, 8, generator=generator)
+    candidates = torch.randn(B, S, H, A, generator=generator)
+    history = torch.randn(B, context - 1, A, generator=generator) if context > 1 else None
+    together = model.rollout(latents, candidates, history)
+    for s in range(S):
+        alone = stepwise(model, latents, candidates[:, s], history)
+        torch.testing.assert_close(together[:, s], alone, rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_prediction_sees_only_its_past(model):
+    L, A = model.history, model.config.action_block
+    latents, actions = torch.randn(2, L, 8), torch.randn(2, L, A)
+    before = model.predict(latents, actions)
+    latents[:, -1], actions[:, -1] = 9, -9
+    after = model.predict(latents, actions)
+    torch.testing.assert_close(before[:, :-1], after[:, :-1])
+    assert not torch.allclose(before[:, -1], after[:, -1])
+
+
+@torch.inference_mode()
+def test_rollout_depends_on_every_block(model):
+    candidates = torch.randn(1, 1, 4, model.config.action_block).repeat(1, 5, 1, 1)
+    for block in range(4):
+        candidates[0, block + 1, block] += 1
+    last = model.rollout(torch.randn(1, 1, 8), candidates)[0]
+    for block in range(4):
+        torch.testing.assert_close(last[0, :block], last[block + 1, :block])
+        assert not torch.allclose(last[0, block], last[block + 1, block], atol=1e-4)
+
+
+@torch.inference_mode()
+def test_an_embedding_does_not_depend_on_its_batch(model):
+    many = frames(70, 1, 16, 16)
+    together = model.encode(many)
+    for i in (0, 37, 69):
+        assert torch.equal(model.encode(many[i : i + 1]), together[i : i + 1])
+
+
+@torch.inference_mode()
+def test_frames_of_another_size_are_resized_with_antialiasing(model):
+    large = frames(1, 1, 48, 48)
+    small = F.interpolate(large[0].permute(0, 3, 1, 2).float(), (16, 16), mode="bilinear", antialias=True)
+    expected = model.encode(small.round().to(torch.uint8).permute(0, 2, 3, 1)[None])
+    torch.testing.assert_close(model.encode(large), expected, rtol=0, atol=0.02)
+    assert not torch.allclose(model.encode(large[:, :, ::3, ::3]), expected, atol=0.02)
+
+
+def test_actions_return_from_their_normal_form(model):
+    model.action_mean.copy_(torch.tensor([0.5, -2.0]))
+    model.action_std.copy_(torch.tensor([2.0, 0.1]))
+    blocks = torch.randn(3, 10)
+    normal = model.normalize_actions(blocks)
+    torch.testing.assert_close(normal[:, 0], (blocks[:, 0] - 0.5) / 2)
+    torch.testing.assert_close(normal[:, 9], (blocks[:, 9] + 2) / 0.1)
+    torch.testing.assert_close(model.denormalize_actions(normal), blocks)
+
+
+def test_wrong_contexts_are_refused(model):
+    candidates = torch.zeros(1, 2, 2, 10)
+    with pytest.raises(ValueError, match="needs 1 executed blocks, got none"):
+        model.rollout(torch.zeros(1, 2, 8), candidates)
+    with pytest.raises(ValueError, match="needs 1 executed blocks, got 2"):
+        model.rollout(torch.zeros(1, 2, 8), candidates, torch.zeros(1, 2, 10))
+    with pytest.raises(ValueError, match="at most"):
+        model.predict(torch.zeros(1, 4, 8), torch.zeros(1, 4, 10))
+
+
+def test_a_fresh_predictor_is_blind_to_actions(tiny):
+    """AdaLN-zero: with every gate at zero the layers are the identity."""
+    model = WorldModel(tiny.model).eval()
+    latents = torch.randn(2, 1, 8)
+    with torch.inference_mode():
+        assert torch.equal(model.predict(latents, torch.zeros(2, 1, 10)), model.predict(latents, torch.ones(2, 1, 10)))
+
+
+@torch.inference_mode()
+def test_any_sizes_by_configuration():
+    changes = {
+        "model.encoder": VitEncoder(patch=8, width=24, depth=1, heads=3, mlp=32).model_dump(),
+        "model.frame_size": 32,
+        "model.latent": 12,
+        "model.predictor.width": 20,
+        "model.predictor.history": 2,
+        "model.action_dim": 3,
+        "model.frameskip": 4,
+    }
+    model = awaken_any(WorldModel(resolve(recipes.small("two-room"), None, changes).model))
+    latents = model.encode(frames(2, 2, 32, 32))
+    assert latents.shape == (2, 2, 12)
+    reached = model.rollout(latents, torch.randn(2, 3, 4, 12), torch.randn(2, 1, 12))
+    assert reached.shape == (2, 3, 4, 12)
+    assert reached.std() > 0.01
+
+
+def awaken_any(model):
+    for block in model.predictor.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.3)
+    return model.eval()
