@@ -40,10 +40,8 @@ class Rooms:
         return Rooms(
             door=np.array([one.door_position for one in factors], np.float64),
             half=np.array([one.door_half_extent for one in factors], np.float64),
-            speed=np.array([[one.speed] for one in factors], np.float64).reshape(-1, 1),
-            horizontal=np.array([[one.wall_axis == "horizontal"] for one in factors], np.bool_).reshape(
-                -1, 1
-            ),
+            speed=np.array([[one.speed] for one in factors], np.float64),
+            horizontal=np.array([[one.wall_axis == "horizontal"] for one in factors], np.bool_),
         )
 
     def take(self, index: Int[np.ndarray, "K"]) -> "Rooms":
@@ -59,9 +57,7 @@ def clearance(position: Float64[np.ndarray, "N 2"], rooms: Rooms) -> Float64[np.
     """Distance from the agent's disc to the nearest wall or border, negative where they overlap."""
     u, v = rooms.across_along(position).T
     border = np.minimum(np.minimum(u, v) - NEAREST, FARTHEST - np.maximum(u, v))
-    beside = (
-        np.abs(u - WALL_CENTRE) - WALL_HALF_THICKNESS
-    )  # (N,) from the wall's face, negative within the wall's band
+    beside = np.abs(u - WALL_CENTRE) - WALL_HALF_THICKNESS  # (N,) from the wall's face, negative in its band
     opening = rooms.half - np.abs(v - rooms.door)  # (N,) from the door frame, negative beside the door
     outside = np.sqrt(np.square(np.maximum(beside, 0)) + np.square(np.maximum(opening, 0)))
     wall = np.where((beside > 0) | (opening > 0), outside, np.maximum(beside, opening))
@@ -74,12 +70,13 @@ def pushed_out(position: Float64[np.ndarray, "K 2"], rooms: Rooms) -> Float64[np
     placed = np.clip(rooms.across_along(position), NEAREST, FARTHEST)
     side, end = np.sign(placed[:, 0] - WALL_CENTRE), np.sign(placed[:, 1] - rooms.door)
     corner = np.stack([WALL_CENTRE + side * WALL_HALF_THICKNESS, rooms.door + end * rooms.half], axis=1)
-    away = (placed - corner) * np.stack(
+    free_side = np.stack(
         [side, -end], axis=1
-    )  # (K, 2) positive towards the free side of each edge
+    )  # (K, 2) the direction away from each of the corner's two edges
+    away = (placed - corner) * free_side
     outward = np.where(away > 0, away, 0)
     distance = np.sqrt(np.square(outward[:, :1]) + np.square(outward[:, 1:]))
     in_wall = (distance > 0) & (distance < AGENT_RADIUS)
-    scaled = outward * (AGENT_RADIUS / np.where(in_wall, distance, 1)) * np.stack([side, -end], axis=1)
+    scaled = outward * (AGENT_RADIUS / np.where(in_wall, distance, 1)) * free_side
     placed = np.where(in_wall & (away > 0), corner + scaled, placed)
     return rooms.across_along(placed)

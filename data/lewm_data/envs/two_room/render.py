@@ -81,9 +81,8 @@ def _stamp(
     corner = np.clip(corner, 0, size - width)  # (N, 2) the window stays within the frame
     pixel = (corner[:, :, None] + (np.arange(width) + 0.5)) / size  # (N, 2, W)
     profile = np.exp(np.square(pixel - position[:, :, None]) * (-0.5 / AGENT_RADIUS**2)).astype(np.float32)
-    opacity = (
-        profile[:, 1, :, None] * np.repeat(profile[:, 0], 3, axis=1)[:, None, :]
-    )  # (N, W, 3W), channels inmost
+    along_row = np.repeat(profile[:, 0], 3, axis=1)  # (N, 3W) the three channels of a pixel side by side
+    opacity = profile[:, 1, :, None] * along_row[:, None, :]  # (N, W, 3W)
 
     # Every place where a window can stand, (N, Y-W+1, X-W+1, W, 3W): a view of the contiguous frames.
     windows = np.ndarray(
