@@ -42,7 +42,7 @@ def test_without_noise_every_episode_is_solved_about_as_fast_as_possible():
 
 
 def test_the_narrowest_door_is_entered_at_the_highest_speed():
-    """Two pixels of freedom, steps of ten: whoever does not shorten a step hops to and fro beside the door."""
+    """Two pixels of freedom, steps of ten: whoever does not shorten a step hops to and fro at the door."""
     narrow = TwoRoomFactors(door_half_extent=8 * PX, door_position=0.5, speed=10.5 * PX)
     rng = np.random.default_rng(2)
     start = np.stack([rng.uniform(93, 100, 300), rng.uniform(60, 160, 300)], axis=1) * PX

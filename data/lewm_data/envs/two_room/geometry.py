@@ -70,9 +70,7 @@ def pushed_out(position: Float64[np.ndarray, "K 2"], rooms: Rooms) -> Float64[np
     placed = np.clip(rooms.across_along(position), NEAREST, FARTHEST)
     side, end = np.sign(placed[:, 0] - WALL_CENTRE), np.sign(placed[:, 1] - rooms.door)
     corner = np.stack([WALL_CENTRE + side * WALL_HALF_THICKNESS, rooms.door + end * rooms.half], axis=1)
-    free_side = np.stack(
-        [side, -end], axis=1
-    )  # (K, 2) the direction away from each of the corner's two edges
+    free_side = np.stack([side, -end], axis=1)  # (K, 2) away from each of the corner's two edges
     away = (placed - corner) * free_side
     outward = np.where(away > 0, away, 0)
     distance = np.sqrt(np.square(outward[:, :1]) + np.square(outward[:, 1:]))
