@@ -4,7 +4,7 @@ The centre of a disc that keeps off the walls is a point that keeps off the wall
 faces joined by quarter circles around the four corners of the door frame. A step follows its displacement to
 the first contact with these, continues along the tangent with what is left of the displacement, and so on.
 
-Letters: N worlds, M those whose path meets the wall; u across the wall, v along it.
+Letters: N worlds, M those whose path meets the door or its frame; u across the wall, v along it.
 """
 
 import numpy as np
@@ -52,10 +52,17 @@ def move(
     start, step = rooms.across_along(position), rooms.across_along(displacement)
     # Exact where only the border is met: it slides along a box. (np.clip takes thrice as long for one world.)
     end = np.minimum(np.maximum(start + step, NEAREST), FARTHEST)
-    low, high = np.minimum(start[:, 0], end[:, 0]), np.maximum(start[:, 0], end[:, 0])
-    (meets,) = np.nonzero((high > LEFT_FACE) & (low < RIGHT_FACE))
-    if len(meets):
-        end[meets] = _sweep(start[meets], step[meets], rooms.door[meets, None], rooms.half[meets, None])
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    meets = (high[:, 0] > LEFT_FACE) & (low[:, 0] < RIGHT_FACE)
+    if meets.any():
+        # Beside the door throughout, a room is a box too.
+        beside = meets & ((low[:, 1] - rooms.door >= rooms.half) | (rooms.door - high[:, 1] >= rooms.half))
+        left, right = beside & (start[:, 0] <= LEFT_FACE + SKIN), beside & (start[:, 0] >= RIGHT_FACE - SKIN)
+        end[:, 0] = np.where(left, np.minimum(end[:, 0], LEFT_FACE), end[:, 0])
+        end[:, 0] = np.where(right, np.maximum(end[:, 0], RIGHT_FACE), end[:, 0])
+        (rest,) = np.nonzero(meets & ~left & ~right)
+        if len(rest):
+            end[rest] = _sweep(start[rest], step[rest], rooms.door[rest, None], rooms.half[rest, None])
     return rooms.across_along(end)
 
 
