@@ -1,0 +1,163 @@
+"""What a dataset holds, and the rules that its columns, episodes and values keep.
+
+Shape letters: N steps of all episodes, E episodes, A action dimension.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int, Shaped
+
+from lewm_data.errors import DataError
+
+FORMAT_VERSION = 1
+PIXELS, ACTION, REWARD = "pixels", "action", "reward"
+LENGTHS, OFFSETS = "ep_len", "ep_offset"
+NUMBERS = "biuf"  # kinds of NumPy types that a column may have
+CHUNK_ROWS = 1024  # of a column other than frames: a few KiB to 64 KiB a chunk
+INDEX: dict[str, np.dtype] = {LENGTHS: np.dtype(np.int32), OFFSETS: np.dtype(np.int64)}
+
+SEE_FORMAT = "The layout is described in data/README.md; collect or convert the data again."
+
+
+@dataclass(frozen=True)
+class Column:
+    """One value for every step: its type and the shape of one row."""
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.dtype.itemsize * int(np.prod(self.shape))
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of a chunk, of which a frame is one: it then lies in the file as it is."""
+        return 1 if self.name == PIXELS else CHUNK_ROWS
+
+    def __str__(self) -> str:
+        return f"'{self.name}' {self.dtype} {('N', *self.shape)}".replace("'N'", "N").replace(",)", ")")
+
+
+Schema = tuple[Column, ...]
+
+
+def describe(columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> Schema:
+    """The schema of arrays, in the order of their names."""
+    return tuple(Column(name, columns[name].dtype, columns[name].shape[1:]) for name in sorted(columns))
+
+
+def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
+    """The bytes of an HDF5 file of no episodes, ready to be extended."""
+    with h5py.File("empty", "w", libver=("v110", "v110"), driver="core", backing_store=False) as file:
+        index = (Column(name, dtype, ()) for name, dtype in INDEX.items())
+        for column in (*columns, *index):
+            file.create_dataset(
+                column.name,
+                (0, *column.shape),
+                column.dtype,
+                maxshape=(None, *column.shape),
+                chunks=(column.chunk_rows, *column.shape),
+            )
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def check_columns(where: str, schema: Schema, rows: Mapping[str, int]) -> None:
+    """Raises unless there are frames and actions of the right types, and equally many rows of everything.
+
+    Raises:
+        DataError: A missing or mistyped column, or one with more or fewer rows than 'pixels'.
+    """
+    columns = {column.name: column for column in schema}
+    for name in (PIXELS, ACTION):
+        if name not in columns:
+            raise DataError(
+                f"{where}: no column '{name}', found {', '.join(sorted(columns)) or 'nothing'}",
+                SEE_FORMAT,
+            )
+    pixels, action = columns[PIXELS], columns[ACTION]
+    if pixels.dtype != np.uint8 or len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
+        raise DataError(f"{where}: column {pixels}, expected uint8 (N, Y, X, 3)", SEE_FORMAT)
+    if action.dtype.kind != "f" or len(action.shape) != 1 or 0 in action.shape:
+        raise DataError(f"{where}: column {action}, expected floating point (N, A)", SEE_FORMAT)
+    for name, count in rows.items():
+        if count != rows[PIXELS]:
+            raise DataError(
+                f"{where}: column '{name}' has {count} rows, expected {rows[PIXELS]} as in 'pixels'",
+                SEE_FORMAT,
+            )
+
+
+def check_episodes(
+    where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "E"], num_steps: int
+) -> None:
+    """Raises unless the episodes cover all steps exactly once.
+
+    Raises:
+        DataError: No episodes, empty ones, a gap, an overlap, or rows of no episode.
+    """
+    if len(lengths) == 0:
+        raise DataError(f"{where}: has no episodes", "Collect some, or use another file.")
+    if lengths.min() < 1:
+        raise DataError(
+            f"{where}: episode {lengths.argmin()} has {lengths.min()} steps, expected at least 1",
+            SEE_FORMAT,
+        )
+    order = np.argsort(offsets, kind="stable")
+    expected = np.cumsum(lengths[order]) - lengths[order]
+    wrong = np.flatnonzero(offsets[order] != expected)
+    if len(wrong):
+        episode, found = order[wrong[0]], offsets[order][wrong[0]]
+        raise DataError(
+            f"{where}: episode {episode} starts at row {found}, expected {expected[wrong[0]]}: "
+            "episodes overlap or leave a gap",
+            SEE_FORMAT,
+        )
+    if lengths.sum() != num_steps:
+        raise DataError(
+            f"{where}: column 'pixels' has {num_steps} rows, expected {lengths.sum()}, the sum of 'ep_len'",
+            SEE_FORMAT,
+        )
+
+
+def check_values(
+    where: str,
+    columns: Mapping[str, Shaped[np.ndarray, "N ..."]],
+    lengths: Int[np.ndarray, "E"],
+    offsets: Int[np.ndarray, "E"],
+) -> None:
+    """Raises unless actions are finite wherever there is one, and rewards everywhere.
+
+    Only the last row of an episode may have no action: it is the frame after the last one.
+
+    Raises:
+        DataError: NaN or infinite, naming the first such episode and step.
+    """
+    for name in (ACTION, REWARD):
+        if name not in columns or columns[name].dtype.kind != "f":
+            continue
+        values = columns[name].reshape(len(columns[name]), -1)
+        wrong = ~np.isfinite(values).all(axis=1)
+        if name == ACTION:
+            last = offsets + lengths - 1
+            wrong[last] = np.isinf(values[last]).any(axis=1)
+        if wrong.any():
+            row = int(wrong.argmax())
+            episode = int(np.flatnonzero((offsets <= row) & (row < offsets + lengths))[0])
+            step = row - int(offsets[episode])
+            raise DataError(
+                f"{where}: column '{name}' is not finite at step {step} of episode {episode}",
+                "Leave that episode out; only the last action of an episode may be NaN."
+                if name == ACTION
+                else "Leave that episode out; a step without a reward has the reward 0.",
+            )
