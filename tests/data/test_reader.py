@@ -1,0 +1,129 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from lewm_data.clips import ClipBatch, Clips
+from lewm_data.errors import DataError
+from lewm_data.reader import READ_AHEAD, BatchReader, ClipOrder
+from lewm_data.store import Dataset
+from lewm_data.writer import Writer
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """23 clips of one frame, which says which it is."""
+    pixels = np.zeros((23, 2, 2, 3), np.uint8)
+    pixels[:, 0, 0, 0] = np.arange(23)
+    with Writer.create(tmp_path / "a.h5") as writer:
+        writer.write_episode({"pixels": pixels, "action": np.zeros((23, 1), np.float32)})
+    with Dataset.open(tmp_path / "a.h5") as dataset:
+        yield Clips(dataset, 1, 1)
+
+
+def numbers(batch):
+    return batch.frames[:, 0, 0, 0, 0].tolist()
+
+
+def take(clips, count, **arguments):
+    with BatchReader(clips, **{"batch_size": 5, "seed": 3, **arguments}) as reader:
+        return [numbers(next(reader)) for _ in range(count)]
+
+
+def test_an_epoch_visits_every_clip_once_but_the_odd_rest(clips):
+    batches = take(clips, 12)
+    for epoch in range(3):
+        visited = [number for batch in batches[4 * epoch : 4 * epoch + 4] for number in batch]
+        assert len(visited) == len(set(visited)) == 20
+    assert batches[:4] != batches[4:8]
+    assert {number for batch in take(clips, 80) for number in batch} == set(range(23))
+
+
+def test_resuming_at_any_step_continues_the_same_sequence(clips):
+    batches = take(clips, 14)
+    for step in (1, 4, 6, 13):
+        assert take(clips, 14 - step, start_step=step) == batches[step:]
+    assert take(clips, 4, seed=4) != batches[:4]
+
+
+def test_order_stays_the_same_over_releases():
+    order = ClipOrder(7, 3, seed=0)
+    assert [order(step).tolist() for step in (0, 1, 2)] == [[5, 3, 2], [4, 1, 0], [6, 2, 1]]
+    assert order(0).tolist() == [5, 3, 2]  # and backwards
+
+
+def test_batches_too_large_for_the_data(clips):
+    with pytest.raises(DataError, match=r"23 clips are not enough for a batch of 24\n"):
+        BatchReader(clips, 24, seed=0)
+
+
+class SlowClips:
+    """Counts what is read; waits for leave before every batch."""
+
+    def __init__(self, fail_at=None):
+        self.count, self.fail_at, self.leave = 0, fail_at, threading.Semaphore(0)
+
+    def __len__(self):
+        return 100
+
+    def read(self, indices):
+        self.leave.acquire()
+        if self.count == self.fail_at:
+            raise OSError("the disk is gone")
+        self.count += 1
+        frames = np.zeros((len(indices), 1, 1, 1, 3), np.uint8)
+        return ClipBatch(frames, np.zeros((len(indices), 1, 1), np.float32))
+
+
+def reader_of(monkeypatch, source):
+    clips = Clips.__new__(Clips)  # the annotations accept nothing else
+    monkeypatch.setattr(Clips, "__len__", lambda _: len(source))
+    clips.read = source.read
+    return BatchReader(clips, 2, seed=0)
+
+
+def test_reads_ahead_but_not_without_bound(monkeypatch):
+    source = SlowClips()
+    source.leave.release(1000)
+    with reader_of(monkeypatch, source) as reader:
+        deadline = time.monotonic() + 5
+        while source.count < READ_AHEAD and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        assert source.count == READ_AHEAD
+        next(reader)
+        while source.count < READ_AHEAD + 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert source.count == READ_AHEAD + 1
+
+
+def test_counts_the_time_spent_waiting(monkeypatch):
+    source = SlowClips()
+    with reader_of(monkeypatch, source) as reader:
+        threading.Timer(0.1, source.leave.release).start()
+        next(reader)
+        assert 0.09 < reader.wait_seconds < 5
+        source.leave.release()
+
+
+def test_errors_of_the_thread_reach_the_caller(monkeypatch):
+    source = SlowClips(fail_at=2)
+    source.leave.release(1000)
+    reader = reader_of(monkeypatch, source)
+    next(reader)
+    next(reader)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(reader)
+    assert list(reader) == []  # closed
+    reader.close()
+
+
+def test_close_ends_the_thread_and_the_iteration(clips):
+    reader = BatchReader(clips, 5, seed=0)
+    next(reader)
+    reader.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "lewm-batches"]
+    with pytest.raises(StopIteration):
+        next(reader)
+    reader.close()
