@@ -1,0 +1,223 @@
+"""SIGReg: our paths against the definition, forward and with its gradient.
+
+    python benchmarks/bench_sigreg.py --json benchmarks/results/sigreg-cpu.json
+
+Every path is first compared with float64 and the program stops if one is wrong. Then all paths take turns in
+the same run, so that a busy machine is busy for all of them. Speed-ups are medians over turns of the ratio
+to the definition's time in the same turn. Peak memory is what a call allocates beyond its inputs: on the CPU
+the running sum of the allocator's events in torch.profiler (it sees every tensor, not the scratch space of
+the BLAS), on CUDA the caching allocator's own peak.
+
+Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from _report import write_report
+from torch import Tensor
+
+import lewm_kernels
+from lewm_kernels.sigreg import reference
+
+SHAPES = {
+    "paper": (4, 128, 192, 1024, 17),
+    "small": (4, 64, 32, 256, 17),
+    "large": (4, 4096, 192, 4096, 17),
+    "wide": (2, 1024, 1024, 1024, 17),
+    "tiny": (2, 16, 8, 32, 17),
+}
+WRONG = 1e-5  # a relative error in float32 that no rounding explains
+
+Path_ = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def inputs(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings (T, N, D) that require a gradient, directions (D, M), knots (K,)."""
+    T, N, D, M, K = shape
+    z = lewm_kernels.normal(0, torch.tensor([[0, 0, 0]]), T * N * D).view(T, N, D)
+    z = (z + 0.3).to(device).requires_grad_()
+    return z, lewm_kernels.directions(0, 0, D, M, device), torch.linspace(0, 3, K, device=device)
+
+
+def exact(z: Tensor, directions: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
+    """Value (T,) and gradient (T, N, D) of the definition in float64, a few directions at a time."""
+    z = z.detach().double().requires_grad_()
+    value, M = torch.zeros(len(z), dtype=torch.float64, device=z.device), directions.shape[1]
+    at_a_time = max(1, 2**24 // (z.shape[0] * z.shape[1] * len(knots)))
+    for some in directions.double().split(at_a_time, dim=1):
+        part = reference.sigreg(z, some, knots.double()) * (some.shape[1] / M)
+        part.sum().backward()
+        value += part.detach()
+    return value, z.grad
+
+
+def call(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> Tensor:
+    """The value, and the gradient left in `z.grad` if asked for."""
+    args[0].grad = None
+    if not with_gradient:
+        with torch.no_grad():
+            return path(*args)
+    value = path(*args)
+    value.sum().backward()
+    return value.detach()
+
+
+def errors(path: Path_, args: tuple[Tensor, Tensor, Tensor], truth: tuple[Tensor, Tensor]) -> list[float]:
+    """Relative errors of value and gradient."""
+    got = (call(path, args, with_gradient=True), args[0].grad)
+    return [float((a.double() - b).norm() / b.norm()) for a, b in zip(got, truth, strict=True)]
+
+
+def synchronise(device: torch.device) -> None:
+    """Waits until the device has done what it was given."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def seconds(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> float:
+    """Time of one call."""
+    synchronise(args[0].device)
+    begin = time.perf_counter()
+    call(path, args, with_gradient)
+    synchronise(args[0].device)
+    return time.perf_counter() - begin
+
+
+def peak_bytes(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> int | None:
+    """The most that one call holds beyond its inputs; None where the device does not tell."""
+    args[0].grad = None
+    device = args[0].device
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call(path, args, with_gradient)
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu":
+        return None
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        call(path, args, with_gradient)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(file))
+        events = [e for e in json.loads(file.read_text())["traceEvents"] if e["name"] == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda e: e["args"]["Ev Idx"]):
+        held += event["args"]["Bytes"]
+        peak = max(peak, held)
+    return peak
+
+
+def too_large(shape: tuple[int, ...], device: torch.device) -> str | None:
+    """Why the definition cannot be run, or None."""
+    T, N, _, M, K = shape
+    need = 5 * 4 * T * N * M * K  # it holds about five tensors of every knot at a time
+    if device.type == "cuda":
+        available = torch.cuda.mem_get_info(device)[0]
+    elif hasattr(os, "sysconf"):
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    else:
+        return None
+    return f"needs about {need / 2**30:.0f} GiB" if need > 0.8 * available else None
+
+
+def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int) -> list[dict]:
+    """Rows of one shape."""
+    shape, args = SHAPES[name], inputs(SHAPES[name], device)
+    reason = too_large(shape, device)
+    run = {key: path for key, path in paths.items() if key == "torch" or not reason}
+    truth = exact(*args)
+    error = {key: errors(path, args, truth) for key, path in run.items()}
+    for key, (value, gradient) in error.items():
+        if not max(value, gradient) < WRONG:
+            sys.exit(
+                f"{name}: {key} is wrong: relative errors {value:.2g} (value) and {gradient:.2g} (gradient)"
+            )
+    rows = []
+    for with_gradient in (False, True):
+        peak = {key: peak_bytes(path, args, with_gradient) for key, path in run.items()}
+        times = {key: [] for key in run}
+        for _ in range(turns + 2):
+            for key, path in run.items():
+                times[key].append(seconds(path, args, with_gradient))
+        for key in paths:
+            row = {
+                "shape": name,
+                **dict(zip("TNDMK", shape, strict=True)),
+                "pass": "forward+backward" if with_gradient else "forward",
+                "path": key,
+                "device": str(device),
+                "threads": torch.get_num_threads(),
+            }
+            rows.append(row)
+            if key not in run:
+                row["skipped"] = reason
+                continue
+            own = times[key][2:]  # two turns to warm up
+            deciles = statistics.quantiles(own, n=10)
+            row |= {
+                "turns": turns,
+                "median_ms": round(1e3 * statistics.median(own), 4),
+                "p20_ms": round(1e3 * deciles[1], 4),
+                "p80_ms": round(1e3 * deciles[7], 4),
+                "peak_extra_bytes": peak[key],
+                "error_value": float(f"{error[key][0]:.3g}"),
+                "error_gradient": float(f"{error[key][1]:.3g}"),
+            }
+            if "definition" in run:
+                ratios = [a / b for a, b in zip(times["definition"][2:], own, strict=True)]
+                row["speedup"] = round(statistics.median(ratios), 2)
+            print(describe(row))
+    return rows
+
+
+def describe(row: dict) -> str:
+    """One line for a reader."""
+    peak = row["peak_extra_bytes"]
+    return (
+        f"{row['shape']:6} {row['pass']:16} {row['path']:19} {row['median_ms']:9.3f} ms "
+        f"({row['p20_ms']:.3f} to {row['p80_ms']:.3f})  x{row.get('speedup', 0):<6g} "
+        f"{'?' if peak is None else f'{peak / 2**20:.1f}'} MiB  "
+        f"errors {row['error_value']:.1e} {row['error_gradient']:.1e}"
+    )
+
+
+def main() -> None:
+    """Parses the command line, measures, writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["paper", "small"])
+    parser.add_argument("--turns", type=int, default=31)
+    parser.add_argument("--device", default="auto", help="auto, or a torch device")
+    parser.add_argument("--compile", action="store_true", help="add the definition under torch.compile")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny shape and few turns: does it run at all?"
+    )
+    options = parser.parse_args()
+    if options.quick:
+        options.shapes, options.turns = ["tiny"], 3
+    device = torch.device(options.device) if options.device != "auto" else best_device()
+    paths: dict[str, Path_] = {"definition": reference.sigreg, "torch": lewm_kernels.sigreg}
+    if options.compile:
+        paths["definition-compiled"] = torch.compile(reference.sigreg, dynamic=False)
+    rows = [row for name in options.shapes for row in measure(name, paths, device, options.turns)]
+    if options.json:
+        write_report(options.json, "sigreg", rows)
+
+
+def best_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+if __name__ == "__main__":
+    main()
