@@ -79,9 +79,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--turns", type=int, default=31)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads on the CPU")
     parser.add_argument("--device", default="auto", help="auto, or a torch device")
     parser.add_argument("--quick", action="store_true", help="few numbers and turns: does it run at all?")
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     accelerator = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     device = accelerator if options.device == "auto" else torch.device(options.device)
     if options.quick:

@@ -197,12 +197,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["paper", "small"])
     parser.add_argument("--turns", type=int, default=31)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads on the CPU")
     parser.add_argument("--device", default="auto", help="auto, or a torch device")
     parser.add_argument("--compile", action="store_true", help="add the definition under torch.compile")
     parser.add_argument(
         "--quick", action="store_true", help="a tiny shape and few turns: does it run at all?"
     )
     options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     if options.quick:
         options.shapes, options.turns = ["tiny"], 3
     device = torch.device(options.device) if options.device != "auto" else best_device()
