@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-# Twice the least that ATen gives a thread (at::internal::GRAIN_SIZE). With smaller tiles, cores idle or wait for
-# each other more often, which costs most on a busy machine; larger ones fall out of the caches.
+# Twice the least that ATen gives a thread (at::internal::GRAIN_SIZE). With smaller tiles, cores idle or wait
+# for each other more often, which costs most on a busy machine; larger ones fall out of the caches.
 _ELEMENTS_PER_THREAD = 1 << 16
 
 # Off the CPU a launch costs more than the arithmetic of a small tile: only memory limits it.

@@ -3,8 +3,8 @@
 Shapes: T time steps, N embeddings, D latent width, M directions, K knots, A anchors, s powers from an anchor
 to the next; a row is the N projections of one step on one direction, and a tile has b rows.
 
-With h = u·z and knots t_k = kδ, exp(i t_k h) is the k-th power of r = exp(iδh). Every fourth power, an anchor,
-has a sine and cosine of its own; each of the others is one complex multiplication. With
+With h = u·z and knots t_k = kδ, exp(i t_k h) is the k-th power of r = exp(iδh). Every fourth power, an
+anchor, has a sine and cosine of its own; each of the others is one complex multiplication. With
 E_k = mean_n r_n^k - exp(-t_k²/2) and w_k the weight of knot k,
 
     statistic       = N Σ_k w_k |E_k|²
@@ -27,8 +27,8 @@ from lewm_kernels._tiles import tile_elements
 _BLOCK_ELEMENTS = 1 << 21
 _BLOCK_DIRECTIONS = 32
 
-# Why not one anchor: the k-th power of a rounded r is wrong by k roundings of one sign, where the definition's
-# roundings are independent. From r alone, errors reach three times those of the definition.
+# Why not one anchor: the k-th power of a rounded r is wrong by k roundings of one sign, where those of the
+# definition are independent of each other. From r alone, errors reach three times the definition's.
 _STRIDE = 4
 
 
