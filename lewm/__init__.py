@@ -1,7 +1,7 @@
 """LeWorldModel: train a small latent world model from pixels, plan with it, measure what it learnt.
 
-    model = lewm.load("~/.lewm/runs/two-room-small")
-    latents = model.encode(frames)
+model = lewm.load("~/.lewm/runs/two-room-small")
+latents = model.encode(frames)
 """
 
 from typing import TYPE_CHECKING, Any

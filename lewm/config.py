@@ -267,7 +267,9 @@ def _read(file: Path) -> dict[str, Any]:
         text = file.read_text()
         tree = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise LewmError(f"{file}: {error.strerror or error}", "Give --config a readable .toml or .json file.") from error
+        raise LewmError(
+            f"{file}: {error.strerror or error}", "Give --config a readable .toml or .json file."
+        ) from error
     except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LewmError(f"{file}: {error}", "Write it as TOML, or as JSON with the ending .json.") from error
     if not isinstance(tree, dict):

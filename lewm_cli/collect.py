@@ -23,10 +23,10 @@ def collect(
     ] = None,
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
     seed: options.Seed = 0,
-    num_envs: Annotated[int, typer.Option(min=1, help="Environments run together; the file does not depend on it.")] = 32,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write.", show_default="$LEWM_HOME/datasets/ENV.h5")
-    ] = None,
+    num_envs: Annotated[
+        int, typer.Option(min=1, help="Environments run together; the file does not depend on it.")
+    ] = 32,
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="$LEWM_HOME/datasets/ENV.h5")] = None,
     append: Annotated[bool, typer.Option("--append", help="Continue a file until it has --episodes.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: options.Json = False,
@@ -34,18 +34,19 @@ def collect(
     """Record episodes of an environment. Interrupted, every finished episode is kept; --append continues."""
     if append and overwrite:
         raise typer.BadParameter("--append and --overwrite exclude each other")
-    from lewm_data.collect import CollectProgress, collect
-    from lewm_data.envs.registry import world
     from rich.progress import TextColumn
 
     from lewm.files import home, unused
+    from lewm.provenance import commit
+    from lewm_data.collect import CollectProgress, collect
+    from lewm_data.envs.registry import world
 
     place = world(env)
     if out is None:
         default = home() / "datasets" / f"{place.name}.h5"
         out = default if append or overwrite else unused(default)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with output.progress_bar("episodes", TextColumn("{task.fields[rate]}")) as bar:
+    with output.progress_bar(output.count_of("episodes"), TextColumn("{task.fields[rate]}")) as bar:
         task = bar.add_task(place.name, total=episodes, rate="")
 
         def on_progress(progress: CollectProgress) -> None:
@@ -62,12 +63,14 @@ def collect(
             seed=seed,
             num_envs=num_envs,
             mode="append" if append else "overwrite" if overwrite else "create",
+            commit=commit(),
             on_progress=on_progress,
         )
     if json:
-        output.show_json({**asdict(report), "path": str(report.path)})
+        output.show_json(asdict(report))
     else:
-        size = report.path.stat().st_size / 1e6
+        size = Path(report.path).stat().st_size / 1e6
         output.show(
-            f"{report.path}: {report.episodes} episodes, {report.steps} steps, {size:.0f} MB, in {report.seconds:.1f} s"
+            f"{report.path}: {report.episodes} episodes, {report.frames} frames, {size:.0f} MB; "
+            f"{report.new_frames} new in {report.seconds:.1f} s"
         )

@@ -11,7 +11,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -32,11 +39,15 @@ def show_json(result: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(result, indent=2) + "\n")
 
 
-def progress_bar(unit: str, *columns: ProgressColumn) -> Progress:
-    """A bar with count, time passed and time left; `columns` come before the times."""
-    count = TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}")
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    return Progress(TextColumn("{task.description}"), BarColumn(), count, *columns, *times, console=stderr)
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """A bar with `columns` beside it, then the time passed and left."""
+    times = (TimeElapsedColumn(), TextColumn("passed,"), TimeRemainingColumn(), TextColumn("left"))
+    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, *times, console=stderr)
+
+
+def count_of(unit: str) -> ProgressColumn:
+    """How many of how many."""
+    return TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}")
 
 
 def set_up_logging() -> None:
@@ -66,4 +77,7 @@ def explain(error: BaseException) -> tuple[str, str]:
         return f"{where}{error.strerror or lines[0]}", "Check the path, its permissions and the free space."
     if type(error).__module__.startswith("lewm") and len(lines) > 1:
         return lines[0], " ".join(lines[1:])
-    return f"{type(error).__name__}: {lines[0]}", "This is not expected: set LEWM_DEBUG=1 for the traceback and report it."
+    return (
+        f"{type(error).__name__}: {lines[0]}",
+        "This is not expected: set LEWM_DEBUG=1 for the traceback and report it.",
+    )

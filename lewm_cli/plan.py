@@ -12,29 +12,37 @@ from lewm_cli import options, output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lewm.evaluation import EvalReport
+    from lewm.evaluation.run import EvalReport
 
 
 def plan(
     run: options.Run = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Blocks planned ahead.", show_default="the run's: 5")] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Blocks planned ahead.", show_default="the run's")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Tasks.")] = 200,
     protocol: Annotated[
         str,
         typer.Option(help="held-out: unseen episodes, unsolved starts. paper: any episode and start, as published."),
     ] = "held-out",
-    samples: Annotated[int | None, typer.Option(min=2, help="Candidates an iteration.", show_default="300")] = None,
-    elites: Annotated[int | None, typer.Option(min=2, help="Candidates kept.", show_default="30")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="CEM iterations a plan.", show_default="30")] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=2, help="Candidates an iteration.", show_default="the run's")
+    ] = None,
+    elites: Annotated[int | None, typer.Option(min=2, help="Candidates kept.", show_default="the run's")] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="CEM iterations a plan.", show_default="the run's")
+    ] = None,
     execute: Annotated[
         int | None, typer.Option(min=1, help="Blocks executed before replanning.", show_default="all of the plan")
     ] = None,
     goal_offset: Annotated[
-        int | None, typer.Option(min=1, help="Environment steps to the goal in its episode.", show_default="25")
+        int | None, typer.Option(min=1, help="Environment steps to the goal in its episode.", show_default="the run's")
     ] = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="Environment steps allowed.", show_default="50")] = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Environment steps allowed.", show_default="the run's")
+    ] = None,
     seed: options.Seed = 0,
-    batch: Annotated[str, typer.Option(help="Episodes planned together: auto (as memory allows) or a number.")] = "auto",
+    batch: Annotated[
+        str, typer.Option(help="Episodes planned together: auto (as memory allows) or a number.")
+    ] = "auto",
     data: Annotated[Path | None, typer.Option(help="Dataset of the tasks.", show_default="the run's own")] = None,
     device: options.Device = "auto",
     video: Annotated[str | None, typer.Option(metavar="mp4|gif", help="Film every episode, in this format.")] = None,
@@ -45,11 +53,11 @@ def plan(
         raise typer.BadParameter(f"expected auto or a positive number, got {batch!r}", param_hint="--batch")
     if video not in (None, "mp4", "gif"):
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
-    from rich.progress import TextColumn
+    from rich.progress import TaskProgressColumn, TextColumn
 
     from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, validate
-    from lewm.evaluation import PlanRequest, evaluate_run
+    from lewm.evaluation.evaluate import PlanRequest, evaluate_run
     from lewm.files import newest_run
     from lewm.runtime import choose_device
 
@@ -71,11 +79,11 @@ def plan(
         video=video,
     )
     where = choose_device(device)
-    with output.progress_bar("episodes", TextColumn("{task.fields[solved]} solved")) as bar:
-        task = bar.add_task("plan", total=episodes, solved=0)
+    with output.progress_bar(TaskProgressColumn(), TextColumn("{task.fields[solved]}")) as bar:
+        task = bar.add_task(f"{episodes} episodes", total=1, solved="")
 
-        def on_progress(finished: int, solved: int) -> None:
-            bar.update(task, completed=finished, solved=solved)
+        def on_progress(share: float, solved: int) -> None:
+            bar.update(task, completed=share, solved=f"{solved} solved" if solved else "")
 
         report, path = evaluate_run(request, where, on_progress)
     output.note(f"report: {path}")
@@ -101,6 +109,8 @@ def _table(report: EvalReport) -> Table:
         table.add_row(
             name, f"{result.successes} of {result.episodes}", f"{result.success_rate:.1%}", f"{low:.1%} - {high:.1%}"
         )
-    table.caption = f"{report.seconds_per_plan:.2g} s a plan; {report.discarded_solved} starts discarded as solved already"
+    table.caption = (
+        f"{report.seconds_per_plan:.2g} s a plan; {report.discarded_solved} starts discarded as solved already"
+    )
     table.caption_justify = "left"
     return table

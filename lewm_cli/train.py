@@ -29,9 +29,7 @@ def train(
     device: options.Device = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", show_default="the recipe's")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run, bit-exactly on a CPU.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory.", show_default="$LEWM_HOME/runs/ENV-RECIPE")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="$LEWM_HOME/runs/ENV-RECIPE")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the configuration; repeatable.")
     ] = None,
@@ -79,7 +77,12 @@ def train(
         output.note(f"picture: {plot_training(out)}")
     except ValueError as error:
         output.note(str(error))
-    result = {"run": str(report.run), "steps": report.steps, "seconds": report.seconds, "health": report.health.as_dict()}
+    result = {
+        "run": str(report.run),
+        "steps": report.steps,
+        "seconds": report.seconds,
+        "health": report.health.as_dict(),
+    }
     if json:
         output.show_json(result)
     else:
@@ -98,10 +101,9 @@ def _dataset(data: Path | None) -> Path:
 
 def _configure(recipe: str, data: Path, file: Path | None, assignments: dict[str, Any]) -> Config:
     """The recipe for the dataset's environment, overridden."""
-    from lewm_data.store import Dataset
-
     from lewm.config import resolve
     from lewm.recipes import recipe as named
+    from lewm_data.store import Dataset
 
     with Dataset.open(data) as dataset:
         env = str(dataset.attributes.get("env", "two-room"))
@@ -123,7 +125,7 @@ class _Display:
         from rich.console import Group
         from rich.live import Live
 
-        self.bar = output.progress_bar("steps")
+        self.bar = output.progress_bar(output.count_of("steps"))
         self.task = self.bar.add_task("train", total=settings.training.steps)
         self.latest: dict[str, Any] = {}
         self.live = Live(console=output.stderr, get_renderable=lambda: Group(self.bar, self._table()))

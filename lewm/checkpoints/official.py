@@ -108,10 +108,13 @@ def sources(config: Model) -> Iterator[tuple[str, list[list[str]]]]:
         old, new = f"encoder.encoder.layer.{layer}", f"encoder.layers.{layer}"
         for leaf in ("weight", "bias"):
             block = f"encoder.blocks.{layer}"
-            yield f"{block}.qkv.{leaf}", [
-                [f"{old}.attention.attention.{part}.{leaf}" for part in ("query", "key", "value")],
-                [f"{new}.attention.{part}_proj.{leaf}" for part in ("q", "k", "v")],
-            ]
+            yield (
+                f"{block}.qkv.{leaf}",
+                [
+                    [f"{old}.attention.attention.{part}.{leaf}" for part in ("query", "key", "value")],
+                    [f"{new}.attention.{part}_proj.{leaf}" for part in ("q", "k", "v")],
+                ],
+            )
             for ours, theirs_4, theirs_5 in (
                 ("out", "attention.output.dense", "attention.o_proj"),
                 ("fc1", "intermediate.dense", "mlp.fc1"),
@@ -165,7 +168,11 @@ def _translate(tensors: dict[str, Tensor], model: WorldModel, path: Path) -> dic
         shape = expected[ours].shape
         part = torch.Size((shape[0] // len(names), *shape[1:])) if shape else shape
         wanted = [*part, 1] if ours == "action_embedder.bottleneck.weight" else [*part]  # a width-1 convolution
-        wrong = [f"{name} {list(tensors[name].shape)}, expected {wanted}" for name in names if [*tensors[name].shape] != wanted]
+        wrong = [
+            f"{name} {list(tensors[name].shape)}, expected {wanted}"
+            for name in names
+            if [*tensors[name].shape] != wanted
+        ]
         misshapen += wrong
         if not wrong:
             state[ours] = torch.cat([tensors[name].reshape(part) for name in names]) if shape else tensors[names[0]]

@@ -23,9 +23,9 @@ from torch import Tensor
 from lewm.checkpoints.faults import refuse_faults
 from lewm.config import Config
 from lewm.errors import LewmError
-from lewm.model.world_model import WorldModel
 from lewm.files import replacing, write_text
-from lewm.runtime import commit, versions
+from lewm.model.world_model import WorldModel
+from lewm.provenance import commit, versions
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -83,7 +83,9 @@ def load_run(run: Path) -> WorldModel:
     config, _ = read_config(run)
     path = run / MODEL
     if not path.is_file():
-        raise LewmError(f"{run}: no {MODEL}: training has not reached its first checkpoint", 'Run "lewm train --resume".')
+        raise LewmError(
+            f"{run}: no {MODEL}: training has not reached its first checkpoint", 'Run "lewm train --resume".'
+        )
     model = WorldModel(config.model)
     restore(model, read_tensors(path), path)
     return model.eval()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from lewm_data.video import write_video
 
 from lewm.evaluation.run import Film
+from lewm_data.video import write_video
 
 SIDE = 256  # a picture's least side in the video: small frames are enlarged by a whole factor
 FRAMES_PER_SECOND = 10

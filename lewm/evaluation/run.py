@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.spaces import Box
 from jaxtyping import Bool, Float32, Int64, UInt8
-from lewm_data.envs.registry import World
 
 from lewm.evaluation.statistics import wilson_interval
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
+from lewm_data.envs.registry import World, WorldEnv
 
 # Decides for environments `active` what to do for the next few steps: (b, steps, action_dim).
 Act = Callable[[UInt8[np.ndarray, "B Y X 3"], Int64[np.ndarray, " active"], int], Float32[np.ndarray, "active k A"]]
-OnProgress = Callable[[int, int], None]  # episodes finished, of them solved
+OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def evaluate(
     tasks: Tasks,
     batch: int,
     on_film: Callable[[Film], None] | None = None,
-    on_progress: OnProgress = lambda finished, solved: None,
+    on_progress: OnProgress = lambda share, solved: None,
 ) -> tuple[Bool[np.ndarray, " N"], float]:
     """Plan, execute and replan until each task is solved or its budget is spent.
 
@@ -89,42 +89,66 @@ def evaluate(
     Args:
         batch: Episodes that run together.
         on_film: Given what happened in each episode, in the order of the tasks.
-        on_progress: Called after each batch.
+        on_progress: Called at every iteration of the planner.
 
     Returns:
         Whether each task was solved, and the seconds that one plan took (the mean over all plans).
     """
     seconds, plans = 0.0, 0
+    meter = _Meter(on_progress, -(-len(tasks) // batch), -(-tasks.budget // controller.execute))
 
-    def episodes_of(first: int, env: VectorEnv[Any, Any, Any]) -> Act:
-        goals = controller.embed(env.render_goal())  # type: ignore[attr-defined]
+    def episodes_of(first: int, env: WorldEnv) -> Act:
+        goals = controller.embed(env.render_goal())
         replan = 0
 
         def act(frames: np.ndarray, active: np.ndarray, step: int) -> np.ndarray:
             nonlocal seconds, plans, replan
             begun = time.perf_counter()
-            actions = controller.plan(frames[active], goals[active], first + active, replan)
+            meter.plans_left = meter.plans - replan
+            actions = controller.plan(frames[active], goals[active], first + active, replan, meter.iteration)
             seconds, plans, replan = seconds + time.perf_counter() - begun, plans + len(active), replan + 1
             return actions[:, : controller.execute]
 
         return act
 
     size = controller.model.config.frame_size
-    solved = list(_play(world, tasks, size, batch, episodes_of, on_film, on_progress))
+    solved = []
+    for some in _play(world, tasks, size, batch, episodes_of, on_film):
+        solved.append(some)
+        meter.batch_finished(int(some.sum()))
     return np.concatenate(solved), seconds / max(1, plans)
+
+
+class _Meter:
+    """Turns planner iterations into a share of all the work; what early success saves is skipped."""
+
+    def __init__(self, report: OnProgress, batches: int, plans: int) -> None:
+        self.report, self.batches, self.plans = report, batches, plans
+        self.finished = self.solved = 0
+        self.plans_left = plans
+
+    def iteration(self, share_of_plan: float) -> None:
+        in_batch = (self.plans - self.plans_left + share_of_plan) / self.plans
+        self.report((self.finished + in_batch) / self.batches, self.solved)
+
+    def batch_finished(self, solved: int) -> None:
+        self.finished, self.solved = self.finished + 1, self.solved + solved
+        self.report(self.finished / self.batches, self.solved)
 
 
 def random_floor(world: World, tasks: Tasks, seed: int) -> Bool[np.ndarray, " N"]:
     """Whether uniformly random actions solve each task within the same budget."""
 
-    def episodes_of(first: int, env: VectorEnv[Any, Any, Any]) -> Act:
-        low, high = env.single_action_space.low, env.single_action_space.high  # type: ignore[attr-defined]
+    def episodes_of(first: int, env: WorldEnv) -> Act:
+        space = env.single_action_space
+        assert isinstance(space, Box)
+        low, high = space.low, space.high
         shape = (tasks.budget, *low.shape)
         actions = [np.random.default_rng([seed, first + i]).uniform(low, high, shape) for i in range(env.num_envs)]
         drawn = np.stack(actions).astype(np.float32)
         return lambda _, active, step: drawn[active, step:]
 
-    return np.concatenate(list(_play(world, tasks, 16, len(tasks), episodes_of, None, lambda *_: None)))
+    return np.concatenate(list(_play(world, tasks, 16, len(tasks), episodes_of, None)))
 
 
 def _play(
@@ -132,31 +156,27 @@ def _play(
     tasks: Tasks,
     frame_size: int,
     batch: int,
-    episodes_of: Callable[[int, VectorEnv[Any, Any, Any]], Act],
+    episodes_of: Callable[[int, WorldEnv], Act],
     on_film: Callable[[Film], None] | None,
-    on_progress: OnProgress,
 ) -> Iterator[Bool[np.ndarray, " B"]]:
     """Run the tasks, `batch` at a time; which were solved at any step of the budget."""
-    finished = successes = 0
     for first in range(0, len(tasks), batch):
         some = slice(first, min(first + batch, len(tasks)))
         env = world.make(some.stop - first, frame_size)
         observation, _ = env.reset(seed=0, options={"state": tasks.start[some], "goal": tasks.goal[some]})
         solved, frames = _play_together(env, episodes_of(first, env), observation, tasks.budget, on_film is not None)
         if on_film is not None:
-            goals = env.render_goal()  # type: ignore[attr-defined]
+            goals = env.render_goal()
             for i, film in enumerate(frames):
                 on_film(Film(first + i, film, goals[i], bool(solved[i])))
         env.close()
-        finished, successes = finished + len(solved), successes + int(solved.sum())
-        on_progress(finished, successes)
         yield solved
 
 
 def _play_together(
-    env: VectorEnv[Any, Any, Any], act: Act, observation: dict[str, np.ndarray], budget: int, keep_frames: bool
+    env: WorldEnv, act: Act, observation: dict[str, np.ndarray], budget: int, keep_frames: bool
 ) -> tuple[Bool[np.ndarray, " B"], list[UInt8[np.ndarray, "T Y X 3"]]]:
-    solved = env.is_solved()  # type: ignore[attr-defined]
+    solved = env.is_solved()
     films = [[frame.copy()] for frame in observation["pixels"]] if keep_frames else []
     step = 0
     while step < budget and not solved.all():
@@ -170,7 +190,7 @@ def _play_together(
             if keep_frames:
                 for i in np.flatnonzero(~solved):
                     films[i].append(observation["pixels"][i].copy())
-            solved = solved | env.is_solved()  # type: ignore[attr-defined]
+            solved = solved | env.is_solved()
             if solved.all():
                 break
     return solved, [np.stack(film) for film in films]

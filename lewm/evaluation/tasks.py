@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from lewm_data.envs.registry import World
-from lewm_data.store import Dataset
 
 from lewm.errors import LewmError, unknown
+from lewm_data.envs.registry import World
+from lewm_data.store import Dataset
 
 # Named ways of choosing tasks; both take the goal from the same episode as the start, `goal_offset` steps later.
 #   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted

@@ -1,0 +1,1 @@
+"""The world model: encoder, action embedder, predictor."""

@@ -30,12 +30,10 @@ class ConvolutionalEncoder(nn.Module):
             kernel = 5 if i == 0 else 3
             layers += [nn.Conv2d(channels, out, kernel, stride=2, padding=kernel // 2), nn.GroupNorm(1, out), nn.SiLU()]
             channels = out
-        self.features = nn.Sequential(*layers)
         side = frame_size // 2 ** len(config.channels)
-        self.out = nn.Linear(channels * side * side, config.width)
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, config.width))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
         """Frames already scaled and normalised, of the configured size."""
-        features = self.features(frames).flatten(1)
-        return self.out(features) if self.training else at_least_min_rows(self.out, features)
+        return self.layers(frames) if self.training else at_least_min_rows(self.layers, frames)

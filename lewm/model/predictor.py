@@ -5,6 +5,8 @@ N sequences, T time in blocks, D latent width, W predictor width, C width of a m
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -94,7 +96,7 @@ class Predictor(nn.Module):
     def modulate(self, embedded_actions: Float[Tensor, "N T D"]) -> list[Float[Tensor, "N T C"]]:
         """Every layer's modulation; it depends on the actions alone, so a rollout computes it once."""
         condition = F.silu(self.condition(embedded_actions))
-        return [block.modulation(condition) for block in self.blocks]
+        return [cast("Block", block).modulation(condition) for block in self.blocks]
 
     def forward(
         self, latents: Float[Tensor, "N T D"], modulations: list[Float[Tensor, "N T C"]]

@@ -28,11 +28,12 @@ class Projector(nn.Sequential):
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__(nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, out))
 
-    def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:  # type: ignore[override]
+    def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:
         """Each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
         rows = x.flatten(0, -2)
         forward = super().forward
-        return (forward(rows) if self.training else at_least_min_rows(forward, rows)).unflatten(0, x.shape[:-1])
+        out: Tensor = forward(rows) if self.training else at_least_min_rows(forward, rows)
+        return out.unflatten(0, x.shape[:-1])
 
 
 class WorldModel(nn.Module):
@@ -80,11 +81,9 @@ class WorldModel(nn.Module):
     def encode(self, frames: UInt8[Tensor, "B T Y X 3"]) -> Float[Tensor, "B T D"]:
         """Embeddings of frames, which may lie on any device and have any size."""
         pixels = self._pixels(frames.to(self.device).flatten(0, 1))
-        return self.projector(self.encoder(pixels).unflatten(0, frames.shape[:2]))  # type: ignore[no-any-return]
+        return self.projector(self.encoder(pixels).unflatten(0, frames.shape[:2]))
 
-    def predict(
-        self, latents: Float[Tensor, "B L D"], actions: Float[Tensor, "B L A"]
-    ) -> Float[Tensor, "B L D"]:
+    def predict(self, latents: Float[Tensor, "B L D"], actions: Float[Tensor, "B L A"]) -> Float[Tensor, "B L D"]:
         """Next latent after each step, teacher forced: step t sees steps 0..t. Actions are normalised blocks.
 
         Raises:
@@ -93,7 +92,7 @@ class WorldModel(nn.Module):
         if latents.shape[1] > self.history:
             raise ValueError(f"{latents.shape[1]} latents, but the predictor sees at most {self.history}")
         modulations = self.predictor.modulate(self.action_embedder(actions))
-        return self.prediction_projector(self.predictor(latents, modulations))  # type: ignore[no-any-return]
+        return self.prediction_projector(self.predictor(latents, modulations))
 
     def rollout(
         self,

@@ -1,0 +1,1 @@
+"""Planners, costs, and the controller that joins them to a world model."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
-from lewm_kernels import normal
 from torch import Tensor
 
 from lewm.config import Planning
+from lewm_kernels import normal
 
 Cost = Callable[[Float[Tensor, "B S H A"]], Float[Tensor, "B S"]]
 
@@ -77,7 +77,7 @@ def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
     Source: arXiv 2603.19312, section 4, and the released code.
     """
     mean, std = start.mean, start.std
-    B, H, A = mean.shape
+    _, H, A = mean.shape
     history = []
     for iteration in range(config.iterations):
         noise = normal(keys.seed, keys.streams(iteration), config.samples * H * A)

@@ -5,6 +5,8 @@ B environments, H horizon in blocks, D latent width.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +54,7 @@ class Controller:
         goals: Float[Tensor, "B D"],
         episodes: Int64[np.ndarray, " B"],
         replan: int,
+        on_iteration: Callable[[float], None] = lambda share: None,
     ) -> Float32[np.ndarray, "B steps action_dim"]:
         """Actions for the next H × frameskip environment steps, in environment units.
 
@@ -60,9 +63,16 @@ class Controller:
             goals: Embeddings of the goals, from `embed`.
             episodes: A number for each environment; with `replan` and the seed it keys the noise.
             replan: How many plans each of these episodes has had.
+            on_iteration: Told the share of the solve that is done.
         """
         model, horizon = self.model, self.planning.horizon
-        cost = last_step(model, self.embed(frames)[:, None], goals)
+        distance = last_step(model, self.embed(frames)[:, None], goals)
+        calls = itertools.count()
+
+        def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
+            on_iteration(next(calls) / (self.planning.iterations + 1))  # one call for the result
+            return distance(candidates)
+
         start = Gaussian.standard(len(frames), horizon, model.config.action_block, model.device)
         keys = Keys(self.seed, torch.from_numpy(episodes).to(model.device), replan)
         blocks = model.denormalize_actions(cem(cost, start, self.planning, keys).actions)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, UInt8
-from lewm_kernels import sigreg
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
+from lewm_kernels import sigreg
 
 ENCODE_CHUNK = 64
 CURVE_BINS = 24
@@ -47,7 +47,7 @@ class Health:
         effective_rank: exp of the entropy of the covariance's normalised eigenvalues, 1 to D.
         sigreg: The statistic, averaged over directions.
         distance_correlation: Spearman's rank correlation between latent distance and the shortest path in the world.
-        near_correlation: The same over the nearer half of the pairs: whether the planner sees a slope close to the goal.
+        near_correlation: The same over the nearer half of the pairs: whether a planner near its goal sees a slope.
         curve: (path length, mean latent distance) of pairs binned by path length; empty where no distance is known.
     """
 
@@ -79,9 +79,7 @@ def sample_pairs(
 
 
 @torch.inference_mode()
-def measure(
-    model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], knots: Float[Tensor, " K"]
-) -> Health:
+def measure(model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], knots: Float[Tensor, " K"]) -> Health:
     """Encode the held-out frames in eval mode and measure; the model's mode is left as it was."""
     was_training = model.training
     model.eval()
@@ -130,7 +128,7 @@ def rank_correlation(a: Float64[np.ndarray, " P"], b: Float64[np.ndarray, " P"])
 def _ranks(values: Float64[np.ndarray, " P"]) -> Float64[np.ndarray, " P"]:
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]  # type: ignore[no-any-return]
+    return (last - (counts - 1) / 2)[inverse]
 
 
 def _binned(x: Float64[np.ndarray, " P"], y: Float64[np.ndarray, " P"]) -> tuple[tuple[float, float], ...]:

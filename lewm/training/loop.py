@@ -16,22 +16,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from lewm_data.clips import ClipBatch, Clips, action_statistics, split_episodes
-from lewm_data.envs.registry import world
-from lewm_data.reader import BatchReader
-from lewm_data.store import Dataset
-from lewm_kernels import directions
 from torch import Tensor
 
 from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
-from lewm.model.world_model import WorldModel
 from lewm.files import write_text
+from lewm.model.world_model import WorldModel
 from lewm.training import state
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
 from lewm.training.objective import Loss, objective
 from lewm.training.schedule import learning_rate
+from lewm_data.clips import ClipBatch, Clips, action_statistics, split_episodes
+from lewm_data.envs.registry import world
+from lewm_data.reader import BatchReader
+from lewm_data.store import Dataset
+from lewm_kernels import directions
 
 log = logging.getLogger(__name__)
 
@@ -130,9 +130,8 @@ class _Trainer:
         training = self.config.training
         self.done = since = done
         mark, waited = time.perf_counter(), reader.wait_seconds
-        batches = iter(reader)
         while self.done < self.steps:
-            self._step(next(batches))
+            self._step(next(reader))
             events = (training.log_every, training.evaluate_every, training.checkpoint_every)
             if self.done < self.steps and all(self.done % every for every in events):
                 continue
@@ -186,7 +185,7 @@ class _Trainer:
         with _seeded(training.seed, self.done, self.device):
             loss = self._loss(frames, actions)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()  # type: ignore[no-untyped-call]
+            loss.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
         self.optimizer.step()
         self.sums += torch.stack([loss.total, loss.prediction, loss.sigreg, norm]).detach()

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jaxtyping import Float, UInt8
-from lewm_kernels import sigreg
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
+from lewm_kernels import sigreg
 
 
 @dataclass(frozen=True)

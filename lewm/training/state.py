@@ -19,9 +19,7 @@ from lewm.model.world_model import WorldModel
 
 def make_optimizer(model: WorldModel, config: Training) -> torch.optim.AdamW:
     """AdamW over all parameters, as released."""
-    return torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def save(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, step: int) -> None:

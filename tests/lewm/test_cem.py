@@ -5,12 +5,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lewm_kernels import normal
 
 from lewm import recipes
 from lewm.config import Planning
 from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
+from lewm_kernels import normal
 
 H, A = 3, 4
 PLANNING = Planning(samples=128, elites=16, iterations=20, horizon=H)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lewm_kernels import directions
 
 from lewm.model.world_model import WorldModel
 from lewm.training.health import HeldOut, effective_rank, measure, rank_correlation, sample_pairs
+from lewm_kernels import directions
 
 KNOTS = torch.linspace(0, 3, 17)
 

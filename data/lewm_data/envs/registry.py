@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Float64, UInt8
 
-from lewm_data.envs.two_room import TwoRoomVectorEnv, path_distance
+from lewm_data.envs.two_room import TwoRoomVectorEnv, path_distance, solved
 from lewm_data.errors import unknown
 from lewm_data.policies import Policy, RandomPolicy, TwoRoomExpert
 
@@ -88,6 +88,7 @@ class World:
     action_dim: int
     state_dim: int
     path_distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    solved: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def policy(self, name: str, env: WorldEnv, noise: float | None = None) -> Policy:
         """The policy called `name` for `env`, with the default noise if none is given.
@@ -114,6 +115,7 @@ WORLDS = {
         action_dim=2,
         state_dim=2,
         path_distance=path_distance,
+        solved=solved,
     ),
 }
 

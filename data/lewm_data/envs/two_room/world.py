@@ -124,9 +124,7 @@ class TwoRoomWorld:
 
     def solved(self) -> Bool[np.ndarray, "N"]:
         """Whether each agent's centre is within 16/224 of its goal."""
-        away = self.state - self.goal
-        near: np.ndarray = away[:, 0] * away[:, 0] + away[:, 1] * away[:, 1] < SOLVED_DISTANCE**2
-        return near
+        return solved(self.state, self.goal)
 
     def _lay_out(self, factors: Sequence[TwoRoomFactors]) -> None:
         self.factors = tuple(factors)
@@ -178,3 +176,10 @@ def _in_room(
     u = np.where(left, NEAREST, RIGHT_FACE) + unit[:, :, 0] * (LEFT_FACE - NEAREST)
     v = NEAREST + unit[:, :, 1] * (FARTHEST - NEAREST)
     return rooms.across_along(np.stack([u.ravel(), v.ravel()], axis=1))
+
+
+def solved(state: Float64[np.ndarray, "N 2"], goal: Float64[np.ndarray, "N 2"]) -> Bool[np.ndarray, "N"]:
+    """Whether agents at `state` have reached `goal`: their centre is within 16/224 of it."""
+    away = state - goal
+    near: np.ndarray = away[:, 0] * away[:, 0] + away[:, 1] * away[:, 1] < SOLVED_DISTANCE**2
+    return near
