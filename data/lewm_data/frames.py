@@ -75,13 +75,14 @@ def _frame_starts(pixels: h5py.Dataset, num_steps: int) -> Int64[np.ndarray, "N"
         return None if first is None else first + np.arange(num_steps) * int(np.prod(frame))
     if pixels.chunks != (1, *frame):
         return None
-    starts = np.full(len(pixels), -1, np.int64)
+    starts = np.full(num_steps, -1, np.int64)
 
     def note(chunk: h5py.h5d.StoreInfo) -> None:
-        starts[chunk.chunk_offset[0]] = chunk.byte_offset
+        row = chunk.chunk_offset[0]
+        if row < num_steps:  # a killed writer leaves chunks behind the last row
+            starts[row] = chunk.byte_offset
 
     pixels.id.chunk_iter(note)
-    starts = starts[:num_steps]
     return None if len(starts) and starts.min() < 0 else starts
 
 

@@ -98,9 +98,7 @@ def check_columns(where: str, schema: Schema, rows: Mapping[str, int]) -> None:
             )
 
 
-def check_episodes(
-    where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "E"], num_steps: int
-) -> None:
+def check_episodes(where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "E"], num_steps: int) -> None:
     """Raises unless the episodes cover all steps exactly once.
 
     Raises:

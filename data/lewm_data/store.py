@@ -4,8 +4,10 @@ The format is described in data/README.md. Shape letters: N steps of all episode
 for, K episodes asked for, R their rows, T steps of one.
 """
 
+import contextlib
 import hashlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from lewm_data import schema
 from lewm_data.errors import DataError, unknown
 from lewm_data.frames import FrameReader, open_frames, rows_of
 from lewm_data.schema import ACTION, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
+from lewm_data.unclosed import ClosedView, is_unclosed
 
 FINGERPRINT_FRAMES = 64  # evenly spaced; enough to tell renderers apart, few enough to take milliseconds
 
@@ -52,15 +55,10 @@ class Dataset:
         stored = {
             name: item
             for name, item in file.items()
-            if isinstance(item, h5py.Dataset)
-            and name not in INDEX
-            and item.ndim
-            and item.dtype.kind in schema.NUMBERS
+            if isinstance(item, h5py.Dataset) and name not in INDEX and item.ndim and item.dtype.kind in schema.NUMBERS
         }
         self.columns = tuple(sorted(stored))
-        self.schema = tuple(
-            schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns
-        )
+        self.schema = tuple(schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns)
         self.lengths, self.offsets = self._index()
         if interrupted:
             rows = {name: min(len(item), int(self.lengths.sum())) for name, item in stored.items()}
@@ -82,13 +80,11 @@ class Dataset:
         path = Path(path)
         file, interrupted = _open_file(path)
         try:
-            return cls(path, file, interrupted)
+            with _reading(path):
+                return cls(path, file, interrupted)
         except DataError:
             file.close()
             raise
-        except (OSError, RuntimeError, KeyError) as error:  # what h5py raises when the bytes make no sense
-            file.close()
-            raise _damaged(path, error) from error
 
     @property
     def num_episodes(self) -> int:
@@ -117,9 +113,7 @@ class Dataset:
             DataError: There is no such column, or no such episode.
         """
         if name == PIXELS:
-            raise DataError(
-                f"{self.path}: 'pixels' is not read as a column", "Use frames(rows) or episode(i)."
-            )
+            raise DataError(f"{self.path}: 'pixels' is not read as a column", "Use frames(rows) or episode(i).")
         if name not in self.columns:
             raise unknown(f"column of {self.path}", name, self.columns)
         return self._whole(name)[... if episodes is None else self.rows(episodes)].copy()
@@ -132,9 +126,7 @@ class Dataset:
         """
         wrong = episodes[(episodes < 0) | (episodes >= self.num_episodes)]
         if len(wrong):
-            raise DataError(
-                f"{self.path}: no episode {wrong[0]}, it has {self.num_episodes}", "Episodes count from 0."
-            )
+            raise DataError(f"{self.path}: no episode {wrong[0]}, it has {self.num_episodes}", "Episodes count from 0.")
         return rows_of(self.lengths, self.offsets, episodes)
 
     def episode(self, index: int) -> dict[str, Shaped[np.ndarray, "T ..."]]:
@@ -144,18 +136,17 @@ class Dataset:
             DataError: There is no such episode.
         """
         rows = self.rows(np.array([index]))
-        return {
-            name: self.frames(rows) if name == PIXELS else self._whole(name)[rows] for name in self.columns
-        }
+        return {name: self.frames(rows) if name == PIXELS else self._whole(name)[rows] for name in self.columns}
 
     def frames(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
         """Copies of the frames at `rows`, in that order."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.num_steps):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.num_steps}")
-        with self._lock:
-            if self._frames is None:
-                self._frames = open_frames(self.path, self._file[PIXELS], self.num_steps)
-        return self._frames.read(rows)
+        with _reading(self.path):
+            with self._lock:
+                if self._frames is None:
+                    self._frames = open_frames(self.path, self._file[PIXELS], self.num_steps)
+            return self._frames.read(rows)
 
     def fingerprint(self) -> str:
         """SHA-256 of the episodes' lengths and offsets, all columns, and of 'pixels' 64 evenly spaced frames.
@@ -188,7 +179,7 @@ class Dataset:
 
     def _whole(self, name: str) -> np.ndarray:
         """A column of all finished episodes, read once."""
-        with self._lock:
+        with self._lock, _reading(self.path):
             if name not in self._cache:
                 self._cache[name] = self._file[name][: self.num_steps]
             return self._cache[name]
@@ -197,13 +188,9 @@ class Dataset:
         for name in INDEX:
             item = self._file.get(name)
             if not isinstance(item, h5py.Dataset) or item.ndim != 1 or item.dtype.kind not in "iu":
-                raise DataError(
-                    f"{self.path}: no column '{name}' of integers, one an episode", schema.SEE_FORMAT
-                )
+                raise DataError(f"{self.path}: no column '{name}' of integers, one an episode", schema.SEE_FORMAT)
         lengths, offsets = (self._file[name][:].astype(np.int64) for name in (LENGTHS, OFFSETS))
-        if (
-            self.interrupted
-        ):  # an episode is finished from the moment its length is there, which is written last
+        if self.interrupted:  # an episode is finished from the moment its length is there, which is written last
             finished = min(int(np.append(lengths > 0, False).argmin()), len(offsets))
             lengths, offsets = lengths[:finished], offsets[:finished]
         if len(lengths) != len(offsets):
@@ -231,20 +218,20 @@ def _open_file(path: Path) -> tuple[h5py.File, bool]:
             f"{path}: is not an HDF5 file",
             'Give a file made by "lewm collect", or one in the layout of data/README.md.',
         )
+    unclosed = is_unclosed(path)
+    with _reading(path):
+        return h5py.File(ClosedView(path) if unclosed else path, "r"), unclosed
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Says what is wrong with the file when h5py cannot make sense of it."""
     try:
-        return h5py.File(path, "r"), False
-    except OSError as error:
-        try:  # only a file that still carries its writer's mark opens like this
-            return h5py.File(path, "r", swmr=True), True
-        except (OSError, ValueError):
-            raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    reason = str(error.args[0] if error.args else error)
-    if "truncated" in reason:
-        return DataError(f"{path}: is truncated, its end is missing", "Copy or collect the file again.")
-    return DataError(f"{path}: cannot be read as HDF5: {reason}", "Copy or collect the file again.")
+        yield
+    except (OSError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error.args[-1] if error.args else error).split())
+        problem = "is truncated, its end is missing" if "truncated" in reason else f"is damaged: {reason}"
+        raise DataError(f"{path}: {problem}", "Copy or collect the file again.") from error
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # an attribute may be anything

@@ -74,9 +74,7 @@ class Writer:
         if path.exists() and not overwrite:
             raise _exists(path)
         if path.is_dir() or not path.parent.is_dir():
-            raise DataError(
-                f"{path}: cannot be written: not a file in a directory", "Create the directory first."
-            )
+            raise DataError(f"{path}: cannot be written: not a file in a directory", "Create the directory first.")
         if path.exists():
             os.close(claim(path))
         return cls(path, {**(attributes or {}), "format_version": FORMAT_VERSION}, overwrite)
