@@ -13,9 +13,7 @@ from lewm_data.errors import DataError
 from lewm_data.schema import ACTION
 from lewm_data.store import Dataset
 
-CONSTANT = (
-    1e-6  # a standard deviation below this, relative to the mean's size, is float32 rounding of one value
-)
+CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is float32 rounding of one value
 
 
 @dataclass(frozen=True)

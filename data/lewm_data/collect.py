@@ -151,9 +151,7 @@ def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | 
 class _Collection:
     """Episodes of one call, from the environments to the file."""
 
-    def __init__(
-        self, writer: Writer, episodes: int, on_progress: Callable[[CollectProgress], None] | None
-    ) -> None:
+    def __init__(self, writer: Writer, episodes: int, on_progress: Callable[[CollectProgress], None] | None) -> None:
         self.writer, self.episodes, self.on_progress = writer, episodes, on_progress
         self.began = time.perf_counter()
         self.had = writer.num_episodes, writer.num_steps

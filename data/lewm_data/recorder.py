@@ -22,9 +22,7 @@ class EpisodeRecorder:
         self._steps = np.zeros(env.num_envs, np.int64)
         self._seen: dict[str, np.ndarray] = {}  # (N, T + 1, ...)
 
-    def begin(
-        self, slots: Int[np.ndarray, "K"], observation: Mapping[str, Shaped[np.ndarray, "N ..."]]
-    ) -> None:
+    def begin(self, slots: Int[np.ndarray, "K"], observation: Mapping[str, Shaped[np.ndarray, "N ..."]]) -> None:
         """Takes the first frame of the episodes that begin in `slots`."""
         self._steps[slots] = 0
         for name, values in observation.items():

@@ -28,12 +28,8 @@ def dataset_of(path, lengths):
     data=st.data(),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_clips_are_all_that_fit_and_never_cross_an_episode(
-    tmp_path_factory, lengths, num_frames, frameskip, data
-):
-    chosen = data.draw(
-        st.lists(st.sampled_from(range(len(lengths))), min_size=1, unique=True), label="episodes"
-    )
+def test_clips_are_all_that_fit_and_never_cross_an_episode(tmp_path_factory, lengths, num_frames, frameskip, data):
+    chosen = data.draw(st.lists(st.sampled_from(range(len(lengths))), min_size=1, unique=True), label="episodes")
     expected = [
         (episode, start)
         for episode in chosen
@@ -49,13 +45,9 @@ def test_clips_are_all_that_fit_and_never_cross_an_episode(
         episodes, starts = clips.locate(np.arange(len(clips)))
         assert list(zip(episodes.tolist(), starts.tolist(), strict=True)) == expected
         batch = clips.read(np.arange(len(clips))[::-1])
-        for frames, actions, (episode, start) in zip(
-            batch.frames, batch.actions, expected[::-1], strict=True
-        ):
+        for frames, actions, (episode, start) in zip(batch.frames, batch.actions, expected[::-1], strict=True):
             assert (frames[:, 0, 0, 0] == episode).all()
-            assert frames[:, 0, 0, 1].tolist() == list(
-                range(start, start + num_frames * frameskip, frameskip)
-            )
+            assert frames[:, 0, 0, 1].tolist() == list(range(start, start + num_frames * frameskip, frameskip))
             steps = actions.reshape(-1, 2)  # the blocks' actions, one after the other
             for number, action in enumerate(steps, start):
                 last = number == lengths[episode] - 1  # NaN in the file

@@ -152,9 +152,7 @@ def test_the_file_does_not_depend_on_the_number_of_environments(tmp_path, num_en
     run(tmp_path / "b.h5", 23, num_envs=num_envs)
     assert_same_file(tmp_path / "b.h5", tmp_path / "a.h5")
     run(tmp_path / "c.h5", 23, seed=6)
-    assert (
-        contents(tmp_path / "c.h5")[0]["ep_len"].tolist() != contents(tmp_path / "a.h5")[0]["ep_len"].tolist()
-    )
+    assert contents(tmp_path / "c.h5")[0]["ep_len"].tolist() != contents(tmp_path / "a.h5")[0]["ep_len"].tolist()
 
 
 def test_append_completes_a_shorter_file(tmp_path):
@@ -168,9 +166,7 @@ def test_append_completes_a_shorter_file(tmp_path):
     assert_same_file(tmp_path / "new.h5", tmp_path / "whole.h5")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("policy", "other"), ("noise", 0.6), ("frame_size", 25), ("seed", 6)]
-)
+@pytest.mark.parametrize(("name", "value"), [("policy", "other"), ("noise", 0.6), ("frame_size", 25), ("seed", 6)])
 def test_append_refuses_other_settings(tmp_path, name, value):
     run(tmp_path / "a.h5", 2)
     before = contents(tmp_path / "a.h5")[0]["ep_len"].tolist()
@@ -279,9 +275,7 @@ def test_no_room_keeps_the_finished_episodes(tmp_path, monkeypatch):
     usage = "lewm_data.disk.shutil.disk_usage"
     with monkeypatch.context() as full:
         full.setattr(usage, lambda _: SimpleNamespace(free=free.pop(0) if len(free) > 1 else free[0]))
-        with pytest.raises(
-            DataError, match=r"a\.h5: cannot be written: .* 0 free\n4 finished episodes are kept"
-        ):
+        with pytest.raises(DataError, match=r"a\.h5: cannot be written: .* 0 free\n4 finished episodes are kept"):
             run(tmp_path / "a.h5", 9)
     run(tmp_path / "a.h5", 9, mode="append")
     run(tmp_path / "whole.h5", 9)
