@@ -1,6 +1,6 @@
 """Nanoseconds a normal number: the counter-based generator against torch.randn, in turns.
 
-    python benchmarks/bench_philox.py --json benchmarks/results/philox-cpu.json
+    python benchmarks/bench_philox.py --threads 1 2 --json benchmarks/results/philox-cpu.json
 
 The shape is what the planner draws in one iteration for B environments: a row of 300 candidates x 50 numbers
 each. The program stops if a row is not the same alone, or the moments are not those of a normal
@@ -70,7 +70,7 @@ def measure(B: int, count: int, device: torch.device, turns: int) -> list[dict]:
                 "p80_ns": round(deciles[7], 3),
             }
         )
-        print(f"B {B:4} {key:20} {rows[-1]['ns_per_number']:7.2f} ns a number")
+        print(f"{torch.get_num_threads()} threads B {B:4} {key:20} {rows[-1]['ns_per_number']:7.2f} ns a number")
     return rows
 
 
@@ -79,17 +79,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--turns", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads on the CPU")
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--device", default="auto", help="auto, or a torch device")
     parser.add_argument("--quick", action="store_true", help="few numbers and turns: does it run at all?")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     accelerator = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     device = accelerator if options.device == "auto" else torch.device(options.device)
-    if options.quick:
-        rows = measure(2, 1_000, device, turns=3)
-    else:
-        rows = [row for B in (1, 50, 200) for row in measure(B, COUNT, device, options.turns)]
+    rows = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        if options.quick:
+            rows += measure(2, 1_000, device, turns=3)
+        else:
+            rows += [row for B in (1, 50, 200) for row in measure(B, COUNT, device, options.turns)]
     if options.json:
         write_report(options.json, "philox", rows)
 

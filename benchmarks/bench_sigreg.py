@@ -1,6 +1,6 @@
 """SIGReg: our paths against the definition, forward and with its gradient.
 
-    python benchmarks/bench_sigreg.py --json benchmarks/results/sigreg-cpu.json
+    python benchmarks/bench_sigreg.py --threads 1 2 --json benchmarks/results/sigreg-cpu.json
 
 Every path is first compared with float64 and the program stops if one is wrong. Then all paths take turns in
 the same run, so that a busy machine is busy for all of them. Speed-ups are medians over turns of the ratio
@@ -139,9 +139,7 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
     error = {key: errors(path, args, truth) for key, path in run.items()}
     for key, (value, gradient) in error.items():
         if not max(value, gradient) < WRONG:
-            sys.exit(
-                f"{name}: {key} is wrong: relative errors {value:.2g} (value) and {gradient:.2g} (gradient)"
-            )
+            sys.exit(f"{name}: {key} is wrong: relative errors {value:.2g} (value) and {gradient:.2g} (gradient)")
     rows = []
     for with_gradient in (False, True):
         peak = {key: peak_bytes(path, args, with_gradient) for key, path in run.items()}
@@ -184,7 +182,7 @@ def describe(row: dict) -> str:
     """One line for a reader."""
     peak = row["peak_extra_bytes"]
     return (
-        f"{row['shape']:6} {row['pass']:16} {row['path']:19} {row['median_ms']:9.3f} ms "
+        f"{row['threads']} threads {row['shape']:6} {row['pass']:16} {row['path']:19} {row['median_ms']:9.3f} ms "
         f"({row['p20_ms']:.3f} to {row['p80_ms']:.3f})  x{row.get('speedup', 0):<6g} "
         f"{'?' if peak is None else f'{peak / 2**20:.1f}'} MiB  "
         f"errors {row['error_value']:.1e} {row['error_gradient']:.1e}"
@@ -197,21 +195,22 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["paper", "small"])
     parser.add_argument("--turns", type=int, default=31)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads on the CPU")
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--device", default="auto", help="auto, or a torch device")
     parser.add_argument("--compile", action="store_true", help="add the definition under torch.compile")
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny shape and few turns: does it run at all?"
-    )
+    parser.add_argument("--quick", action="store_true", help="a tiny shape and few turns: does it run at all?")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     if options.quick:
         options.shapes, options.turns = ["tiny"], 3
     device = torch.device(options.device) if options.device != "auto" else best_device()
     paths: dict[str, Path_] = {"definition": reference.sigreg, "torch": lewm_kernels.sigreg}
     if options.compile:
         paths["definition-compiled"] = torch.compile(reference.sigreg, dynamic=False)
-    rows = [row for name in options.shapes for row in measure(name, paths, device, options.turns)]
+    rows = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        for name in options.shapes:
+            rows += measure(name, paths, device, options.turns)
     if options.json:
         write_report(options.json, "sigreg", rows)
 
