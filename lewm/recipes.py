@@ -108,7 +108,7 @@ def small(env: str) -> Config:
             action_dim=world.action_dim,
             latent=64,
             projector_hidden=256,
-            encoder=ConvEncoder(channels=(16, 32, 64, 64), width=128),
+            encoder=ConvEncoder(channels=(8, 16, 32, 64), width=128),
             predictor=Predictor(
                 history=world.history,
                 width=64,

@@ -15,7 +15,7 @@ from lewm.evaluation.run import Film
 from lewm_data.video import write_video
 
 SIDE = 256  # a picture's least side in the video: small frames are enlarged by a whole factor
-FRAMES_PER_SECOND = 10
+FRAMES_PER_SECOND = 10.0
 HOLD = 8  # times the last frame is shown
 BORDER = 6
 GREY, GREEN, RED = (200, 200, 200), (40, 160, 70), (200, 50, 40)
@@ -42,7 +42,7 @@ def compose(film: Film) -> UInt8[np.ndarray, "T Y X 3"]:
     return np.stack([np.hstack([_framed(f, c), right]) for f, c in zip(shown, colours, strict=True)])
 
 
-def _framed(picture: UInt8[np.ndarray, "Y X 3"], colour: tuple[int, int, int]) -> UInt8[np.ndarray, "V W 3"]:
+def _framed(picture: UInt8[np.ndarray, "Y X 3"], colour: tuple[int, int, int]) -> UInt8[np.ndarray, "Y+12 X+12 3"]:
     height, width, _ = picture.shape
     canvas = np.empty((height + 2 * BORDER, width + 2 * BORDER, 3), dtype=np.uint8)
     canvas[:] = colour

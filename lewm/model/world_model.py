@@ -6,6 +6,8 @@ A action-block width, P = L - 1 past blocks, Y and X the sides of a frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -31,7 +33,7 @@ class Projector(nn.Sequential):
     def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:
         """Each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
         rows = x.flatten(0, -2)
-        forward = super().forward
+        forward: Callable[[Tensor], Tensor] = super().forward
         out: Tensor = forward(rows) if self.training else at_least_min_rows(forward, rows)
         return out.unflatten(0, x.shape[:-1])
 

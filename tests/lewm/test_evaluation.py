@@ -1,0 +1,217 @@
+"""Tasks are what their protocol says, and a report is what happened."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lewm_data.clips import split_episodes
+from lewm_data.collect import collect
+from lewm_data.envs.registry import world
+from lewm_data.store import Dataset
+
+from lewm.config import Planning
+from lewm.errors import LewmError
+from lewm.evaluation.evaluate import PlanRequest, evaluate_run, fitting_batch
+from lewm.evaluation.film import BORDER, HOLD, compose, film_writer
+from lewm.evaluation.run import Film, Success, evaluate, random_floor
+from lewm.evaluation.tasks import draw_tasks
+from lewm.model.world_model import WorldModel
+from lewm.planning.controller import Controller
+from lewm.training.loop import train
+
+CPU = torch.device("cpu")
+WORLD = world("two-room")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "two-room.h5"
+    collect(WORLD, path, 20, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=20)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dataset(data):
+    with Dataset.open(data) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny, data, out, CPU)
+    return out
+
+
+HELD_OUT = np.array([3, 7, 11])
+
+
+def draw(dataset, protocol="held-out", count=20, goal_offset=25, seed=0):
+    return draw_tasks(dataset, WORLD, protocol, HELD_OUT, count, goal_offset, 50, seed)
+
+
+def test_held_out_tasks_come_from_unseen_episodes_and_start_unsolved(dataset):
+    tasks = draw(dataset, count=60)
+    assert set(tasks.episode.tolist()) <= set(HELD_OUT.tolist())
+    assert not WORLD.solved(tasks.start, tasks.goal).any()
+    states = dataset.column("state")
+    rows = dataset.offsets[tasks.episode] + tasks.step
+    np.testing.assert_array_equal(tasks.start, states[rows])
+    np.testing.assert_array_equal(tasks.goal, states[rows + 25])
+    assert (tasks.step + 25 < dataset.lengths[tasks.episode]).all()
+    assert len({(e, s) for e, s in zip(tasks.episode.tolist(), tasks.step.tolist(), strict=True)}) == 60
+
+
+def test_discarded_starts_are_counted(dataset):
+    near = draw(dataset, count=30, goal_offset=10)
+    assert near.discarded_solved > 0
+    assert not WORLD.solved(near.start, near.goal).any()
+
+
+def test_the_paper_protocol_takes_any_episode_and_any_start(dataset):
+    tasks = draw(dataset, "paper", count=200, goal_offset=3)
+    assert set(tasks.episode.tolist()) - set(HELD_OUT.tolist())
+    assert WORLD.solved(tasks.start, tasks.goal).any()
+    assert tasks.discarded_solved == 0
+
+
+def test_the_hash_names_the_tasks(dataset):
+    assert draw(dataset).sha256() == draw(dataset).sha256()
+    others = [draw(dataset, seed=1), draw(dataset, count=19), draw(dataset, goal_offset=24)]
+    assert len({tasks.sha256() for tasks in [draw(dataset), *others]}) == 4
+
+
+def test_too_few_windows_and_wrong_protocols_are_refused(dataset):
+    with pytest.raises(LewmError, match="10000 asked for"):
+        draw(dataset, count=10_000)
+    with pytest.raises(LewmError, match="0 different held-out tasks"):
+        draw(dataset, goal_offset=5000)
+    with pytest.raises(LewmError, match='Did you mean "held-out"'):
+        draw(dataset, "heldout")
+
+
+class Oracle(Controller):
+    """Knows the world: walks straight towards the goal's state, remembered by episode number."""
+
+    def embed(self, frames):
+        return torch.zeros(len(frames), 1)
+
+    def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
+        on_iteration(0.5)
+        calls.append((episodes.tolist(), replan))
+        straight = targets.goal[episodes] - targets.start[episodes]
+        return np.tile(np.sign(straight)[:, None] * np.abs(straight)[:, None] / (10 * 5 / 224), (1, 25, 1)).astype(
+            np.float32
+        )
+
+
+calls: list = []
+targets = None
+
+
+def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, tiny):
+    global targets
+    targets = draw(dataset, count=12)
+    calls.clear()
+    shares = []
+    controller = Oracle(WorldModel(tiny.model), tiny.planning, seed=0)
+    films = []
+    solved, _ = evaluate(controller, WORLD, targets, 5, films.append, lambda share, done: shares.append((share, done)))
+    straight = WORLD.path_distance(targets.start, targets.goal)
+    direct = np.linalg.norm(targets.goal - targets.start, axis=1)
+    assert solved[np.isclose(straight, direct)].all()
+    first_plans = [episodes for episodes, replan in calls if replan == 0]
+    assert first_plans == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
+    for episodes, replan in calls:
+        assert replan == 0 or not solved[episodes].all()
+    assert [film.task for film in films] == list(range(12))
+    assert [film.solved for film in films] == solved.tolist()
+    assert all(len(film.frames) <= 51 for film in films)
+    assert shares[-1] == (1.0, int(solved.sum()))
+    assert [share for share, _ in shares] == sorted(share for share, _ in shares)
+
+
+def test_random_actions_are_the_same_for_the_same_seed(dataset):
+    tasks = draw(dataset, count=40)
+    first = random_floor(WORLD, tasks, seed=0)
+    assert np.array_equal(first, random_floor(WORLD, tasks, seed=0))
+    assert 0 < first.sum() < 40
+
+
+def test_outcomes_do_not_depend_on_the_batch(dataset, tiny):
+    torch.manual_seed(0)
+    model = WorldModel(tiny.model)
+    for block in model.predictor.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.3)
+    model.action_mean.zero_()
+    model.action_std.fill_(1)
+    controller = Controller(model.eval(), tiny.planning, seed=3)
+    tasks = draw(dataset, count=6)
+    films = {batch: [] for batch in (1, 4, 6)}
+    for batch, kept in films.items():
+        evaluate(controller, WORLD, tasks, batch, kept.append)
+    for batch in (1, 4):
+        for one, other in zip(films[batch], films[6], strict=True):
+            assert np.array_equal(one.frames, other.frames)
+
+
+def test_report_has_every_key_and_is_written(tiny, trained, data):
+    request = PlanRequest(
+        run=trained,
+        data=None,
+        planning=tiny.planning,
+        evaluation=tiny.evaluation,
+        protocol="held-out",
+        episodes=5,
+        seed=0,
+        video="gif",
+    )
+    report, path = evaluate_run(request, CPU)
+    written = json.loads(path.read_text())
+    assert written == json.loads(json.dumps(report.as_dict()))
+    keys = "success_rate successes episodes interval_95 random protocol goal_offset budget discarded_solved tasks_sha256"
+    assert set(written) == {*keys.split(), *"seconds_per_plan planner checkpoint_sha256 versions".split()}
+    assert set(written["random"]) == {"success_rate", "successes", "episodes", "interval_95"}
+    assert written["episodes"] == written["random"]["episodes"] == 5
+    assert len(list(path.with_suffix("").glob("episode-*.gif"))) == 5
+    _, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
+    with Dataset.open(data) as opened:
+        tasks = draw_tasks(opened, WORLD, "held-out", held_out, 5, 25, 50, 0)
+    assert written["tasks_sha256"] == tasks.sha256()
+
+
+def test_held_out_needs_the_data_of_training(tiny, trained, tmp_path):
+    other = tmp_path / "other.h5"
+    collect(WORLD, other, 20, policy="expert", noise=2.0, frame_size=16, seed=5, num_envs=20)
+    request = PlanRequest(trained, other, tiny.planning, tiny.evaluation, "held-out", 5, 0)
+    with pytest.raises(LewmError, match="what it held out is not known"):
+        evaluate_run(request, CPU)
+
+
+def test_success_of_nothing_and_everything():
+    assert Success.of(np.ones(10, dtype=bool)).interval_95[1] == pytest.approx(1)
+    assert Success.of(np.zeros(10, dtype=bool)).success_rate == 0
+
+
+def test_automatic_batch_is_positive_and_shrinks_with_the_search(tiny):
+    model = WorldModel(tiny.model)
+    few = fitting_batch(Controller(model, tiny.planning, 0))
+    many = fitting_batch(Controller(model, Planning(samples=10**6, elites=2, iterations=1, horizon=100), 0))
+    assert few > many >= 1
+
+
+def test_films_show_the_episode_beside_the_goal(tmp_path):
+    frames = np.zeros((3, 128, 128, 3), np.uint8)
+    frames[2] = 9
+    goal = np.full((128, 128, 3), 77, np.uint8)
+    for solved in (True, False):
+        film = compose(Film(0, frames, goal, solved))
+        assert film.shape == (2 + HOLD, 256 + 2 * BORDER, 2 * (256 + 2 * BORDER), 3)
+        assert (film[0, BORDER:-BORDER, BORDER : BORDER + 256] == 0).all()
+        assert (film[-1, BORDER:-BORDER, BORDER : BORDER + 256] == 9).all()
+        assert (film[:, BORDER:-BORDER, -BORDER - 256 : -BORDER] == 77).all()
+        red, green, _ = film[-1, 0, 0].astype(int)
+        assert (green > red) == solved
+    film_writer(tmp_path / "films", "mp4")(Film(4, frames, goal, True))
+    assert [file.name for file in (tmp_path / "films").iterdir()] == ["episode-0004.mp4"]
