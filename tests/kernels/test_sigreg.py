@@ -56,9 +56,7 @@ def golden_outputs(case: str) -> dict[str, torch.Tensor]:
 def random_inputs(T, N, D, M, K, dtype=torch.float64, seed=0, scale=1.0):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(T, N, D, generator=generator, dtype=torch.float64) * scale
-    directions = torch.nn.functional.normalize(
-        torch.randn(D, M, generator=generator, dtype=torch.float64), dim=0
-    )
+    directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator, dtype=torch.float64), dim=0)
     return z.to(dtype), directions.to(dtype), torch.linspace(0, 3, K, dtype=torch.float64)
 
 
@@ -187,9 +185,7 @@ def test_operator_is_registered_for_tracing():
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    data=st.data(), N=st.integers(1, 40), D=st.integers(1, 12), M=st.integers(1, 20), seed=st.integers(0, 99)
-)
+@given(data=st.data(), N=st.integers(1, 40), D=st.integers(1, 12), M=st.integers(1, 20), seed=st.integers(0, 99))
 def test_order_of_the_batch_and_sign_of_a_direction_do_not_matter(data, N, D, M, seed):
     z, directions, knots = random_inputs(2, N, D, M, 17, seed=seed)
     value, gradient = value_and_gradient(sigreg, z, directions, knots)

@@ -62,14 +62,11 @@ def _check_shapes(z: Tensor, directions: Tensor, knots: Tensor) -> None:
         )
     if knots.ndim != 1 or len(knots) < 2:
         raise ValueError(
-            f"sigreg: expected at least 2 knots of shape (K,), got {tuple(knots.shape)}. "
-            "Use torch.linspace(0, 3, 17)."
+            f"sigreg: expected at least 2 knots of shape (K,), got {tuple(knots.shape)}. Use torch.linspace(0, 3, 17)."
         )
     if directions.requires_grad or knots.requires_grad:
         name = "directions" if directions.requires_grad else "knots"
-        raise ValueError(
-            f"sigreg: {name} require a gradient, which is not defined here. Pass {name}.detach()."
-        )
+        raise ValueError(f"sigreg: {name} require a gradient, which is not defined here. Pass {name}.detach().")
 
 
 def _knot_distance(knots: Tensor) -> float:

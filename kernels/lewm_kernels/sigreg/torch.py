@@ -113,9 +113,7 @@ def _power_sums(anchors: Complex[Tensor, "A b N"], p: Complex[Tensor, "A b N"]) 
     return sums
 
 
-def _horner(
-    anchors: Complex[Tensor, "A b N"], c: Complex[Tensor, "s A b"], p: Complex[Tensor, "A b N"]
-) -> None:
+def _horner(anchors: Complex[Tensor, "A b N"], c: Complex[Tensor, "s A b"], p: Complex[Tensor, "A b N"]) -> None:
     """Write the part of Σ_k c_k r^k that belongs to each anchor into `p`."""
     p.copy_(c[-1, ..., None])
     for c_j in reversed(c[:-1].unbind()):
