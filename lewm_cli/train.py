@@ -51,7 +51,8 @@ def train(
         "training.precision": precision,
     }
     flags = {key: value for key, value in flags.items() if value is not None}
-    if resume and (flags or set_ or config):
+    assignments = _assignments(set_ or []) | flags
+    if resume and (assignments or config):
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
     from lewm.checkpoints.run import read_config
@@ -66,7 +67,7 @@ def train(
         data = data or Path(trained_on.path)
     else:
         data = _dataset(data)
-        settings = _configure(recipe, data, config, _assignments(set_ or []) | flags)
+        settings = _configure(recipe, data, config, assignments)
         out = out or unused(home() / "runs" / f"{settings.env}-{settings.recipe}")
     where = choose_device(device)
     output.note(f"{data} -> {out} on {where}")

@@ -82,10 +82,11 @@ def train(
             (the last good checkpoint stays).
     """
     started = time.perf_counter()
+    training = config.training
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
-        _prepare_directory(out, config, dataset, resume)
-        training = config.training
+        identity = run.DatasetIdentity(str(Path(dataset.path).resolve()), dataset.fingerprint())
+        _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
         clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
         steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
@@ -93,17 +94,18 @@ def train(
         optimizer = state.make_optimizer(model, training)
         done = state.restore(out, model, optimizer) if resume else 0
         trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
-        _truncate_metrics(out / run.METRICS, done)
         health = None
-        reader = BatchReader(clips, training.batch_size, training.seed, start_step=done)
-        with contextlib.closing(reader), (out / run.METRICS).open("a") as metrics_file:
+        with BatchReader(clips, training.batch_size, training.seed, start_step=done) as reader:
+            if not resume:  # every fault of the settings has been found: nothing is left behind by them
+                run.write_config(out, config, identity)
+            _truncate_metrics(out / run.METRICS, done)
             for metrics in trainer.steps_from(done, reader):
                 step = metrics["step"]
                 if "health" in metrics:
                     health = metrics["health"]
                     metrics["health"] = health.as_dict()
-                metrics_file.write(json.dumps(metrics) + "\n")
-                metrics_file.flush()
+                with (out / run.METRICS).open("a") as file:
+                    file.write(json.dumps(metrics) + "\n")
                 on_progress(Progress(step, steps, metrics))
                 if step % training.checkpoint_every == 0 or step == steps:
                     state.save(out, model, optimizer, step)
@@ -120,7 +122,7 @@ class _Trainer:
     ) -> None:
         self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
         self.device = model.device
-        self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots, device=self.device)
+        self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
         self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)  # loss, prediction, sigreg, gradient norm
         self.done = 0
         self.warned = False
@@ -239,19 +241,17 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
         )
 
 
-def _prepare_directory(out: Path, config: Config, dataset: Dataset, resume: bool) -> None:
-    identity = run.DatasetIdentity(str(Path(dataset.path).resolve()), dataset.fingerprint())
+def _check_directory(out: Path, config: Config, identity: run.DatasetIdentity, resume: bool) -> None:
     if not resume:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise LewmError(f"{out}: exists and is not empty", "Choose another --out, or continue it with --resume.")
-        run.write_config(out, config, identity)
         return
     stored, trained_on = run.read_config(out)
     if stored != config:
         raise LewmError(f"{out}: the configuration differs from the one it was begun with", "Resume without options.")
     if trained_on.fingerprint != identity.fingerprint:
         raise LewmError(
-            f"{out}: was trained on other data than {dataset.path}", f"Give --data {trained_on.path} as it was then."
+            f"{out}: was trained on other data than {identity.path}", f"Give --data {trained_on.path} as it was then."
         )
 
 

@@ -1,0 +1,242 @@
+"""The command line as a user meets it: help, results, and what it says when something is wrong."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import h5py
+import pytest
+from typer.testing import CliRunner
+
+from lewm_cli import output
+from lewm_cli.main import app
+
+TINY = [
+    *("--set", "model.frame_size=16"),
+    *("--set", "model.latent=8"),
+    *("--set", "model.projector_hidden=16"),
+    *("--set", "model.encoder.channels=[4, 8]"),
+    *("--set", "model.predictor.width=8"),
+    *("--set", "model.predictor.depth=1"),
+    *("--set", "objective.directions=32"),
+    *("--set", "training.log_every=1"),
+    *("--set", "training.checkpoint_every=2"),
+]
+COLLECT = ["collect", "--episodes", "12", "--frame-size", "16"]
+TRAIN = ["train", "--steps", "4", "--batch-size", "8", *TINY]
+PLAN = ["plan", "--episodes", "6", "--samples", "16", "--elites", "4", "--iterations", "2"]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def call(*arguments):
+    """Run a command in this process; like `lewm`, but failures come back as (exit code, two lines)."""
+    result = CliRunner().invoke(app, list(arguments))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        return 1, "\n".join(output.explain(result.exception))
+    return result.exit_code, result.output
+
+
+def test_collect_train_plan_with_no_path_at_all(home):
+    code, shown = call(*COLLECT)
+    assert code == 0, shown
+    assert (home / "datasets" / "two-room.h5").is_file()
+    code, shown = call(*TRAIN)
+    assert code == 0, shown
+    run = home / "runs" / "two-room-small"
+    names = {file.name for file in run.iterdir()}
+    assert names == {"config.json", "model.safetensors", "training.safetensors", "metrics.jsonl", "training.png"}
+    code, shown = call(*PLAN, "--horizon", "3", "--video", "mp4")
+    assert code == 0, shown
+    assert "random actions" in shown
+    report = next(run.glob("plan-*.json"))
+    assert json.loads(report.read_text())["planner"]["horizon"] == 3
+    assert len(list(report.with_suffix("").glob("*.mp4"))) == 6
+
+
+def test_json_goes_to_stdout_and_everything_else_to_stderr(home):
+    for command in (COLLECT, TRAIN, PLAN):
+        shown = subprocess.run(
+            [sys.executable, "-c", "from lewm_cli.main import main; main()", *command, "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "LEWM_HOME": str(home)},
+        )
+        assert isinstance(json.loads(shown.stdout), dict)
+
+
+def test_collect_appends_overwrites_and_refuses(home):
+    assert call(*COLLECT)[0] == 0
+    assert call(*COLLECT)[0] == 0, "without --out the next free name is taken"
+    assert sorted(file.name for file in (home / "datasets").iterdir()) == ["two-room-2.h5", "two-room.h5"]
+    first = home / "datasets" / "two-room.h5"
+    code, shown = call(*COLLECT, "--out", str(first))
+    assert code == 1
+    assert "--append" in shown
+    more = ["collect", "--episodes", "15", "--frame-size", "16", "--out", str(first)]
+    assert call(*more, "--append")[0] == 0
+    with h5py.File(first) as file:
+        assert len(file["ep_len"]) == 15
+    assert call(*COLLECT, "--out", str(first), "--overwrite", "--policy", "random")[0] == 0
+    with h5py.File(first) as file:
+        assert len(file["ep_len"]) == 12
+        assert file.attrs["policy"] == "random"
+
+
+def test_train_resumes_with_the_runs_own_settings(home):
+    call(*COLLECT)
+    call(*TRAIN)
+    assert call("train", "--resume")[0] == 0
+    code, shown = call("train", "--resume", "--seed", "3")
+    assert code == 2
+    assert "no other setting" in re.sub(r"\s+", " ", shown)
+
+
+def test_options_override_the_file_which_overrides_the_recipe(home, tmp_path):
+    call(*COLLECT)
+    file = tmp_path / "mine.toml"
+    file.write_text("[training]\nseed = 5\nweight_decay = 0.5\n[objective]\nlambda = 0.7\n")
+    code, shown = call(*TRAIN, "--config", str(file), "--set", "objective.lambda=0.6", "--lambda", "0.4")
+    assert code == 0, shown
+    config = json.loads((home / "runs" / "two-room-small" / "config.json").read_text())["config"]
+    assert config["training"]["seed"] == 5
+    assert config["training"]["weight_decay"] == 0.5
+    assert config["objective"]["lambda"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["collect", "--env", "two-rooms"], ['unknown environment "two-rooms"', 'Did you mean "two-room"']),
+        (["collect", "--policy", "exprt"], ["exprt", 'Did you mean "expert"']),
+        (["train"], ["no dataset", "lewm collect"]),
+        (["train", "--data", "missing.h5"], ["missing.h5"]),
+        (["plan"], ["no run", "lewm train"]),
+        (["plan", "--run", "missing"], ["missing: no such run"]),
+    ],
+)
+def test_failures_are_two_lines_that_help(home, arguments, words):
+    code, shown = call(*arguments)
+    assert code == 1
+    assert len(shown.splitlines()) == 2
+    assert all(word in shown for word in words), shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--recipe", "smal"], ['unknown recipe "smal"', 'Did you mean "small"']),
+        (["train", "--set", "training.stepz=3"], ["training.stepz", 'Did you mean "training.steps"']),
+        (["train", "--set", "training.precision=half"], ["training.precision", "'fp32' or 'bf16'"]),
+        (["train", "--precision", "fp16"], ["training.precision", "'fp32' or 'bf16'"]),
+        (["train", "--device", "quantum"], ['device "quantum"', "--device auto"]),
+        (["train", "--set", "model.action_dim=7"], ["2 dimensions, the configuration expects 7"]),
+        (["train", "--set", "model.predictor.history=400"], ["no episode has the 2005 steps of a clip"]),
+        (["train", "--batch-size", "100000"], ["not enough for a batch of 100000"]),
+    ],
+)
+def test_wrong_settings_for_training_leave_nothing_behind(home, arguments, words):
+    call(*COLLECT)
+    code, shown = call(*arguments)
+    assert code == 1
+    assert len(shown.splitlines()) == 2
+    assert all(word in shown for word in words), shown
+    runs = home / "runs"
+    assert not runs.exists() or not any(runs.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--steps", "3", "--epochs", "3"],
+        ["train", "--set", "training.seed"],
+        ["collect", "--append", "--overwrite"],
+        ["plan", "--batch", "many"],
+        ["plan", "--video", "avi"],
+        ["plan", "--horizon", "0"],
+        ["explode"],
+    ],
+)
+def test_wrong_usage_exits_with_two(home, arguments):
+    assert call(*arguments)[0] == 2
+
+
+def test_plan_refuses_what_does_not_fit(home):
+    call(*COLLECT)
+    call(*TRAIN)
+    for arguments, word in (
+        (["--protocol", "held_out"], 'Did you mean "held-out"'),
+        (["--elites", "17", "--samples", "16"], "elites 17 exceeds samples 16"),
+        (["--episodes", "5000"], "5000 asked for"),
+    ):
+        code, shown = call("plan", *arguments)
+        assert code == 1
+        assert word in shown
+
+
+def real(*arguments, home, **extra):
+    return subprocess.run(
+        [sys.executable, "-c", "from lewm_cli.main import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LEWM_HOME": str(home), **extra},
+    )
+
+
+def test_the_program_itself_fails_with_two_lines_and_shows_a_traceback_only_on_request(home):
+    failed = real("plan", home=home)
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert len(failed.stderr.splitlines()) == 2
+    assert "Traceback" not in failed.stderr
+    assert "Traceback" in real("plan", home=home, LEWM_DEBUG="1").stderr
+
+
+def test_no_space_left_is_said_and_keeps_the_finished_episodes(home, tmp_path):
+    """A limit on the size of files stands for a full disk."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, 3_000_000)); "
+        "from lewm_cli.main import main; sys.argv = ['lewm', *sys.argv[1:]]; main()"
+    )
+    command = ["collect", "--episodes", "60", "--frame-size", "32", "--out", str(tmp_path / "full.h5")]
+    failed = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LEWM_HOME": str(home)},
+    )
+    assert failed.returncode == 1
+    last_two = failed.stderr.splitlines()[-2:]
+    assert "full.h5" in last_two[0]
+    with h5py.File(tmp_path / "full.h5") as file:
+        kept = len(file["ep_len"])
+    assert 0 < kept < 60
+    assert real(*command, "--append", home=home).returncode == 0
+    with h5py.File(tmp_path / "full.h5") as file:
+        assert len(file["ep_len"]) == 60
+
+
+def test_help_of_every_command_names_its_options():
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for command in ("collect", "train", "plan"):
+        assert command in shown
+        page = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "--help"]).output
+        assert "--seed" in page
+        assert "--json" in page
+
+
+def test_explains_unexpected_errors_without_hiding_them():
+    problem, remedy = output.explain(KeyError("oops"))
+    assert "KeyError" in problem
+    assert "LEWM_DEBUG" in remedy
+    problem, remedy = output.explain(OSError(28, "No space left on device", "/data/x.h5"))
+    assert problem == "/data/x.h5: No space left on device"
+    assert "space" in remedy
