@@ -64,9 +64,7 @@ def run_single(frame_size: int, seconds: float, actions: np.ndarray) -> float:
 
 def main() -> None:
     """Measures, prints a table, and fails if a required rate is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where the report goes")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each repeat")
@@ -75,9 +73,7 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
     cases = [
-        (size, kind, n)
-        for size in REQUIRED
-        for kind, n in (("single", 1), *(("vector", n) for n in (1, 16, 64, 256)))
+        (size, kind, n) for size in REQUIRED for kind, n in (("single", 1), *(("vector", n) for n in (1, 16, 64, 256)))
     ]
     actions = {n: record(n, 100) for _, _, n in cases}
     rates: dict[tuple[int, str, int], list[float]] = {case: [] for case in cases}

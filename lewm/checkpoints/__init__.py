@@ -20,7 +20,7 @@ def load(path: str | Path) -> WorldModel:
         LewmError: nothing loadable is there, or its tensors are not those of its configuration (each missing,
             surplus or misshapen one is named). Pickled objects are refused, never loaded.
     """
-    directory = Path(path)
+    directory = Path(path).expanduser()
     if directory.is_file():
         raise LewmError(f"{directory}: expected a directory, got a file", _advice(directory))
     if (directory / official.WEIGHTS).is_file():

@@ -21,4 +21,6 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     centre = rate + z2 / (2 * trials)
     spread = Z_95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2))
     scale = 1 + z2 / trials
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low = 0.0 if successes == 0 else (centre - spread) / scale  # exactly, without rounding
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return low, high

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Products and convolutions of few rows take other code paths, with other rounding. From here on a row's result was
-# found not to depend on the number of rows (float32, MKL), and a plan must not depend on how many episodes run beside it.
+# found not to depend on the number of rows (float32, MKL); and a plan must not depend on the episodes beside it.
 MIN_ROWS = 64
 
 

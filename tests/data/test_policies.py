@@ -136,9 +136,7 @@ def test_random_is_uniform_in_any_box():
     class Env:
         num_envs = 50
         max_episode_steps = 100
-        single_action_space = gymnasium.spaces.Box(
-            np.array([-2.0, 0, 5]), np.array([-1.0, 3, 6]), dtype=np.float64
-        )
+        single_action_space = gymnasium.spaces.Box(np.array([-2.0, 0, 5]), np.array([-1.0, 3, 6]), dtype=np.float64)
 
     policy = RandomPolicy(Env())
     begin(policy, range(50), range(50))

@@ -12,25 +12,19 @@ from lewm_data.envs.two_room.geometry import LEFT_FACE, RIGHT_FACE, Rooms, clear
 from lewm_data.errors import DataError
 
 PX = 1 / 224
-NARROW = TwoRoomFactors(
-    door_position=0.3, door_half_extent=9 * PX, wall_axis="horizontal", agent_color=(0, 0, 255)
-)
+NARROW = TwoRoomFactors(door_position=0.3, door_half_extent=9 * PX, wall_axis="horizontal", agent_color=(0, 0, 255))
 
 
 def rollout(env, seeds, steps, options=None, action_seeds=None):
     """Frames, states and endings of every environment under actions of its own."""
     rngs = [np.random.default_rng([7, s]) for s in (seeds if action_seeds is None else action_seeds)]
     observation, _ = env.reset(seed=list(seeds), options=options)
-    history = [
-        (observation["pixels"], observation["state"], observation["goal"], np.zeros(len(seeds), np.bool_))
-    ]
+    history = [(observation["pixels"], observation["state"], observation["goal"], np.zeros(len(seeds), np.bool_))]
     for _ in range(steps):
         actions = np.stack([rng.uniform(-1.5, 1.5, 2).astype(np.float32) for rng in rngs])
         observation, reward, terminated, truncated, _ = env.step(actions)
         assert np.array_equal(reward, terminated.astype(float))
-        history.append(
-            (observation["pixels"], observation["state"], observation["goal"], terminated | truncated)
-        )
+        history.append((observation["pixels"], observation["state"], observation["goal"], terminated | truncated))
     return [np.stack(column, axis=1) for column in zip(*history, strict=True)]
 
 
@@ -101,9 +95,7 @@ def test_reset_mask_touches_only_its_environments():
     assert truncated[4].all()
 
 
-@pytest.mark.parametrize(
-    "factors", [TwoRoomFactors(), NARROW, TwoRoomFactors(speed=10.5 / 224, door_position=0.5)]
-)
+@pytest.mark.parametrize("factors", [TwoRoomFactors(), NARROW, TwoRoomFactors(speed=10.5 / 224, door_position=0.5)])
 def test_episodes_begin_in_one_room_and_end_far_away_in_the_other(factors):
     env = TwoRoomVectorEnv(500, 16, factors=factors)
     env.reset(seed=0)
@@ -127,9 +119,7 @@ def test_states_are_restored_bitwise_with_the_future_that_follows():
     env.set_state(history[1][:, 20], history[2][:, 20])
     assert np.array_equal(np.stack(env.render()), history[0][:, 20])
     rngs = [np.random.default_rng([7, s]) for s in range(32)]
-    actions = np.stack(
-        [np.stack([r.uniform(-1.5, 1.5, 2).astype(np.float32) for _ in range(40)]) for r in rngs], 1
-    )
+    actions = np.stack([np.stack([r.uniform(-1.5, 1.5, 2).astype(np.float32) for _ in range(40)]) for r in rngs], 1)
     for t in range(20, 40):
         observation, *_ = env.step(actions[t])
         assert np.array_equal(observation["state"], history[1][:, t + 1])
@@ -164,9 +154,7 @@ def test_options_state_and_goal():
         assert np.array_equal(observation[name], given)
         assert np.array_equal(observation[other][:, 0] > 0.5, given[:, 0] < 0.5)
     single = TwoRoomEnv(16)
-    observation, _ = single.reset(
-        seed=0, options={"state": state[0], "goal": goal[0], "factors": {"speed": 3 * PX}}
-    )
+    observation, _ = single.reset(seed=0, options={"state": state[0], "goal": goal[0], "factors": {"speed": 3 * PX}})
     assert single.is_solved()
     assert np.array_equal(observation["state"], state[0])
     observation, reward, terminated, _, _ = single.step(np.array([0.0, -1.0], np.float32))

@@ -60,9 +60,7 @@ def test_against_a_funnel(half, door, anywhere):
     b = np.concatenate([free(rng, 25, half, door, anywhere), free(rng, 25, half, door, True)])
     world = TwoRoomFactors(door_position=door * PX, door_half_extent=half * PX)
     expected = [funnel(p, q, half, door) for p, q in zip(a, b, strict=True)]
-    np.testing.assert_allclose(
-        path_distance(a * PX, b * PX, world), np.array(expected) * PX, rtol=0, atol=1e-6
-    )
+    np.testing.assert_allclose(path_distance(a * PX, b * PX, world), np.array(expected) * PX, rtol=0, atol=1e-6)
 
 
 def test_round_a_long_way_by_hand():

@@ -62,9 +62,7 @@ def test_the_horizontal_frame_is_the_transpose(size):
 
 
 def test_colors():
-    got = frame(
-        224, (60, 150), agent_color=(10, 200, 30), wall_color=(90, 80, 70), background_color=(250, 240, 230)
-    )
+    got = frame(224, (60, 150), agent_color=(10, 200, 30), wall_color=(90, 80, 70), background_color=(250, 240, 230))
     assert got[0, 0].tolist() == got[100, 112].tolist() == [90, 80, 70]
     assert got[49, 112].tolist() == got[200, 200].tolist() == [250, 240, 230]
     assert np.abs(got[150, 60].astype(int) - [10, 200, 30]).max() <= 2  # half a pixel off the dot's centre

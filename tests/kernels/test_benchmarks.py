@@ -46,26 +46,6 @@ def test_philox(tmp_path):
     assert all(row["ns_per_number"] > 0 for row in report["results"])
 
 
-def sigreg_line(row: dict) -> str:
-    shape = "{T}, {N}, {D}, {M}, {K}".format(**row)
-    time = f"{row['median_ms']:.1f} ({row['p20_ms']:.1f} to {row['p80_ms']:.1f})"
-    errors = f"{row['error_value']:.1e}, {row['error_gradient']:.1e}"
-    cells = [shape, row["threads"], row["pass"], row["path"], time, f"{row['speedup']:.1f}"]
-    return "| " + " | ".join(map(str, [*cells, f"{row['peak_extra_bytes'] / 2**20:.1f}", errors])) + " |"
-
-
-def philox_line(row: dict) -> str:
-    cells = [row["B"], row["threads"], row["path"], f"{row['ns_per_number']:.1f}"]
-    return "| " + " | ".join(map(str, [*cells, f"{row['p20_ns']:.1f} to {row['p80_ns']:.1f}"])) + " |"
-
-
-@pytest.mark.parametrize(("name", "line"), [("sigreg", sigreg_line), ("philox", philox_line)])
-def test_tables_hold_the_committed_results(name, line):
-    report = json.loads((BENCHMARKS / "results" / f"{name}-cpu.json").read_text())
-    text = (BENCHMARKS.parent / "kernels" / "README.md").read_text()
-    assert "\n".join(map(line, report["results"])) in text
-
-
 @pytest.mark.parametrize("name", ["sigreg", "philox"])
 def test_committed_results_are_of_a_commit(name):
     report = json.loads((BENCHMARKS / "results" / f"{name}-cpu.json").read_text())

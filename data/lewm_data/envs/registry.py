@@ -44,9 +44,7 @@ class WorldEnv(Protocol):
         """The state of every environment."""
         ...
 
-    def set_state(
-        self, state: Float[np.ndarray, "N S"], goal: Float[np.ndarray, "N S"] | None = None
-    ) -> None:
+    def set_state(self, state: Float[np.ndarray, "N S"], goal: Float[np.ndarray, "N S"] | None = None) -> None:
         """Puts every environment into `state`, and the goals at `goal` if it is given."""
         ...
 

@@ -40,9 +40,7 @@ class TwoRoomExpert:
             )
         self._env = env
         self._sigma, self._repeat = noise, repeat
-        self._noise = EpisodeNoise(
-            env.num_envs, env.max_episode_steps, 3
-        )  # noise along x and y, repeat or not
+        self._noise = EpisodeNoise(env.num_envs, env.max_episode_steps, 3)  # noise along x and y, repeat or not
         self._previous = np.zeros((env.num_envs, 2))
 
     def reset(self, slots: Int[np.ndarray, "K"], rngs: Sequence[np.random.Generator]) -> None:

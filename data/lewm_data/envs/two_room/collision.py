@@ -26,9 +26,7 @@ SKIN = 1e-9  # how far behind a face rounding may put a centre that still counts
 GRAZE = 2 * AGENT_RADIUS * 1e-12  # a path that cuts less deep (1e-12) into a corner only touches it
 NEVER = 2.0  # time of a contact that does not happen in this step, which lasts from 0 to 1
 
-_U_SIGN = np.array(
-    [[1.0, -1.0, -1.0, 1.0]]
-)  # the free side of border, border, the wall's left and right face
+_U_SIGN = np.array([[1.0, -1.0, -1.0, 1.0]])  # the free side of border, border, the wall's left and right face
 _V_SIGN = np.array([[1.0, -1.0, 1.0, -1.0]])  # of border, border, the door's lower and higher edge in v
 _U_PLANE = np.array([[NEAREST, FARTHEST, LEFT_FACE, RIGHT_FACE]])
 _CORNER_U = WALL_CENTRE + WALL_HALF_THICKNESS * np.array([[-1.0, -1.0, 1.0, 1.0]])

@@ -47,8 +47,7 @@ class TwoRoomEnv(gymnasium.Env[Observation, np.ndarray]):
         """
         super().reset(seed=seed)
         lifted = {
-            name: value if name == "factors" or value is None else [value]
-            for name, value in (options or {}).items()
+            name: value if name == "factors" or value is None else [value] for name, value in (options or {}).items()
         }
         self._world.reset(np.zeros(1, np.int64), [self.np_random], lifted)
         return self._observation(), {}
@@ -114,7 +113,5 @@ def action_space() -> spaces.Box:
 def checked_render_mode(wanted: str | None) -> str | None:
     """`wanted`, if it is "rgb_array" or None."""
     if wanted not in (None, "rgb_array"):
-        raise DataError(
-            f'render_mode is "{wanted}", expected "rgb_array" or None', "Show the frames yourself."
-        )
+        raise DataError(f'render_mode is "{wanted}", expected "rgb_array" or None', "Show the frames yourself.")
     return wanted

@@ -98,8 +98,6 @@ def _number(name: str, value: object) -> float:
 def _color(name: str, value: object) -> Color:
     channels = tuple(value) if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str) else ()
     if len(channels) != 3 or not all(isinstance(c, int | np.integer) and 0 <= c <= 255 for c in channels):
-        raise DataError(
-            f"{name} is {value!r}, expected three whole numbers from 0 to 255", "Write it as (255, 0, 0)."
-        )
+        raise DataError(f"{name} is {value!r}, expected three whole numbers from 0 to 255", "Write it as (255, 0, 0).")
     red, green, blue = (int(c) for c in channels)
     return (red, green, blue)

@@ -62,9 +62,7 @@ def room_distance(
     door, half = rooms.door[near], rooms.half[near]
     for left, right in product((_FREE, _BELOW, _ABOVE), repeat=2):
         discs = [
-            (np.full_like(door, u), door - side * half, side)
-            for u, side in ((_LEFT, left), (_RIGHT, right))
-            if side
+            (np.full_like(door, u), door - side * half, side) for u, side in ((_LEFT, left), (_RIGHT, right)) if side
         ]
         if discs:
             length, taut = _string(start[near], end[near], discs)

@@ -97,9 +97,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         else:
             seeds = list(seed)
         if len(seeds) != self.num_envs:
-            raise DataError(
-                f"{len(seeds)} seeds for {self.num_envs} environments", "Give one seed, or one each."
-            )
+            raise DataError(f"{len(seeds)} seeds for {self.num_envs} environments", "Give one seed, or one each.")
         slots = np.flatnonzero(mask)
         for slot in slots.tolist():
             if seeds[slot] is not None or slot not in self._rngs:
@@ -110,9 +108,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     def step(
         self, actions: Float[np.ndarray, "N 2"]
-    ) -> tuple[
-        Observation, Float64[np.ndarray, "N"], Bool[np.ndarray, "N"], Bool[np.ndarray, "N"], dict[str, Any]
-    ]:
+    ) -> tuple[Observation, Float64[np.ndarray, "N"], Bool[np.ndarray, "N"], Bool[np.ndarray, "N"], dict[str, Any]]:
         """Moves every agent. An environment whose episode has ended just goes on until it is reset.
 
         Raises:
@@ -144,9 +140,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         """The factors of variation of each environment."""
         return self._world.factors
 
-    def set_state(
-        self, state: Float[np.ndarray, "N 2"], goal: Float[np.ndarray, "N 2"] | None = None
-    ) -> None:
+    def set_state(self, state: Float[np.ndarray, "N 2"], goal: Float[np.ndarray, "N 2"] | None = None) -> None:
         """Puts every agent at `state`, and the goals at `goal` if it is given; the episodes go on.
 
         Raises:

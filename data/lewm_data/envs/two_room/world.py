@@ -43,9 +43,7 @@ class TwoRoomWorld:
         if count < 1:
             raise DataError(f"num_envs is {count}, expected at least 1", "Ask for one environment or more.")
         if not 16 <= frame_size <= 4096:
-            raise DataError(
-                f"frame_size is {frame_size}, expected 16 to 4096", "The paper's frames have 224 pixels."
-            )
+            raise DataError(f"frame_size is {frame_size}, expected 16 to 4096", "The paper's frames have 224 pixels.")
         self.frame_size = frame_size
         self.defaults = TwoRoomFactors()
         self.defaults = self._one(defaults)
@@ -54,9 +52,7 @@ class TwoRoomWorld:
         self.goal: Float64[np.ndarray, "N 2"] = np.full((count, 2), 0.25)
         self._lay_out(self.factors)
 
-    def reset(
-        self, slots: Indices, rngs: Sequence[np.random.Generator], options: Mapping[str, object]
-    ) -> None:
+    def reset(self, slots: Indices, rngs: Sequence[np.random.Generator], options: Mapping[str, object]) -> None:
         """Begins an episode in `slots`, each a function of its own generator and of the options.
 
         The agent is uniform in the free space of a random room, the goal in that of the other room, and the
@@ -75,13 +71,10 @@ class TwoRoomWorld:
             self._lay_out(every)
         rooms = self.rooms.take(slots)
         state, goal = (
-            None if options.get(name) is None else self._free(name, options[name], slots)
-            for name in ("state", "goal")
+            None if options.get(name) is None else self._free(name, options[name], slots) for name in ("state", "goal")
         )
 
-        drawn = np.stack(
-            [rng.random((TRIALS, 5)) for rng in rngs]
-        )  # (K, 16, 5) room, agent's u v, goal's u v
+        drawn = np.stack([rng.random((TRIALS, 5)) for rng in rngs])  # (K, 16, 5) room, agent's u v, goal's u v
         left = drawn[:, :, 0] < 0.5
         if state is not None:
             left = np.broadcast_to(rooms.across_along(state)[:, :1] < WALL_CENTRE, left.shape)
@@ -147,17 +140,13 @@ class TwoRoomWorld:
             return self.defaults.varied(given)
         if given is None or isinstance(given, TwoRoomFactors):
             return given or self.defaults
-        raise DataError(
-            f"factors are {given!r:.60}, expected TwoRoomFactors or a mapping", "Name those to change."
-        )
+        raise DataError(f"factors are {given!r:.60}, expected TwoRoomFactors or a mapping", "Name those to change.")
 
     def _free(self, name: str, given: object, slots: Indices) -> Float64[np.ndarray, "K 2"]:
         """Positions for the worlds of `slots`, from a user's value for all N worlds."""
         every = np.array(given, np.float64)
         if every.shape != self.state.shape:
-            raise DataError(
-                f"{name} has shape {every.shape}, expected {self.state.shape}", "Give one (x, y) a world."
-            )
+            raise DataError(f"{name} has shape {every.shape}, expected {self.state.shape}", "Give one (x, y) a world.")
         position, rooms = every[slots], self.rooms.take(slots)
         gap = clearance(position, rooms)
         for slot, (x, y), depth in zip(slots, position, gap, strict=True):

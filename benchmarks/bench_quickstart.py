@@ -1,0 +1,55 @@
+"""What `make quickstart` gives, for several training seeds: success with its interval, and the time of each command.
+
+python benchmarks/bench_quickstart.py --json benchmarks/results/quickstart-cpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _report import write_report
+
+LEWM = [sys.executable, "-c", "from lewm_cli.main import main; main()"]
+
+
+def main() -> None:
+    """Collect once, then train and plan for each seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--collect", nargs="*", default=[], help="further options of lewm collect")
+    parser.add_argument("--train", nargs="*", default=[], help="further options of lewm train")
+    parser.add_argument("--plan", nargs="*", default=[], help="further options of lewm plan")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        collected, collect_seconds = run(home, "collect", *arguments.collect)
+        results = []
+        for seed in arguments.seeds:
+            trained, train_seconds = run(home, "train", "--seed", str(seed), *arguments.train)
+            planned, plan_seconds = run(home, "plan", *arguments.plan)
+            seconds = {"collect": collect_seconds, "train": train_seconds, "plan": plan_seconds}
+            del trained["run"]  # a path of this machine
+            results.append({"seed": seed, "seconds": seconds, "train": trained, "plan": planned})
+            rate, random = planned["success_rate"], planned["random"]["success_rate"]
+            print(f"seed {seed}: {rate:.1%} (random {random:.1%}), {sum(seconds.values()):.0f} s")
+    write_report(arguments.json, f"quickstart, {collected['frames']} frames", results)
+
+
+def run(home: str, *command: str) -> tuple[dict[str, Any], float]:
+    """One command as a user gives it: its JSON result, and the seconds it took from start to end."""
+    begun = time.perf_counter()
+    environment = {**os.environ, "LEWM_HOME": home}
+    shown = subprocess.run([*LEWM, *command, "--json"], check=True, stdout=subprocess.PIPE, env=environment, text=True)
+    return json.loads(shown.stdout), time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The tables of the pages, made from the committed results: `python benchmarks/tables.py` writes them in place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def main() -> None:
+    """Rewrite every page that has tables."""
+    for name in PAGES:
+        path = ROOT / name
+        path.write_text(filled(name, path.read_text()))
+
+
+def filled(page: str, text: str) -> str:
+    """`text` with what stands between `<!-- table NAME -->` and `<!-- end -->` made anew."""
+    for name, make in PAGES[page].items():
+        before, mark, rest = text.partition(f"<!-- table {name} -->\n")
+        assert mark, f"{page} has no table {name}"
+        _, end, after = rest.partition("<!-- end -->")
+        text = before + mark + make() + end + after
+    return text
+
+
+def success() -> str:
+    """Success of the small recipe, one row a training seed."""
+    report = _load("quickstart-cpu.json")
+    rows = [
+        "| training seed | LeWM + CEM | 95 % interval | random actions | collect | train | plan |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for result in report["results"]:
+        plan, seconds = result["plan"], result["seconds"]
+        low, high = plan["interval_95"]
+        times = " | ".join(f"{seconds[stage]:.0f} s" for stage in ("collect", "train", "plan"))
+        rows.append(
+            f"| {result['seed']} | {plan['successes']} of {plan['episodes']} = {plan['success_rate']:.1%} "
+            f"| {low:.1%} to {high:.1%} | {plan['random']['success_rate']:.1%} | {times} |"
+        )
+    return "\n".join([*rows, "", _machine(report), ""])
+
+
+def speed() -> str:
+    """Rendering and SIGReg."""
+    rooms, statistic = _load("two_room-cpu.json"), _load("sigreg-cpu.json")
+    rows = ["| what | measured |", "|---|---|"]
+    for size in (64, 224):
+        best = max((r for r in rooms["results"] if r["frame_size"] == size), key=lambda r: r["frames_per_second"])
+        rows.append(
+            f"| Two-Room, {size} px, physics included, one core | {best['frames_per_second']:,.0f} frames/s "
+            f"({best['num_envs']} together) |"
+        )
+    both = {
+        r["path"]: r
+        for r in statistic["results"]
+        if (r["shape"], r["pass"], r["threads"]) == ("paper", "forward+backward", 2)
+    }
+    ours, definition = both["torch"], both["definition"]
+    rows += [
+        f"| SIGReg at the paper's size, forward and backward | {ours['median_ms']:.1f} ms; the definition in PyTorch "
+        f"{definition['median_ms']:.0f} ms |",
+        f"| its memory beyond the inputs | {ours['peak_extra_bytes'] / 2**20:.1f} MiB; the definition "
+        f"{definition['peak_extra_bytes'] / 2**20:.0f} MiB |",
+    ]
+    return "\n".join([*rows, "", _machine(rooms), ""])
+
+
+def sigreg() -> str:
+    """The SIGReg operator, every measured row."""
+    rows = [
+        "| T, N, D, M, K | threads | pass | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in _load("sigreg-cpu.json")["results"]:
+        shape = f"{r['T']}, {r['N']}, {r['D']}, {r['M']}, {r['K']}"
+        rows.append(
+            f"| {shape} | {r['threads']} | {r['pass']} | {r['path']} "
+            f"| {r['median_ms']:.1f} ({r['p20_ms']:.1f} to {r['p80_ms']:.1f}) | {r['speedup']:.1f} "
+            f"| {r['peak_extra_bytes'] / 2**20:.1f} | {r['error_value']:.1e}, {r['error_gradient']:.1e} |"
+        )
+    return "\n".join([*rows, ""])
+
+
+def philox() -> str:
+    """Normal numbers, every measured row."""
+    rows = ["| B | threads | path | ns a number | 20 to 80 % |", "|---|---|---|---|---|"]
+    for r in _load("philox-cpu.json")["results"]:
+        spread = f"{r['p20_ns']:.1f} to {r['p80_ns']:.1f}"
+        rows.append(f"| {r['B']} | {r['threads']} | {r['path']} | {r['ns_per_number']:.1f} | {spread} |")
+    return "\n".join([*rows, ""])
+
+
+def _machine(report: dict[str, Any]) -> str:
+    return f"Measured on {report['cores']} cores of an {report['cpu']}, {report['time'][:10]}."
+
+
+def _load(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / name).read_text())
+
+
+PAGES = {
+    "README.md": {"success": success, "speed": speed},
+    "kernels/README.md": {"sigreg": sigreg, "philox": philox},
+}
+
+
+if __name__ == "__main__":
+    main()
