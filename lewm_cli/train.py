@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +11,6 @@ import typer
 from lewm_cli import options, output
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from lewm.config import Config
     from lewm.training.loop import Progress
 
@@ -120,7 +119,7 @@ def _assignments(pairs: list[str]) -> dict[str, Any]:
 
 
 class _Display:
-    """A live bar with the latest metrics under it; plain lines where stderr is not a terminal."""
+    """A live bar with the latest metrics under it; a line a health check where stderr is not a terminal."""
 
     def __init__(self, settings: Config) -> None:
         from rich.console import Group
@@ -128,42 +127,22 @@ class _Display:
 
         self.bar = output.progress_bar(output.count_of("steps"))
         self.task = self.bar.add_task("train", total=settings.training.steps)
-        self.latest: dict[str, Any] = {}
-        self.live = Live(console=output.stderr, get_renderable=lambda: Group(self.bar, self._table()))
+        self.training = self.health = ""
+        live = Live(console=output.stderr, get_renderable=lambda: Group(self.bar, self.training, self.health))
+        self.live = live if output.stderr.is_terminal else contextlib.nullcontext()
 
     def update(self, progress: Progress) -> None:
-        self.latest |= progress.metrics
+        metrics = progress.metrics
         self.bar.update(self.task, completed=progress.step, total=progress.steps)
-        if "health" in progress.metrics and not output.stderr.is_terminal:
-            row = ", ".join(f"{name} {value}" for name, value in self._values())
-            output.note(f"step {progress.step}/{progress.steps}: {row}")
-
-    def _values(self) -> list[tuple[str, str]]:
-        latest, health = self.latest, self.latest.get("health")
-        if not latest:
-            return []
-        values = [
-            ("loss", f"{latest['loss']:.4f}"),
-            ("prediction", f"{latest['prediction']:.4f}"),
-            ("SIGReg", f"{latest['sigreg']:.3f}"),
-            ("gradient norm", f"{latest['gradient_norm']:.2f}"),
-            ("clips/s", f"{latest['clips_per_second']:.0f}"),
-            ("waiting for data", f"{latest['waiting_for_data']:.1%}"),
-        ]
-        if health:
-            values += [
-                ("std", f"{health['std_mean']:.2f}"),
-                ("effective rank", f"{health['effective_rank']:.1f}"),
-            ]
+        self.training = (
+            f"loss {metrics['loss']:.4f}  prediction {metrics['prediction']:.4f}  SIGReg {metrics['sigreg']:.3f}  "
+            f"gradient norm {metrics['gradient_norm']:.2f}  clips/s {metrics['clips_per_second']:.0f}  "
+            f"waiting for data {metrics['waiting_for_data']:.1%}"
+        )
+        if "health" in metrics:
+            health = metrics["health"]
+            self.health = f"held out: std {health['std_mean']:.2f}  effective rank {health['effective_rank']:.1f}"
             if health["distance_correlation"] is not None:
-                values.append(("distance correlation", f"{health['distance_correlation']:.2f}"))
-        return values
-
-    def _table(self) -> Table:
-        from rich.table import Table
-
-        table = Table.grid(padding=(0, 2))
-        values = self._values()
-        table.add_row(*[f"[dim]{name}[/dim]" for name, _ in values])
-        table.add_row(*[value for _, value in values])
-        return table
+                self.health += f"  distance correlation {health['distance_correlation']:.2f}"
+            if not output.stderr.is_terminal:
+                output.note(f"step {progress.step}/{progress.steps}: {self.training}\n  {self.health}")

@@ -54,9 +54,11 @@ def plot_training(directory: Path) -> Path:
 def _series(panel: Any, title: str, lines: list[dict[str, Any]], names: dict[str, str], log: bool = False) -> None:  # noqa: ANN401
     for label, key in names.items():
         panel.plot([line["step"] for line in lines], [line[key] for line in lines], label=label, linewidth=1.4)
-    panel.set(title=title, xlabel="step", ylim=(None, None) if log else (0, None))
+    panel.set(title=title, xlabel="step")
     if log:
         panel.set_yscale("log")
+    else:
+        panel.set_ylim(bottom=0)
     if len(names) > 1:
         panel.legend(frameon=False)
 
