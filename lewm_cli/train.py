@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def train(
     data: options.Data = None,
+    env: Annotated[str | None, typer.Option(help="Environment of the data.", show_default="as the file says")] = None,
     recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU) or paper (GPU).")] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of --steps.")] = None,
@@ -51,7 +52,7 @@ def train(
     }
     flags = {key: value for key, value in flags.items() if value is not None}
     assignments = _assignments(set_ or []) | flags
-    if resume and (assignments or config):
+    if resume and (assignments or config or env):
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
     from lewm.checkpoints.run import read_config
@@ -66,7 +67,7 @@ def train(
         data = data or Path(trained_on.path)
     else:
         data = _dataset(data)
-        settings = _configure(recipe, data, config, assignments)
+        settings = _configure(recipe, data, env, config, assignments)
         out = out or unused(home() / "runs" / f"{settings.env}-{settings.recipe}")
     where = choose_device(device)
     output.note(f"{data} -> {out} on {where}")
@@ -99,14 +100,17 @@ def _dataset(data: Path | None) -> Path:
     return newest
 
 
-def _configure(recipe: str, data: Path, file: Path | None, assignments: dict[str, Any]) -> Config:
+def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assignments: dict[str, Any]) -> Config:
     """The recipe for the dataset's environment, overridden."""
     from lewm.config import resolve
+    from lewm.errors import LewmError
     from lewm.recipes import recipe as named
     from lewm_data.store import Dataset
 
     with Dataset.open(data) as dataset:
-        env = str(dataset.attributes.get("env", "two-room"))
+        env = env or dataset.attributes.get("env")
+    if env is None:
+        raise LewmError(f"{data}: does not say which environment it is of", "Name it with --env, for example two-room.")
     return resolve(named(recipe, env), file, assignments)
 
 

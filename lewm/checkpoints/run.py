@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import safetensors
@@ -41,6 +41,7 @@ class DatasetIdentity:
 
     path: str
     fingerprint: str
+    frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
 
 
 def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:
@@ -48,7 +49,7 @@ def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:
     content = {
         "format": FORMAT,
         "config": json.loads(config.to_json()),
-        "dataset": {"path": dataset.path, "fingerprint": dataset.fingerprint},
+        "dataset": asdict(dataset),
         "versions": versions(),
         "commit": commit(),
     }
@@ -68,7 +69,10 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
     try:
         content = json.loads(path.read_text())
-        stored, dataset = content["config"], DatasetIdentity(**content["dataset"])
+        if "encoder" in content:
+            raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
+        stored, data = content["config"], content["dataset"]
+        dataset = DatasetIdentity(**{**data, "frame_size": tuple(data["frame_size"])})
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise LewmError(f"{path}: damaged ({error})", 'Train again with "lewm train".') from error
     return Config.from_json(json.dumps(stored), str(path)), dataset

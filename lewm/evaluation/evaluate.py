@@ -71,6 +71,12 @@ def evaluate_run(
                 f"{config.model.action_dim}",
                 "Give --data a dataset of the model's environment.",
             )
+        if dataset.frame_size != trained_on.frame_size:
+            raise LewmError(
+                f"{dataset.path}: frames of {_by(dataset.frame_size)}, the run was trained on "
+                f"{_by(trained_on.frame_size)}",
+                "Give --data a dataset collected with the same --frame-size.",
+            )
         if request.protocol == "held-out" and dataset.fingerprint() != trained_on.fingerprint:
             raise LewmError(
                 f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
@@ -91,7 +97,7 @@ def evaluate_run(
     batch = request.batch or fitting_batch(controller)
     out = request.run / f"plan-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     on_film = film_writer(out.with_suffix(""), request.video) if request.video else None
-    solved, seconds = evaluate(controller, place, tasks, batch, on_film, on_progress)
+    solved, seconds = evaluate(controller, place, tasks, trained_on.frame_size[0], batch, on_film, on_progress)
     success = Success.of(solved)
     report = EvalReport(
         success_rate=success.success_rate,
@@ -111,6 +117,10 @@ def evaluate_run(
     )
     write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
     return report, out
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]} x {size[1]} pixels"
 
 
 def fitting_batch(controller: Controller) -> int:

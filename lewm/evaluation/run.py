@@ -78,6 +78,7 @@ def evaluate(
     controller: Controller,
     world: World,
     tasks: Tasks,
+    frame_size: int,
     batch: int,
     on_film: Callable[[Film], None] | None = None,
     on_progress: OnProgress = lambda share, solved: None,
@@ -87,6 +88,7 @@ def evaluate(
     An episode's actions do not depend on `batch` or on the other tasks.
 
     Args:
+        frame_size: Pixels a side that the environment draws: as in training, so that the model resizes alike.
         batch: Episodes that run together.
         on_film: Given what happened in each episode, in the order of the tasks.
         on_progress: Called at every iteration of the planner.
@@ -111,9 +113,8 @@ def evaluate(
 
         return act
 
-    size = controller.model.config.frame_size
     solved = []
-    for some in _play(world, tasks, size, batch, episodes_of, on_film):
+    for some in _play(world, tasks, frame_size, batch, episodes_of, on_film):
         solved.append(some)
         meter.batch_finished(int(some.sum()))
     return np.concatenate(solved), seconds / max(1, plans)

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_FRAMES = 512  # held-out frames that health is measured on
 HEALTH_PAIRS = 8192
+BEGUN = 0.1  # of the steps: before, latents are as flat as collapsed ones because training has hardly begun
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def train(
     training = config.training
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
-        identity = run.DatasetIdentity(str(Path(dataset.path).resolve()), dataset.fingerprint())
+        identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
         _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
         clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
@@ -164,7 +165,8 @@ class _Trainer:
     def measure_health(self, step: int) -> Health:
         """Health on held-out data; warns in words, once, when the latents have collapsed."""
         health = measure(self.model, self.held_out, self._directions(step), self.knots)
-        if health.collapsed and not self.warned:
+        begun = step > self.steps * BEGUN
+        if health.collapsed and begun and not self.warned:
             self.warned = True
             log.warning(
                 "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
@@ -225,11 +227,11 @@ def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> 
     rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
     chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
     frames = dataset.frames(np.sort(chosen))
-    path_distance = world(config.env).path_distance
-    if "state" not in dataset.columns:
+    place = world(config.env)
+    if "state" not in dataset.columns or dataset.column("state").shape[1:] != (place.state_dim,):
         return HeldOut(frames)
     states = dataset.column("state")[np.sort(chosen)]
-    return HeldOut(frames, *sample_pairs(states, path_distance, HEALTH_PAIRS, config.training.seed))
+    return HeldOut(frames, *sample_pairs(states, place.path_distance, HEALTH_PAIRS, config.training.seed))
 
 
 def _check_fits(config: Config, dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -99,6 +100,43 @@ def test_train_resumes_with_the_runs_own_settings(home):
     assert "no other setting" in re.sub(r"\s+", " ", shown)
 
 
+def test_data_that_does_not_name_its_environment_needs_the_option(home, golden):
+    published = ["train", "--data", str(golden / "official_layout.h5")]
+    code, shown = call(*published)
+    assert code == 1
+    assert "--env" in shown
+    small = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4]", "--set", "training.held_out=0.5"]
+    code, shown = call(*published, "--env", "two-room", "--steps", "1", "--batch-size", "2", *small)
+    assert code == 0, shown
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_at_any_moment_and_resumed_training_ends_in_the_same_weights(home, tmp_path, seed):
+    """SIGKILL after random times, again and again, until a run gets through."""
+    call(*COLLECT)
+    command = [*TRAIN, "--steps", "30", "--seed", str(seed)]
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    assert call(*command, "--out", str(whole))[0] == 0
+    patience, kills = random.Random(seed), 0
+    while True:
+        resume = ["train", "--resume"] if (pieces / "config.json").exists() else command
+        training = start(*resume, "--out", str(pieces), home=home)
+        try:
+            # at least a second longer each time, so that it ends: half of it is spent importing
+            training.communicate(timeout=1.5 + kills + patience.random())
+            assert training.returncode == 0
+            break
+        except subprocess.TimeoutExpired:
+            training.kill()
+            training.communicate()
+            kills += 1
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (pieces / name).read_bytes() == (whole / name).read_bytes()
+    steps = [json.loads(line)["step"] for line in (pieces / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 31))
+    assert kills > 0
+
+
 def test_options_override_the_file_which_overrides_the_recipe(home, tmp_path):
     call(*COLLECT)
     file = tmp_path / "mine.toml"
@@ -179,6 +217,12 @@ def test_plan_refuses_what_does_not_fit(home):
         code, shown = call("plan", *arguments)
         assert code == 1
         assert word in shown
+
+
+def start(*arguments, home):
+    code = "from lewm_cli.main import main; main()"
+    environment = {**os.environ, "LEWM_HOME": str(home)}
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.DEVNULL, env=environment)
 
 
 def real(*arguments, home, **extra):

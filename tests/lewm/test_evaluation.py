@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lewm.config import Planning
+from lewm.config import Planning, resolve
 from lewm.errors import LewmError
 from lewm.evaluation.evaluate import PlanRequest, evaluate_run, fitting_batch
 from lewm.evaluation.film import BORDER, HOLD, compose, film_writer
@@ -117,7 +117,9 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     shares = []
     controller = Oracle(WorldModel(tiny.model), tiny.planning, seed=0)
     films = []
-    solved, _ = evaluate(controller, WORLD, targets, 5, films.append, lambda share, done: shares.append((share, done)))
+    solved, _ = evaluate(
+        controller, WORLD, targets, 16, 5, films.append, lambda share, done: shares.append((share, done))
+    )
     straight = WORLD.path_distance(targets.start, targets.goal)
     direct = np.linalg.norm(targets.goal - targets.start, axis=1)
     assert solved[np.isclose(straight, direct)].all()
@@ -150,7 +152,7 @@ def test_outcomes_do_not_depend_on_the_batch(dataset, tiny):
     tasks = draw(dataset, count=6)
     films = {batch: [] for batch in (1, 4, 6)}
     for batch, kept in films.items():
-        evaluate(controller, WORLD, tasks, batch, kept.append)
+        evaluate(controller, WORLD, tasks, 16, batch, kept.append)
     for batch in (1, 4):
         for one, other in zip(films[batch], films[6], strict=True):
             assert np.array_equal(one.frames, other.frames)
@@ -188,6 +190,24 @@ def test_held_out_needs_the_data_of_training(tiny, trained, tmp_path):
     request = PlanRequest(trained, other, tiny.planning, tiny.evaluation, "held-out", 5, 0)
     with pytest.raises(LewmError, match="what it held out is not known"):
         evaluate_run(request, CPU)
+
+
+def test_frames_of_another_size_than_in_training_are_refused(tiny, trained, tmp_path):
+    larger = tmp_path / "larger.h5"
+    collect(WORLD, larger, 4, policy="expert", noise=2.0, frame_size=32, seed=0, num_envs=4)
+    request = PlanRequest(trained, larger, tiny.planning, tiny.evaluation, "paper", 5, 0)
+    with pytest.raises(LewmError, match="32 x 32 pixels, the run was trained on 16 x 16 pixels"):
+        evaluate_run(request, CPU)
+
+
+def test_a_model_of_another_size_than_its_data_is_shown_what_it_was_trained_on(tiny, data, tmp_path, monkeypatch):
+    config = resolve(tiny, None, {"model.frame_size": 8})
+    train(config, data, tmp_path / "run", CPU)
+    seen = set()
+    embed = Controller.embed
+    monkeypatch.setattr(Controller, "embed", lambda self, frames: seen.add(frames.shape[1:]) or embed(self, frames))
+    evaluate_run(PlanRequest(tmp_path / "run", None, tiny.planning, tiny.evaluation, "held-out", 3, 0), CPU)
+    assert seen == {(16, 16, 3)}
 
 
 def test_success_of_nothing_and_everything():

@@ -74,7 +74,9 @@ def test_every_step_matters(tiny, dataset, tmp_path):
     assert moved
     first = json.loads((tmp_path / "a" / run.METRICS).read_text().splitlines()[0])
     assert {"loss", "prediction", "sigreg", "gradient_norm", "clips_per_second", "waiting_for_data"} <= set(first)
-    assert first["loss"] == pytest.approx(first["prediction"] + 0.09 * first["sigreg"], rel=1e-5)
+    weight = tiny.objective.lambda_
+    assert weight > 0
+    assert first["loss"] == pytest.approx(first["prediction"] + weight * first["sigreg"], rel=1e-5)
 
 
 def test_a_run_loads_and_remembers_its_data(tiny, dataset, tmp_path):
