@@ -1,6 +1,7 @@
 """What is installed is what is on disk, and importing stays light."""
 
 import itertools
+import re
 import subprocess
 import sys
 import tomllib
@@ -50,7 +51,7 @@ def test_constraints_pin_every_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = itertools.chain.from_iterable(project["optional-dependencies"].values())
     wanted = [*project["dependencies"], *extras]
-    names = {name.split(">=")[0].split("[")[0].lower().replace("_", "-") for name in wanted} - {"lewm"}
+    names = {re.split(r"[>\[;]", name)[0].lower().replace("_", "-") for name in wanted} - {"lewm"}
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pinned = {line.split("==")[0].lower().replace("_", "-") for line in lines if "==" in line}
     assert names <= pinned
