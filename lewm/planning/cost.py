@@ -11,9 +11,10 @@ from torch import Tensor
 
 from lewm.model.world_model import WorldModel
 from lewm.planning.cem import Cost
+from lewm.runtime import physical_memory
 
-# Rows (candidates) that one call of the model sees on the CPU. More rows only push activations out of the cache.
-CPU_ROWS = 2400
+CPU_ROWS = 2400  # candidates that one call of the model sees on a CPU: more only push activations out of the cache
+MEMORY_SHARE = 8  # elsewhere one call may fill an eighth of the device's memory
 
 
 def last_step(model: WorldModel, latents: Float[Tensor, "B 1 D"], goal: Float[Tensor, "B D"]) -> Cost:
@@ -28,7 +29,7 @@ def last_step(model: WorldModel, latents: Float[Tensor, "B 1 D"], goal: Float[Te
     """
 
     def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-        together = max(1, CPU_ROWS // candidates.shape[1]) if candidates.device.type == "cpu" else len(candidates)
+        together = max(1, _rows(model, candidates.shape[2]) // candidates.shape[1])
         parts = []
         for begin in range(0, len(candidates), together):
             some = slice(begin, begin + together)
@@ -37,3 +38,12 @@ def last_step(model: WorldModel, latents: Float[Tensor, "B 1 D"], goal: Float[Te
         return torch.cat(parts)
 
     return cost
+
+
+def _rows(model: WorldModel, horizon: int) -> int:
+    """Candidates of `horizon` blocks that one call of the model may see."""
+    if model.device.type == "cpu":
+        return CPU_ROWS
+    predictor = model.config.predictor
+    one = 4 * (6 * predictor.width * predictor.depth * horizon + 4 * predictor.mlp * predictor.history)  # bytes
+    return physical_memory(model.device) // MEMORY_SHARE // one

@@ -90,7 +90,7 @@ def measure(model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], 
     overall = near = None
     curve: tuple[tuple[float, float], ...] = ()
     if data.distance is not None:
-        apart = (latents[data.first] - latents[data.second]).norm(dim=-1).double().cpu().numpy()
+        apart = (latents[data.first] - latents[data.second]).norm(dim=-1).cpu().double().numpy()
         overall = rank_correlation(data.distance, apart)
         nearer = data.distance <= np.median(data.distance)
         near = rank_correlation(data.distance[nearer], apart[nearer])
@@ -111,7 +111,8 @@ def effective_rank(latents: Float[Tensor, "N D"]) -> float:
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007, on the covariance.
     """
-    centred = (latents - latents.mean(dim=0)).double()
+    centred = latents.cpu().double()  # not every device has doubles
+    centred -= centred.mean(dim=0)
     eigenvalues = torch.linalg.svdvals(centred).square()
     shares = eigenvalues / eigenvalues.sum().clamp_min(torch.finfo(torch.float64).tiny)
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))

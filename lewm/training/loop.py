@@ -124,7 +124,7 @@ class _Trainer:
         self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
         self.device = model.device
         self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
-        self.sums = torch.zeros(4, dtype=torch.float64, device=self.device)  # loss, prediction, sigreg, gradient norm
+        self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
         self.done = 0
         self.warned = False
 

@@ -1,0 +1,42 @@
+"""The same results on a CUDA device: `pytest -m gpu` where there is one."""
+
+import numpy as np
+import pytest
+import torch
+
+from lewm.planning.controller import Controller
+from lewm.training.loop import train
+from lewm_data.collect import collect
+from lewm_data.envs.registry import world
+
+pytestmark = pytest.mark.gpu
+CUDA = torch.device("cuda")
+
+
+@torch.inference_mode()
+def test_embeddings_and_rollouts_equal_those_of_the_cpu(model):
+    frames = torch.randint(0, 256, (3, 1, 16, 16, 3), dtype=torch.uint8)
+    candidates = torch.randn(3, 5, 4, model.config.action_block)
+    latents = model.encode(frames)
+    reached = model.rollout(latents, candidates)
+    model.to(CUDA)
+    torch.testing.assert_close(model.encode(frames).cpu(), latents, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        model.rollout(latents.to(CUDA), candidates.to(CUDA)).cpu(), reached, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_plans_from_the_same_keys_are_near(model, tiny):
+    frames, goals = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), dtype=np.uint8)
+    plans = []
+    for device in ("cpu", "cuda"):
+        controller = Controller(model.to(device), tiny.planning.model_copy(update={"iterations": 1}), seed=0)
+        plans.append(controller.plan(frames, controller.embed(goals), np.arange(4), replan=0))
+    assert np.abs(plans[0] - plans[1]).max() < 0.2
+
+
+def test_trains_in_bf16(tiny, tmp_path):
+    collect(world("two-room"), tmp_path / "a.h5", 12, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=12)
+    config = tiny.model_copy(update={"training": tiny.training.model_copy(update={"precision": "bf16"})})
+    report = train(config, tmp_path / "a.h5", tmp_path / "run", CUDA)
+    assert np.isfinite(report.health.std_mean)
