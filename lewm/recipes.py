@@ -93,13 +93,13 @@ def paper(env: str) -> Config:
 
 
 def small(env: str) -> Config:
-    """A model for two CPU cores: 64 px frames, trained in a minute.
+    """A model for two CPU cores: 64 px frames, trained in half a minute.
 
     How its numbers were found (Two-Room, 1,000 episodes, 200 held-out tasks): planning fails where latent distance is
-    flat, so what counts is its rank correlation with the shortest path between the nearer half of held-out frames.
-    Two-Room's state is two numbers, which SIGReg, asked for an isotropic Gaussian, folds into as many dimensions as it
-    can: λ 0.09, 0.03, 0.02 and 0.01 gave effective ranks of 18, 12, 10 and 8 and correlations of 0.6, 0.7, 0.8 and
-    0.85, and tasks further than a fifth of the frame were lost first.
+    flat, so what counts is its rank correlation with the shortest path. Two-Room's state is two numbers, which SIGReg,
+    asked for an isotropic Gaussian, folds into as many dimensions as it can, the more so the larger λ and the longer
+    the training: after 500 steps λ 0.09, 0.03 and 0.01 left effective ranks of 18, 12 and 7 and correlations of 0.56,
+    0.64 and 0.72; at λ 0.01, 200, 400 and 800 steps solved 99.5, 97.5 and 96 % of the hardest seed's tasks.
 
     Raises:
         LewmError: the environment is unknown.
@@ -123,14 +123,14 @@ def small(env: str) -> Config:
                 heads=4,
                 head_dim=16,
                 mlp=256,
-                dropout=0.0,  # 800 steps see each clip once or twice: there is nothing to overfit
+                dropout=0.0,  # training sees less than half of the clips, once: there is nothing to overfit
                 embedding_dropout=0.0,
             ),
             action_embedder=ActionEmbedder(bottleneck=10, hidden=128),
         ),
         objective=OBJECTIVE.model_copy(update={"lambda_": 0.01}),  # the lowest that the paper finds good; see above
         training=Training(
-            steps=800,
+            steps=250,  # see above
             batch_size=128,
             learning_rate=1e-3,  # twenty times the paper's, for a model 40 times smaller
             weight_decay=1e-3,
@@ -139,9 +139,9 @@ def small(env: str) -> Config:
             held_out=0.1,
             precision="fp32",
             seed=3072,
-            log_every=20,
-            evaluate_every=100,
-            checkpoint_every=200,
+            log_every=10,
+            evaluate_every=25,
+            checkpoint_every=50,
         ),
         planning=PLANNING,
         evaluation=EVALUATION,
