@@ -1,6 +1,7 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
 #   make quickstart   collect, train, plan; pictures in .lewm/quickstart
 #   make test         the checks and the tests
+# On a quiet machine, make bench measures everything again and rewrites the tables.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -33,7 +34,11 @@ test: check
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_two_room.py --json benchmarks/results/two_room-cpu.json
-	$(BIN)/python benchmarks/bench_sigreg.py --json benchmarks/results/sigreg-cpu.json
+	$(BIN)/python benchmarks/bench_reader.py --json benchmarks/results/reader-cpu.json
+	$(BIN)/python benchmarks/bench_sigreg.py --threads 2 1 --json benchmarks/results/sigreg-cpu.json
+	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
+	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
+	$(BIN)/python benchmarks/tables.py
 
 clean:
 	rm -rf $(VENV) .lewm build dist *.egg-info

@@ -19,8 +19,12 @@ class LewmError(ValueError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> LewmError:
-    """The error for a name that is not among `known`, with the nearest right one."""
+    """The error for a name that is not among `known`, with the nearest right one.
+
+    Of dotted names (training.seed) only the last part is compared.
+    """
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.4)
-    remedy = f'Did you mean "{close[0]}"? ' if close else ""
+    leaves = {choice.rpartition(".")[2]: choice for choice in choices}
+    nearest = difflib.get_close_matches(name.rpartition(".")[2], leaves, n=1, cutoff=0.5)
+    remedy = f'Did you mean "{leaves[nearest[0]]}"? ' if nearest else ""
     return LewmError(f'unknown {kind} "{name}"', f"{remedy}Known: {', '.join(choices)}.")

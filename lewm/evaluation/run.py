@@ -106,7 +106,7 @@ def evaluate(
         def act(frames: np.ndarray, active: np.ndarray, step: int) -> np.ndarray:
             nonlocal seconds, plans, replan
             begun = time.perf_counter()
-            meter.plans_left = meter.plans - replan
+            meter.replan = replan
             actions = controller.plan(frames[active], goals[active], first + active, replan, meter.iteration)
             seconds, plans, replan = seconds + time.perf_counter() - begun, plans + len(active), replan + 1
             return actions[:, : controller.execute]
@@ -125,12 +125,10 @@ class _Meter:
 
     def __init__(self, report: OnProgress, batches: int, plans: int) -> None:
         self.report, self.batches, self.plans = report, batches, plans
-        self.finished = self.solved = 0
-        self.plans_left = plans
+        self.finished = self.solved = self.replan = 0
 
     def iteration(self, share_of_plan: float) -> None:
-        in_batch = (self.plans - self.plans_left + share_of_plan) / self.plans
-        self.report((self.finished + in_batch) / self.batches, self.solved)
+        self.report((self.finished + (self.replan + share_of_plan) / self.plans) / self.batches, self.solved)
 
     def batch_finished(self, solved: int) -> None:
         self.finished, self.solved = self.finished + 1, self.solved + solved

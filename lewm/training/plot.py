@@ -67,8 +67,6 @@ def _distances(panel: Any, checks: list[dict[str, Any]]) -> None:  # noqa: ANN40
     """Latent distance over path length; early checks pale, the last dark."""
     for i, line in enumerate(checks):
         x, y = zip(*line["health"]["curve"], strict=True)
-        last = i == len(checks) - 1
-        label = f"step {line['step']}, rank correlation {line['health']['distance_correlation']:.2f}" if last else None
-        panel.plot(x, y, color="C3", alpha=1 if last else 0.1 + 0.4 * i / len(checks), label=label, linewidth=1.4)
-    panel.set(title="Latent distance", xlabel="shortest path in the world", xlim=(0, None), ylim=(0, None))
-    panel.legend(frameon=False)
+        panel.plot(x, y, color="C3", alpha=1 if line is checks[-1] else 0.1 + 0.4 * i / len(checks), linewidth=1.4)
+    title = f"Latent distance (rank correlation {checks[-1]['health']['distance_correlation']:.2f})"
+    panel.set(title=title, xlabel="shortest path in the world", xlim=(0, None), ylim=(0, None))

@@ -72,6 +72,11 @@ def test_faults_name_the_key_and_the_nearest_right_one(assignments, words):
     assert all(word in str(caught.value) for word in words)
 
 
+def test_nothing_is_suggested_where_nothing_is_near():
+    with pytest.raises(LewmError, match=r'unknown key in the options: "training\.xyz"\nKnown: training\.'):
+        resolve(SMALL, None, {"training.xyz": 1})
+
+
 @pytest.mark.parametrize(("name", "content"), [("a.toml", "= 3"), ("a.json", "{"), ("a.json", "[1]")])
 def test_unreadable_files(tmp_path, name, content):
     (tmp_path / name).write_text(content)
