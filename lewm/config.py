@@ -235,21 +235,15 @@ def resolve(recipe: Config, file: Path | None = None, assignments: Mapping[str, 
         LewmError: for an unknown key or a wrong value, naming the one that was meant.
     """
     tree = recipe.model_dump(by_alias=True, mode="json")
-    source = f'recipe "{recipe.recipe}"'
     if file is not None:
-        source = str(file)
         _merge(tree, _read(file))
     for key, value in (assignments or {}).items():
-        source = f"{key}"
-        branch: dict[str, Any] = {}
-        leaf = branch
-        *parents, last = key.split(".")
-        for parent in parents:
-            leaf = leaf.setdefault(parent, {})
-        leaf[last] = parse_value(value) if isinstance(value, str) else value
+        branch: Any = parse_value(value) if isinstance(value, str) else value
+        for part in reversed(key.split(".")):
+            branch = {part: branch}
         _merge(tree, branch)
-        validate(Config, tree, "the options")
-    return validate(Config, tree, source)
+    sources = [*([str(file)] if file else []), *(["the options"] if assignments else [])]
+    return validate(Config, tree, " and ".join(sources) or f'recipe "{recipe.recipe}"')
 
 
 def parse_value(text: str) -> Any:  # noqa: ANN401

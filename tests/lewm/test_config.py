@@ -32,6 +32,19 @@ def test_precedence_file_over_recipe_and_assignment_over_file(tmp_path):
     assert config.training.learning_rate == SMALL.training.learning_rate
 
 
+def test_settings_that_fit_only_together_may_come_in_any_order():
+    together = {"planning.samples": 16, "planning.elites": 4}
+    for order in (together, dict(reversed(together.items()))):
+        assert resolve(SMALL, None, order).planning.samples == 16
+
+
+def test_faults_name_the_file(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[training]\nbatch = 3\n")
+    with pytest.raises(LewmError, match=r"mine\.toml.*training\.batch"):
+        resolve(SMALL, file)
+
+
 def test_steps_and_epochs_replace_each_other():
     config = resolve(SMALL, None, {"training.epochs": 2})
     assert (config.training.steps, config.training.epochs) == (None, 2)
