@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--collect", nargs="*", default=[], help="further options of lewm collect")
-    parser.add_argument("--train", nargs="*", default=[], help="further options of lewm train")
-    parser.add_argument("--plan", nargs="*", default=[], help="further options of lewm plan")
+    for command in ("collect", "train", "plan"):
+        parser.add_argument(
+            f"--{command}", type=shlex.split, default=[], help=f'="--further options" of lewm {command}'
+        )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         collected, collect_seconds = run(home, "collect", *arguments.collect)
@@ -37,7 +39,15 @@ def main() -> None:
             planned, plan_seconds = run(home, "plan", *arguments.plan)
             seconds = {"collect": collect_seconds, "train": train_seconds, "plan": plan_seconds}
             del trained["run"]  # a path of this machine
-            results.append({"seed": seed, "seconds": seconds, "train": trained, "plan": planned})
+            results.append(
+                {
+                    "seed": seed,
+                    "options": [*arguments.collect, *arguments.train, *arguments.plan],
+                    "seconds": seconds,
+                    "train": trained,
+                    "plan": planned,
+                }
+            )
             rate, random = planned["success_rate"], planned["random"]["success_rate"]
             print(f"seed {seed}: {rate:.1%} (random {random:.1%}), {sum(seconds.values()):.0f} s")
     write_report(arguments.json, f"quickstart, {collected['frames']} frames", results)
