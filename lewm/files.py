@@ -17,13 +17,13 @@ def home() -> Path:
     return Path(os.environ.get("LEWM_HOME") or Path.home() / ".lewm").expanduser()
 
 
-def newest_dataset() -> Path:
-    """The dataset written to last.
+def newest_dataset(name: str = "") -> Path:
+    """The dataset written to last, of those whose file's name begins with `name`.
 
     Raises:
         LewmError: there is none.
     """
-    found = list((home() / "datasets").glob("*.h5"))
+    found = list((home() / "datasets").glob(f"{name}*.h5"))
     if not found:
         raise LewmError(f"no dataset in {home() / 'datasets'}", 'Make one with "lewm collect", or give --data.')
     return max(found, key=lambda path: path.stat().st_mtime)

@@ -36,7 +36,7 @@ def collect(
         raise typer.BadParameter("--append and --overwrite exclude each other")
     from rich.progress import TextColumn
 
-    from lewm.files import home, unused
+    from lewm.files import home, newest_dataset, unused
     from lewm.provenance import commit
     from lewm_data.collect import CollectProgress, collect
     from lewm_data.envs.registry import world
@@ -44,7 +44,11 @@ def collect(
     place = world(env)
     if out is None:
         default = home() / "datasets" / f"{place.name}.h5"
-        out = default if append or overwrite else unused(default)
+        if append and default.exists():
+            out = newest_dataset(place.name)
+        else:
+            out = default if append or overwrite else unused(default)
+        output.note(str(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     with output.progress_bar(output.count_of("episodes"), TextColumn("{task.fields[rate]}")) as bar:
         task = bar.add_task(place.name, total=episodes, rate="")

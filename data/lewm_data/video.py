@@ -37,7 +37,7 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], fps: float) ->
         raise unknown("video ending", ending, CODECS)
     if ending == "mp4" and (frames.shape[1] % 2 or frames.shape[2] % 2):
         raise DataError(f"{path}: frames of {frames.shape[1]} x {frames.shape[2]}", "H.264 needs even sides.")
-    av = _import_av()
+    av = import_av()
     handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     try:
@@ -78,7 +78,12 @@ def _with_palette(av: Any, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]
     return [sink.pull() for _ in pictures]
 
 
-def _import_av() -> Any:  # noqa: ANN401
+def import_av() -> Any:  # noqa: ANN401
+    """PyAV. Call it before work that ends in a video.
+
+    Raises:
+        DataError: It is not installed; says what to install.
+    """
     try:
         import av
     except ModuleNotFoundError as error:

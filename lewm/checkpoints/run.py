@@ -71,6 +71,10 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         content = json.loads(path.read_text())
         if "encoder" in content:
             raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
+        if content["format"] != FORMAT:
+            raise LewmError(
+                f"{path}: format {content['format']}, this version reads {FORMAT}", "Use the version that wrote it."
+            )
         stored, data = content["config"], content["dataset"]
         dataset = DatasetIdentity(**{**data, "frame_size": tuple(data["frame_size"])})
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm.evaluation.run import Film
-from lewm_data.video import write_video
+from lewm_data.video import import_av, write_video
 
 SIDE = 256  # a picture's least side in the video: small frames are enlarged by a whole factor
 FRAMES_PER_SECOND = 10.0
@@ -23,6 +23,7 @@ GREY, GREEN, RED = (200, 200, 200), (40, 160, 70), (200, 50, 40)
 
 def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
     """A function that writes each film to `directory`/episode-NNNN.`ending` ("mp4" or "gif")."""
+    import_av()  # before hours of planning, not after
     directory.mkdir(parents=True, exist_ok=True)
 
     def write(film: Film) -> None:

@@ -73,8 +73,11 @@ def draw_tasks(
     """
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    if "state" not in dataset.columns:
-        raise LewmError(f"{dataset.path}: no column 'state' to start tasks from", 'Use data made by "lewm collect".')
+    if "state" not in dataset.columns or dataset.column("state").shape[1:] != (world.state_dim,):
+        raise LewmError(
+            f"{dataset.path}: no column 'state' of {world.state_dim} numbers to start tasks from",
+            'Use data made by "lewm collect".',
+        )
     episodes = held_out if protocol == "held-out" else np.arange(dataset.num_episodes)
     windows = [
         (episode, step)

@@ -22,6 +22,7 @@ from lewm.model.vision_transformer import VisionTransformer
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, as released
 PIXEL_STD = (0.229, 0.224, 0.225)
+EMBED_CHUNK = 64  # frames
 
 
 class Projector(nn.Sequential):
@@ -84,6 +85,10 @@ class WorldModel(nn.Module):
         """Embeddings of frames, which may lie on any device and have any size."""
         pixels = self._pixels(frames.to(self.device).flatten(0, 1))
         return self.projector(self.encoder(pixels).unflatten(0, frames.shape[:2]))
+
+    def embed(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N D"]:
+        """Embeddings of single frames, any number of them: encoded in chunks."""
+        return torch.cat([self.encode(chunk[None])[0] for chunk in frames.split(EMBED_CHUNK)])
 
     def predict(self, latents: Float[Tensor, "B L D"], actions: Float[Tensor, "B L A"]) -> Float[Tensor, "B L D"]:
         """Next latent after each step, teacher forced: step t sees steps 0..t. Actions are normalised blocks.

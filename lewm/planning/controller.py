@@ -19,8 +19,6 @@ from lewm.model.world_model import WorldModel
 from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.cost import last_step
 
-ENCODE_CHUNK = 64  # frames embedded at a time
-
 
 @dataclass(frozen=True)
 class Controller:
@@ -44,8 +42,7 @@ class Controller:
     @torch.inference_mode()
     def embed(self, frames: UInt8[np.ndarray, "B Y X 3"]) -> Float[Tensor, "B D"]:
         """Embeddings of single frames."""
-        chunks = [torch.from_numpy(frames[i : i + ENCODE_CHUNK]) for i in range(0, len(frames), ENCODE_CHUNK)]
-        return torch.cat([self.model.encode(chunk[:, None])[:, 0] for chunk in chunks])
+        return self.model.embed(torch.from_numpy(frames))
 
     @torch.inference_mode()
     def plan(

@@ -17,7 +17,6 @@ from torch import Tensor
 from lewm.model.world_model import WorldModel
 from lewm_kernels import sigreg
 
-ENCODE_CHUNK = 64
 CURVE_BINS = 24
 
 # Below these the latents of a healthy model never fall (SIGReg pulls each dimension to standard deviation 1, and the
@@ -83,8 +82,7 @@ def measure(model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], 
     """Encode the held-out frames in eval mode and measure; the model's mode is left as it was."""
     was_training = model.training
     model.eval()
-    chunks = [torch.from_numpy(data.frames[i : i + ENCODE_CHUNK]) for i in range(0, len(data.frames), ENCODE_CHUNK)]
-    latents = torch.cat([model.encode(chunk[None])[0].float() for chunk in chunks])
+    latents = model.embed(torch.from_numpy(data.frames)).float()
     model.train(was_training)
     std = latents.std(dim=0)
     overall = near = None

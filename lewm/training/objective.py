@@ -16,12 +16,11 @@ from lewm_kernels import sigreg
 
 @dataclass(frozen=True)
 class Loss:
-    """Scalars: `total` = `prediction` + λ · `sigreg`; and `latents`, the clips' embeddings."""
+    """`total` = `prediction` + λ · `sigreg`."""
 
     total: Float[Tensor, ""]
     prediction: Float[Tensor, ""]
     sigreg: Float[Tensor, ""]
-    latents: Float[Tensor, "B T D"]
 
 
 def objective(
@@ -51,4 +50,4 @@ def objective(
     predicted = model.predict(latents[:, :-1], actions[:, :-1])
     prediction = (predicted - latents[:, 1:]).float().square().mean()
     statistic = sigreg(latents.float().transpose(0, 1), directions, knots).mean()
-    return Loss(prediction + weight * statistic, prediction, statistic, latents.detach())
+    return Loss(prediction + weight * statistic, prediction, statistic)

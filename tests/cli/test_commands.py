@@ -80,6 +80,9 @@ def test_collect_appends_overwrites_and_refuses(home):
     assert call(*COLLECT)[0] == 0, "without --out the next free name is taken"
     assert sorted(file.name for file in (home / "datasets").iterdir()) == ["two-room-2.h5", "two-room.h5"]
     first = home / "datasets" / "two-room.h5"
+    assert call("collect", "--episodes", "13", "--frame-size", "16", "--append")[0] == 0
+    with h5py.File(home / "datasets" / "two-room-2.h5") as file:
+        assert len(file["ep_len"]) == 13, "without --out the newest is continued"
     code, shown = call(*COLLECT, "--out", str(first))
     assert code == 1
     assert "--append" in shown

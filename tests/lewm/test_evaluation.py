@@ -1,6 +1,7 @@
 """Tasks are what their protocol says, and a report is what happened."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -220,6 +221,13 @@ def test_automatic_batch_is_positive_and_shrinks_with_the_search(tiny):
     few = fitting_batch(Controller(model, tiny.planning, 0))
     many = fitting_batch(Controller(model, Planning(samples=10**6, elites=2, iterations=1, horizon=100), 0))
     assert few > many >= 1
+
+
+def test_videos_say_what_to_install_before_anything_is_planned(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ValueError, match=r'pip install "lewm\[video\]"'):
+        film_writer(tmp_path / "films", "mp4")
+    assert not list(tmp_path.iterdir())
 
 
 def test_films_show_the_episode_beside_the_goal(tmp_path):

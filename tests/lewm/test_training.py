@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny
         loss = compute(model, frames, actions, directions, knots, weight)
         calls.append(loss)
         bad = loss.total * math.nan if len(calls) == 5 else loss.total
-        return type(loss)(bad, loss.prediction, loss.sigreg, loss.latents)
+        return type(loss)(bad, loss.prediction, loss.sigreg)
 
     calls = []
     monkeypatch.setattr(loop, "objective", poisoned)
@@ -183,7 +183,9 @@ def test_data_of_another_action_width_is_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("damage", ["empty", "no weights", "half a config", "half the weights", "no optimizer"])
+@pytest.mark.parametrize(
+    "damage", ["another format", "empty", "no weights", "half a config", "half the weights", "no optimizer"]
+)
 def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
     directory = tmp_path / "run"
     if damage == "empty":
@@ -192,6 +194,9 @@ def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
         train(tiny, dataset, directory, CPU)
     if damage == "no weights":
         (directory / run.MODEL).unlink()
+    if damage == "another format":
+        content = json.loads((directory / run.CONFIG).read_text()) | {"format": run.FORMAT + 1}
+        (directory / run.CONFIG).write_text(json.dumps(content))
     if damage == "half a config":
         (directory / run.CONFIG).write_text((directory / run.CONFIG).read_text()[:100])
     if damage == "half the weights":
