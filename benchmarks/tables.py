@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lewm.recipes import small
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -43,6 +45,25 @@ def success() -> str:
             f"| {low:.1%} to {high:.1%} | {plan['random']['success_rate']:.1%} | {times} |"
         )
     return "\n".join([*rows, "", _machine(report), ""])
+
+
+def recipe() -> str:
+    """What λ and the length of training do to the latent space and to planning, for one seed."""
+    rows = [
+        "| λ | steps | effective rank | rank correlation | nearer half of the pairs | solved |",
+        "|---|---|---|---|---|---|",
+    ]
+    names = ["quickstart-cpu", "recipe-lambda-0.01-steps-800", "recipe-lambda-0.03-steps-250"]
+    for name in [*names, "recipe-lambda-0.09-steps-250"]:
+        (result,) = [r for r in _load(f"{name}.json")["results"] if r["seed"] == 1]
+        options, health = result.get("options", []), result["train"]["health"]
+        weight = options[options.index("--lambda") + 1] if options else small("two-room").objective.lambda_
+        rows.append(
+            f"| {weight} | {result['train']['steps']} | {health['effective_rank']:.1f} "
+            f"| {health['distance_correlation']:.2f} | {health['near_correlation']:.2f} "
+            f"| {result['plan']['success_rate']:.1%} |"
+        )
+    return "\n".join([*rows, ""])
 
 
 def speed() -> str:
@@ -104,7 +125,7 @@ def _load(name: str) -> dict[str, Any]:
 
 
 PAGES = {
-    "README.md": {"success": success, "speed": speed},
+    "README.md": {"success": success, "recipe": recipe, "speed": speed},
     "kernels/README.md": {"sigreg": sigreg, "philox": philox},
 }
 
