@@ -9,7 +9,9 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float, Float64, UInt8
 
 from lewm_data.envs.two_room import TwoRoomVectorEnv, path_distance, solved
+from lewm_data.envs.two_room.perturbations import PERTURBATIONS
 from lewm_data.errors import unknown
+from lewm_data.perturbations import Perturbation
 from lewm_data.policies import Policy, RandomPolicy, TwoRoomExpert
 
 
@@ -75,6 +77,9 @@ class World:
         action_dim: Width of an action.
         state_dim: Width of a state.
         path_distance: (states, states) to the lengths of the shortest paths, in the world's units.
+        solved: (states, goals) to whether each counts as solved.
+        targets: What a probe reads from the latents unless told otherwise: name to columns, {"agent": "state[0:2]"}.
+        perturbations: What may happen against physics, by name.
     """
 
     name: str
@@ -87,6 +92,8 @@ class World:
     state_dim: int
     path_distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
     solved: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    targets: Mapping[str, str]
+    perturbations: Mapping[str, Perturbation]
 
     def policy(self, name: str, env: WorldEnv, noise: float | None = None) -> Policy:
         """The policy called `name` for `env`, with the default noise if none is given.
@@ -114,6 +121,8 @@ WORLDS = {
         state_dim=2,
         path_distance=path_distance,
         solved=solved,
+        targets={"agent": "state"},
+        perturbations=PERTURBATIONS,
     ),
 }
 

@@ -1,0 +1,166 @@
+"""What can go against physics in Two-Room.
+
+K frames shown from the onset on, or actions; P positions of the agent; Y X pixels; u across the wall, v along it.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Float32, Float64, UInt8
+
+from lewm_data.envs.two_room.factors import Color, TwoRoomFactors
+from lewm_data.envs.two_room.geometry import (
+    AGENT_RADIUS,
+    FARTHEST,
+    LEFT_FACE,
+    NEAREST,
+    RIGHT_FACE,
+    WALL_CENTRE,
+    Rooms,
+    clearance,
+)
+from lewm_data.envs.two_room.render import background, draw
+from lewm_data.envs.two_room.world import TwoRoomWorld
+from lewm_data.errors import DataError
+from lewm_data.perturbations import (
+    TOLD_STEPS,
+    Episode,
+    Perturbation,
+    action_swapped,
+    frozen,
+    shown,
+    time_reversed,
+)
+
+# Euclidean, in levels from 0 to 255. Under half a side of the RGB cube, so that the three colours in use leave at
+# least five of its corners free.
+COLOR_DISTANCE = 120.0
+
+Frames = UInt8[np.ndarray, "K Y X 3"]
+
+
+def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The agent is suddenly elsewhere, and moves on from there as its actions say.
+
+    Where is uniform among the free places that it could not reach in 5 steps at full speed along both axes from any of
+    its last 5 positions: not even a model that sees every fifth frame can take it for motion.
+    """
+    rooms = Rooms.of([episode.factors])
+    recent = episode.states[max(onset - TOLD_STEPS, 0) : onset]
+    reach = TOLD_STEPS * math.sqrt(2) * episode.factors.speed
+    while True:
+        place = rng.uniform(NEAREST, FARTHEST, 2)
+        far = np.linalg.norm(recent - place, axis=1).min() > reach
+        if far and clearance(place[None], rooms)[0] >= 0:
+            return _drawn(_moved(place, episode.actions[onset:], episode.factors), episode)
+
+
+def agent_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The agent has another colour."""
+    return _recolored(episode, onset, "agent_color", rng)
+
+
+def walls_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The wall and the border have another colour."""
+    return _recolored(episode, onset, "wall_color", rng)
+
+
+def floor_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The floor has another colour."""
+    return _recolored(episode, onset, "background_color", rng)
+
+
+def vanished(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """There is no agent."""
+    empty = background(episode.factors, episode.frames.shape[1])
+    return np.repeat(empty[None], len(episode.frames) - onset, axis=0)
+
+
+def through_the_wall(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The agent glides through the wall into the other room, then moves on as its actions say.
+
+    It goes straight at the wall and through it at a step's speed. Where the door is in the way, it first glides along
+    a slanted line to where the whole disc meets the wall beside the door. The episode may end before it arrives.
+
+    Raises:
+        DataError: A door that leaves no wall to go through.
+    """
+    glide = _glide(episode.states[onset - 1], episode.factors)[: len(episode.frames) - onset]
+    afterwards = _moved(glide[-1], episode.actions[onset - 1 + len(glide) :], episode.factors)
+    return _drawn(np.concatenate([glide, afterwards[1:]]), episode)
+
+
+PERTURBATIONS: dict[str, Perturbation] = {
+    "agent teleported": shown(teleported),
+    "agent recoloured": shown(agent_recolored),
+    "walls recoloured": shown(walls_recolored),
+    "floor recoloured": shown(floor_recolored),
+    "agent vanishes": shown(vanished),
+    "agent frozen": shown(frozen),
+    "agent through the wall": shown(through_the_wall),
+    "time reversed": shown(time_reversed),
+    "action swapped": action_swapped,
+}
+
+
+def _recolored(episode: Episode, onset: int, what: str, rng: np.random.Generator) -> Frames:
+    changed = episode.factors.varied({what: _new_color(episode.factors, rng)})
+    return _drawn(episode.states[onset:], episode, changed)
+
+
+def _new_color(factors: TwoRoomFactors, rng: np.random.Generator) -> Color:
+    """A random colour, clearly different from all that are in use."""
+    used = np.array([factors.agent_color, factors.wall_color, factors.background_color])
+    while True:
+        color = rng.integers(0, 256, 3)
+        if np.linalg.norm(used - color, axis=1).min() >= COLOR_DISTANCE:
+            red, green, blue = color.tolist()
+            return (red, green, blue)
+
+
+def _glide(start: Float64[np.ndarray, "2"], factors: TwoRoomFactors) -> Float64[np.ndarray, "P 2"]:
+    """Positions after each step from `start` to the other side of the wall, `start` left out."""
+    rooms = Rooms.of([factors])
+    u, v = rooms.across_along(start[None])[0]
+    near, far = (LEFT_FACE, RIGHT_FACE) if u < WALL_CENTRE else (RIGHT_FACE, LEFT_FACE)
+    beside = factors.door_half_extent + AGENT_RADIUS
+    crossing = v
+    if abs(v - factors.door_position) < beside:
+        edges = [factors.door_position - beside, factors.door_position + beside]
+        walled = [edge for edge in edges if NEAREST <= edge <= FARTHEST]
+        if not walled:
+            raise DataError(
+                f"door_half_extent is {factors.door_half_extent:.5f}, which leaves no wall to go through",
+                "Choose a narrower door.",
+            )
+        crossing = min(walled, key=lambda edge: abs(edge - v))
+    corners = np.array([(u, v), (near, crossing), (far, crossing)])
+    legs = np.linalg.norm(np.diff(corners, axis=0), axis=1)
+    travelled = np.append(0.0, np.cumsum(legs))
+    count = math.ceil(travelled[-1] / factors.speed - 1e-9)  # rounding makes no further step
+    steps = np.minimum(np.arange(1, count + 1) * factors.speed, travelled[-1])
+    path = np.stack([np.interp(steps, travelled, coordinate) for coordinate in corners.T], axis=1)
+    return rooms.take(np.zeros(len(path), np.int64)).across_along(path)
+
+
+def _moved(
+    start: Float64[np.ndarray, "2"], actions: Float32[np.ndarray, "K 2"], factors: TwoRoomFactors
+) -> Float64[np.ndarray, "K+1 2"]:
+    """Positions under the true physics, `start` the first."""
+    world = TwoRoomWorld(1, 16, factors)
+    world.place([start], None)
+    positions = [world.state[0]]
+    for action in actions.astype(np.float64):
+        world.advance(action[None])
+        positions.append(world.state[0])
+    return np.stack(positions)
+
+
+def _drawn(
+    positions: Float64[np.ndarray, "P 2"], episode: Episode, factors: TwoRoomFactors | None = None
+) -> UInt8[np.ndarray, "P Y X 3"]:
+    """Frames with the agent at `positions`, in the episode's own world unless `factors` are given."""
+    factors = factors or episode.factors
+    empty = background(factors, episode.frames.shape[1])
+    color = np.array([factors.agent_color], np.float32)
+    return draw(positions, [empty] * len(positions), np.repeat(color, len(positions), axis=0))
