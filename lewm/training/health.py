@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, UInt8
+from jaxtyping import Float, Float64, Int64, UInt8
+from scipy.stats import rankdata
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
@@ -38,6 +39,21 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How latent distance follows distance in the world.
+
+    Attributes:
+        distance_correlation: Spearman's rank correlation between latent distance and the shortest path in the world.
+        near_correlation: The same over the nearer half of the pairs: whether a planner near its goal sees a slope.
+        curve: (path length, mean latent distance) of pairs binned by path length.
+    """
+
+    distance_correlation: float
+    near_correlation: float
+    curve: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Health:
     """State of the latent space on held-out frames.
 
@@ -45,9 +61,7 @@ class Health:
         std_min, std_mean: Least and mean standard deviation over the D dimensions; 1 is SIGReg's target.
         effective_rank: exp of the entropy of the covariance's normalised eigenvalues, 1 to D.
         sigreg: The statistic, averaged over directions.
-        distance_correlation: Spearman's rank correlation between latent distance and the shortest path in the world.
-        near_correlation: The same over the nearer half of the pairs: whether a planner near its goal sees a slope.
-        curve: (path length, mean latent distance) of pairs binned by path length; empty where no distance is known.
+        distance_correlation, near_correlation, curve: As in `Agreement`; None or empty where no distance is known.
     """
 
     std_min: float
@@ -77,6 +91,22 @@ def sample_pairs(
     return first, second, path_distance(states[first], states[second])
 
 
+def agreement(
+    latents: Float[Tensor, "N D"],
+    first: Int64[np.ndarray, " P"],
+    second: Int64[np.ndarray, " P"],
+    distance: Float64[np.ndarray, " P"],
+) -> Agreement:
+    """Compare the distances between the latents of pairs of frames with the shortest paths between their states."""
+    apart = (latents[first] - latents[second]).norm(dim=-1).cpu().double().numpy()
+    nearer = distance <= np.median(distance)
+    return Agreement(
+        distance_correlation=rank_correlation(distance, apart),
+        near_correlation=rank_correlation(distance[nearer], apart[nearer]),
+        curve=_binned(distance, apart),
+    )
+
+
 @torch.inference_mode()
 def measure(model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], knots: Float[Tensor, " K"]) -> Health:
     """Encode the held-out frames in eval mode and measure; the model's mode is left as it was."""
@@ -85,22 +115,17 @@ def measure(model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], 
     latents = model.embed(torch.from_numpy(data.frames)).float()
     model.train(was_training)
     std = latents.std(dim=0)
-    overall = near = None
-    curve: tuple[tuple[float, float], ...] = ()
-    if data.distance is not None:
-        apart = (latents[data.first] - latents[data.second]).norm(dim=-1).cpu().double().numpy()
-        overall = rank_correlation(data.distance, apart)
-        nearer = data.distance <= np.median(data.distance)
-        near = rank_correlation(data.distance[nearer], apart[nearer])
-        curve = _binned(data.distance, apart)
+    follows = None
+    if data.first is not None and data.second is not None and data.distance is not None:
+        follows = agreement(latents, data.first, data.second, data.distance)
     return Health(
         std_min=float(std.min()),
         std_mean=float(std.mean()),
         effective_rank=effective_rank(latents),
         sigreg=float(sigreg(latents, directions, knots)),
-        distance_correlation=overall,
-        near_correlation=near,
-        curve=curve,
+        distance_correlation=follows.distance_correlation if follows else None,
+        near_correlation=follows.near_correlation if follows else None,
+        curve=follows.curve if follows else (),
     )
 
 
@@ -118,16 +143,10 @@ def effective_rank(latents: Float[Tensor, "N D"]) -> float:
 
 def rank_correlation(a: Float64[np.ndarray, " P"], b: Float64[np.ndarray, " P"]) -> float:
     """Spearman's coefficient, ties sharing their mean rank; 0 where either side is constant."""
-    ranks = np.stack([_ranks(a), _ranks(b)])
+    ranks = rankdata(np.stack([a, b]), axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     scale = np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())
     return float((ranks[0] * ranks[1]).sum() / scale) if scale else 0.0
-
-
-def _ranks(values: Float64[np.ndarray, " P"]) -> Float64[np.ndarray, " P"]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
 
 
 def _binned(x: Float64[np.ndarray, " P"], y: Float64[np.ndarray, " P"]) -> tuple[tuple[float, float], ...]:

@@ -1,0 +1,1 @@
+"""Which physical quantities a frozen latent space holds, and what shape that space has."""

@@ -1,0 +1,163 @@
+"""`lewm probe`: run, dataset -> which physical quantities the latent space holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lewm_cli import options, output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lewm.probing.report import ProbeReport
+    from lewm.probing.statistics import Estimate
+
+
+def probe(
+    run: options.Run = None,
+    data: Annotated[Path | None, typer.Option(help="Dataset to probe on.", show_default="the run's own")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=EXPR",
+            help="A quantity: a column, or numbers of it, block=state[2:4]; add :angle to one number in radians, "
+            ":quaternion to four. Repeatable.",
+            show_default="the world's own",
+        ),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option(min=1, help="At most so many are used, of those that training held out.")
+    ] = 300,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    tsne: Annotated[bool, typer.Option("--tsne", help="Draw a t-SNE map too.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Read physical quantities from the frozen latents, linearly and by an MLP, and measure the latent space.
+
+    A random encoder and the pixels' principal components are probed beside it: what training gave is the difference.
+    """
+    targets = _targets(target or [])
+    from rich.console import Group
+    from rich.progress import TaskProgressColumn
+
+    from lewm.files import newest_run
+    from lewm.probing.probe import ProbeRequest
+    from lewm.probing.probe import probe as probe_run
+    from lewm.runtime import choose_device
+
+    if run is None:
+        run = newest_run()
+        output.note(f"newest run: {run}")
+    request = ProbeRequest(run=run, data=data, targets=targets, episodes=episodes, seed=seed, tsne=tsne)
+    where = choose_device(device)
+    with output.progress_bar(TaskProgressColumn()) as bar:
+        task = bar.add_task("", total=1)
+        report, path = probe_run(
+            request, where, lambda share, doing: bar.update(task, completed=share, description=doing)
+        )
+    output.note(f"report: {path}")
+    output.note(f"pictures: {path.with_suffix('')}")
+    if json:
+        output.show_json(report.as_dict())
+    else:
+        output.show(Group(_scores(report), *_verdicts(report), "", _spaces(report)))
+
+
+def _targets(pairs: list[str]) -> dict[str, str]:
+    targets: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, expression = (part.strip() for part in pair.partition("="))
+        if not (name and equals and expression):
+            raise typer.BadParameter(f"expected NAME=EXPR, got {pair!r}", param_hint="--target")
+        if name in targets:
+            raise typer.BadParameter(f"{name!r} is given twice", param_hint="--target")
+        targets[name] = expression
+    return targets
+
+
+def _scores(report: ProbeReport) -> Table:
+    from rich.text import Text
+
+    of = "held out of training" if report.held_out else "of other data than training's"
+    table = _table("episodes " + of + ": " + ", ".join(f"{n} {part}" for part, n in report.episodes.items()))
+    table.add_column("property", no_wrap=True)
+    for probe in ("Linear", "MLP"):
+        for score in ("MSE ↓", "r ↑", "R²"):
+            table.add_column(f"{probe}\n{score}", justify="right", no_wrap=True)
+    named = None
+    for one in report.probed:
+        if one.property != named:
+            named = one.property
+            table.add_row(Text(named, style="bold"))
+        cells = [_cell(e, d) for s in (one.linear, one.mlp) for e, d in ((s.mse, 4), (s.r, 3), (s.r2, 3))]
+        table.add_row(f" {one.features.removesuffix(' encoder')}", *cells)
+    mlp = report.settings["mlp"]
+    layers = "-".join(str(width) for width in mlp["hidden"])
+    table.caption = (
+        "trained and random encoder, principal components of pixels; targets z-scored;\n"
+        "below each number its 95 % interval over test episodes. Linear: ridge, strength\n"
+        f"by validation. MLP: {layers} {mlp['activation']}, {mlp['optimizer']} at {mlp['learning_rate']:g}, "
+        f"{mlp['steps']} steps of\n{mlp['batch_size']} frames, the step with the least validation error kept."
+    )
+    return table
+
+
+def _cell(estimate: Estimate, decimals: int) -> str:
+    low, high = (_number(end, decimals) for end in estimate.interval_95)
+    return f"{_number(estimate.value, decimals)}\n[dim]{low}–{high}[/]"
+
+
+def _number(value: float, decimals: int) -> str:
+    """.052, -.104, 1.89: without the zero that most of them share, and of one width."""
+    text = f"{value:.{decimals}f}"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text[:-1]
+
+
+def _verdicts(report: ProbeReport) -> list[str]:
+    """In words, by property and probe: what training gave."""
+    from rich.markup import escape
+
+    words = {"better": "beats", "worse": "does worse than", "no difference shown": "is not shown to differ from"}
+    said: dict[str, dict[str, list[str]]] = {}
+    for one in report.comparisons:
+        verdicts = said.setdefault(f"{one.property}, {one.probe.replace('mlp', 'MLP')}", {})
+        verdicts.setdefault(words[one.verdict], []).append(f"the {one.baseline}")
+    clauses = {
+        what: ", ".join(f"{verb} {' and '.join(rivals)}" for verb, rivals in verdicts.items())
+        for what, verdicts in said.items()
+    }
+    return [escape(f"{what}: training {clause}.") for what, clause in clauses.items()]
+
+
+def _spaces(report: ProbeReport) -> Table:
+    table = _table("shape of the space")
+    for name in ("features", "effective rank", "off normal", "straightness", "distance ρ", "near ρ"):
+        table.add_column(name, justify="left" if name == "features" else "right", no_wrap=True)
+    for space in report.spaces:
+        optional = (space.straightness, space.distance_correlation, space.near_correlation)
+        table.add_row(
+            space.features,
+            f"{space.effective_rank:.1f} of {len(space.normality)}",
+            f"{sum(space.normality) / len(space.normality):.2f}",
+            *("" if value is None else f"{value:.2f}" for value in optional),
+        )
+    table.caption = (
+        "off normal: Kolmogorov-Smirnov distance to the normal distribution, mean over\n"
+        "dimensions; straightness: mean cosine of consecutive latent velocities;\n"
+        "distance ρ, near ρ: rank correlation of latent distance and shortest path in the\n"
+        "world, over all pairs of frames and over the nearer half."
+    )
+    return table
+
+
+def _table(title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table.padding, table.show_edge = 0, False  # so that it fits into 80 columns
+    return table
