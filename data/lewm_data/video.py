@@ -1,85 +1,193 @@
-"""Writing short videos.
+"""Reading videos frame by frame: files through PyAV, and folders of images.
 
-T frames, Y and X their sides.
+Y and X are the sides of a frame, V and U those of one resized. Time 0 is a video's first frame.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from fractions import Fraction
+import math
+import re
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm_data.errors import DataError, unknown
+from lewm_data.errors import DataError
+from lewm_data.pictures import displayed_size, pixels, read_image
+from lewm_data.video_file import Picture, VideoFile, beyond_end, probe
 
 if TYPE_CHECKING:
     import av
 
-# ending -> (codec, its options); H.264 at constant quality, with black and white kept sharp
-CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    "mp4": ("libx264", {"crf": "20", "preset": "veryfast"}),
-    "gif": ("gif", {}),
-}
+IMAGES = (".png", ".jpg", ".jpeg")
+ROUNDING = 1e-6  # seconds, of sums and quotients of times
 
 
-def write_video(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], fps: float) -> None:
-    """Write frames as .mp4 (H.264) or .gif; the file is there whole or not at all.
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a video.
+
+    Attributes:
+        time: Seconds from the video's first frame.
+        pixels: Red, green, blue.
+    """
+
+    time: float
+    pixels: UInt8[np.ndarray, "Y X 3"]
+
+
+class Video:
+    """A video file or a folder of images, made by `Video.open`. At the end of its `with` block its readings end.
+
+    Attributes:
+        path: The file or folder.
+        height: Y, as displayed: turned as the file asks for. Pixels that are not square are left as they are.
+        width: X, likewise.
+        fps: Frames a second, on average; None for a folder, which has no clock.
+        duration: Seconds, as the file states them; None where it does not, and for a folder.
+        count: Frames, as the file states them or by duration and rate, or None; images of a folder.
+    """
+
+    path: Path
+    height: int
+    width: int
+    fps: float | None
+    duration: float | None
+    count: int | None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        import_av("reading a video")
+        self._readings = ExitStack()
+        self._source: VideoFile | list[Path]
+        if path.is_dir():
+            self._source = _images_in(path)
+            first = read_image(self._source[0])
+            self.fps, self.duration, self.count = None, None, len(self._source)
+        else:
+            self._source = probe(path)
+            first = self._source.first
+            self.fps, self.duration, self.count = self._source.fps, self._source.duration, self._source.count
+        self.height, self.width = displayed_size(first)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Video:
+        """Opens a video, or a folder of PNG and JPEG images in the natural order of their names.
+
+        Raises:
+            DataError: No such file, an empty one, none that is a video, one without a picture, a folder without
+                images, or PyAV is not installed.
+        """
+        return cls(Path(path))
+
+    def frames(
+        self,
+        fps: float | None = None,
+        size: tuple[int, int] | None = None,
+        start: float = 0.0,
+        stop: float | None = None,
+    ) -> Iterator[Frame]:
+        """The frames from `start` on and before `stop`, read one by one; transparent pixels are laid on white.
+
+        Args:
+            fps: None gives every stored frame at its time, a rate those that a player shows at the times k / fps.
+                The images of a folder are taken to be at this rate, with None at 1 a second.
+            size: Y and X, resized with antialiasing; None leaves the size.
+            start: Seconds.
+            stop: Seconds; None is the end.
+
+        Raises:
+            DataError: A rate or size not above 0, `start` below 0, `stop` not after it; while reading, `start` lies
+                beyond the end, or an image of a folder cannot be read or has not the size of the first.
+        """
+        check_request(self.path, fps, size, start, stop)
+        reading = self._read(fps, size or (self.height, self.width), start, math.inf if stop is None else stop)
+        self._readings.callback(reading.close)
+        return reading
+
+    def close(self) -> None:
+        """Ends all readings."""
+        self._readings.close()
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(
+        self, fps: float | None, size: tuple[int, int], start: float, stop: float
+    ) -> Generator[Frame, None, None]:
+        shown: Iterable[tuple[float, av.VideoFrame]]
+        if not isinstance(self._source, VideoFile):
+            shown = self._images(self._source, fps or 1.0, start, stop)
+        elif fps is None:
+            shown = ((picture.time, picture.image) for picture in self._source.pictures(start))
+        else:
+            shown = _sampled(self._source.pictures(start), fps, start, self._source.slack)
+        for time, image in shown:
+            if time >= stop - ROUNDING:
+                return
+            if time >= start - ROUNDING:
+                yield Frame(time, pixels(image, size))
+
+    def _images(
+        self, files: list[Path], rate: float, start: float, stop: float
+    ) -> Iterator[tuple[float, av.VideoFrame]]:
+        for i in steps(self.path, len(files), rate, start, stop):
+            image = read_image(files[i])
+            height, width = displayed_size(image)
+            if (height, width) != (self.height, self.width):
+                raise DataError(
+                    f"{files[i]}: is {height} x {width}, expected {self.height} x {self.width} as in {files[0].name}",
+                    "Give all images of a folder one size.",
+                )
+            yield i / rate, image
+
+
+def check_request(
+    name: Path | str, fps: float | None, size: tuple[int, int] | None, start: float, stop: float | None
+) -> None:
+    """Raises unless frames of something called `name` can be asked for so.
 
     Raises:
-        DataError: the ending is another one, a side is odd (mp4), or PyAV is not installed.
+        DataError: A rate or size not above 0, `start` below 0, `stop` not after it.
     """
-    ending = path.suffix.removeprefix(".")
-    if ending not in CODECS:
-        raise unknown("video ending", ending, CODECS)
-    if ending == "mp4" and (frames.shape[1] % 2 or frames.shape[2] % 2):
-        raise DataError(f"{path}: frames of {frames.shape[1]} x {frames.shape[2]}", "H.264 needs even sides.")
-    av = import_av()
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        with av.open(temporary, "w") as container:
-            codec, options = CODECS[ending]
-            rate = Fraction(fps).limit_denominator(1000)
-            stream = container.add_stream(codec, rate=rate, options=options)
-            stream.height, stream.width = frames.shape[1:3]
-            stream.pix_fmt = "yuv420p" if ending == "mp4" else "pal8"
-            pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
-            for i, picture in enumerate(_with_palette(av, pictures) if ending == "gif" else pictures):
-                picture.pts, picture.time_base = i, 1 / rate
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode(None))
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    if fps is not None and not 0 < fps < math.inf:
+        raise DataError(f"{name}: {fps:g} frames a second asked for", "Ask for more than 0.")
+    if size is not None and min(size) < 1:
+        raise DataError(f"{name}: frames of {size[0]} x {size[1]} asked for", "Ask for sides of 1 or more.")
+    if not 0 <= start < math.inf:
+        raise DataError(f"{name}: asked to start at {start:g} s", "Start at 0 s or later.")
+    if stop is not None and not start < stop:
+        raise DataError(f"{name}: asked to stop at {stop:g} s, having started at {start:g} s", "Stop later.")
 
 
-def _with_palette(av: Any, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]:  # noqa: ANN401
-    """The pictures in the 256 colours that suit them best."""
-    graph = av.filter.Graph()
-    first = pictures[0]
-    source = graph.add_buffer(width=first.width, height=first.height, format=first.format, time_base=Fraction(1, 1000))
-    split, generate, use = graph.add("split"), graph.add("palettegen"), graph.add("paletteuse", "dither=none")
-    sink = graph.add("buffersink")
-    source.link_to(split)
-    split.link_to(use, 0, 0)
-    split.link_to(generate, 1, 0)
-    generate.link_to(use, 0, 1)
-    use.link_to(sink)
-    graph.configure()
-    for i, picture in enumerate(pictures):
-        picture.pts, picture.time_base = i, Fraction(1, 1000)
-        source.push(picture)
-    source.push(None)
-    return [sink.pull() for _ in pictures]
+def steps(name: Path | str, count: int, rate: float, start: float, stop: float) -> range:
+    """Which of `count` frames, at the times i / rate, lie from `start` on and before `stop`.
+
+    Raises:
+        DataError: `start` lies beyond the end.
+    """
+    if count / rate <= start:
+        raise beyond_end(name, start, count / rate)
+    return range(math.ceil((start - ROUNDING) * rate), math.ceil(min(count, (stop - ROUNDING) * rate)))
 
 
-def import_av() -> Any:  # noqa: ANN401
-    """PyAV. Call it before work that ends in a video.
+def resized(frame: UInt8[np.ndarray, "Y X 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "V U 3"]:
+    """The frame at `size` (Y, X), as videos are resized; untouched where that is its size."""
+    if frame.shape[:2] == size:
+        return frame
+    av = import_av("resizing a frame")
+    return pixels(av.VideoFrame.from_ndarray(frame, format="rgb24"), size)
+
+
+def import_av(what: str) -> Any:  # noqa: ANN401
+    """PyAV, which `what` ("writing a video") needs. Call it before work that ends in a video.
 
     Raises:
         DataError: It is not installed; says what to install.
@@ -87,7 +195,23 @@ def import_av() -> Any:  # noqa: ANN401
     try:
         import av
     except ModuleNotFoundError as error:
-        raise DataError(
-            "writing a video needs PyAV, which is not installed", 'Run: pip install "lewm[video]"'
-        ) from error
+        raise DataError(f"{what} needs PyAV, which is not installed", 'Run: pip install "lewm[video]"') from error
     return av
+
+
+def _sampled(
+    pictures: Iterator[Picture], fps: float, start: float, slack: float
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """The pictures that are shown at the times k / fps from `start` on."""
+    k = math.ceil((start - ROUNDING) * fps)
+    for picture in pictures:
+        while k / fps < picture.until - slack:
+            yield k / fps, picture.image
+            k += 1
+
+
+def _images_in(folder: Path) -> list[Path]:
+    images = [file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
+    if not images:
+        raise DataError(f"{folder}: no images in this folder", "Give a folder of .png or .jpg files, or a video.")
+    return sorted(images, key=lambda file: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", file.name)])

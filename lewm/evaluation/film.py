@@ -1,4 +1,4 @@
-"""A video of an episode: what happened, beside the goal.
+"""A video of an episode: what happened, what was imagined, and the goal.
 
 T frames, Y and X their sides.
 """
@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from lewm.decoding.panels import BLUE, GREEN, GREY, RED, enlarge, framed, shown_at
 from lewm.evaluation.run import Film
-from lewm_data.video import import_av, write_video
+from lewm_data.video import import_av
+from lewm_data.video_writer import write_video
 
-SIDE = 256  # a picture's least side in the video: small frames are enlarged by a whole factor
 FRAMES_PER_SECOND = 10.0
 HOLD = 8  # times the last frame is shown
-BORDER = 6
-GREY, GREEN, RED = (200, 200, 200), (40, 160, 70), (200, 50, 40)
 
 
 def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
     """A function that writes each film to `directory`/episode-NNNN.`ending` ("mp4" or "gif")."""
-    import_av()  # before hours of planning, not after
+    import_av("writing a video")  # before hours of planning, not after
     directory.mkdir(parents=True, exist_ok=True)
 
     def write(film: Film) -> None:
@@ -33,19 +32,15 @@ def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
 
 
 def compose(film: Film) -> UInt8[np.ndarray, "T Y X 3"]:
-    """Episode on the left, goal on the right; the last frame is framed green when solved, red when not."""
-    factor = max(1, -(-SIDE // film.frames.shape[1]))
-    frames = film.frames.repeat(factor, axis=1).repeat(factor, axis=2)
-    goal = film.goal.repeat(factor, axis=0).repeat(factor, axis=1)
-    colours = [GREY] * (len(frames) - 1) + [GREEN if film.solved else RED] * HOLD
-    shown = [*frames[:-1], *[frames[-1]] * HOLD]
-    right = _framed(goal, GREY)
-    return np.stack([np.hstack([_framed(f, c), right]) for f, c in zip(shown, colours, strict=True)])
+    """Episode on the left, goal on the right; the last frame is framed green when solved, red when not.
 
-
-def _framed(picture: UInt8[np.ndarray, "Y X 3"], colour: tuple[int, int, int]) -> UInt8[np.ndarray, "Y+12 X+12 3"]:
-    height, width, _ = picture.shape
-    canvas = np.empty((height + 2 * BORDER, width + 2 * BORDER, 3), dtype=np.uint8)
-    canvas[:] = colour
-    canvas[BORDER:-BORDER, BORDER:-BORDER] = picture
-    return canvas
+    Where there is one, the imagined episode lies between them, framed blue.
+    """
+    size = shown_at(*film.frames.shape[1:3])
+    goal = framed(enlarge(film.goal[None], size)[0], GREY)
+    colours = [GREY] * (len(film.frames) - 1) + [GREEN if film.solved else RED]
+    panels = [[framed(f, colour) for f, colour in zip(enlarge(film.frames, size), colours, strict=True)]]
+    if film.imagined is not None:
+        panels.append([framed(f, BLUE) for f in enlarge(film.imagined, size)])
+    shown = [np.hstack([*row, goal]) for row in zip(*panels, strict=True)]
+    return np.stack([*shown[:-1], *shown[-1:] * HOLD])
