@@ -46,6 +46,9 @@ def plan(
     data: Annotated[Path | None, typer.Option(help="Dataset of the tasks.", show_default="the run's own")] = None,
     device: options.Device = "auto",
     video: Annotated[str | None, typer.Option(metavar="mp4|gif", help="Film every episode, in this format.")] = None,
+    imagine: Annotated[
+        bool, typer.Option("--imagine", help='With --video: show what the plans expect. Needs "lewm decode" first.')
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Plan in latent space towards goals the model has not seen, and count how often it gets there."""
@@ -53,6 +56,8 @@ def plan(
         raise typer.BadParameter(f"expected auto or a positive number, got {batch!r}", param_hint="--batch")
     if video not in (None, "mp4", "gif"):
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
+    if imagine and video is None:
+        raise typer.BadParameter("shows its pictures in the films: give --video too", param_hint="--imagine")
     from rich.progress import TaskProgressColumn, TextColumn
 
     from lewm.checkpoints.run import read_config
@@ -77,6 +82,7 @@ def plan(
         seed=seed,
         batch=None if batch == "auto" else int(batch),
         video=video,
+        imagine=imagine,
     )
     where = choose_device(device)
     with output.progress_bar(TaskProgressColumn(), TextColumn("{task.fields[solved]}")) as bar:

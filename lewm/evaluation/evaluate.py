@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
 from lewm.config import Evaluation, Planning
+from lewm.decoding.store import load_decoder
 from lewm.errors import LewmError
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.run import EvalReport, OnProgress, Success, evaluate, random_floor
@@ -37,6 +39,7 @@ class PlanRequest:
         episodes: Number of tasks.
         batch: Environments planned together; as many as memory holds when None.
         video: "mp4" or "gif" to film every episode.
+        imagine: Show in the films what the plans expect; needs the run's decoder.
     """
 
     run: Path
@@ -48,6 +51,7 @@ class PlanRequest:
     seed: int
     batch: int | None = None
     video: str | None = None
+    imagine: bool = False
 
 
 def evaluate_run(
@@ -59,24 +63,14 @@ def evaluate_run(
         The report, and the JSON file it was written to. Videos lie beside it in a folder of the same name.
 
     Raises:
-        LewmError: the run or dataset is missing or they do not belong together.
+        LewmError: the run, its dataset or the decoder to imagine with is missing, or they do not belong together.
     """
     config, trained_on = run.read_config(request.run)
     model = load(request.run).to(device)
+    decode = load_decoder(request.run, device).frames if request.imagine else None
     place = world(config.env)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
-        if dataset.action_dim != config.model.action_dim:
-            raise LewmError(
-                f"{dataset.path}: actions have {dataset.action_dim} dimensions, the model expects "
-                f"{config.model.action_dim}",
-                "Give --data a dataset of the model's environment.",
-            )
-        if dataset.frame_size != trained_on.frame_size:
-            raise LewmError(
-                f"{dataset.path}: frames of {_by(dataset.frame_size)}, the run was trained on "
-                f"{_by(trained_on.frame_size)}",
-                "Give --data a dataset collected with the same --frame-size.",
-            )
+        check_belongs(dataset, config, trained_on)
         if request.protocol == "held-out" and dataset.fingerprint() != trained_on.fingerprint:
             raise LewmError(
                 f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
@@ -97,7 +91,7 @@ def evaluate_run(
     batch = request.batch or fitting_batch(controller)
     out = request.run / f"plan-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
     on_film = film_writer(out.with_suffix(""), request.video) if request.video else None
-    solved, seconds = evaluate(controller, place, tasks, trained_on.frame_size[0], batch, on_film, on_progress)
+    solved, seconds = evaluate(controller, place, tasks, trained_on.frame_size[0], batch, on_film, on_progress, decode)
     success = Success.of(solved)
     report = EvalReport(
         success_rate=success.success_rate,
@@ -117,10 +111,6 @@ def evaluate_run(
     )
     write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
     return report, out
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]} x {size[1]} pixels"
 
 
 def fitting_batch(controller: Controller) -> int:

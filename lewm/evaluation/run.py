@@ -1,18 +1,20 @@
 """Success of a planner on tasks, beside the success of random actions on the same tasks.
 
-B environments at a time, Y and X the sides of a frame.
+B environments at a time, Y and X the sides of a frame, V and U those of a decoded one, N latents, D their width.
 """
 
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from torch import Tensor
 
 from lewm.evaluation.statistics import wilson_interval
 from lewm.evaluation.tasks import Tasks
@@ -21,6 +23,7 @@ from lewm_data.envs.registry import World, WorldEnv
 
 # Decides for environments `active` what to do for the next few steps: (b, steps, action_dim).
 Act = Callable[[UInt8[np.ndarray, "B Y X 3"], Int64[np.ndarray, " active"], int], Float32[np.ndarray, "active k A"]]
+Decode = Callable[[Float[Tensor, "N D"]], UInt8[np.ndarray, "N V U 3"]]
 OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
 
 
@@ -42,12 +45,17 @@ class Success:
 
 @dataclass(frozen=True)
 class Film:
-    """What happened in one episode, for a video: frames after 0, 1, 2 ... steps until solved or out of budget."""
+    """What happened in one episode, for a video: frames after 0, 1, 2 ... steps until solved or out of budget.
+
+    `imagined` is what was expected, decoded: first the present, then at every step what the plan in force predicts for
+    the end of the block that the step belongs to. None when it was not asked for.
+    """
 
     task: int
     frames: UInt8[np.ndarray, "T Y X 3"]
     goal: UInt8[np.ndarray, "Y X 3"]
     solved: bool
+    imagined: UInt8[np.ndarray, "T V U 3"] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ def evaluate(
     batch: int,
     on_film: Callable[[Film], None] | None = None,
     on_progress: OnProgress = lambda share, solved: None,
+    decode: Decode | None = None,
 ) -> tuple[Bool[np.ndarray, " N"], float]:
     """Plan, execute and replan until each task is solved or its budget is spent.
 
@@ -92,12 +101,14 @@ def evaluate(
         batch: Episodes that run together.
         on_film: Given what happened in each episode, in the order of the tasks.
         on_progress: Called at every iteration of the planner.
+        decode: Given, films also show what the plans expect.
 
     Returns:
         Whether each task was solved, and the seconds that one plan took (the mean over all plans).
     """
     seconds, plans = 0.0, 0
     meter = _Meter(on_progress, -(-len(tasks) // batch), -(-tasks.budget // controller.execute))
+    imagination = _Imagination(controller, decode, on_film) if decode and on_film else None
 
     def episodes_of(first: int, env: WorldEnv) -> Act:
         goals = controller.embed(env.render_goal())
@@ -109,12 +120,15 @@ def evaluate(
             meter.replan = replan
             actions = controller.plan(frames[active], goals[active], first + active, replan, meter.iteration)
             seconds, plans, replan = seconds + time.perf_counter() - begun, plans + len(active), replan + 1
-            return actions[:, : controller.execute]
+            actions = actions[:, : controller.execute]
+            if imagination:
+                imagination.planned(first + active, frames[active], actions)
+            return actions
 
         return act
 
     solved = []
-    for some in _play(world, tasks, frame_size, batch, episodes_of, on_film):
+    for some in _play(world, tasks, frame_size, batch, episodes_of, imagination.film if imagination else on_film):
         solved.append(some)
         meter.batch_finished(int(some.sum()))
     return np.concatenate(solved), seconds / max(1, plans)
@@ -133,6 +147,26 @@ class _Meter:
     def batch_finished(self, solved: int) -> None:
         self.finished, self.solved = self.finished + 1, self.solved + solved
         self.report(self.finished / self.batches, self.solved)
+
+
+class _Imagination:
+    """Adds to each film what its plans expected."""
+
+    def __init__(self, controller: Controller, decode: Decode, on_film: Callable[[Film], None]) -> None:
+        self.controller, self.decode, self.on_film = controller, decode, on_film
+        self.expected: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # a picture (V, U, 3) a block, by task
+
+    def planned(self, tasks: Int64[np.ndarray, " B"], frames: np.ndarray, actions: np.ndarray) -> None:
+        latents = self.controller.imagine(frames, actions)  # (B, H, D)
+        pictures = self.decode(latents.flatten(0, 1))
+        for task, blocks in zip(tasks.tolist(), np.split(pictures, len(tasks)), strict=True):
+            self.expected[task].extend(blocks)
+
+    def film(self, film: Film) -> None:
+        present = self.decode(self.controller.embed(film.frames[:1]))
+        skip = self.controller.model.config.frameskip
+        steps = [picture for picture in self.expected.pop(film.task, []) for _ in range(skip)]
+        self.on_film(replace(film, imagined=np.stack([*present, *steps][: len(film.frames)])))
 
 
 def random_floor(world: World, tasks: Tasks, seed: int) -> Bool[np.ndarray, " N"]:

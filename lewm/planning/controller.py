@@ -75,3 +75,16 @@ class Controller:
         blocks = model.denormalize_actions(cem(cost, start, self.planning, keys).actions)
         actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
         return actions.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def imagine(
+        self, frames: UInt8[np.ndarray, "B Y X 3"], actions: Float32[np.ndarray, "B steps action_dim"]
+    ) -> Float[Tensor, "B H D"]:
+        """Latents that the model expects after each block of `actions`, which are whole blocks as `plan` gives them.
+
+        Args:
+            frames: What each environment shows before the first.
+        """
+        model = self.model
+        blocks = torch.from_numpy(actions).to(model.device).reshape(len(actions), -1, model.config.action_block)
+        return model.rollout(self.embed(frames)[:, None], model.normalize_actions(blocks)[:, None])[:, 0]

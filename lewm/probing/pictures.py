@@ -5,32 +5,20 @@ N frames, T test frames, C numbers of a quantity, Q query frames, K neighbours, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, UInt8
 
-from lewm.errors import LewmError
-from lewm.files import replacing
+from lewm.figures import figure
 from lewm.probing.space import Space
 
 POINTS = 4000  # drawn at most: more only hide each other
 MAX_NUMBERS = 12  # of all quantities together that get panels of their own
 INK, PALE = "#3b4cc0", "#9a9a9a"
 COLOURS = {"trained encoder": "#3b4cc0", "random encoder": "#dd8452", "pixel PCA": "#8c8c8c"}
-STYLE: dict[Any, Any] = {  # matplotlib's own names
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": "medium",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-}
 
 
 @dataclass(frozen=True)
@@ -43,26 +31,11 @@ class Predicted:
     mlp: Float64[np.ndarray, " T"]
 
 
-def import_figure() -> Any:  # noqa: ANN401
-    """Matplotlib's Figure. Call it before work that ends in a picture.
-
-    Raises:
-        LewmError: it is not installed; says what to install.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise LewmError(
-            "the pictures of a probe need matplotlib, which is not installed", 'Run: pip install "lewm[plot]"'
-        ) from error
-    return Figure
-
-
 def draw_scatter(path: Path, numbers: Sequence[Predicted]) -> None:
     """Truth against prediction of the trained encoder's probes: one row a number, linear left, MLP right."""
     shown = numbers[:MAX_NUMBERS]
-    with _figure(path, 7.4, 0.5 + 3.3 * len(shown)) as figure:
-        for row, number in zip(figure.subplots(len(shown), 2, squeeze=False), shown, strict=True):
+    with figure(path, 7.4, 0.5 + 3.3 * len(shown)) as drawn:
+        for row, number in zip(drawn.subplots(len(shown), 2, squeeze=False), shown, strict=True):
             some = _some(len(number.truth))
             low, high = number.truth.min(), number.truth.max()
             margin = 0.06 * (high - low)
@@ -74,13 +47,13 @@ def draw_scatter(path: Path, numbers: Sequence[Predicted]) -> None:
                 panel.set(title=f"{number.label}, {name}: r = {r:.4f}", xlim=limits, ylim=limits, xlabel="truth")
                 panel.set_aspect("equal")
             row[0].set_ylabel("prediction")
-        figure.suptitle("Trained encoder, test episodes" + _first_of(shown, numbers))
+        drawn.suptitle("Trained encoder, test episodes" + _first_of(shown, numbers))
 
 
 def draw_distances(path: Path, spaces: Sequence[Space]) -> None:
     """Mean latent distance over path length, each space's scaled to its own greatest mean distance."""
-    with _figure(path, 6.4, 4.4) as figure:
-        panel = figure.subplots()
+    with figure(path, 6.4, 4.4) as drawn:
+        panel = drawn.subplots()
         for space in spaces:
             lengths, distances = np.array(space.curve).T
             label = f"{space.features}: rank correlation {space.distance_correlation:.2f}"
@@ -109,8 +82,8 @@ def draw_neighbours(
 ) -> None:
     """Each row a query frame, then the nearest frames of other episodes with their latent distances."""
     rows, columns = distances.shape
-    with _figure(path, 1.35 * (columns + 1), 0.6 + 1.5 * rows) as figure:
-        panels = figure.subplots(rows, columns + 1, squeeze=False)
+    with figure(path, 1.35 * (columns + 1), 0.6 + 1.5 * rows) as drawn:
+        panels = drawn.subplots(rows, columns + 1, squeeze=False)
         for panel in panels.flat:
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_visible(True)
@@ -122,7 +95,7 @@ def draw_neighbours(
                 panel.imshow(frame)
                 panel.set_title(f"{distance:.2f}", fontsize=9, pad=3)
         panels[0, 0].set_title("query", fontsize=9, pad=3)
-        figure.suptitle("Nearest frames of other episodes, with their latent distance")
+        drawn.suptitle("Nearest frames of other episodes, with their latent distance")
 
 
 def draw_map(
@@ -141,20 +114,20 @@ def draw_map(
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     some = _some(len(points))
-    with _figure(path, 4.8 * columns, 0.5 + 4.0 * rows) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False)
+    with figure(path, 4.8 * columns, 0.5 + 4.0 * rows) as drawn:
+        panels = drawn.subplots(rows, columns, squeeze=False)
         for panel in panels.flat[len(shown) :]:
             panel.set_axis_off()
         for panel, (label, values) in zip(panels.flat, shown, strict=False):
-            drawn = panel.scatter(*points[some].T, c=values[some], s=6, linewidths=0, cmap="viridis")
+            dots = panel.scatter(*points[some].T, c=values[some], s=6, linewidths=0, cmap="viridis")
             panel.set_title(label)
             panel.grid(False)
             if axes is None:
                 panel.set(xticks=[], yticks=[])
             else:
                 panel.set(xlabel=axes[0], ylabel=axes[1])
-            figure.colorbar(drawn, ax=panel, shrink=0.85)
-        figure.suptitle(title + _first_of(shown, numbers))
+            drawn.colorbar(dots, ax=panel, shrink=0.85)
+        drawn.suptitle(title + _first_of(shown, numbers))
 
 
 def draw_space(path: Path, z: Float[np.ndarray, "N D"], shares: Float64[np.ndarray, " D"], space: Space) -> None:
@@ -164,8 +137,8 @@ def draw_space(path: Path, z: Float[np.ndarray, "N D"], shares: Float64[np.ndarr
         z: The trained encoder's latents, each dimension z-scored.
         shares: Of the variance, along each principal component.
     """
-    with _figure(path, 9.6, 4.0) as figure:
-        left, right = figure.subplots(1, 2)
+    with figure(path, 9.6, 4.0) as drawn:
+        left, right = drawn.subplots(1, 2)
         left.plot(np.arange(len(shares) + 1), np.cumsum([0, *shares]), color=INK, linewidth=2)
         rank = f"effective rank {space.effective_rank:.1f} of {len(shares)}"
         left.axvline(space.effective_rank, color="k", linestyle="--", linewidth=1.5, label=rank)
@@ -200,16 +173,3 @@ def _some(count: int) -> slice:
 
 def _first_of(shown: Sequence[object], all_of_them: Sequence[object]) -> str:
     return f" (first {len(shown)} of {len(all_of_them)} numbers)" if len(shown) < len(all_of_them) else ""
-
-
-@contextmanager
-def _figure(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A figure that is written to `path` when the block ends."""
-    figure_class = import_figure()
-    import matplotlib as mpl
-
-    with mpl.rc_context(STYLE):
-        figure = figure_class(figsize=(width, height), layout="constrained")
-        yield figure
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110)

@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
+from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
 from lewm.errors import LewmError
+from lewm.figures import import_figure
 from lewm.files import sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.probing import features, pictures, probes, statistics
-from lewm.probing.belongs import check_belongs
 from lewm.probing.pictures import Predicted
 from lewm.probing.probes import Scale, linear_probe, mlp_probe
 from lewm.probing.report import FEATURES, PIXELS, PROBES, RANDOM, TRAINED, Comparison, Probe, Probed, ProbeReport
@@ -73,7 +74,7 @@ def probe(
         LewmError: the run, dataset or targets are missing or do not belong together, there are too few episodes, or a
             package that draws is not installed.
     """
-    pictures.import_figure()
+    import_figure()
     if request.tsne:
         import_tsne()
     config, trained_on = run.read_config(request.run)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
-from lewm.files import replacing
+from lewm.figures import figure
 
 PICTURE = "training.png"
 
@@ -19,21 +19,13 @@ def plot_training(directory: Path) -> Path:
     Raises:
         LewmError: matplotlib is not installed, or the run has logged nothing.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise LewmError(
-            f"{PICTURE} needs matplotlib, which is not installed", 'Run: pip install "lewm[plot]"'
-        ) from error
     path = directory / run.METRICS
     lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     checks = [line for line in lines if "health" in line]
     if not lines or not checks:
         raise LewmError(f"{path}: nothing logged yet", "Train further.")
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3}):
-        figure = Figure(figsize=(11, 7), layout="constrained")
-        panels = figure.subplots(2, 3)
+    with figure(directory / PICTURE, 11.0, 7.0) as drawn:
+        panels = drawn.subplots(2, 3)
         _series(panels[0, 0], "Prediction error", lines, {"next embedding (mean square)": "prediction"}, log=True)
         _series(panels[0, 1], "SIGReg", lines, {"training batches": "sigreg"}, log=True)
         _series(panels[0, 2], "Clips a second", lines, {"throughput": "clips_per_second"})
@@ -45,9 +37,7 @@ def plot_training(directory: Path) -> Path:
             _distances(panels[1, 2], checks)
         else:
             panels[1, 2].set_axis_off()
-        figure.suptitle(directory.name)
-        with replacing(directory / PICTURE) as temporary:
-            figure.savefig(temporary, dpi=110)
+        drawn.suptitle(directory.name)
     return directory / PICTURE
 
 
@@ -60,7 +50,7 @@ def _series(panel: Any, title: str, lines: list[dict[str, Any]], names: dict[str
     else:
         panel.set_ylim(bottom=0)
     if len(names) > 1:
-        panel.legend(frameon=False)
+        panel.legend()
 
 
 def _distances(panel: Any, checks: list[dict[str, Any]]) -> None:  # noqa: ANN401

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from lewm.config import Planning, resolve
+from lewm.decoding.panels import BORDER
 from lewm.errors import LewmError
 from lewm.evaluation.evaluate import PlanRequest, evaluate_run, fitting_batch
-from lewm.evaluation.film import BORDER, HOLD, compose, film_writer
+from lewm.evaluation.film import HOLD, compose, film_writer
 from lewm.evaluation.run import Film, Success, evaluate, random_floor
 from lewm.evaluation.tasks import draw_tasks
 from lewm.model.world_model import WorldModel
@@ -142,14 +143,19 @@ def test_random_actions_are_the_same_for_the_same_seed(dataset):
     assert 0 < first.sum() < 40
 
 
-def test_outcomes_do_not_depend_on_the_batch(dataset, tiny):
+@pytest.fixture
+def awake(tiny):
     torch.manual_seed(0)
     model = WorldModel(tiny.model)
     for block in model.predictor.blocks:
         torch.nn.init.normal_(block.modulation.weight, std=0.3)
-    model.action_mean.zero_()
-    model.action_std.fill_(1)
-    controller = Controller(model.eval(), tiny.planning, seed=3)
+    model.action_mean.fill_(0.5)
+    model.action_std.fill_(0.3)
+    return model.eval()
+
+
+def test_outcomes_do_not_depend_on_the_batch(dataset, tiny, awake):
+    controller = Controller(awake, tiny.planning, seed=3)
     tasks = draw(dataset, count=6)
     films = {batch: [] for batch in (1, 4, 6)}
     for batch, kept in films.items():
@@ -157,6 +163,67 @@ def test_outcomes_do_not_depend_on_the_batch(dataset, tiny):
     for batch in (1, 4):
         for one, other in zip(films[batch], films[6], strict=True):
             assert np.array_equal(one.frames, other.frames)
+
+
+class Recorded(Controller):
+    """Remembers the plans of each episode."""
+
+    def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
+        actions = super().plan(frames, goals, episodes, replan, on_iteration)
+        for episode, now, planned in zip(episodes.tolist(), frames, actions, strict=True):
+            recorded.setdefault(episode, []).append((now, planned))
+        return actions
+
+
+recorded: dict = {}
+
+
+def shades(latents):
+    """Stands for a decoder: what is in the latents, as frames."""
+    values = (latents[:, :3] * 100 + 128).clamp(0, 255).round().to(torch.uint8)
+    return values[:, None, None].expand(-1, 4, 6, 3).numpy()
+
+
+@pytest.mark.parametrize("execute", [1, 2])
+def test_what_is_imagined_is_the_rollout_of_what_was_executed(dataset, tiny, awake, execute):
+    recorded.clear()
+    planning = Planning(**{**tiny.planning.model_dump(), "horizon": 3, "execute": execute})
+    tasks = draw(dataset, count=5)
+    plain, films = [], []
+    evaluate(Controller(awake, planning, seed=3), WORLD, tasks, 16, 5, plain.append)
+    evaluate(Recorded(awake, planning, seed=3), WORLD, tasks, 16, 3, films.append, decode=shades)
+    for film, other in zip(films, plain, strict=True):
+        assert other.imagined is None
+        np.testing.assert_array_equal(film.frames, other.frames)
+        assert len(film.imagined) == len(film.frames)
+        step = 0
+        for frame, actions in recorded[film.task]:
+            np.testing.assert_array_equal(frame, film.frames[step])
+            with torch.inference_mode():
+                present = awake.encode(torch.from_numpy(frame)[None, None])
+                blocks = awake.normalize_actions(torch.from_numpy(actions).reshape(1, 1, 3, 10))
+                expected = shades(torch.cat([present[0], awake.rollout(present, blocks)[0, 0]]))
+            if step == 0:
+                np.testing.assert_array_equal(film.imagined[0], expected[0])
+            for k, picture in enumerate(film.imagined[step + 1 : step + 1 + execute * 5]):
+                np.testing.assert_allclose(picture.astype(int), expected[1 + k // 5], atol=1)
+            step += execute * 5
+
+
+def test_nothing_is_imagined_after_the_present_where_nothing_was_planned(dataset, tiny, awake):
+    tasks = draw(dataset, "paper", count=60, goal_offset=1)
+    films = []
+    evaluate(Controller(awake, tiny.planning, seed=3), WORLD, tasks, 16, 60, films.append, decode=shades)
+    solved_at_once = [film for film in films if len(film.frames) == 1]
+    assert solved_at_once
+    assert all(film.imagined.shape == (1, 4, 6, 3) for film in solved_at_once)
+
+
+def test_imagining_without_a_decoder_is_refused_before_planning(tiny, trained, monkeypatch):
+    monkeypatch.setattr(Controller, "plan", lambda *_: pytest.fail("planned"))
+    request = PlanRequest(trained, None, tiny.planning, tiny.evaluation, "held-out", 5, 0, video="mp4", imagine=True)
+    with pytest.raises(LewmError, match=r'no decoder\.safetensors(?s:.)*"lewm decode --run'):
+        evaluate_run(request, CPU)
 
 
 def test_report_has_every_key_and_is_written(tiny, trained, data):
@@ -242,5 +309,11 @@ def test_films_show_the_episode_beside_the_goal(tmp_path):
         assert (film[:, BORDER:-BORDER, -BORDER - 256 : -BORDER] == 77).all()
         red, green, _ = film[-1, 0, 0].astype(int)
         assert (green > red) == solved
+    imagined = np.full((3, 64, 64, 3), 33, np.uint8)
+    film = compose(Film(0, frames, goal, True, imagined))
+    assert film.shape == (2 + HOLD, 256 + 2 * BORDER, 3 * (256 + 2 * BORDER), 3)
+    middle = film[:, BORDER:-BORDER, 256 + 3 * BORDER : 2 * 256 + 3 * BORDER]
+    assert (middle == 33).all()
+    assert (film[:, BORDER:-BORDER, -BORDER - 256 : -BORDER] == 77).all()
     film_writer(tmp_path / "films", "mp4")(Film(4, frames, goal, True))
     assert [file.name for file in (tmp_path / "films").iterdir()] == ["episode-0004.mp4"]

@@ -1,0 +1,200 @@
+"""From a run to pictures of what is in its latent space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from lewm.checkpoints import load
+from lewm.checkpoints import run as runs
+from lewm.decoding.decoder import Decoder, DecoderSettings
+from lewm.decoding.open_loop import OpenLoop, StepError, long_enough, open_loops, step_errors
+from lewm.decoding.pictures import Shown, draw_reconstructions, draw_rollout, film_rollout
+from lewm.decoding.store import load_decoder, save_decoder
+from lewm.decoding.training import (
+    Examples,
+    Fidelity,
+    draw_rows,
+    encode_rows,
+    measure_fidelity,
+    shown_size,
+    train_decoder,
+)
+from lewm.errors import LewmError
+from lewm.figures import import_figure
+from lewm.files import sha256, write_text
+from lewm.model.world_model import WorldModel
+from lewm.provenance import versions
+from lewm_data.clips import split_episodes
+from lewm_data.store import Dataset
+from lewm_data.video import import_av
+
+MEASURED_FRAMES = 512  # held-out frames that the error is measured on
+MEASURED_EPISODES = 64  # held-out episodes that the rollout's error is averaged over
+SHOWN_FRAMES = 16
+SHOWN_EPISODES = 3
+
+OnProgress = Callable[[float], None]  # share of the decoder's training that is done; not called where it is loaded
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """What `lewm decode` asks for.
+
+    Attributes:
+        run: A run directory.
+        data: Where the dataset it was trained on is now; where it was then when None.
+        steps: Of the decoder's training. A decoder of the run with as many is used as it is; when None, any.
+        episode: Held-out episode to roll out; a few drawn by `seed` when None.
+        seed: Of the decoder's training and of what is shown.
+        retrain: Train the decoder again even if the run has one.
+    """
+
+    run: Path
+    data: Path | None = None
+    steps: int | None = None
+    episode: int | None = None
+    seed: int = 0
+    retrain: bool = False
+
+
+@dataclass(frozen=True)
+class DecodeReport:
+    """The result of `decode`.
+
+    Attributes:
+        fidelity: How far to trust the pictures.
+        open_loop: Error of predictions from the first frames and recorded actions alone, by step.
+        episodes: Held-out episodes that are shown.
+        frame_size: Y and X of decoded frames.
+        decoder: Its settings.
+        trained: Whether the decoder was trained now; False when the run had it.
+    """
+
+    fidelity: Fidelity
+    open_loop: tuple[StepError, ...]
+    episodes: tuple[int, ...]
+    frame_size: tuple[int, int]
+    decoder: DecoderSettings
+    trained: bool
+    checkpoint_sha256: str
+    dataset_fingerprint: str
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def decode(
+    request: DecodeRequest, device: torch.device, on_progress: OnProgress = lambda share: None
+) -> tuple[DecodeReport, Path]:
+    """Train a decoder on the run's latents, unless it has one, and show held-out episodes with it.
+
+    Returns:
+        The report, and the JSON file in the run it was written to. Beside it, in a folder of the same name, lie
+        reconstructions.png, rollout.png and rollout.mp4.
+
+    Raises:
+        LewmError: the run or its dataset is missing, they do not belong together, or the episode was not held out.
+    """
+    import_av("writing a video")  # before the work, not after
+    import_figure()
+    config, trained_on = runs.read_config(request.run)
+    model = load(request.run).to(device)
+    with Dataset.open(request.data or Path(trained_on.path)) as dataset:
+        if dataset.fingerprint() != trained_on.fingerprint:
+            raise LewmError(
+                f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
+                "Give --data the dataset as it was in training.",
+            )
+        seen, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+        measured, shown = _choose(request, dataset, held_out, model)
+        decoder = _existing(request, device)
+        trained = decoder is None
+        if decoder is None:
+            settings = replace(DecoderSettings(), seed=request.seed, steps=request.steps or DecoderSettings.steps)
+            size = shown_size(dataset.frame_size, settings.longest_side)
+            rows = draw_rows(dataset, seen, settings.frames, request.seed)
+            decoder = train_decoder(encode_rows(model, dataset, rows, size), settings, on_progress)
+            save_decoder(request.run, decoder)
+        rows = draw_rows(dataset, held_out, MEASURED_FRAMES, request.seed)
+        examples = encode_rows(model, dataset, rows, decoder.frame_size)
+        loops = open_loops(model, dataset, sorted({*measured, *shown}), decoder.frame_size)
+    report = DecodeReport(
+        fidelity=measure_fidelity(decoder, examples),
+        open_loop=step_errors([loops[episode] for episode in measured]),
+        episodes=shown,
+        frame_size=decoder.frame_size,
+        decoder=decoder.settings,
+        trained=trained,
+        checkpoint_sha256=sha256(request.run / runs.MODEL),
+        dataset_fingerprint=trained_on.fingerprint,
+        versions=versions(),
+    )
+    out = request.run / f"decode-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    _draw(out.with_suffix(""), decoder, examples, [loops[episode] for episode in shown], report)
+    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
+    return report, out
+
+
+def _choose(
+    request: DecodeRequest, dataset: Dataset, held_out: Int64[np.ndarray, " E"], model: WorldModel
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Held-out episodes to measure the rollout on, and those to show."""
+    usable = long_enough(dataset, held_out, model)
+    if not len(usable):
+        raise LewmError(
+            f"{dataset.path}: no held-out episode is longer than the {model.history} x {model.config.frameskip} steps "
+            "that the model is given",
+            "Collect longer episodes, and train on them.",
+        )
+    drawn = np.random.default_rng([request.seed, len(usable)]).permutation(usable).tolist()
+    if request.episode is None:
+        return tuple(drawn[:MEASURED_EPISODES]), tuple(drawn[:SHOWN_EPISODES])
+    if request.episode not in usable:
+        some = ", ".join(map(str, usable[:8])) + ", ..." * (len(usable) > 8)
+        raise LewmError(
+            f"{dataset.path}: episode {request.episode} is not one that training held out and that is long enough",
+            f"Give --episode one of these: {some}",
+        )
+    return tuple(drawn[:MEASURED_EPISODES]), (request.episode,)
+
+
+def _existing(request: DecodeRequest, device: torch.device) -> Decoder | None:
+    """The run's decoder, if it will do."""
+    if request.retrain:
+        return None
+    try:
+        decoder = load_decoder(request.run, device)
+    except LewmError:  # none, or none of these weights: it is made again from the run
+        return None
+    return decoder if request.steps in (None, decoder.settings.steps) else None
+
+
+def _draw(directory: Path, decoder: Decoder, examples: Examples, loops: list[OpenLoop], report: DecodeReport) -> None:
+    every = max(1, len(examples.frames) // SHOWN_FRAMES)
+    latents, frames = examples.latents[::every][:SHOWN_FRAMES], examples.frames[::every][:SHOWN_FRAMES]
+    draw_reconstructions(
+        directory / "reconstructions.png", frames.cpu().numpy(), decoder.frames(latents), report.fidelity
+    )
+    episodes = [
+        Shown(
+            loop.episode,
+            loop.context,
+            loop.frames.cpu().numpy(),
+            decoder.frames(loop.latents),
+            decoder.frames(loop.predicted),
+        )
+        for loop in loops
+    ]
+    draw_rollout(directory / "rollout.png", episodes, report.open_loop)
+    film_rollout(directory / "rollout.mp4", episodes)
