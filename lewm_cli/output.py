@@ -15,10 +15,12 @@ from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 stdout = Console()
 stderr = Console(stderr=True)
@@ -26,7 +28,7 @@ stderr = Console(stderr=True)
 
 def note(message: str) -> None:
     """A line for the person, not for a pipe."""
-    stderr.print(message, style="dim", highlight=False, soft_wrap=True)
+    stderr.print(message, style="dim", highlight=False, markup=False, soft_wrap=True)
 
 
 def show(renderable: Any) -> None:  # noqa: ANN401
@@ -46,8 +48,14 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
 
 
 def count_of(unit: str) -> ProgressColumn:
-    """How many of how many."""
-    return TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}")
+    """How many of how many, where the latter is known."""
+
+    class Count(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            total = "" if task.total is None else f"/{task.total:.0f}"
+            return Text(f"{task.completed:.0f}{total} {unit}")
+
+    return Count()
 
 
 def set_up_logging() -> None:

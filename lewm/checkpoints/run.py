@@ -4,6 +4,8 @@
     model.safetensors      weights and action statistics
     training.safetensors   the same weights, optimiser state and step; alone enough to resume
     metrics.jsonl          one line a logged step
+    decoder.safetensors    turns latents into pictures: written by "lewm decode"
+    reference.safetensors  what is normal, by held-out episodes: a finished run needs no dataset to be surprised
 
 A run may be killed between two files, so `training.safetensors` does not rely on `model.safetensors`.
 """

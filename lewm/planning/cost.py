@@ -29,7 +29,7 @@ def last_step(model: WorldModel, latents: Float[Tensor, "B 1 D"], goal: Float[Te
     """
 
     def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-        together = max(1, _rows(model, candidates.shape[2]) // candidates.shape[1])
+        together = max(1, rows_together(model, candidates.shape[2]) // candidates.shape[1])
         parts = []
         for begin in range(0, len(candidates), together):
             some = slice(begin, begin + together)
@@ -40,8 +40,8 @@ def last_step(model: WorldModel, latents: Float[Tensor, "B 1 D"], goal: Float[Te
     return cost
 
 
-def _rows(model: WorldModel, horizon: int) -> int:
-    """Candidates of `horizon` blocks that one call of the model may see."""
+def rows_together(model: WorldModel, horizon: int) -> int:
+    """Candidates of `horizon` blocks that one call of `WorldModel.rollout` may see."""
     if model.device.type == "cpu":
         return CPU_ROWS
     predictor = model.config.predictor

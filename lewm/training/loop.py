@@ -23,6 +23,7 @@ from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import write_text
 from lewm.model.world_model import WorldModel
+from lewm.surprise.reference import keep, of_training
 from lewm.training import state
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
 from lewm.training.objective import Loss, objective
@@ -112,6 +113,7 @@ def train(
                     state.save(out, model, optimizer, step)
         if health is None:  # resumed after the last step
             health = trainer.measure_health(done)
+        keep(out, of_training(model.eval(), config, dataset))
     return TrainReport(out, steps, time.perf_counter() - started, health)
 
 

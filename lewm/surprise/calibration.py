@@ -1,0 +1,153 @@
+"""From surprise to p-values: split-conformal ranking among clean episodes.
+
+T frames of an episode, n clean frames that a frame is ranked among.
+
+The instant and a short window are scored both: a teleport shows in the first, a slow wrongness in the second. Each is
+divided by its own high quantile on the clean frames, and the larger of the two is ranked, so that the p-value is right
+although two scores were looked at (but for the weight of one frame in those quantiles).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
+
+from lewm.checkpoints.run import read_tensors, save_tensors
+from lewm.errors import LewmError
+from lewm.files import home
+from lewm.model.world_model import WorldModel
+from lewm.surprise import meter
+from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
+from lewm.surprise.reference import Reference
+
+WINDOW = 3  # model steps
+QUANTILE = 0.99  # of clean scores, that the instant and the window are measured in
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How surprising clean frames are.
+
+    Attributes:
+        instant, window: The 99 % quantile of each score.
+        clean: Combined scores, ascending.
+        episode: Which clean episode each is of, from 0.
+    """
+
+    instant: float
+    window: float
+    clean: Float64[np.ndarray, " n"]
+    episode: Int64[np.ndarray, " n"]
+
+    def combined(
+        self, surprise: Float64[np.ndarray, " T"], windowed: Float64[np.ndarray, " T"]
+    ) -> Float64[np.ndarray, " T"]:
+        """The larger of the two scores, each in its own unit; NaN where there is none."""
+        return np.maximum(surprise / self.instant, windowed / self.window)
+
+    def p_value(self, combined: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
+        """Share of clean frames at least as surprising, the frame itself counted; NaN where there is no score.
+
+        Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", split-conformal p-values.
+        """
+        larger = len(self.clean) - np.searchsorted(self.clean, combined, side="left")
+        return np.where(np.isnan(combined), np.nan, (1 + larger) / (1 + len(self.clean)))
+
+    def flags(self, surprise: Float64[np.ndarray, " T"], frameskip: int, alpha: float) -> Bool[np.ndarray, " T"]:
+        """Which frames of a whole video have a p-value of at most `alpha`."""
+        p_values = self.p_value(self.combined(surprise, windowed(surprise, frameskip)))
+        return np.asarray(np.nan_to_num(p_values, nan=1.0) <= alpha)
+
+    def threshold(self, alpha: float) -> float:
+        """The combined score above which a frame's p-value is at most `alpha`.
+
+        Raises:
+            LewmError: `alpha` is not between 0 and 1, or so small that no frame could ever be flagged.
+        """
+        if not 0 < alpha < 1:
+            raise LewmError(f"alpha is {alpha}, expected above 0 and below 1", "0.01 is usual.")
+        allowed = int(alpha * (1 + len(self.clean)) + 1e-9) - 1  # clean frames that may be as surprising
+        if allowed < 0:
+            needed = int(np.ceil(1 / alpha)) - 1
+            raise LewmError(
+                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed}",
+                "Give --calibrate a dataset with more clean episodes, or a larger --alpha.",
+            )
+        return float(self.clean[len(self.clean) - allowed - 1])
+
+
+def calibrate(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> Calibration:
+    """Scores the clean episodes as a video would be scored. What it found is kept in $LEWM_HOME/cache.
+
+    Raises:
+        LewmError: Fewer than two clean episodes are long enough to be scored.
+    """
+    path = home() / "cache" / "calibration" / f"{_key(model, reference, with_actions, seed)}.safetensors"
+    lengths = reference.lengths.tolist()
+    if path.is_file():
+        together = read_tensors(path)["surprise"]
+    else:
+        together = torch.cat(score_clean(model, reference, with_actions, seed)).cpu()
+        save_tensors(path, {"surprise": together})
+    return of_scores([scores.double().numpy() for scores in together.split(lengths)], model.config.frameskip)
+
+
+def score_clean(
+    model: WorldModel, reference: Reference, with_actions: bool, seed: int
+) -> list[Float[torch.Tensor, " _"]]:
+    """Surprise of every frame of every clean episode."""
+    search = ActionSearch(reference.blocks, seed)
+    scores = []
+    for latents, actions in reference.episodes():
+        known = blocks_leading_to(model, actions) if with_actions else search
+        scores.append(Meter(model, model.config.frameskip, known).push(latents))
+    return scores
+
+
+def of_scores(episodes: Sequence[Float64[np.ndarray, " _"]], frameskip: int) -> Calibration:
+    """A calibration from the surprise of clean episodes, NaN where a frame has none.
+
+    Raises:
+        LewmError: Fewer than two episodes have a score.
+    """
+    scored = [(scores, windowed(scores, frameskip)) for scores in episodes if not np.isnan(scores).all()]
+    if len(scored) < 2:
+        raise LewmError(
+            f"{len(scored)} clean episodes are long enough to be scored, calibration needs two",
+            "Give --calibrate a dataset with more or longer clean episodes.",
+        )
+    instant, window = (float(np.nanquantile(np.concatenate(some), QUANTILE)) for some in zip(*scored, strict=True))
+    tiny = np.finfo(np.float64).tiny  # a perfect predictor is never surprised
+    instant, window = max(instant, tiny), max(window, tiny)
+    combined = [np.maximum(surprise / instant, mean / window) for surprise, mean in scored]
+    clean = np.concatenate(combined)
+    episode = np.repeat(np.arange(len(combined)), [len(one) for one in combined])
+    order = np.argsort(clean)[: np.count_nonzero(~np.isnan(clean))]  # NaN comes last
+    return Calibration(instant, window, clean[order], episode[order])
+
+
+def windowed(surprise: Float64[np.ndarray, " T"], frameskip: int) -> Float64[np.ndarray, " T"]:
+    """Mean surprise of a frame and of those one and two model steps earlier, as far as they have a score."""
+    known, total = np.zeros(len(surprise)), np.zeros(len(surprise))
+    for back in range(0, WINDOW * frameskip, frameskip):
+        earlier = np.concatenate([np.full(min(back, len(surprise)), np.nan), surprise[: len(surprise) - back]])
+        known += ~np.isnan(earlier)
+        total += np.nan_to_num(earlier)
+    return np.where(np.isnan(surprise), np.nan, total / np.maximum(known, 1))
+
+
+def _key(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> str:
+    """Of everything that the clean scores depend on."""
+    search = [meter.CANDIDATES, meter.ROUNDS, meter.REFINED, meter.ELITES, seed]
+    digest = hashlib.sha256(
+        f"{model.config.model_dump_json()} {with_actions} {None if with_actions else search}".encode()
+    )
+    for tensor in (*model.state_dict().values(), reference.latents, reference.actions, reference.blocks):
+        digest.update(tensor.cpu().numpy().tobytes())
+    digest.update(str(reference.lengths.tolist()).encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,166 @@
+"""The surprise of each frame of a video: the squared error of its predicted embedding.
+
+Frame t is predicted from frames t - F, t - 2F ... and the action blocks between them, so every frame is scored, not
+only every F-th.
+
+n frames that come together, B of them scored together, D latent width, L context length, P = L - 1 past blocks, S
+candidates, A action-block width, F frameskip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from lewm.model.world_model import WorldModel
+from lewm.planning.cost import rows_together
+from lewm_kernels import normal
+
+# The search for the action that explains a frame best. First blocks that were really executed, then, twice, a Gaussian
+# fitted to the best of all so far, within the range of executed ones: no impossible action may explain a teleport.
+CANDIDATES = 128
+ROUNDS = 2
+REFINED = 32
+ELITES = 8
+
+
+@dataclass(frozen=True)
+class ActionSearch:
+    """The least surprise over actions.
+
+    Attributes:
+        blocks: Executed action blocks, normalised, in random order.
+        seed: Of the refinement; with the number of the frame it keys the noise.
+    """
+
+    blocks: Float[Tensor, "K A"]
+    seed: int
+
+    def __call__(
+        self,
+        model: WorldModel,
+        context: Float[Tensor, "B L D"],
+        past: Float[Tensor, "B P A"] | None,
+        target: Float[Tensor, "B D"],
+        frames: Int64[Tensor, " B"],
+    ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B A"]]:
+        """The least error that an action block leads to, and that block."""
+        together = max(1, rows_together(model, 1) // CANDIDATES)
+        parts = []
+        for begin in range(0, len(target), together):
+            some = slice(begin, begin + together)
+            before = None if past is None else past[some]
+            parts.append(self._search(model, context[some], before, target[some], frames[some]))
+        errors, blocks = zip(*parts, strict=True)
+        return torch.cat(errors), torch.cat(blocks)
+
+    def _search(
+        self, model: WorldModel, context: Tensor, past: Tensor | None, target: Tensor, frames: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        low, high = self.blocks.amin(dim=0), self.blocks.amax(dim=0)
+        first = self.blocks[:CANDIDATES].expand(len(target), -1, -1)  # (B, S, A)
+        best, errors = _best(first, _errors(model, context, past, first, target))
+        for refinement in range(ROUNDS):
+            # a single best candidate, of a bank of one block, has no spread
+            std, mean = torch.std_mean(best, dim=1, keepdim=True, correction=0)
+            key = frames.new_tensor([refinement, 0]).expand(len(frames), 2)
+            noise = normal(self.seed, torch.cat([frames[:, None], key], dim=1), REFINED * best.shape[2])
+            refined = (mean + std * noise.unflatten(1, (REFINED, -1))).clamp(low, high)
+            candidates = torch.cat([best, refined], dim=1)
+            tried = torch.cat([errors, _errors(model, context, past, refined, target)], dim=1)
+            best, errors = _best(candidates, tried)
+        return errors[:, 0], best[:, 0]
+
+
+def _errors(
+    model: WorldModel, context: Tensor, past: Tensor | None, candidates: Tensor, target: Tensor
+) -> Float[Tensor, "B S"]:
+    reached = model.rollout(context, candidates[:, :, None], past)[:, :, 0]  # (B, S, D)
+    return (reached - target[:, None]).square().mean(dim=-1)
+
+
+def _best(candidates: Float[Tensor, "B S A"], errors: Float[Tensor, "B S"]) -> tuple[Tensor, Tensor]:
+    lowest, which = errors.topk(min(ELITES, errors.shape[1]), dim=1, largest=False)
+    return candidates.gather(1, which[:, :, None].expand(-1, -1, candidates.shape[2])), lowest
+
+
+class Meter:
+    """Scores the frames of one video as they come; holds no more of it than the predictor sees.
+
+    Args:
+        model: In eval mode.
+        frameskip: F, frames from one model step to the next.
+        actions: Normalised block that leads to each frame from F frames earlier, row t for frame t; or how to find it.
+    """
+
+    def __init__(self, model: WorldModel, frameskip: int, actions: Float[Tensor, "T A"] | ActionSearch) -> None:
+        self.model, self.frameskip, self.actions = model, frameskip, actions
+        self.seen = 0
+        # of the last `warm_up` frames seen
+        self._latents = torch.empty(0, model.config.latent, device=model.device)
+        self._blocks = torch.empty(0, model.config.action_block, device=model.device)
+
+    @property
+    def warm_up(self) -> int:
+        """Frames at the beginning that get no score, because their context is not complete."""
+        return self.frameskip * self.model.history
+
+    @torch.inference_mode()
+    def push(self, latents: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
+        """Surprise of the next frames: mean squared error over the latent, NaN within the warm-up."""
+        scores = latents.new_full((len(latents),), torch.nan)
+        done = 0
+        while done < len(latents):
+            count = self._together(len(latents) - done)
+            self._latents = torch.cat([self._latents, latents[done : done + count]])
+            scores[done : done + count] = self._score(count)
+            done, self.seen = done + count, self.seen + count
+            self._latents, self._blocks = self._latents[-self.warm_up :], self._blocks[-self.warm_up :]
+        return scores
+
+    def _together(self, left: int) -> int:
+        """How many of the next frames have contexts of one length, and past blocks that are known by now."""
+        complete = self.seen >= self.warm_up
+        if complete and not (isinstance(self.actions, ActionSearch) and self.model.history > 1):
+            return left
+        return min(left, self.frameskip - self.seen % self.frameskip)
+
+    def _score(self, count: int) -> Float[Tensor, " n"]:
+        """Scores of the last `count` latents held; the blocks that lead to them are held from now on too."""
+        device = self.model.device
+        length = min(self.model.history, self.seen // self.frameskip)
+        if isinstance(self.actions, Tensor):
+            self._blocks = torch.cat([self._blocks, self.actions[self.seen : self.seen + count]])
+        errors = torch.full((count,), torch.nan, device=device)
+        found = torch.zeros(count, self.model.config.action_block, device=device)
+        if length:
+            new = len(self._latents) - count + torch.arange(count, device=device)
+            steps = new[:, None] - self.frameskip * torch.arange(length, -1, -1, device=device)  # (B, L + 1)
+            context, target = self._latents[steps[:, :-1]], self._latents[new]
+            if isinstance(self.actions, Tensor):
+                predicted = self.model.predict(context, self._blocks[steps[:, 1:]])[:, -1]
+                errors = (predicted - target).square().mean(dim=-1)
+            else:
+                past = self._blocks[steps[:, 1:-1]] if length > 1 else None
+                frames = torch.arange(self.seen, self.seen + count, device=device)
+                errors, found = self.actions(self.model, context, past, target, frames)
+        if isinstance(self.actions, ActionSearch):
+            self._blocks = torch.cat([self._blocks, found])
+        return errors if length == self.model.history else torch.full_like(errors, torch.nan)
+
+
+def blocks_leading_to(model: WorldModel, actions: Float[Tensor, "n a"]) -> Float[Tensor, "n+1 A"]:
+    """Row t: the `frameskip` actions before frame t, normalised; 0 where there are fewer.
+
+    Args:
+        actions: `actions[t]` leads from frame t to frame t + 1, in environment units.
+    """
+    frameskip = model.config.frameskip
+    none = actions.new_zeros(min(frameskip, len(actions) + 1), model.config.action_block)
+    if len(actions) < frameskip:
+        return none
+    blocks = actions.unfold(0, frameskip, 1).transpose(1, 2).flatten(1)
+    return torch.cat([none, model.normalize_actions(blocks)])

@@ -1,0 +1,184 @@
+"""What is normal for a run: clean episodes as latents and actions, and how training frames look.
+
+It is kept in the run, so that a run alone, without its dataset, can say what surprises it.
+
+N frames of all clean episodes, E of these, D latent width, a action width of one step, A action-block width, K blocks,
+M training frames, P values of a thumbnail, R clean frames compared with them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64, UInt8
+from torch import Tensor
+
+from lewm.belongs import check_belongs
+from lewm.checkpoints import run as runs
+from lewm.config import Config
+from lewm.errors import LewmError
+from lewm.files import sha256
+from lewm.model.world_model import WorldModel
+from lewm.surprise.familiarity import nearest_distance, thumbnails
+from lewm_data.clips import split_episodes
+from lewm_data.schema import ACTION
+from lewm_data.store import Dataset
+
+FILE = "reference.safetensors"
+CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; half a minute of a ViT's time on a CPU
+BLOCKS = 4096
+THUMBNAILS = 2048
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Clean episodes, which training did not see, and a sample of what it did see.
+
+    Attributes:
+        latents: Frames of the clean episodes, one episode after the other.
+        actions: `actions[t]` leads from frame t to the next, in environment units; 0 after an episode's last frame.
+        lengths: Frames of each clean episode.
+        blocks: Action blocks of the training episodes, normalised, in random order.
+        thumbnails: Training frames, made small.
+        distances: Of clean frames from the nearest thumbnail, ascending.
+    """
+
+    latents: Float[Tensor, "N D"]
+    actions: Float[Tensor, "N a"]
+    lengths: Int64[Tensor, " E"]
+    blocks: Float[Tensor, "K A"]
+    thumbnails: UInt8[Tensor, "M P"]
+    distances: Float[Tensor, " R"]
+
+    def episodes(self) -> list[tuple[Float[Tensor, "_ D"], Float[Tensor, "_ a"]]]:
+        """Latents and actions of each clean episode."""
+        lengths = self.lengths.tolist()
+        pairs = zip(self.latents.split(lengths), self.actions.split(lengths), strict=True)
+        return [(latents, actions[:-1]) for latents, actions in pairs]
+
+    def on(self, device: torch.device) -> Reference:
+        """The same on a device."""
+        moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
+        return Reference(**moved)
+
+
+def of_run(run: Path, model: WorldModel) -> Reference:
+    """The run's own reference: read from the run, or made from its dataset and kept there.
+
+    Args:
+        model: The run's.
+
+    Raises:
+        LewmError: There is none in the run for its present weights, and the dataset is not there or has changed.
+    """
+    path = run / FILE
+    if path.is_file() and runs.read_metadata(path).get("checkpoint_sha256") == sha256(run / runs.MODEL):
+        return Reference(**runs.read_tensors(path)).on(model.device)
+    config, trained_on = runs.read_config(run)
+    if not Path(trained_on.path).is_file():
+        raise LewmError(
+            f"{run}: no {FILE} for its weights, and its dataset {trained_on.path} is not there",
+            "Say what is normal with --calibrate DATASET.h5.",
+        )
+    with Dataset.open(trained_on.path) as dataset:
+        if dataset.fingerprint() != trained_on.fingerprint:
+            raise LewmError(
+                f"{dataset.path}: not the data that {run} was trained on any more",
+                "Say what is normal with --calibrate DATASET.h5.",
+            )
+        return keep(run, of_training(model, config, dataset))
+
+
+def keep(run: Path, reference: Reference) -> Reference:
+    """Writes the reference into the run, for the weights it has now."""
+    tensors = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
+    runs.save_tensors(run / FILE, tensors, {"checkpoint_sha256": sha256(run / runs.MODEL)})
+    return reference
+
+
+def reference_of(run: Path, model: WorldModel, config: Config, calibrate: Path | None) -> Reference:
+    """What is normal: by the run's own held-out episodes, or by all episodes of another dataset.
+
+    Raises:
+        LewmError: the dataset is of another world than the run.
+    """
+    if calibrate is None:
+        return of_run(run, model)
+    with Dataset.open(calibrate) as dataset:
+        _, trained_on = runs.read_config(run)
+        check_belongs(dataset, config, trained_on, "--calibrate")
+        if dataset.fingerprint() == trained_on.fingerprint:
+            return of_training(model, config, dataset)
+        every = np.arange(dataset.num_episodes)
+        clean = build(model, dataset, clean=every, seen=every, seed=config.training.seed)
+    try:
+        own = of_run(run, model)
+    except LewmError:  # the run's own data are gone: actions and looks come from the clean episodes too
+        return clean
+    return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths)
+
+
+def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Reference:
+    """What is normal by the dataset that `model` was trained on: its held-out episodes are the clean ones."""
+    seen, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    return build(model, dataset, clean=held_out, seen=seen, seed=config.training.seed)
+
+
+@torch.inference_mode()
+def build(
+    model: WorldModel,
+    dataset: Dataset,
+    clean: Int64[np.ndarray, " C"],
+    seen: Int64[np.ndarray, " S"],
+    seed: int,
+) -> Reference:
+    """A reference from episodes of a dataset.
+
+    Args:
+        model: In eval mode.
+        clean: Episodes that are normal and were not trained on; at most 20,000 frames of them are used.
+        seen: Episodes that actions and looks are taken from.
+        seed: Of every choice among too many.
+
+    Raises:
+        LewmError: No episode is longer than one action block.
+    """
+    rng = np.random.default_rng([seed, dataset.num_episodes])
+    order = rng.permutation(clean)
+    chosen = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(dataset.lengths[order]), CLEAN_FRAMES)))])
+    frames = [dataset.frames(dataset.rows(np.array([episode]))) for episode in chosen]
+    rows = rng.permutation(dataset.rows(seen))[:THUMBNAILS]
+    looks = thumbnails(torch.from_numpy(dataset.frames(np.sort(rows))))
+    some = np.random.default_rng([seed, 1]).permutation(np.concatenate(frames))[:THUMBNAILS]
+    actions = np.nan_to_num(dataset.column(ACTION, chosen).astype(np.float32))
+    device = model.device
+    return Reference(
+        latents=torch.cat([model.embed(torch.from_numpy(episode)).float() for episode in frames]),
+        actions=torch.from_numpy(actions).to(device),
+        lengths=torch.from_numpy(dataset.lengths[chosen]).to(device),
+        blocks=model.normalize_actions(torch.from_numpy(_blocks(model, dataset, seen, rng)).to(device)),
+        thumbnails=looks.to(device),
+        distances=nearest_distance(thumbnails(torch.from_numpy(some)), looks).sort().values.to(device),
+    )
+
+
+def _blocks(
+    model: WorldModel, dataset: Dataset, episodes: Int64[np.ndarray, " S"], rng: np.random.Generator
+) -> Float32[np.ndarray, "K A"]:
+    frameskip = model.config.frameskip
+    actions = dataset.column(ACTION)
+    starts = np.concatenate(
+        [dataset.offsets[e] + np.arange(max(0, dataset.lengths[e] - frameskip)) for e in episodes.tolist()]
+    )
+    if not len(starts):
+        raise LewmError(
+            f"{dataset.path}: no episode has the {frameskip} actions of one block",
+            "Use data with longer episodes.",
+        )
+    chosen = rng.permutation(starts)[:BLOCKS]
+    blocks: np.ndarray = actions[chosen[:, None] + np.arange(frameskip)].reshape(len(chosen), -1).astype(np.float32)
+    return blocks

@@ -1,0 +1,216 @@
+"""From a video and a run to a table of events, one pass through the video.
+
+n frames at a time, Y and X the sides of a frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm.checkpoints import load
+from lewm.checkpoints import run as runs
+from lewm.errors import LewmError
+from lewm.figures import import_figure
+from lewm.files import replacing, sha256, write_text
+from lewm.model.world_model import WorldModel
+from lewm.provenance import versions
+from lewm.surprise import meter
+from lewm.surprise.calibration import calibrate
+from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
+from lewm.surprise.overlay import annotated_video
+from lewm.surprise.pictures import draw_surprise
+from lewm.surprise.reference import reference_of
+from lewm.surprise.trace import Detector, Event, SurpriseTrace
+from lewm.surprise.watcher import Watcher
+from lewm_data.action_files import read_actions
+from lewm_data.sources import Source, open_source
+
+NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
+COLUMNS = ("frame", "time", "surprise", "windowed", "score", "p_value", "flagged")
+
+OnProgress = Callable[[str, int, int | None], None]  # what is done, frames done, frames in all where it is known
+
+
+@dataclass(frozen=True)
+class SurpriseRequest:
+    """What `lewm surprise` asks for.
+
+    Attributes:
+        run: A run directory.
+        source: A video, a folder of images, or an episode of a dataset ("data.h5#17").
+        fps: Environment steps a second: the video is read at this rate; every frame of it when None.
+        frameskip: Environment steps a model step; the run's when None.
+        actions: A file of actions, "none", or None for those the source brings with it, if it does.
+        calibrate: Dataset of clean episodes; the run's held-out ones when None.
+        alpha: False alarms a clean frame.
+        seed: Of the search for actions.
+        out_video: Where to write an annotated mp4.
+    """
+
+    run: Path
+    source: str
+    fps: float | None = None
+    frameskip: int | None = None
+    actions: str | None = None
+    calibrate: Path | None = None
+    alpha: float = 0.01
+    seed: int = 0
+    out_video: Path | None = None
+
+
+@dataclass(frozen=True)
+class SurpriseReport:
+    """What a video held that the model did not expect.
+
+    Attributes:
+        source: The video.
+        frames, scored, flagged: Frames read, with a score, and with a p-value of at most alpha.
+        events: In order.
+        actions: How surprise was measured: with which actions.
+        fps, frameskip, alpha, seed: As used.
+        unfamiliarity: Of the first frames; above 1 they look unlike the training frames.
+        calibration: What is normal: where from, how many clean frames, the score that is flagged.
+        out_video: The annotated video.
+        seconds: The reading and scoring took.
+    """
+
+    source: str
+    frames: int
+    scored: int
+    flagged: int
+    events: tuple[Event, ...]
+    actions: str
+    fps: float | None
+    frameskip: int
+    alpha: float
+    seed: int
+    unfamiliarity: float
+    calibration: dict[str, Any]
+    out_video: str | None
+    seconds: float
+    checkpoint_sha256: str
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def watch(
+    request: SurpriseRequest, device: torch.device, on_progress: OnProgress = lambda what, done, total: None
+) -> tuple[SurpriseReport, Path]:
+    """Score every frame of a video; memory does not grow with its length.
+
+    Returns:
+        The report, and the JSON file in the run that it was written to. In a folder of the same name lie surprise.csv,
+        a line a frame, and surprise.png.
+
+    Raises:
+        LewmError: the run, the calibration data, the actions and the video do not fit together.
+        DataError: the video, or the file of actions, cannot be read.
+    """
+    import_figure()
+    config, trained_on = runs.read_config(request.run)
+    model = load(request.run).to(device)
+    with open_source(request.source) as source:
+        actions, how = _actions(request, model, source)
+        on_progress("calibrating", 0, None)
+        reference = reference_of(request.run, model, config, request.calibrate)
+        calibration = calibrate(model, reference, actions is not None, request.seed)
+        frameskip = request.frameskip or model.config.frameskip
+        known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
+        detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
+        out = request.run / f"surprise-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+        rate = request.fps or source.fps
+        begun = time.perf_counter()
+        frames = source.frames(fps=request.fps)
+        seen = Watcher(detector, reference, trained_on.frame_size, source.name, actions)
+        with contextlib.ExitStack() as files:
+            sinks = [files.enter_context(_csv(out.with_suffix("") / "surprise.csv"))]
+            if request.out_video is not None:
+                shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
+                sinks.append(files.enter_context(shown))
+            for pictures, trace in seen.pieces(frames):
+                for sink in sinks:
+                    sink(pictures, trace)
+                on_progress("watching", detector.meter.seen, source.count)
+            seen.finish()
+        seconds = time.perf_counter() - begun
+        draw_surprise(out.with_suffix("") / "surprise.png", source.name, seen.curve, seen.peaks, detector, how, rate)
+    report = SurpriseReport(
+        source=request.source,
+        frames=detector.meter.seen,
+        scored=max(0, detector.meter.seen - detector.meter.warm_up),
+        flagged=seen.flagged,
+        events=tuple(seen.events),
+        actions=how,
+        fps=rate,
+        frameskip=frameskip,
+        alpha=request.alpha,
+        seed=request.seed,
+        unfamiliarity=seen.unfamiliarity,
+        calibration={
+            "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
+            "clean_frames": len(calibration.clean),
+            "flagged_above": detector.threshold,
+        },
+        out_video=str(request.out_video.resolve()) if request.out_video else None,
+        seconds=seconds,
+        checkpoint_sha256=sha256(request.run / runs.MODEL),
+        versions=versions(),
+    )
+    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
+    return report, out
+
+
+def _actions(request: SurpriseRequest, model: WorldModel, source: Source) -> tuple[Tensor | None, str]:
+    """The actions between the frames, in environment units, and in words how surprise is measured."""
+    if request.actions == "none" or (request.actions is None and source.actions is None):
+        count = meter.CANDIDATES + meter.ROUNDS * meter.REFINED
+        return None, f"unknown: the least surprise over {count} candidate actions a frame"
+    if request.frameskip not in (None, model.config.frameskip):
+        raise LewmError(
+            f"--frameskip {request.frameskip} with actions, which come {model.config.frameskip} a model step",
+            "Leave --frameskip out, or use --actions none.",
+        )
+    if request.actions is None:
+        assert source.actions is not None
+        values, where = source.actions, "of the episode"
+    else:
+        values, where = read_actions(request.actions, model.config.action_dim), f"from {request.actions}"
+    if values.shape[1] != model.config.action_dim:
+        raise LewmError(
+            f"{source.name}: actions of {values.shape[1]} dimensions, the run's have {model.config.action_dim}",
+            "Use --actions none, or a run of that world.",
+        )
+    return torch.from_numpy(values).to(model.device), f"known: {where}"
+
+
+@contextlib.contextmanager
+def _csv(path: Path) -> Iterator[Callable[[list[np.ndarray], SurpriseTrace], None]]:
+    try:
+        with replacing(path) as temporary, temporary.open("w", newline="") as file:
+            lines = csv.writer(file)
+            lines.writerow(COLUMNS)
+
+            def write(_: list[np.ndarray], trace: SurpriseTrace) -> None:
+                columns = [getattr(trace, name).tolist() for name in COLUMNS]
+                columns[-1] = [int(flag) for flag in columns[-1]]
+                lines.writerows(zip(*columns, strict=True))
+
+            yield write
+    finally:
+        with contextlib.suppress(OSError):  # an empty folder is all that a video that cannot be read would leave
+            path.parent.rmdir()

@@ -1,0 +1,116 @@
+"""One pass through a video: frames in, traces out, with all that is remembered of it on the way.
+
+n frames at a time, Y and X the sides of a picture, y and x those of the training frames.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from torch import Tensor
+
+from lewm.errors import LewmError
+from lewm.surprise.familiarity import unfamiliarity
+from lewm.surprise.pictures import Curve, Peaks
+from lewm.surprise.reference import Reference
+from lewm.surprise.trace import Detector, Event, EventMerger, SurpriseTrace
+from lewm_data.video import Frame
+
+log = logging.getLogger(__name__)
+
+TOGETHER = 32  # frames encoded together
+FIRST_FRAMES = 32  # that are compared with the training frames
+
+
+class Watcher:
+    """The state of one pass through a video."""
+
+    def __init__(
+        self, detector: Detector, reference: Reference, size: tuple[int, int], name: str, actions: Tensor | None
+    ) -> None:
+        self.detector, self.reference, self.size, self.name, self.actions = detector, reference, size, name, actions
+        self.merger = EventMerger(detector.meter.frameskip)
+        self.events: list[Event] = []
+        self.flagged = 0
+        self.unfamiliarity = 0.0
+        self.curve = Curve()
+        self.peaks = Peaks(detector.meter.frameskip)
+
+    def pieces(self, frames: Iterator[Frame]) -> Iterator[tuple[list[UInt8[np.ndarray, "Y X 3"]], SurpriseTrace]]:
+        """Pictures as they were read, and their trace, some at a time."""
+        model = self.detector.meter.model
+        while some := tuple(itertools.islice(frames, TOGETHER)):
+            pictures = [frame.pixels for frame in some]
+            if self.actions is not None and self.detector.meter.seen + len(some) > len(self.actions) + 1:
+                raise self._wrong_number(f"more than {len(self.actions) + 1}")
+            small = resized(torch.from_numpy(np.stack(pictures)), self.size)
+            if self.detector.meter.seen == 0:
+                self._first_look(small[:FIRST_FRAMES], pictures[0])
+            with torch.inference_mode():
+                latents = model.embed(small).float()
+            trace = self.detector.push(latents, np.array([frame.time for frame in some]))
+            self.flagged += int(trace.flagged.sum())
+            self.curve.push(trace)
+            self.peaks.push(pictures, trace)
+            self._ended(self.merger.push(trace))
+            yield pictures, trace
+
+    def finish(self) -> None:
+        """The video has ended."""
+        seen, warm_up = self.detector.meter.seen, self.detector.meter.warm_up
+        if self.actions is not None and seen < len(self.actions):
+            raise self._wrong_number(str(seen))
+        if seen <= warm_up:
+            raise LewmError(
+                f"{self.name}: {seen} frames; the first {warm_up} only make the context, and none is left to score",
+                "Give a longer video, a higher --fps, or a smaller --frameskip.",
+            )
+        self._ended(self.merger.finish())
+
+    def _ended(self, events: list[Event]) -> None:
+        self.events += events
+        self.peaks.sort_out(events, self.merger.open)
+
+    def _wrong_number(self, frames: str) -> LewmError:
+        assert self.actions is not None
+        return LewmError(
+            f"{self.name}: {frames} frames, but {len(self.actions)} actions",
+            "T frames need the T - 1 actions between them (one more is left unused); --fps sets the frames a second.",
+        )
+
+    def _first_look(self, frames: UInt8[Tensor, "n y x 3"], picture: UInt8[np.ndarray, "Y X 3"]) -> None:
+        known = self.reference
+        self.unfamiliarity = unfamiliarity(frames, known.thumbnails, known.distances)
+        if self.unfamiliarity > 1:
+            log.warning(
+                "%s: the first frames look unlike the training frames, %.1f times as far from them as any clean frame. "
+                "What follows may say more about the pictures than about what happens in them.",
+                self.name,
+                self.unfamiliarity,
+            )
+        (Y, X), (height, width) = self.size, picture.shape[:2]
+        if abs(Y * width - X * height) > 0.02 * Y * width:
+            log.warning("%s: %d x %d frames are stretched to the shape %d x %d.", self.name, height, width, Y, X)
+
+
+def resized(frames: UInt8[Tensor, "n Y X 3"], size: tuple[int, int]) -> UInt8[Tensor, "n y x 3"]:
+    """Frames at another size (rows, columns): averaged over areas when shrinking, else bilinear with antialiasing.
+
+    A renderer, too, averages over a pixel's area. A bilinear filter is wider: it blurs a picture that was only
+    enlarged, and the clean frames of such a video would be flagged.
+    """
+    rows, columns = frames.shape[1:3]
+    if (rows, columns) == size:
+        return frames
+    pixels = frames.permute(0, 3, 1, 2)
+    if rows >= size[0] and columns >= size[1]:
+        small = F.interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
+    else:
+        small = F.interpolate(pixels, size, mode="bilinear", antialias=True)
+    return small.permute(0, 2, 3, 1)
