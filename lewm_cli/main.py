@@ -8,13 +8,17 @@ import typer
 
 from lewm_cli import output
 from lewm_cli.collect import collect
+from lewm_cli.decode import decode
 from lewm_cli.plan import plan
+from lewm_cli.probe import probe
+from lewm_cli.report import report
+from lewm_cli.surprise import surprise
 from lewm_cli.train import train
 
 app = typer.Typer(
     name="lewm",
-    help="LeWorldModel: learn a small world model from pixels, and plan with it.\n\n"
-    "collect, train and plan work in that order with no other argument. "
+    help="LeWorldModel: learn a small world model from pixels, plan with it, and see what it knows.\n\n"
+    "collect, train, plan, probe, surprise VIDEO, decode and report work in that order with no other argument. "
     "Datasets and runs are kept in $LEWM_HOME (~/.lewm).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -23,6 +27,10 @@ app = typer.Typer(
 app.command()(collect)
 app.command()(train)
 app.command()(plan)
+app.command()(decode)
+app.command()(probe)
+app.command()(surprise)
+app.command()(report)
 
 
 def main() -> None:

@@ -54,7 +54,8 @@ def test_collect_train_plan_with_no_path_at_all(home):
     assert code == 0, shown
     run = home / "runs" / "two-room-small"
     names = {file.name for file in run.iterdir()}
-    assert names == {"config.json", "model.safetensors", "training.safetensors", "metrics.jsonl", "training.png"}
+    tensors = {"model.safetensors", "training.safetensors", "reference.safetensors"}
+    assert names == {"config.json", "metrics.jsonl", "training.png", *tensors}
     code, shown = call(*PLAN, "--horizon", "3", "--video", "mp4")
     assert code == 0, shown
     assert "random actions" in shown
@@ -271,7 +272,7 @@ def test_no_space_left_is_said_and_keeps_the_finished_episodes(home, tmp_path):
 
 def test_help_of_every_command_names_its_options():
     shown = CliRunner().invoke(app, ["--help"]).output
-    for command in ("collect", "train", "plan"):
+    for command in ("collect", "train", "plan", "decode", "probe", "surprise"):
         assert command in shown
         page = CliRunner(env={"COLUMNS": "200"}).invoke(app, [command, "--help"]).output
         assert "--seed" in page

@@ -1,0 +1,1 @@
+"""One static page of what a run left: its numbers, pictures and videos."""

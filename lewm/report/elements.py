@@ -1,0 +1,60 @@
+"""Pieces of HTML. What they are given is text: every one of them escapes it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """A line of text; `kind` names its style."""
+    return f"<p{_class(kind)}>{html.escape(text)}</p>"
+
+
+def command_line(before: str, command: str, after: str) -> str:
+    """A quiet line of text around a command to type."""
+    words = f"{html.escape(before)} <code>{html.escape(command)}</code>{html.escape(after)}"
+    return f'<p class="quiet">{words}</p>'
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of numbers; the first cell of a row names it."""
+    columns = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in rows
+    )
+    return f'<div class="wide"><table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and what they are."""
+    rows = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in pairs)
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def picture(source: str, caption: str) -> str:
+    """A picture that opens on its own when clicked; `source` is a relative URL."""
+    url, said = html.escape(source), html.escape(caption)
+    return (
+        f'<figure class="picture"><a href="{url}"><img src="{url}" alt="{said}"></a>'
+        f"<figcaption>{said}</figcaption></figure>"
+    )
+
+
+def video(source: str, caption: str) -> str:
+    """A silent video that repeats; `source` is a relative URL. Before it plays, its first frame is shown (#t)."""
+    url, said = html.escape(source), html.escape(caption)
+    shown = f'src="{url}#t=0.01" preload="metadata" aria-label="{said}"'
+    return f"<figure><video controls muted loop playsinline {shown}></video><figcaption>{said}</figcaption></figure>"
+
+
+def grid(figures: Iterable[str]) -> str:
+    """Figures side by side, as many as fit."""
+    return f'<div class="grid">{"".join(figures)}</div>'
+
+
+def _class(kind: str) -> str:
+    return f' class="{html.escape(kind)}"' if kind else ""

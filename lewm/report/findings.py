@@ -1,0 +1,107 @@
+"""What the page shows of what was found out about a trained model: probing, surprise, decoding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lewm.report import elements
+from lewm.report.content import Content, other_weights
+from lewm.report.media import PICTURES, VIDEOS, Take, figure, media_of
+from lewm.report.page import KeyNumber
+
+FIGURES = 24  # of a part
+
+
+def decoding(path: Path, take: Take) -> Content:
+    """decode-*.json: what the latents look like."""
+    return Content(other_weights(path, json.loads(path.read_text())) + _gallery(media_of(path), take))
+
+
+def probing(path: Path, take: Take) -> Content:
+    """probe-*.json: how well quantities are read from the latents, beside the baselines."""
+    report = json.loads(path.read_text())
+    rows, numbers = [], []
+    for one in report["probed"]:
+        scores = [f"{one[probe][score]['value']:.3f}" for probe in ("linear", "mlp") for score in ("mse", "r")]
+        rows.append((f"{one['property']}, {one['features']}", *scores))
+        if one is report["probed"][0]:
+            low, high = one["mlp"]["r"]["interval_95"]
+            told = f"{one['property']} read from the latents, 95 %: {low:.3f} to {high:.3f}"
+            numbers.append(KeyNumber(f"{one['mlp']['r']['value']:.3f}", "correlation by an MLP", told))
+    body = other_weights(path, report)
+    body += elements.table(("quantity, read from", "linear MSE", "linear r", "MLP MSE", "MLP r"), rows)
+    body += elements.paragraph(
+        f"Probes fitted on {report['episodes']['train']} episodes and tested on {report['episodes']['test']} others.",
+        "quiet",
+    )
+    return Content(body + _gallery(media_of(path), take), tuple(numbers))
+
+
+def surprise(path: Path, take: Take) -> Content:
+    """surprise-*.json: the events of one video."""
+    report = json.loads(path.read_text())
+    expected = report["alpha"] * report["scored"]
+    body = other_weights(path, report)
+    body += elements.facts(
+        [
+            ("Video", Path(report["source"]).name),
+            ("Actions", report["actions"]),
+            ("Frames", f"{report['frames']}, {report['scored']} with a score"),
+            ("Flagged", f"{report['flagged']}; a clean video would have about {expected:.1f}"),
+        ]
+    )
+    rows = [
+        (str(i), *(f"{event[at]:.2f}" for at in ("begin_time", "peak_time", "end_time")), f"{event['p_value']:.1g}")
+        for i, event in enumerate(report["events"], 1)
+    ]
+    body += elements.table(("event", "begin", "peak", "end", "p"), rows) if rows else elements.paragraph("No event.")
+    annotated = [Path(report["out_video"])] if report["out_video"] else []
+    return Content(body + _gallery([*media_of(path), *(one for one in annotated if one.is_file())], take))
+
+
+def suite(path: Path, take: Take) -> Content:
+    """surprise-suite-*.json: every perturbation, with known and with unknown actions."""
+    report = json.loads(path.read_text())
+    body = other_weights(path, report)
+    for alarms in report["false_alarms"]:
+        actions = alarms["actions"]
+        rows = [_outcome(one) for one in report["outcomes"] if one["actions"] == actions]
+        body += elements.paragraph(f"Actions {actions}")
+        head = ("event", "surprise", "untouched", "p (paired t)", "effect size", "AUROC", "detected", "delay in frames")
+        body += elements.table(head, rows)
+        low, high = alarms["interval_95"]
+        body += elements.paragraph(
+            f"False alarms: {alarms['rate']:.2%} of {alarms['frames']} untouched frames (95 %: {low:.2%} to "
+            f"{high:.2%}), at alpha {report['alpha']:g}.",
+            "quiet",
+        )
+    return Content(body + _gallery(media_of(path), take))
+
+
+def _outcome(one: Mapping[str, Any]) -> tuple[str, ...]:
+    optional = {"p_value": ".0e", "effect_size": ".2f", "delay": ".0f"}
+    written = {name: "-" if one[name] is None else format(one[name], style) for name, style in optional.items()}
+    return (
+        one["perturbation"],
+        f"{one['surprise']:.3f}",
+        f"{one['untouched']:.3f}",
+        written["p_value"],
+        written["effect_size"],
+        f"{one['auroc']:.3f}",
+        f"{one['detected']:.0%}",
+        written["delay"],
+    )
+
+
+def _gallery(found: Sequence[Path], take: Take) -> str:
+    """Pictures below each other, then videos side by side."""
+    shown = found[:FIGURES]
+    body = "".join(figure(one, take) for one in shown if one.suffix in PICTURES)
+    videos = [figure(one, take) for one in shown if one.suffix in VIDEOS]
+    body += elements.grid(videos) if videos else ""
+    if len(found) > FIGURES:
+        body += elements.paragraph(f"{FIGURES} of {len(found)} pictures and videos.", "quiet")
+    return body

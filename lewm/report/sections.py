@@ -1,0 +1,211 @@
+"""What the page shows of each file that a run holds: one function a part, from the file to HTML."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lewm.checkpoints import run
+from lewm.model.world_model import WorldModel
+from lewm.report import elements, findings
+from lewm.report.content import Content, other_weights
+from lewm.report.media import Take, figure, media_of
+from lewm.report.page import KeyNumber
+from lewm.training.plot import PICTURE
+
+FILMS = 6  # of a plan's hundreds
+
+
+@dataclass(frozen=True)
+class Part:
+    """A kind of file in a run.
+
+    Attributes:
+        name: In JSON and as an anchor.
+        title: On the page.
+        pattern: Of the file's name; the page shows the last by name, which is the newest.
+        command: What makes it, for a {run} in a world {env}.
+        tells: What one would then see.
+        content: From the file and a way to copy others to what is shown.
+    """
+
+    name: str
+    title: str
+    pattern: str
+    command: str
+    tells: str
+    content: Callable[[Path, Take], Content]
+
+
+def model(path: Path, take: Take) -> Content:
+    """config.json: what was trained on what, by which code."""
+    config, dataset = run.read_config(path.parent)
+    made = json.loads(path.read_text())
+    with torch.device("meta"):
+        parameters = sum(one.numel() for one in WorldModel(config.model).parameters())
+    side, frameskip = config.model.frame_size, config.model.frameskip
+    body = elements.facts(
+        [
+            ("World", config.env),
+            ("Recipe", config.recipe),
+            ("Frames", f"{side} × {side} pixels, every {frameskip}th"),
+            ("Encoder", {"vit": "vision transformer", "conv": "convolutions"}[config.model.encoder.kind]),
+            ("Latent", f"{config.model.latent} numbers"),
+            (
+                "Predictor",
+                f"{config.model.predictor.depth} blocks, sees {_count(config.model.predictor.history, 'latent')}",
+            ),
+            ("λ of SIGReg", f"{config.objective.lambda_:g}"),
+            ("Training", f"{_length(config.training)}, batches of {config.training.batch_size}"),
+            ("Learning rate", f"{config.training.learning_rate:g}"),
+            ("Seed", str(config.training.seed)),
+            ("Dataset", f"{Path(dataset.path).name} ({dataset.fingerprint[:12]})"),
+            ("Made by", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
+            ("Commit", _short(made["commit"])),
+        ]
+    )
+    return Content(body, (KeyNumber(f"{parameters:,}", "parameters", f"{config.model.latent} numbers a latent"),))
+
+
+def training(path: Path, take: Take) -> Content:
+    """metrics.jsonl: the last numbers, and training.png."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    last = lines[-1]
+    rows = [
+        ("Prediction error", f"{last['prediction']:.4f}", "mean square of the next embedding"),
+        ("SIGReg", f"{last['sigreg']:.3g}", "0: the latents are an isotropic Gaussian"),
+        ("Speed", f"{last['clips_per_second']:,.0f}", "clips a second"),
+    ]
+    numbers: tuple[KeyNumber, ...] = ()
+    checks = [line["health"] for line in lines if "health" in line]
+    if checks:
+        health = checks[-1]
+        rows += [
+            ("Effective rank", f"{health['effective_rank']:.1f}", "directions that the latents use, held-out data"),
+            (
+                "Standard deviation",
+                f"{health['std_mean']:.2f}",
+                f"of a latent number; the least {health['std_min']:.2f}",
+            ),
+        ]
+        numbers = (KeyNumber(f"{health['effective_rank']:.1f}", "effective rank", "of the latents, held-out data"),)
+        if health["curve"]:
+            told = "between latent distance and the shortest path in the world"
+            rows.append(("Rank correlation", f"{health['distance_correlation']:.2f}", told))
+    body = elements.table(("", "last value", "what it is"), rows)
+    curves = path.parent / PICTURE
+    if curves.is_file():
+        body += elements.picture(
+            take(curves), f"Loss terms and the health of the latent space over {last['step']} steps"
+        )
+    return Content(body, numbers)
+
+
+def planning(path: Path, take: Take) -> Content:
+    """plan-*.json: how often plans reach their goals, and the first films."""
+    report = json.loads(path.read_text())
+    agents = {"LeWM + CEM": report, "random actions": report["random"]}
+    rows = [
+        (name, f"{one['successes']} of {one['episodes']}", f"{one['success_rate']:.1%}", _interval(one))
+        for name, one in agents.items()
+    ]
+    planner = report["planner"]
+    body = other_weights(path, report)
+    body += elements.table(("agent", "solved", "success", "95 % interval"), rows)
+    body += elements.facts(
+        [
+            ("Goals", f"{report['goal_offset']} steps ahead, {report['budget']} allowed"),
+            ("Tasks", f"{report['protocol']} ({report['tasks_sha256'][:12]})"),
+            ("Discarded", f"{report['discarded_solved']} starts, solved already"),
+            (
+                "Planner",
+                f"{planner['samples']} candidates, {planner['elites']} elites, {planner['iterations']} iterations",
+            ),
+            ("Horizon", _count(planner["horizon"], "block")),
+            ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),
+        ]
+    )
+    films = media_of(path)
+    if films:
+        body += elements.grid(figure(film, take) for film in films[:FILMS])
+        body += elements.paragraph(
+            f"Left what the plans do, beside it the goal: {min(FILMS, len(films))} of {len(films)} films. "
+            "At the end the frame is green where the goal was reached, red where not.",
+            "quiet",
+        )
+    success = KeyNumber(f"{report['success_rate']:.1%}", "of the goals reached", f"95 %: {_interval(report)}")
+    floor = KeyNumber(
+        f"{report['random']['success_rate']:.1%}", "by random actions", f"95 %: {_interval(report['random'])}"
+    )
+    return Content(body, (success, floor))
+
+
+PARTS = (
+    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model),
+    Part("training", "Training", run.METRICS, "lewm train --resume --out {run}", "how training went", training),
+    Part(
+        "planning",
+        "Planning",
+        "plan-[0-9]*.json",
+        "lewm plan --video mp4 --run {run}",
+        "how often plans reach their goals",
+        planning,
+    ),
+    Part(
+        "probing",
+        "Probing",
+        "probe-[0-9]*.json",
+        "lewm probe --run {run}",
+        "which quantities the latents hold",
+        findings.probing,
+    ),
+    Part(
+        "decoding",
+        "Decoding",
+        "decode-[0-9]*.json",
+        "lewm decode --run {run}",
+        "what the latents look like",
+        findings.decoding,
+    ),
+    Part(
+        "surprise",
+        "Surprise",
+        "surprise-[0-9]*.json",
+        "lewm surprise VIDEO --run {run}",
+        "what surprises the model",
+        findings.surprise,
+    ),
+    Part(
+        "suite",
+        "Surprise at broken physics",
+        "surprise-suite-[0-9]*.json",
+        "lewm surprise --suite {env} --run {run}",
+        "which events against physics surprise the model",
+        findings.suite,
+    ),
+)
+
+
+def _interval(success: Mapping[str, Any]) -> str:
+    low, high = success["interval_95"]
+    return f"{low:.1%} to {high:.1%}"
+
+
+def _short(commit: str | None) -> str:
+    if commit is None:
+        return "outside a checkout"
+    head, dirty, _ = commit.partition("+dirty")
+    return head[:12] + dirty
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _length(training: Any) -> str:  # noqa: ANN401
+    return _count(training.steps, "step") if training.steps else _count(training.epochs, "epoch")

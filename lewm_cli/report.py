@@ -1,0 +1,31 @@
+"""`lewm report`: run -> one static page of its numbers, pictures and videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lewm_cli import options, output
+
+
+def report(
+    run: options.Run = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the page.", show_default="report in the run")] = None,
+    json: options.Json = False,
+) -> None:
+    """Gather the newest of everything a run holds into one page that opens anywhere, offline."""
+    from rich.text import Text
+
+    from lewm.files import newest_run
+    from lewm.report.write import write_report
+
+    if run is None:
+        run = newest_run()
+        output.note(f"newest run: {run}")
+    result = write_report(run, out)
+    if json:
+        output.show_json(result.as_dict())
+    else:
+        output.show(Text(result.page))
