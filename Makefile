@@ -1,5 +1,5 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
-#   make quickstart   collect, train, plan; pictures in .lewm/quickstart
+#   make quickstart   every command once; ends with a page of pictures, quickstart/index.html
 #   make test         the checks and the tests
 # On a quiet machine, make bench measures everything again and rewrites the tables.
 
@@ -16,12 +16,18 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev]"
 	touch $@
 
+quickstart: export LEWM_HOME := $(HOME_DIR)
 quickstart: $(VENV)/installed
 	rm -rf $(HOME_DIR)
-	LEWM_HOME=$(HOME_DIR) $(BIN)/lewm collect
-	LEWM_HOME=$(HOME_DIR) $(BIN)/lewm train
-	LEWM_HOME=$(HOME_DIR) $(BIN)/lewm plan --horizon 5 --video mp4
-	@echo "Look at $(HOME_DIR)/runs/two-room-small: training.png, and the videos beside plan-*.json"
+	$(BIN)/lewm collect
+	$(BIN)/lewm train
+	$(BIN)/lewm decode
+	$(BIN)/lewm plan --horizon 5 --video mp4 --imagine
+	$(BIN)/lewm probe
+	$(BIN)/lewm surprise --suite two-room
+	$(BIN)/lewm surprise $(HOME_DIR)/runs/two-room-small/surprise-suite-*/agent-teleported.mp4 \
+		--out-video $(HOME_DIR)/annotated.mp4
+	$(BIN)/lewm report --out quickstart
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -41,4 +47,4 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/tables.py
 
 clean:
-	rm -rf $(VENV) .lewm build dist *.egg-info
+	rm -rf $(VENV) .lewm quickstart build dist *.egg-info
