@@ -1,4 +1,4 @@
-"""What `make quickstart` gives, for several training seeds: success with its interval, and the time of each command.
+"""What `make quickstart` gives, for several training seeds: success, probing, surprise, and the time of each command.
 
 python benchmarks/bench_quickstart.py --json benchmarks/results/quickstart-cpu.json
 """
@@ -22,7 +22,7 @@ LEWM = [sys.executable, "-c", "from lewm_cli.main import main; main()"]
 
 
 def main() -> None:
-    """Collect once, then train and plan for each seed."""
+    """Collect once, then train, plan, probe and surprise for each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -37,8 +37,11 @@ def main() -> None:
         for seed in arguments.seeds:
             trained, train_seconds = run(home, "train", "--seed", str(seed), *arguments.train)
             planned, plan_seconds = run(home, "plan", *arguments.plan)
+            probed, probe_seconds = run(home, "probe")
+            surprised, surprise_seconds = run(home, "surprise", "--suite", "two-room")
             seconds = {"collect": collect_seconds, "train": train_seconds, "plan": plan_seconds}
-            del trained["run"]  # a path of this machine
+            seconds |= {"probe": probe_seconds, "surprise": surprise_seconds}
+            del trained["run"], probed["dataset"]  # paths of this machine
             results.append(
                 {
                     "seed": seed,
@@ -46,6 +49,8 @@ def main() -> None:
                     "seconds": seconds,
                     "train": trained,
                     "plan": planned,
+                    "probe": probed,
+                    "surprise": surprised,
                 }
             )
             rate, random = planned["success_rate"], planned["random"]["success_rate"]

@@ -33,13 +33,13 @@ def success() -> str:
     """Success of the small recipe, one row a training seed."""
     report = _load("quickstart-cpu.json")
     rows = [
-        "| training seed | LeWM + CEM | 95 % interval | random actions | collect | train | plan |",
-        "|---|---|---|---|---|---|---|",
+        "| training seed | LeWM + CEM | 95 % interval | random actions | collect | train | plan | probe | suite |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for result in report["results"]:
         plan, seconds = result["plan"], result["seconds"]
         low, high = plan["interval_95"]
-        times = " | ".join(f"{seconds[stage]:.0f} s" for stage in ("collect", "train", "plan"))
+        times = " | ".join(f"{seconds[stage]:.0f} s" for stage in seconds)
         rows.append(
             f"| {result['seed']} | {plan['successes']} of {plan['episodes']} = {plan['success_rate']:.1%} "
             f"| {low:.1%} to {high:.1%} | {plan['random']['success_rate']:.1%} | {times} |"
@@ -63,6 +63,57 @@ def recipe() -> str:
             f"| {health['distance_correlation']:.2f} | {health['near_correlation']:.2f} "
             f"| {result['plan']['success_rate']:.1%} |"
         )
+    return "\n".join([*rows, ""])
+
+
+def probing() -> str:
+    """Where the agent is, read from the latents and from the baselines, one row a training seed."""
+    rows = [
+        "| training seed | read from | linear MSE | linear r | MLP MSE | MLP r |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in _load("quickstart-cpu.json")["results"]:
+        for one in result["probe"]["probed"]:
+            cells = [f"{_rounded(one[probe][score])}" for probe in ("linear", "mlp") for score in ("mse", "r")]
+            rows.append(f"| {result['seed']} | {one['features']} | {' | '.join(cells)} |")
+    return "\n".join([*rows, ""])
+
+
+def surprise() -> str:
+    """Every perturbation over all training seeds: the worst of each measure."""
+    results = _load("quickstart-cpu.json")["results"]
+    rows = [
+        "| event | AUROC | p | detected | AUROC, actions unknown | p | detected |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(one["perturbation"] for one in results[0]["surprise"]["outcomes"]):
+        cells = []
+        for actions in ("known", "unknown"):
+            outcomes = [
+                one
+                for result in results
+                for one in result["surprise"]["outcomes"]
+                if (one["perturbation"], one["actions"]) == (name, actions)
+            ]
+            p_values = [one["p_value"] for one in outcomes if one["p_value"] is not None]
+            detected = sum(one["detected"] for one in outcomes) / len(outcomes)
+            p_value = f"{max(p_values):.0e}" if p_values else "-"
+            cells += [f"{min(one['auroc'] for one in outcomes):.3f}", p_value, f"{detected:.0%}"]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    alarms = {
+        actions: [one for result in results for one in result["surprise"]["false_alarms"] if one["actions"] == actions]
+        for actions in ("known", "unknown")
+    }
+    rates = {
+        actions: sum(one["flagged"] for one in every) / sum(one["frames"] for one in every)
+        for actions, every in alarms.items()
+    }
+    frames = sum(one["frames"] for one in alarms["known"])
+    rows += [
+        "",
+        f"False alarms in {frames:,} untouched frames: {rates['known']:.2%} with the actions known, "
+        f"{rates['unknown']:.2%} unknown, at alpha {results[0]['surprise']['alpha']:g}.",
+    ]
     return "\n".join([*rows, ""])
 
 
@@ -116,6 +167,11 @@ def philox() -> str:
     return "\n".join([*rows, ""])
 
 
+def _rounded(estimate: dict[str, Any]) -> str:
+    low, high = estimate["interval_95"]
+    return f"{estimate['value']:.4f} ({low:.4f} to {high:.4f})"
+
+
 def _machine(report: dict[str, Any]) -> str:
     return f"Measured on {report['cores']} cores of an {report['cpu']}, {report['time'][:10]}."
 
@@ -125,7 +181,7 @@ def _load(name: str) -> dict[str, Any]:
 
 
 PAGES = {
-    "README.md": {"success": success, "recipe": recipe, "speed": speed},
+    "README.md": {"success": success, "recipe": recipe, "probing": probing, "surprise": surprise, "speed": speed},
     "kernels/README.md": {"sigreg": sigreg, "philox": philox},
 }
 

@@ -134,8 +134,9 @@ def planning(path: Path, take: Take) -> Content:
     if films:
         body += elements.grid(figure(film, take) for film in films[:FILMS])
         body += elements.paragraph(
-            f"Left what the plans do, beside it the goal: {min(FILMS, len(films))} of {len(films)} films. "
-            "At the end the frame is green where the goal was reached, red where not.",
+            f"{min(FILMS, len(films))} of {len(films)} films: left what the plans do, right the goal, and between them, "
+            "framed blue, what the model imagines, if that was asked for. At the end the frame is green where the goal "
+            "was reached, red where not.",
             "quiet",
         )
     success = KeyNumber(f"{report['success_rate']:.1%}", "of the goals reached", f"95 %: {_interval(report)}")
