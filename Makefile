@@ -44,6 +44,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_sigreg.py --threads 2 1 --json benchmarks/results/sigreg-cpu.json
 	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
+	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/tables.py
 
 clean:

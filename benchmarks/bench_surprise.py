@@ -34,7 +34,7 @@ def main() -> None:
     """Watch videos of several lengths, with and without their actions and an annotated video."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--frames", type=int, nargs="+", default=[500, 4000])
+    parser.add_argument("--frames", type=int, nargs="+", default=[300, 2000])
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--train", nargs="*", default=[], help="further options of lewm train")
     arguments = parser.parse_args()

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lewm.errors import LewmError
@@ -47,6 +48,11 @@ def unused(path: Path) -> Path:
     while candidate.exists():
         candidate, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
     return candidate
+
+
+def report_path(run: Path, kind: str) -> Path:
+    """A free name for a report in a run, "plan-20260321-141500.json"; its pictures go into a folder of that name."""
+    return unused(run / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
 
 
 def sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ A run may be killed between two files, so `training.safetensors` does not rely o
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -101,6 +102,14 @@ def load_run(run: Path) -> WorldModel:
     return model.eval()
 
 
+def weights_sha256(model: WorldModel) -> str:
+    """Digest of the model's configuration, weights and buffers."""
+    digest = hashlib.sha256(model.config.model_dump_json().encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors so that the file is there whole or not at all."""
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -121,9 +130,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The text beside the tensors of a safetensors file."""
-    with safetensors.safe_open(path, framework="pt") as file:
-        return dict(file.metadata() or {})
+    """The text beside the tensors of a safetensors file.
+
+    Raises:
+        LewmError: the file is not one, or is cut short.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (safetensors.SafetensorError, OSError) as error:
+        raise LewmError(f"{path}: not a safetensors file ({error})", "Restore it, or train again.") from error
 
 
 def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

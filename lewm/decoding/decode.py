@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from lewm.decoding.training import (
 )
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import sha256, write_text
+from lewm.files import report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm_data.clips import split_episodes
@@ -140,7 +139,7 @@ def decode(
         dataset_fingerprint=trained_on.fingerprint,
         versions=versions(),
     )
-    out = request.run / f"decode-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    out = report_path(request.run, "decode")
     _draw(out.with_suffix(""), decoder, examples, [loops[episode] for episode in shown], report)
     write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
     return report, out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from lewm.errors import LewmError
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.run import EvalReport, OnProgress, Success, evaluate, random_floor
 from lewm.evaluation.tasks import draw_tasks
-from lewm.files import sha256, write_text
+from lewm.files import report_path, sha256, write_text
 from lewm.planning.controller import Controller
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
@@ -89,7 +88,7 @@ def evaluate_run(
         )
     controller = Controller(model, request.planning, request.seed)
     batch = request.batch or fitting_batch(controller)
-    out = request.run / f"plan-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    out = report_path(request.run, "plan")
     on_film = film_writer(out.with_suffix(""), request.video) if request.video else None
     solved, seconds = evaluate(controller, place, tasks, trained_on.frame_size[0], batch, on_film, on_progress, decode)
     success = Success.of(solved)

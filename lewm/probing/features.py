@@ -19,6 +19,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from lewm import config as cfg
+from lewm.checkpoints.run import weights_sha256
 from lewm.files import home, replacing
 from lewm.model.world_model import WorldModel
 from lewm.probing.repeatable import seeded
@@ -76,14 +77,6 @@ def embed(
     with replacing(path) as temporary:
         safetensors.numpy.save_file({EMBEDDINGS: latents}, temporary, metadata=key)
     return latents
-
-
-def weights_sha256(model: WorldModel) -> str:
-    """Digest of the model's configuration, weights and buffers."""
-    digest = hashlib.sha256(model.config.model_dump_json().encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: int) -> WorldModel:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import sha256, write_text
+from lewm.files import report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.probing import features, pictures, probes, statistics
 from lewm.probing.pictures import Predicted
@@ -116,7 +115,7 @@ def probe(
             checkpoint_sha256=sha256(request.run / run.MODEL),
             versions=versions(),
         )
-        out = request.run / f"probe-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+        out = report_path(request.run, "probe")
         _draw(out.with_suffix(""), spaces, dataset, sample, inputs[TRAINED], quantities, predicted, request)
     write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
     work.share(1.0)

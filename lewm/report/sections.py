@@ -134,7 +134,7 @@ def planning(path: Path, take: Take) -> Content:
     if films:
         body += elements.grid(figure(film, take) for film in films[:FILMS])
         body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: left what the plans do, right the goal, and between them, "
+            f"{min(FILMS, len(films))} of {len(films)} films: left what the plans do, right the goal, between them, "
             "framed blue, what the model imagines, if that was asked for. At the end the frame is green where the goal "
             "was reached, red where not.",
             "quiet",

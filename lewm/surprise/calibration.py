@@ -10,6 +10,7 @@ although two scores were looked at (but for the weight of one frame in those qua
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,12 +18,12 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64
 
-from lewm.checkpoints.run import read_tensors, save_tensors
+from lewm.checkpoints.run import read_tensors, save_tensors, weights_sha256
 from lewm.errors import LewmError
 from lewm.files import home
 from lewm.model.world_model import WorldModel
-from lewm.surprise import meter
-from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
+from lewm.provenance import versions
+from lewm.surprise.meter import CANDIDATES, ELITES, REFINED, ROUNDS, ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.reference import Reference
 
 WINDOW = 3  # model steps
@@ -88,13 +89,13 @@ def calibrate(model: WorldModel, reference: Reference, with_actions: bool, seed:
         LewmError: Fewer than two clean episodes are long enough to be scored.
     """
     path = home() / "cache" / "calibration" / f"{_key(model, reference, with_actions, seed)}.safetensors"
-    lengths = reference.lengths.tolist()
-    if path.is_file():
+    try:
         together = read_tensors(path)["surprise"]
-    else:
+    except LewmError:  # not there, or damaged
         together = torch.cat(score_clean(model, reference, with_actions, seed)).cpu()
         save_tensors(path, {"surprise": together})
-    return of_scores([scores.double().numpy() for scores in together.split(lengths)], model.config.frameskip)
+    episodes = together.split(reference.lengths.tolist())
+    return of_scores([scores.double().numpy() for scores in episodes], model.config.frameskip)
 
 
 def score_clean(
@@ -143,11 +144,14 @@ def windowed(surprise: Float64[np.ndarray, " T"], frameskip: int) -> Float64[np.
 
 def _key(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> str:
     """Of everything that the clean scores depend on."""
-    search = [meter.CANDIDATES, meter.ROUNDS, meter.REFINED, meter.ELITES, seed]
-    digest = hashlib.sha256(
-        f"{model.config.model_dump_json()} {with_actions} {None if with_actions else search}".encode()
-    )
-    for tensor in (*model.state_dict().values(), reference.latents, reference.actions, reference.blocks):
+    key = {
+        "weights": weights_sha256(model),
+        "lengths": reference.lengths.tolist(),
+        "search": None if with_actions else [CANDIDATES, ROUNDS, REFINED, ELITES, seed],
+        "device": model.device.type,
+        **versions(),
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode())
+    for tensor in (reference.latents, reference.actions, reference.blocks):
         digest.update(tensor.cpu().numpy().tobytes())
-    digest.update(str(reference.lengths.tolist()).encode())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()

@@ -75,9 +75,9 @@ def of_run(run: Path, model: WorldModel) -> Reference:
     Raises:
         LewmError: There is none in the run for its present weights, and the dataset is not there or has changed.
     """
-    path = run / FILE
-    if path.is_file() and runs.read_metadata(path).get("checkpoint_sha256") == sha256(run / runs.MODEL):
-        return Reference(**runs.read_tensors(path)).on(model.device)
+    stored = _stored(run)
+    if stored is not None:
+        return stored.on(model.device)
     config, trained_on = runs.read_config(run)
     if not Path(trained_on.path).is_file():
         raise LewmError(
@@ -91,6 +91,18 @@ def of_run(run: Path, model: WorldModel) -> Reference:
                 "Say what is normal with --calibrate DATASET.h5.",
             )
         return keep(run, of_training(model, config, dataset))
+
+
+def _stored(run: Path) -> Reference | None:
+    """What the run holds, if that is whole and of its present weights."""
+    path = run / FILE
+    if not path.is_file():
+        return None
+    try:
+        current = runs.read_metadata(path).get("checkpoint_sha256") == sha256(run / runs.MODEL)
+        return Reference(**runs.read_tensors(path)) if current else None
+    except LewmError:  # damaged: it can be made again
+        return None
 
 
 def keep(run: Path, reference: Reference) -> Reference:
@@ -150,19 +162,23 @@ def build(
     rng = np.random.default_rng([seed, dataset.num_episodes])
     order = rng.permutation(clean)
     chosen = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(dataset.lengths[order]), CLEAN_FRAMES)))])
-    frames = [dataset.frames(dataset.rows(np.array([episode]))) for episode in chosen]
+    latents, pictures = [], []
+    for episode in chosen:
+        frames = torch.from_numpy(dataset.frames(dataset.rows(np.array([episode]))))
+        latents.append(model.embed(frames).float())
+        pictures.append(thumbnails(frames))
     rows = rng.permutation(dataset.rows(seen))[:THUMBNAILS]
     looks = thumbnails(torch.from_numpy(dataset.frames(np.sort(rows))))
-    some = np.random.default_rng([seed, 1]).permutation(np.concatenate(frames))[:THUMBNAILS]
+    some = torch.cat(pictures)[torch.from_numpy(rng.permutation(sum(map(len, pictures)))[:THUMBNAILS])]
     actions = np.nan_to_num(dataset.column(ACTION, chosen).astype(np.float32))
     device = model.device
     return Reference(
-        latents=torch.cat([model.embed(torch.from_numpy(episode)).float() for episode in frames]),
+        latents=torch.cat(latents),
         actions=torch.from_numpy(actions).to(device),
         lengths=torch.from_numpy(dataset.lengths[chosen]).to(device),
         blocks=model.normalize_actions(torch.from_numpy(_blocks(model, dataset, seen, rng)).to(device)),
         thumbnails=looks.to(device),
-        distances=nearest_distance(thumbnails(torch.from_numpy(some)), looks).sort().values.to(device),
+        distances=nearest_distance(some, looks).sort().values.to(device),
     )
 
 

@@ -2,7 +2,8 @@
 
 Every perturbed episode is compared with its untouched twin, with the actions known and with them unknown.
 
-T frames of an episode (S of a perturbed one), D latent width.
+T frames of an episode (S of a perturbed one, K of these from the onset on), P actions of it, A their width, D latent
+width.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import sha256, write_text
+from lewm.files import report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.surprise.calibration import calibrate
@@ -34,10 +35,10 @@ from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare,
 from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
 from lewm_data.envs.registry import world
-from lewm_data.perturbations import Episode, Twin
 from lewm_data.record_episodes import record
 
 SPREAD = 20  # frames over which onsets are spread
+ACTIONS = ("known", "unknown")
 
 OnProgress = Callable[[str, float], None]  # what is done, and its share
 
@@ -103,56 +104,59 @@ def run_suite(
     model = load(request.run).to(device)
     reference = reference_of(request.run, model, config, request.calibrate)
     frameskip = model.config.frameskip
+    calibrations, flags = {}, {}
+    for actions in ACTIONS:
+        on_progress(f"calibrating, actions {actions}", 0)
+        calibrations[actions] = calibrate(model, reference, actions == "known", request.seed)
+        calibrations[actions].threshold(request.alpha)  # complains of too few clean frames before the work, not after
+        flags[actions] = functools.partial(calibrations[actions].flags, frameskip=frameskip, alpha=request.alpha)
+    search = ActionSearch(reference.blocks, request.seed)
     earliest = frameskip * model.history + BEFORE
-    seeds = [request.seed * 1_000_000 + episode for episode in range(request.episodes)]
-    episodes = record(place, seeds, trained_on.frame_size[0], earliest + SPREAD + AFTER)
-    rng = np.random.default_rng([request.seed, 0])
-    onsets = rng.integers(earliest, earliest + SPREAD, request.episodes)
-    cases = [
-        _Case(
-            episode,
-            int(onset),
-            _embed(model, episode.frames),
-            {
-                name: perturb(episode, int(onset), np.random.default_rng([request.seed, 1, number, kind]))
-                for kind, (name, perturb) in enumerate(place.perturbations.items())
-            },
-        )
-        for number, (episode, onset) in enumerate(zip(episodes, onsets, strict=True))
+    steps = earliest + SPREAD + AFTER
+    onsets = np.random.default_rng([request.seed, 0]).integers(earliest, earliest + SPREAD, request.episodes)
+    untouched: dict[str, list[np.ndarray]] = {actions: [] for actions in ACTIONS}
+    perturbed: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    examples: list[Example] = []
+    for number, onset in enumerate(onsets.tolist()):  # one at a time: a hundred episodes and their twins fill a memory
+        on_progress("episodes", number / request.episodes)
+        (episode,) = record(place, [request.seed * 1_000_000 + number], trained_on.frame_size[0], steps)
+        twins = {
+            name: perturb(episode, onset, np.random.default_rng([request.seed, 1, number, kind]))
+            for kind, (name, perturb) in enumerate(place.perturbations.items())
+        }
+        if not examples:
+            examples = [Example("untouched", episode.frames, onset)]
+            examples += [Example(name, twin.frames, onset) for name, twin in twins.items()]
+        whole = _embed(model, episode.frames)
+        after = {name: _embed(model, twin.frames[onset : onset + AFTER]) for name, twin in twins.items()}
+        told = {name: twin.actions for name, twin in twins.items()}
+        for actions in ACTIONS:
+            scorer = search if actions == "unknown" else None
+            clean, changed = _scores(model, whole, after, onset, episode.actions, told, scorer)
+            untouched[actions].append(clean)
+            for name, scores in changed.items():
+                perturbed[name, actions].append(scores)
+    compared = [
+        compare(name, actions, untouched[actions], perturbed[name, actions], onsets, frameskip, flags[actions])
+        for actions in ACTIONS
+        for name in place.perturbations
     ]
-    outcomes, alarms, curves = [], [], []
-    for mode, actions in enumerate(("known", "unknown")):
-        on_progress("calibrating", mode / 2)
-        calibration = calibrate(model, reference, actions == "known", request.seed)
-        calibration.threshold(request.alpha)  # complains of too few clean frames before the work, not after
-        flags = functools.partial(calibration.flags, frameskip=frameskip, alpha=request.alpha)
-        search = None if actions == "known" else ActionSearch(reference.blocks, request.seed)
-        results = []
-        for number, case in enumerate(cases):
-            on_progress(f"actions {actions}", (mode + number / len(cases)) / 2)
-            results.append(_scores(model, case, search))
-        untouched = [clean for clean, _ in results]
-        alarms.append(false_alarms(actions, untouched, calibration, frameskip, request.alpha, request.seed))
-        for name in place.perturbations:
-            perturbed = [twins[name] for _, twins in results]
-            outcome, around = compare(name, actions, untouched, perturbed, onsets, frameskip, flags)
-            outcomes.append(outcome)
-            curves.append(around)
-    out = request.run / f"surprise-suite-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
-    examples = [Example("untouched", cases[0].episode.frames, cases[0].onset)]
-    examples += [Example(name, twin.frames, twin.onset) for name, twin in cases[0].twins.items()]
+    out = report_path(request.run, "surprise-suite")
     write_examples(out.with_suffix(""), examples)
-    draw_suite(out.with_suffix("") / "suite.png", curves, examples, BEFORE, frameskip)
+    draw_suite(out.with_suffix("") / "suite.png", [curves for _, curves in compared], examples, BEFORE, frameskip)
     report = SuiteReport(
         env=place.name,
         episodes=request.episodes,
         alpha=request.alpha,
         seed=request.seed,
-        outcomes=tuple(outcomes),
-        false_alarms=tuple(alarms),
+        outcomes=tuple(outcome for outcome, _ in compared),
+        false_alarms=tuple(
+            false_alarms(actions, untouched[actions], calibrations[actions], frameskip, request.alpha, request.seed)
+            for actions in ACTIONS
+        ),
         calibration={
             "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
-            "clean_frames": len(calibration.clean),
+            "clean_frames": len(calibrations["known"].clean),
         },
         checkpoint_sha256=sha256(request.run / runs.MODEL),
         versions=versions(),
@@ -161,37 +165,37 @@ def run_suite(
     return report, out
 
 
-@dataclass(frozen=True)
-class _Case:
-    """An episode, its latents, and its perturbed twins."""
-
-    episode: Episode
-    onset: int
-    latents: Float[Tensor, "T D"]
-    twins: dict[str, Twin]
-
-
 @torch.inference_mode()
 def _embed(model: WorldModel, frames: np.ndarray) -> Float[Tensor, "T D"]:
     return model.embed(torch.from_numpy(frames)).float()
 
 
 def _scores(
-    model: WorldModel, case: _Case, search: ActionSearch | None
+    model: WorldModel,
+    latents: Float[Tensor, "T D"],
+    after: Mapping[str, Float[Tensor, "K D"]],
+    onset: int,
+    actions: Float32[np.ndarray, "P A"],
+    told: Mapping[str, Float32[np.ndarray, "P A"]],
+    search: ActionSearch | None,
 ) -> tuple[Float64[np.ndarray, " T"], dict[str, Float64[np.ndarray, " S"]]]:
-    """Surprise of the untouched episode, and of each twin for 20 frames from the onset on."""
-    onset = case.onset
+    """Surprise of the untouched episode, and of each twin for the 20 frames from the onset on.
 
-    def blocks(actions: np.ndarray) -> Tensor | ActionSearch:
-        return search or blocks_leading_to(model, torch.from_numpy(actions).to(model.device))
+    Args:
+        latents: Of the untouched episode.
+        after: Of each twin from the onset on; before, it is the untouched one.
+        actions, told: What was done, and what the model is told in each twin; unused with a `search`.
+    """
 
-    meter = Meter(model, model.config.frameskip, blocks(case.episode.actions))
-    before = meter.push(case.latents[:onset])
+    def blocks(taken: np.ndarray) -> Tensor | ActionSearch:
+        return search or blocks_leading_to(model, torch.from_numpy(taken).to(model.device))
+
+    meter = Meter(model, model.config.frameskip, blocks(actions))
+    before = meter.push(latents[:onset])
     perturbed = {}
-    for name, twin in case.twins.items():
-        branch = copy.copy(meter)  # it has seen the same frames so far
-        branch.actions = blocks(twin.actions)
-        after = branch.push(_embed(model, twin.frames[onset : onset + AFTER]))
-        perturbed[name] = torch.cat([before, after]).double().cpu().numpy()
-    untouched = torch.cat([before, meter.push(case.latents[onset:])])
+    for name, changed in after.items():
+        branch = copy.copy(meter)
+        branch.actions = blocks(told[name])
+        perturbed[name] = torch.cat([before, branch.push(changed)]).double().cpu().numpy()
+    untouched = torch.cat([before, meter.push(latents[onset:])])
     return untouched.double().cpu().numpy(), perturbed

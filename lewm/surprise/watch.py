@@ -11,7 +11,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import replacing, sha256, write_text
+from lewm.files import replacing, report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.surprise import meter
@@ -132,7 +131,7 @@ def watch(
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
-        out = request.run / f"surprise-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+        out = report_path(request.run, "surprise")
         rate = request.fps or source.fps
         begun = time.perf_counter()
         frames = source.frames(fps=request.fps)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lewm.planning.controller import Controller
+from lewm.surprise.meter import ActionSearch, Meter
 from lewm.training.loop import train
 from lewm_data.collect import collect
 from lewm_data.envs.registry import world
@@ -33,6 +34,17 @@ def test_plans_from_the_same_keys_are_near(model, tiny):
         controller = Controller(model.to(device), tiny.planning.model_copy(update={"iterations": 1}), seed=0)
         plans.append(controller.plan(frames, controller.embed(goals), np.arange(4), replan=0))
     assert np.abs(plans[0] - plans[1]).max() < 0.2
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_surprise_equals_that_of_the_cpu(model, search):
+    latents, bank = torch.randn(40, model.config.latent), torch.randn(300, model.config.action_block)
+    scores = []
+    for device in ("cpu", "cuda"):
+        blocks = bank.to(device)
+        meter = Meter(model.to(device), 5, ActionSearch(blocks, seed=0) if search else blocks)
+        scores.append(meter.push(latents.to(device)).cpu())
+    torch.testing.assert_close(*scores, rtol=1e-2, atol=1e-3, equal_nan=True)
 
 
 def test_trains_in_bf16(tiny, tmp_path):

@@ -15,7 +15,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome to open it in")
 
 WIDTHS = (390, 1280)
-TINY = ["model.frame_size=16", "model.encoder.channels=[4, 8]", "training.log_every=1", "training.evaluate_every=2"]
+TINY = ["model.frame_size=16", "model.encoder.channels=[4, 8]", "model.latent=8"]
+TINY += ["training.log_every=1", "training.evaluate_every=2", "training.held_out=0.5"]
 
 # A browser's own window is never as narrow as a telephone: frames of the wanted widths are. They have loaded when
 # their pictures and the beginnings of their videos have.
@@ -49,20 +50,29 @@ def opened(folder, tmp_path):
     return json.loads(html.unescape(findings)), [line for line in seen.stderr.splitlines() if "CONSOLE" in line]
 
 
+def lewm(*command):
+    result = CliRunner().invoke(app, list(command))
+    assert result.exit_code == 0, (command, result.output, result.exception)
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """The folder of a page made from a run that was collected, trained and planned with."""
+    """The folder of a page made as `make quickstart` makes it, of a world too small to learn anything."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LEWM_HOME", str(home))
-        for command in (
-            ["collect", "--episodes", "12", "--frame-size", "16"],
-            ["train", "--steps", "4", "--batch-size", "8", *(word for key in TINY for word in ("--set", key))],
-            ["plan", "--episodes", "8", "--samples", "16", "--elites", "4", "--iterations", "2", "--video", "mp4"],
-            ["report", "--out", str(home / "page")],
-        ):
-            result = CliRunner().invoke(app, command)
-            assert result.exit_code == 0, (command, result.output, result.exception)
+        run = home / "runs" / "two-room-small"
+        settings = [word for key in TINY for word in ("--set", key)]
+        planning = ["--episodes", "8", "--samples", "16", "--elites", "4", "--iterations", "2"]
+        lewm("collect", "--episodes", "40", "--frame-size", "16")
+        lewm("train", "--steps", "4", "--batch-size", "8", *settings)
+        lewm("decode", "--steps", "3")
+        lewm("plan", *planning, "--video", "mp4", "--imagine")
+        lewm("probe")
+        lewm("surprise", "--suite", "two-room", "--episodes", "2")
+        (video,) = run.glob("surprise-suite-*/agent-teleported.mp4")
+        lewm("surprise", str(video), "--out-video", str(home / "annotated.mp4"))
+        lewm("report", "--out", str(home / "page"))
     return home / "page"
 
 
@@ -73,9 +83,9 @@ def test_everything_loads_and_fits(page, tmp_path):
     for one in findings:
         assert one["title"] == "two-room-small · lewm report"
         assert one["overflow"] == 0
-        assert len(one["images"]) == 1
+        assert len(one["images"]) == 10  # training, 5 of the probe, 2 decoded, surprise, suite
         assert min(one["images"]) > 0
-        assert len(one["videos"]) == 6
+        assert len(one["videos"]) == 6 + 1 + 1 + 10  # films, rollout, annotated, suite
         assert min(one["videos"]) >= 1, "a video whose size and length are not known"
 
 
