@@ -67,15 +67,16 @@ def recipe() -> str:
 
 
 def probing() -> str:
-    """Where the agent is, read from the latents and from the baselines, one row a training seed."""
-    rows = [
-        "| training seed | read from | linear MSE | linear r | MLP MSE | MLP r |",
-        "|---|---|---|---|---|---|",
-    ]
-    for result in _load("quickstart-cpu.json")["results"]:
-        for one in result["probe"]["probed"]:
-            cells = [f"{_rounded(one[probe][score])}" for probe in ("linear", "mlp") for score in ("mse", "r")]
-            rows.append(f"| {result['seed']} | {one['features']} | {' | '.join(cells)} |")
+    """Where the agent is, read from the latents and from the baselines: the worst of all training seeds."""
+    rows = ["| read from | linear MSE | linear r | MLP MSE | MLP r |", "|---|---|---|---|---|"]
+    results = _load("quickstart-cpu.json")["results"]
+    for features in [one["features"] for one in results[0]["probe"]["probed"]]:
+        probed = [one for result in results for one in result["probe"]["probed"] if one["features"] == features]
+        cells = []
+        for probe in ("linear", "mlp"):
+            for score, worst in (("mse", max), ("r", min)):
+                cells.append(_rounded(worst((one[probe][score] for one in probed), key=lambda e: e["value"])))
+        rows.append(f"| {features} | {' | '.join(cells)} |")
     return "\n".join([*rows, ""])
 
 
@@ -113,8 +114,8 @@ def surprise() -> str:
     held = sum(low <= alpha <= high for low, high in intervals)
     rows += [
         "",
-        f"False alarms in untouched frames: {rates['known']:.2%} with the actions known, {rates['unknown']:.2%} unknown, "
-        f"at alpha {alpha:g}, which lies in {held} of the {len(intervals)} runs' 95 % intervals.",
+        f"False alarms in untouched frames: {rates['known']:.2%} with the actions known, {rates['unknown']:.2%} "
+        f"unknown, at alpha {alpha:g}, which lies in {held} of the {len(intervals)} runs' 95 % intervals.",
     ]
     return "\n".join([*rows, ""])
 
