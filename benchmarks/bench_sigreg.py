@@ -12,6 +12,7 @@ Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
 """
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -45,12 +46,13 @@ def inputs(shape: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor
     T, N, D, M, K = shape
     z = lewm_kernels.normal(0, torch.tensor([[0, 0, 0]]), T * N * D).view(T, N, D)
     z = (z + 0.3).to(device).requires_grad_()
-    return z, lewm_kernels.directions(0, 0, D, M, device), torch.linspace(0, 3, K, device=device)
+    return z, lewm_kernels.directions(0, 0, D, M, device), torch.linspace(0, 3, K)  # the host reads the knots
 
 
 def exact(z: Tensor, directions: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
     """Value (T,) and gradient (T, N, D) of the definition in float64, a few directions at a time."""
     z = z.detach().double().requires_grad_()
+    knots = knots.to(z.device)
     value, M = torch.zeros(len(z), dtype=torch.float64, device=z.device), directions.shape[1]
     at_a_time = max(1, 2**24 // (z.shape[0] * z.shape[1] * len(knots)))
     for some in directions.double().split(at_a_time, dim=1):
@@ -58,6 +60,17 @@ def exact(z: Tensor, directions: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]
         part.sum().backward()
         value += part.detach()
     return value, z.grad
+
+
+def ours(backend: str) -> Path_:
+    """The operator on one of its backends."""
+    return functools.partial(lewm_kernels.sigreg, backend=backend)
+
+
+def with_knots_there(path: Path_) -> Path_:
+    """The definition wants its knots on the device of the embeddings, and should not pay for their way there."""
+    there = functools.cache(torch.Tensor.to)
+    return lambda z, directions, knots: path(z, directions, there(knots, z.device))
 
 
 def call(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> Tensor:
@@ -83,13 +96,26 @@ def synchronise(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
-def seconds(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> float:
+def seconds(one: Callable[[], object], device: torch.device) -> float:
     """Time of one call."""
-    synchronise(args[0].device)
+    synchronise(device)
     begin = time.perf_counter()
-    call(path, args, with_gradient)
-    synchronise(args[0].device)
+    one()
+    synchronise(device)
     return time.perf_counter() - begin
+
+
+def captured(one: Callable[[], object]) -> Callable[[], None]:
+    """The replay of a CUDA graph of a call: what a training step costs that is captured whole."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            one()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        one()
+    return graph.replay
 
 
 def peak_bytes(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> int | None:
@@ -134,7 +160,7 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
     """Rows of one shape."""
     shape, args = SHAPES[name], inputs(SHAPES[name], device)
     reason = too_large(shape, device)
-    run = {key: path for key, path in paths.items() if key == "torch" or not reason}
+    run = {key: path for key, path in paths.items() if not (reason and key.startswith("definition"))}
     truth = exact(*args)
     error = {key: errors(path, args, truth) for key, path in run.items()}
     for key, (value, gradient) in error.items():
@@ -143,10 +169,12 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
     rows = []
     for with_gradient in (False, True):
         peak = {key: peak_bytes(path, args, with_gradient) for key, path in run.items()}
+        calls = {key: functools.partial(call, path, args, with_gradient) for key, path in run.items()}
+        calls = {key: captured(one) if key.endswith("-graph") else one for key, one in calls.items()}
         times = {key: [] for key in run}
         for _ in range(turns + 2):
-            for key, path in run.items():
-                times[key].append(seconds(path, args, with_gradient))
+            for key, one in calls.items():
+                times[key].append(seconds(one, device))
         for key in paths:
             row = {
                 "shape": name,
@@ -197,15 +225,18 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=31)
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--device", default="auto", help="auto, or a torch device")
-    parser.add_argument("--compile", action="store_true", help="add the definition under torch.compile")
+    parser.add_argument("--compile", action="store_true", help="add the definition and ours under torch.compile")
     parser.add_argument("--quick", action="store_true", help="a tiny shape and few turns: does it run at all?")
     options = parser.parse_args()
     if options.quick:
         options.shapes, options.turns = ["tiny"], 3
     device = torch.device(options.device) if options.device != "auto" else best_device()
-    paths: dict[str, Path_] = {"definition": reference.sigreg, "torch": lewm_kernels.sigreg}
+    paths: dict[str, Path_] = {"definition": with_knots_there(reference.sigreg), "torch": ours("torch")}
     if options.compile:
-        paths["definition-compiled"] = torch.compile(reference.sigreg, dynamic=False)
+        definition = torch.compile(reference.sigreg, dynamic=False)
+        paths |= {"definition-compiled": with_knots_there(definition), "compiled": ours("compiled")}
+    if device.type == "cuda":
+        paths |= {"triton": ours("triton"), "triton-graph": ours("triton")}
     rows = []
     for threads in options.threads:
         torch.set_num_threads(threads)

@@ -9,6 +9,7 @@ import typer
 from lewm_cli import output
 from lewm_cli.collect import collect
 from lewm_cli.decode import decode
+from lewm_cli.doctor import doctor
 from lewm_cli.plan import plan
 from lewm_cli.probe import probe
 from lewm_cli.report import report
@@ -31,6 +32,7 @@ app.command()(decode)
 app.command()(probe)
 app.command()(surprise)
 app.command()(report)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -1,29 +1,48 @@
 """SIGReg: how far embeddings are from an isotropic normal distribution, seen along random directions.
 
-Shapes: T leading indices (time steps), N embeddings, D latent width, M directions, K knots.
+Shapes: T leading indices (time steps), N embeddings of this process, D latent width, M directions, K knots.
 """
 
 from __future__ import annotations
 
 # No `import torch` here: importing the submodule of that name rebinds it in this namespace.
+from importlib import import_module
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor, float32, is_grad_enabled, library, promote_types
+from torch import Tensor, bfloat16, cat, distributed, float16, float32, is_grad_enabled, library, promote_types
 
-from lewm_kernels.sigreg.torch import statistic_and_gradient
+from lewm_kernels._dispatch import choose
+from lewm_kernels._ranks import name_of, sum_over_ranks
+from lewm_kernels.sigreg.torch import finish
 
 # The largest error of a knot, as a part of the last: eight float32 roundings.
 _KNOT_TOLERANCE = 1e-6
 
+# What the Triton kernels take.
+_TRITON_DTYPES = (float32, bfloat16, float16)
+_TRITON_WIDTH = 1024
+_TRITON_KNOTS = 64
+
 
 def sigreg(
-    z: Float[Tensor, "*T N D"], directions: Float[Tensor, "D M"], knots: Float[Tensor, " K"]
+    z: Float[Tensor, "*T N D"],
+    directions: Float[Tensor, "D M"],
+    knots: Float[Tensor, " K"],
+    *,
+    group: distributed.ProcessGroup | None = None,
+    backend: str = "auto",
 ) -> Float[Tensor, "*T"]:
     """Statistic of every leading index, averaged over directions: 0 for a perfect standard normal.
 
     Differentiable once, and with respect to `z` alone. The embeddings of one leading index are one sample;
     the training loss is the mean of the result.
+
+    With a process group, the sample is the embeddings of all its processes together, and every process gets
+    the same result. Backward adds up the processes' upstream gradients: where each has this result in its
+    loss, its gradient is as many times too large as there are processes, which is what
+    DistributedDataParallel divides by. Forward and backward are one all-reduce each, so that all processes
+    have to run both.
 
     Args:
         z: Embeddings of any floating dtype and layout. 16-bit ones are computed in float32, and autocast is
@@ -31,13 +50,19 @@ def sigreg(
         directions: Unit columns, for example from `lewm_kernels.directions`.
         knots: 0, δ, 2δ, … up to the end of the integral; the paper has 17 up to 3. The host reads them: keep
             them on the CPU even when `z` is on an accelerator.
+        group: The processes that share a sample. N may differ between them; everything else, directions
+            and knots included, has to be the same.
+        backend: "auto", "torch", "compiled" (PyTorch under torch.compile, which takes seconds for each new
+            shape) or "triton". auto takes Triton where it runs and torch elsewhere, or what the environment
+            variable LEWM_KERNELS says; `lewm doctor` shows which and why.
 
     Returns:
         The statistic in the dtype of `z`, at least float32.
 
     Raises:
-        ValueError: If shapes disagree, a dimension is empty, the knots are not uniform from 0, or
-            `directions` or `knots` require a gradient.
+        ValueError: If shapes or devices disagree, a dimension is empty, the knots are not uniform from 0,
+            `directions` or `knots` require a gradient, this process is not in the group, or the backend is
+            unknown or cannot run here.
         RuntimeError: If a second derivative is asked for (`create_graph=True`).
 
     Source: LeWorldModel, the SIGReg loss; `lewm_kernels.sigreg.reference` has it in the paper's order.
@@ -45,7 +70,7 @@ def sigreg(
     _check_shapes(z, directions, knots)
     flat = z.reshape(-1, *z.shape[-2:])  # (T, N, D)
     wants_gradient = is_grad_enabled() and z.requires_grad
-    statistic: Tensor = _sigreg(flat, directions, knots, wants_gradient)[0]
+    statistic: Tensor = _sigreg(flat, directions, knots, wants_gradient, backend, name_of(group))[0]
     return statistic.view(z.shape[:-2])
 
 
@@ -54,6 +79,11 @@ def _check_shapes(z: Tensor, directions: Tensor, knots: Tensor) -> None:
         raise ValueError(
             f"sigreg: expected z (..., N, D) and directions (D, M) of one D, got {tuple(z.shape)} and "
             f"{tuple(directions.shape)}. Directions are columns: transpose them if they are rows."
+        )
+    if z.device != directions.device:
+        raise ValueError(
+            f"sigreg: expected embeddings and directions on one device, got {z.device} and {directions.device}. "
+            "Draw the directions with device=z.device."
         )
     if 0 in z.shape or 0 in directions.shape:
         raise ValueError(
@@ -86,14 +116,45 @@ def _knot_distance(knots: Tensor) -> float:
 @library.custom_op(
     "lewm_kernels::sigreg",
     mutates_args=(),
-    schema="(Tensor z, Tensor directions, Tensor knots, bool with_gradient) -> (Tensor, Tensor)",
+    schema="(Tensor z, Tensor directions, Tensor knots, bool with_gradient, str backend, str? group)"
+    " -> (Tensor, Tensor)",
 )
-def _sigreg(z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
-    return statistic_and_gradient(z, directions, len(knots), _knot_distance(knots), with_gradient)
+def _sigreg(
+    z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool, backend: str, group: str | None
+) -> tuple[Tensor, Tensor]:
+    K, delta = len(knots), _knot_distance(knots)
+    backend = choose("sigreg", z.device, backend, _unsupported(z, K)).backend
+    path: Any = import_module(f"{__name__}.{backend}")  # called as its backend, and imported when it is needed
+    if group is None and backend != "triton":
+        result: tuple[Tensor, Tensor] = path.statistic_and_gradient(z, directions, K, delta, with_gradient)
+        return result
+    if backend == "triton":
+        directions = directions.to(float32)
+    sums = path.power_sums(z, directions, K, delta)  # (T, M, K - 1, 2)
+    N: int | Tensor = z.shape[1]
+    if group is not None:
+        packed = sum_over_ranks(cat([sums.flatten(), sums.new_full((1,), z.shape[1])]), group)
+        sums, N = packed[:-1].view_as(sums), packed[-1]
+    statistic, coefficients = finish(sums, N, delta)
+    gradient = path.gradient(z, directions, coefficients, delta) if with_gradient else sums.new_empty(0)
+    return statistic, gradient
+
+
+def _unsupported(z: Tensor, K: int) -> str | None:
+    """What the Triton kernels do not take, or None."""
+    if z.dtype not in _TRITON_DTYPES:
+        return f"the embeddings are {z.dtype}, not one of {', '.join(map(str, _TRITON_DTYPES))}"
+    if z.shape[-1] > _TRITON_WIDTH:
+        return f"embeddings of width {z.shape[-1]} are wider than {_TRITON_WIDTH}"
+    if K > _TRITON_KNOTS:
+        return f"{K} knots are more than {_TRITON_KNOTS}"
+    return None
 
 
 @_sigreg.register_fake
-def _(z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
+def _(
+    z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool, backend: str, group: str | None
+) -> tuple[Tensor, Tensor]:
     dtype = promote_types(z.dtype, float32)
     gradient_shape = z.shape if with_gradient else (0,)
     return z.new_empty(z.shape[0], dtype=dtype), z.new_empty(gradient_shape, dtype=dtype)
@@ -101,28 +162,30 @@ def _(z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool) -> tupl
 
 def _setup_context(
     ctx: Any,  # noqa: ANN401 - PyTorch hands over whatever carries the attributes set here
-    inputs: tuple[Tensor, Tensor, Tensor, bool],
+    inputs: tuple[Tensor, Tensor, Tensor, bool, str, str | None],
     output: tuple[Tensor, Tensor],
 ) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[1])
-    ctx.dtype = inputs[0].dtype
+    ctx.dtype, ctx.group = inputs[0].dtype, inputs[5]
 
 
 def _backward(
     ctx: Any,  # noqa: ANN401
     upstream: Tensor | None,
     _: Tensor | None,
-) -> tuple[Tensor | None, None, None, None]:
+) -> tuple[Tensor | None, None, None, None, None, None]:
     if is_grad_enabled():
         raise RuntimeError(
             "sigreg: only the first derivative exists. Call backward without create_graph=True, or use "
             "lewm_kernels.sigreg.reference, which PyTorch differentiates any number of times."
         )
     if upstream is None:
-        return None, None, None, None
+        return None, None, None, None, None, None
+    if ctx.group is not None:
+        upstream = sum_over_ranks(upstream, ctx.group)
     (gradient,) = ctx.saved_tensors
-    return (upstream[:, None, None] * gradient).to(ctx.dtype), None, None, None
+    return (upstream[:, None, None] * gradient).to(ctx.dtype), None, None, None, None, None
 
 
 _sigreg.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,112 @@
+"""Which implementation of an operator runs, and why: the one place that decides."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+from dataclasses import dataclass
+
+import torch
+
+# Forces a backend where the caller leaves it open.
+VARIABLE = "LEWM_KERNELS"
+
+# Operators ("philox" is also uniform, normal and directions) and their backends.
+OPERATORS = {"sigreg": ("torch", "compiled", "triton"), "philox": ("torch",)}
+
+# What Triton compiles for on NVIDIA.
+_LEAST_CAPABILITY = (8, 0)
+
+
+class BackendError(ValueError):
+    """A backend was asked for by name that does not exist or cannot run here."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend and the reason for taking it."""
+
+    backend: str
+    reason: str
+
+
+def choose(operator: str, device: torch.device, backend: str = "auto", unsupported: str | None = None) -> Choice:
+    """The backend that `operator` takes for tensors on `device`.
+
+    "auto" gives way to the environment variable LEWM_KERNELS, and by itself takes Triton on CUDA devices where
+    it can run, PyTorch otherwise; "compiled", PyTorch under torch.compile, waits seconds for a compiler and is only
+    taken by name. A backend that is named is taken or refused, never replaced. An operator with one version has
+    nothing to choose, so the variable does not concern it.
+
+    Args:
+        operator: One of `OPERATORS`.
+        device: Where the tensors are.
+        backend: "auto", or one of the operator's.
+        unsupported: What in these tensors the Triton version does not take; None if nothing.
+
+    Raises:
+        BackendError: If the name is no backend, or it cannot run here.
+    """
+    known = OPERATORS[operator]
+    if len(known) == 1:
+        return Choice(known[0], "it has no other version")
+    asked, origin = backend, f'backend="{backend}"'
+    if backend == "auto":
+        asked = os.environ.get(VARIABLE) or "auto"
+        origin = f"{VARIABLE}={asked}"
+    if asked not in ("auto", *known):
+        raise BackendError(
+            f"{operator}: expected one of the backends auto, {', '.join(known)}, got {origin}.\n"
+            f"Leave it at auto unless you compare them."
+        )
+    if asked in ("torch", "compiled"):
+        return Choice(asked, f"{origin} asks for it")
+    obstacle = unsupported or _obstacle(device)
+    if asked == "triton":
+        if obstacle:
+            raise BackendError(
+                f"{operator}: expected to run in Triton because of {origin}, but {obstacle}.\n"
+                "Ask for auto, which takes PyTorch in such a case; lewm doctor shows what runs where."
+            )
+        return Choice("triton", f"{origin} asks for it")
+    if device.type != "cuda":  # Triton's interpreter could run here; only who asks for it gets it
+        return Choice("torch", f"the device is {device.type}, not cuda")
+    return Choice("torch", obstacle) if obstacle else Choice("triton", "CUDA device and Triton are there")
+
+
+def _obstacle(device: torch.device) -> str | None:
+    """Why Triton cannot run on the device, or None."""
+    if os.environ.get("TRITON_INTERPRET") == "1":
+        return _no_triton()
+    if device.type != "cuda":
+        return f"the device is {device.type}, not cuda"
+    return _no_triton() or _no_driver(device)
+
+
+@functools.cache
+def _no_triton() -> str | None:
+    try:
+        importlib.import_module("triton")
+    except ModuleNotFoundError as error:
+        return "triton is not installed" if error.name == "triton" else f"triton cannot be imported: {error}"
+    except (ImportError, OSError, RuntimeError) as error:
+        return f"triton cannot be imported: {_first_line(error)}"
+    return None
+
+
+@functools.cache
+def _no_driver(device: torch.device) -> str | None:
+    try:
+        importlib.import_module("triton").runtime.driver.active.get_current_target()
+        capability = torch.cuda.get_device_capability(device)
+    except (AssertionError, ImportError, OSError, RuntimeError) as error:  # torch built without CUDA asserts
+        return f"triton has no driver for it: {_first_line(error)}"
+    if torch.version.hip is None and capability < _LEAST_CAPABILITY:
+        least, found = (".".join(map(str, version)) for version in (_LEAST_CAPABILITY, capability))
+        return f"its compute capability is {found}, and Triton needs {least}"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

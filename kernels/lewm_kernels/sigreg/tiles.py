@@ -1,0 +1,56 @@
+"""How the Triton kernels of SIGReg cut their work: pure functions of the shapes, so that equal shapes sum in one order.
+
+Shapes: T time steps, N embeddings, D latent width, M directions.
+
+Chosen by what the compiler reports for sm_80, sm_90 and sm_100: no spilled registers at D = 192 and 1024 in float32,
+two buffers of operands, the fewest instructions an element.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Programs of a grid that is split: two for each multiprocessor of a large GPU. A constant and not a property of the
+# device, so that the order of the sums is the same everywhere.
+_PROGRAMS = 264
+
+# The least extent of an operand that `tl.dot` takes.
+_LEAST = 16
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Projections that a program holds at a time, BLOCK_N by BLOCK_M, and the steps over D in which it sums them."""
+
+    BLOCK_N: int
+    BLOCK_M: int
+    BLOCK_D: int
+    num_warps: int
+
+
+def forward_tile() -> Tile:
+    """Tile of the sums over N."""
+    return Tile(BLOCK_N=64, BLOCK_M=64, BLOCK_D=16, num_warps=8)
+
+
+def backward_tile(D: int) -> Tile:
+    """Tile of the gradient, of which a program holds BLOCK_N whole rows in registers: fewer when they are wide."""
+    return Tile(BLOCK_N=32 if D <= 256 else 16, BLOCK_M=32, BLOCK_D=32, num_warps=8)
+
+
+def row_blocks(D: int) -> tuple[int, int]:
+    """Two powers of two, or one and 0, that cover a row: 192 = 128 + 64, where one alone would take 256."""
+    head = max(_LEAST, 1 << (D.bit_length() - 1))
+    rest = D - head
+    return head, max(_LEAST, 1 << (rest - 1).bit_length()) if rest > 0 else 0
+
+
+def split(length: int, block: int, programs: int) -> tuple[int, int]:
+    """How many programs share a loop over `length`, and how much of it each takes: a multiple of `block`.
+
+    None is idle. Together with the `programs` that the grid has otherwise, they are at most `_PROGRAMS` if there is
+    more than one, which bounds the memory of their partial results whatever the shapes.
+    """
+    blocks = -(-length // block)
+    share = -(-blocks // min(blocks, max(1, _PROGRAMS // programs)))
+    return -(-blocks // share), share * block

@@ -1,0 +1,186 @@
+"""What runs where on this machine, and whether it computes what its definition says.
+
+Shapes: T time steps, N embeddings, D latent width, M directions, K knots, B streams, R groups of G blocks of random
+numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+import lewm_kernels
+from lewm.provenance import versions
+from lewm.runtime import physical_memory
+from lewm_kernels._dispatch import OPERATORS, VARIABLE, BackendError, choose
+from lewm_kernels.philox import G
+from lewm_kernels.sigreg import reference
+
+# Relative errors against float64 that no rounding of float32 explains.
+_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of this machine."""
+
+    name: str
+    description: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """An operator on a device: the backend it takes and why, and how its self-test went.
+
+    `error` is the largest relative error against the definition in float64. It is None where the operator did not
+    run, or gave something else altogether; `problem` then says what happened.
+    """
+
+    operator: str
+    device: str
+    backend: str | None
+    reason: str
+    error: float | None
+    problem: str | None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the self-test passed."""
+        return self.problem is None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Versions, devices, and every operator on every device."""
+
+    versions: dict[str, str | None]
+    forced: str | None  # the environment variable LEWM_KERNELS
+    devices: tuple[Device, ...]
+    operators: tuple[OperatorReport, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every self-test passed."""
+        return all(report.healthy for report in self.operators)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        operators = [asdict(report) | {"healthy": report.healthy} for report in self.operators]
+        return asdict(self) | {"operators": operators, "healthy": self.healthy}
+
+
+def diagnose() -> Diagnosis:
+    """Look at every device and test every operator on it."""
+    devices = _devices()
+    reports = [_examine(name, torch.device(device.name)) for device in devices for name in OPERATORS]
+    return Diagnosis(
+        versions={**versions(), "triton": _triton_version()},
+        forced=os.environ.get(VARIABLE),
+        devices=devices,
+        operators=tuple(reports),
+    )
+
+
+def _triton_version() -> str | None:
+    try:
+        return str(importlib.import_module("triton").__version__)
+    except (ImportError, OSError, RuntimeError):  # absent or broken: the operators' reasons tell which
+        return None
+
+
+def _devices() -> tuple[Device, ...]:
+    cpu = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    found = [("cpu", cpu)]
+    found += [(f"cuda:{i}", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
+    found += [("mps", "shares the machine's memory")] * torch.backends.mps.is_available()
+    return tuple(Device(name, description, physical_memory(torch.device(name))) for name, description in found)
+
+
+def _examine(operator: str, device: torch.device) -> OperatorReport:
+    try:
+        choice = choose(operator, device)
+    except BackendError as refusal:
+        reason = str(refusal).splitlines()[0].removeprefix(f"{operator}: ")
+        return OperatorReport(operator, str(device), None, reason, None, reason)
+    error, problem = _self_test(operator, device)
+    return OperatorReport(operator, str(device), choice.backend, choice.reason, error, problem)
+
+
+def _self_test(operator: str, device: torch.device) -> tuple[float | None, str | None]:
+    """The error, and what is wrong."""
+    try:
+        error = _SELF_TESTS[operator](device)
+    except Exception as failure:  # whatever it is, the person who asks has to see it beside the rest
+        first = next(iter(str(failure).splitlines()), "")
+        return None, f"{type(failure).__name__}: {first}"
+    if not math.isfinite(error):
+        return None, "its numbers are not those of the definition"
+    return error, None if error <= _TOLERANCE else f"its relative error of {error:.2g} is above {_TOLERANCE:g}"
+
+
+def _sigreg_error(device: torch.device) -> float:
+    """Of value and gradient; sizes that no tile divides."""
+    T, N, D, M, K = 2, 67, 37, 130, 17
+    streams = torch.zeros(1, 3, dtype=torch.int64)
+    z = lewm_kernels.normal(0, streams, T * N * D).view(T, N, D) + 0.3
+    directions, knots = lewm_kernels.directions(0, 0, D, M), torch.linspace(0, 3, K)
+    got = z.clone().to(device).requires_grad_()
+    value = lewm_kernels.sigreg(got, directions.to(device), knots)
+    value.sum().backward()
+    exact = z.double().requires_grad_()
+    expected = reference.sigreg(exact, directions.double(), knots.double())
+    expected.sum().backward()
+    assert got.grad is not None
+    assert exact.grad is not None
+    return max(_relative(value.detach(), expected.detach()), _relative(got.grad, exact.grad))
+
+
+def _philox_error(device: torch.device) -> float:
+    """Of normal numbers and directions; infinite where a word or a uniform number is not exactly as defined."""
+    # Random123's known answer for the counter and key of digits of π.
+    counter = torch.tensor([[0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]], device=device)
+    words = lewm_kernels.philox(0x299F31D0_A4093822, counter)
+    if words.tolist() != [[0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]]:
+        return math.inf
+
+    seed, R, stream = 7, 3, (5, 6, 9)
+    streams = torch.tensor([stream], device=device)
+    blocks = torch.tensor([[i, *stream] for i in range(R * G)])
+    # The 23 leading bits of word j of block i, at element 4Gg + Gj + i of group g.
+    leading = (
+        lewm_kernels.philox(seed, blocks).bitwise_right_shift(9).view(R, G, 4).transpose(1, 2).contiguous().double()
+    )  # (R, 4, G)
+    uniform = ((leading + 0.5) * 2.0**-23).view(R, 2, 2, G)
+    if not torch.equal(lewm_kernels.uniform(seed, streams, R * 4 * G).cpu().double(), uniform.view(1, -1)):
+        return math.inf
+    radius, angle = (-2 * uniform[:, :, 0].log()).sqrt(), 2 * torch.pi * uniform[:, :, 1]  # (R, 2, G)
+    normal = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2).view(1, -1)
+
+    D, M, step = 37, 40, 11
+    rows = lewm_kernels.normal(seed, torch.tensor([[step, 0, (1 << 32) - 1]]), M * D).view(M, D).double()
+    unit = (rows / rows.norm(dim=1, keepdim=True)).T  # (D, M)
+    return max(
+        _relative(lewm_kernels.normal(seed, streams, R * 4 * G), normal),
+        _relative(lewm_kernels.directions(seed, step, D, M, device), unit),
+    )
+
+
+def _relative(got: Float[Tensor, "*shape"], exact: Float[Tensor, "*shape"]) -> float:
+    error = float((got.cpu().double() - exact).norm() / exact.norm())
+    return math.inf if math.isnan(error) else error  # max() may lose a NaN
+
+
+_SELF_TESTS: dict[str, Callable[[torch.device], float]] = {
+    "sigreg": _sigreg_error,
+    "philox": _philox_error,
+}

@@ -1,0 +1,133 @@
+"""SIGReg inside larger machinery: operator checks, torch.compile, gradient checkpointing, CUDA graphs, autocast.
+
+Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
+"""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from lewm_kernels import sigreg
+from lewm_kernels.sigreg import reference
+
+operator = importlib.import_module("lewm_kernels.sigreg")
+
+PAPER = (4, 128, 192, 1024, 17)
+
+
+def random_inputs(T, N, D, M, K, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(T, N, D, generator=generator, dtype=torch.float64) + 0.3
+    directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator, dtype=torch.float64), dim=0)
+    return z.to(dtype), directions.to(dtype), torch.linspace(0, 3, K, dtype=torch.float64)
+
+
+def value_and_gradient(function, z, directions, knots):
+    z = z.detach().requires_grad_()
+    value = function(z, directions, knots)
+    value.sum().backward()
+    return value.detach(), z.grad
+
+
+def test_operator_is_registered_for_tracing():
+    z, directions, knots = random_inputs(2, 5, 4, 3, 17, torch.float32)
+    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+    for with_gradient in (False, True):
+        torch.library.opcheck(operator._sigreg, (z, directions, knots, with_gradient, "torch", None), test_utils=tests)
+
+
+# A process of its own: the tests' checks of annotations cannot be traced.
+TRACED = """
+import torch, lewm_kernels
+knots = torch.linspace(0, 3, 17)
+directions = lewm_kernels.directions(0, 0, 4, 3)
+
+def loss(z):
+    return lewm_kernels.sigreg(2 * z, directions, knots).square().sum()
+
+for dynamic in (False, True):
+    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for N in (5, 9):
+        z = torch.randn(2, N, 4, requires_grad=True)
+        expected = loss(z)
+        (slope,) = torch.autograd.grad(expected, z)
+        got = compiled(z)
+        torch.testing.assert_close(got, expected)
+        torch.testing.assert_close(torch.autograd.grad(got, z)[0], slope)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(z), expected.detach())
+"""
+
+
+def test_traced_without_a_break():
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_gradient_checkpointing(use_reentrant):
+    inputs = random_inputs(2, 5, 4, 3, 17)
+
+    def checkpointed(*args):
+        return checkpoint(lambda z, *rest: sigreg(z.tanh(), *rest), *args, use_reentrant=use_reentrant)
+
+    expected = value_and_gradient(lambda z, *rest: sigreg(z.tanh(), *rest), *inputs)
+    torch.testing.assert_close(value_and_gradient(checkpointed, *inputs), expected, rtol=0, atol=0)
+
+
+def cuda_inputs(seed=0):
+    z, directions, knots = random_inputs(*PAPER, torch.float32, seed)
+    return z.cuda(), directions.cuda(), knots
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_replays_forward_and_backward():
+    z, directions, knots = cuda_inputs()
+    z.requires_grad_()
+
+    def step():
+        value = sigreg(z, directions, knots, backend="triton")
+        return value, torch.autograd.grad(value.sum(), z)[0]
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):  # compiles the kernels
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for seed in (1, 2):
+        z.detach().copy_(cuda_inputs(seed)[0])
+        graph.replay()
+        torch.testing.assert_close(captured, step(), rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_compiled_on_cuda(mode):
+    inputs = cuda_inputs()
+    expected = value_and_gradient(reference.sigreg, *(x.double().cuda() for x in inputs))
+    compiled = torch.compile(lambda z, *rest: sigreg(z.float(), *rest), fullgraph=True, mode=mode)
+    for _ in range(3):
+        got = value_and_gradient(compiled, *inputs)
+        torch.testing.assert_close(tuple(x.double() for x in got), expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_backends_agree_on_cuda_under_autocast(backend):
+    z, directions, knots = cuda_inputs()
+    expected = value_and_gradient(reference.sigreg, z.bfloat16().double(), directions.double(), knots.double().cuda())
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        value, gradient = value_and_gradient(
+            lambda *args: sigreg(*args, backend=backend), z.bfloat16(), directions, knots
+        )
+    assert (value.dtype, gradient.dtype) == (torch.float32, torch.bfloat16)
+    torch.testing.assert_close(value.double(), expected[0], rtol=1e-5, atol=0)
+    assert (gradient.double() - expected[1]).norm() < 2**-8 * expected[1].norm()

@@ -1,0 +1,216 @@
+"""SIGReg's Triton kernels in Triton's interpreter: accuracy against float64, edges of tiles, layouts, splits.
+
+Run in a process of its own, because the interpreter is chosen when Triton is imported: `TRITON_INTERPRET=1 pytest`
+on this file. Without the variable, one test does that.
+
+Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
+"""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lewm_kernels.sigreg import reference, sigreg, tiles
+
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+INSTALLED = importlib.util.find_spec("triton") is not None
+
+if INTERPRETED:
+    kernels = importlib.import_module("lewm_kernels.sigreg.triton")
+
+interpreted = pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter's process")
+
+FLOATS = [torch.float32, torch.bfloat16, torch.float16]
+
+
+@pytest.mark.skipif(INTERPRETED or not INSTALLED, reason="already there, or triton is not installed")
+def test_in_the_interpreter():
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", __file__]
+    env = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 skipped" in done.stdout  # this test, and no other
+
+
+@pytest.fixture
+def unwritten_is_nan():
+    """Makes every `torch.empty` NaN, so that what a kernel leaves out shows."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def random_inputs(T, N, D, M, K, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    z = torch.randn(T, N, D, generator=generator).to(dtype)
+    directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator), dim=0)
+    return z, directions, torch.randn(T, M, K - 1, 2, generator=generator), 3 / (K - 1)
+
+
+def angles(z, directions, K, delta):
+    return (z @ directions)[..., None] * torch.linspace(0, delta * (K - 1), K, dtype=z.dtype)[1:]
+
+
+def define_power_sums(z, directions, K, delta):
+    x = angles(z, directions, K, delta)  # (T, N, M, K - 1)
+    return torch.stack([x.cos().sum(dim=1), x.sin().sum(dim=1)], dim=-1)
+
+
+def define_gradient(z, directions, coefficients, delta):
+    x = angles(z, directions, coefficients.shape[2] + 1, delta)
+    re, im = coefficients[:, None].unbind(-1)
+    return (re * x.sin() + im * x.cos()).sum(dim=-1) @ directions.T
+
+
+def double(*tensors):
+    return tuple(tensor.double() for tensor in tensors)
+
+
+@interpreted
+@pytest.mark.usefixtures("unwritten_is_nan")
+@pytest.mark.parametrize(
+    ("shape", "dtypes", "seeds"),  # T, N, D, M, K: tiles are 64 x 64 and 32 x 32, steps over D 16 and 32
+    [
+        ((1, 1, 1, 1, 2), FLOATS, 20),
+        ((1, 1, 5, 9, 3), FLOATS, 20),
+        ((2, 7, 13, 11, 17), FLOATS, 5),
+        ((1, 63, 15, 65, 16), FLOATS, 3),
+        ((3, 64, 16, 64, 6), FLOATS[:1], 3),
+        ((1, 65, 17, 63, 5), FLOATS[:1], 3),
+        ((1, 33, 33, 31, 18), FLOATS[:1], 3),
+        ((1, 31, 47, 33, 64), FLOATS[:1], 3),
+        ((2, 3, 1000, 5, 3), FLOATS[:1], 3),
+        ((1, 2, 1024, 3, 4), FLOATS[:1], 3),
+    ],
+    ids=str,
+)
+def test_error_is_at_most_twice_that_of_the_definition(shape, dtypes, seeds):
+    """16-bit embeddings, too, are held to the error of the definition in float32."""
+    K = shape[-1]
+    for dtype in dtypes:
+        ours, definition = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        for seed in range(seeds):  # of a handful of numbers one alone is often right by chance
+            z, u, c, delta = random_inputs(*shape, seed, dtype)
+            exact = define_power_sums(*double(z, u), K, delta), define_gradient(*double(z, u, c), delta)
+            plain = define_power_sums(z.float(), u, K, delta), define_gradient(z.float(), u, c, delta)
+            got = kernels.power_sums(z, u, K, delta), kernels.gradient(z, u, c, delta)
+            for errors, results in ((ours, got), (definition, plain)):
+                errors += torch.stack([(a - b).square().sum() for a, b in zip(results, exact, strict=True)])
+        assert (ours <= 4 * definition).all(), (dtype, ours, definition)
+
+
+@interpreted
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_value_and_gradient_of_the_operator(backend):
+    z, u, *_ = random_inputs(6, 33, 24, 40, 17)
+    z = z.view(2, 3, 33, 24).requires_grad_()
+    knots = torch.linspace(0, 3, 17)
+    value = sigreg(z, u, knots, backend=backend)
+    value.sum().backward()
+    exact = z.detach().double().requires_grad_()
+    expected = reference.sigreg(exact, u.double(), knots.double())
+    expected.sum().backward()
+    torch.testing.assert_close(value.double(), expected, rtol=2e-6, atol=0)
+    assert (z.grad - exact.grad).norm() <= 2e-6 * exact.grad.norm()
+
+
+@interpreted
+@pytest.mark.parametrize("dtype", FLOATS[:2], ids=str)
+def test_strided_inputs_amid_nan_give_the_same_bits(dtype):
+    z, u, c, delta = random_inputs(2, 9, 20, 7, 6, dtype=dtype)
+    around_z = torch.full((25, 4, 2, 13), torch.nan, dtype=dtype)
+    around_u = torch.full((11, 3, 22), torch.nan)
+    strided, wide = around_z[3:23, 1:3, 0, 2:11].permute(1, 2, 0), around_u[2:9, 1, 1:21].T
+    strided.copy_(z)
+    wide.copy_(u)
+    assert not strided.is_contiguous()
+    assert not wide.is_contiguous()
+    assert torch.equal(kernels.power_sums(strided, wide, 6, delta), kernels.power_sums(z, u, 6, delta))
+    assert torch.equal(kernels.gradient(strided, wide, c, delta), kernels.gradient(z, u, c, delta))
+
+
+@interpreted
+def test_expanded_embeddings():
+    z, u, c, delta = random_inputs(1, 1, 5, 7, 6)
+    many = z.expand(3, 70, 5)
+    sums = kernels.power_sums(z, u, 6, delta)
+    torch.testing.assert_close(kernels.power_sums(many, u, 6, delta), (70 * sums).expand(3, -1, -1, -1))
+    gradient = kernels.gradient(many, u, c.repeat(3, 1, 1, 1), delta)
+    torch.testing.assert_close(gradient, kernels.gradient(z, u, c, delta).expand(3, 70, 5))
+
+
+@interpreted
+@pytest.mark.usefixtures("unwritten_is_nan")
+def test_splitting_the_loops_changes_roundings_alone_and_repeats_to_the_bit(monkeypatch):
+    z, u, c, delta = random_inputs(1, 450, 3, 110, 3)
+    exact = define_power_sums(*double(z, u), 3, delta), define_gradient(*double(z, u, c), delta)
+    bits = []
+    for programs, splits in ((1, (1, 1)), (4, (2, 1)), (30, (8, 2))):
+        monkeypatch.setattr(tiles, "_PROGRAMS", programs)
+        assert (tiles.split(450, 64, 2)[0], tiles.split(110, 32, 15)[0]) == splits
+        got = kernels.power_sums(z, u, 3, delta), kernels.gradient(z, u, c, delta)
+        again = kernels.power_sums(z, u, 3, delta), kernels.gradient(z, u, c, delta)
+        for a, b, truth in zip(got, again, exact, strict=True):
+            assert torch.equal(a, b)
+            assert (a - truth).norm() <= 1e-6 * truth.norm()
+        bits.append(got)
+    assert not torch.equal(bits[0][0], bits[1][0])  # or the loops were not split
+    assert not torch.equal(bits[1][1], bits[2][1])
+
+
+@interpreted
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, which plays the GPU
+def test_what_is_not_a_number_stays_with_its_own_sample_and_row():
+    z, u, c, delta = random_inputs(3, 5, 4, 6, 6)
+    expected = kernels.power_sums(z, u, 6, delta), kernels.gradient(z, u, c, delta)
+    z[0, 2, 1], z[2, 4, 0] = torch.nan, torch.inf
+    sums, gradient = kernels.power_sums(z, u, 6, delta), kernels.gradient(z, u, c, delta)
+    assert sums[[0, 2]].isnan().all()
+    assert torch.equal(sums[1], expected[0][1])
+    is_bad = torch.zeros(3, 5, dtype=torch.bool)
+    is_bad[0, 2] = is_bad[2, 4] = True
+    assert gradient[is_bad].isnan().all()
+    assert torch.equal(gradient[~is_bad], expected[1][~is_bad])
+
+
+@interpreted
+def test_cosine_and_sine_of_any_angle():
+    """One embedding, which is 1, and δ = 1: the sums are the cosine and the sine of the "directions"."""
+
+    def cos_sin(x):
+        return kernels.power_sums(torch.ones(1, 1, 1), x[None], 2, 1.0)[0, :, 0]
+
+    for largest in (1e-3, 1.0, 10.0, 1e4):
+        x = torch.linspace(-largest, largest, 1000)
+        errors = cos_sin(x) - torch.stack([x.double().cos(), x.double().sin()], dim=-1)
+        assert errors.abs().max() <= 1.5 * 2**-24  # below 1, rounding alone is 2^-25
+    beyond = torch.tensor([1e7, -3e9, 1e20, 3e38])
+    torch.testing.assert_close(cos_sin(beyond).norm(dim=-1), torch.ones(4))
+
+
+@given(length=st.integers(1, 10**7), block=st.sampled_from([16, 32, 64]), programs=st.integers(1, 10**6))
+def test_splits_cover_the_loop_without_idle_or_too_many_programs(length, block, programs):
+    splits, share = tiles.split(length, block, programs)
+    assert share % block == 0
+    assert (splits - 1) * share < length <= splits * share
+    assert splits == 1 or splits * programs <= 264
+    assert splits == -(-length // block) or (splits + 1) * programs > 132  # half of the programs at least
+
+
+@given(st.integers(1, 1024))
+def test_row_blocks_cover_a_row_with_powers_of_two(D):
+    head, tail = tiles.row_blocks(D)
+    assert head + tail >= D
+    assert head.bit_count() == 1
+    assert head >= 16
+    assert tail == 0 or (tail.bit_count() == 1 and tail >= 16)
+    assert head + tail < 2 * max(D, 16)
+    assert tiles.row_blocks(192) == (128, 64)
