@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import no_type_check
 
 import torch
 from jaxtyping import Float
@@ -101,9 +102,11 @@ Slope = Callable[[Tensor, Tensor], Tensor]
 def _compiled(K: int, delta: float) -> tuple[Sums, Slope]:
     """Projections (T, N, m) to their power sums (K-1, 2, T, m); with coefficients of that shape, to the gradient.
 
-    The directions are innermost everywhere, so that a vector of them is one load.
+    The directions are innermost everywhere, so that a vector of them is one load. A checker of shapes must not wrap the
+    functions: the compiler would trace it too.
     """
 
+    @no_type_check
     def powers(h: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         c, s = torch.cos(delta * h), torch.sin(delta * h)
         for k in range(1, K):
@@ -113,9 +116,11 @@ def _compiled(K: int, delta: float) -> tuple[Sums, Slope]:
                 re, im = re * c - im * s, re * s + im * c
             yield re, im
 
+    @no_type_check
     def sums(h: Tensor) -> Tensor:
         return torch.stack([torch.stack([re.sum(1), im.sum(1)]) for re, im in powers(h)])
 
+    @no_type_check
     def slope(h: Tensor, coefficients: Tensor) -> Tensor:
         c, s = torch.cos(delta * h), torch.sin(delta * h)
         total = torch.zeros_like(h)
