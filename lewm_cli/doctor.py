@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def doctor(json: options.Json = False) -> None:
     """Show what runs where on this machine and why, and test every operator against its definition.
 
-    Exit code 1 if one is wrong or cannot run. LEWM_KERNELS=torch or triton forces a backend.
+    Exit code 1 if one is wrong or cannot run. LEWM_KERNELS=torch, compiled or triton forces a backend.
     """
     from rich.console import Group
 
