@@ -160,18 +160,27 @@ def speed() -> str:
 
 
 def sigreg() -> str:
-    """The SIGReg operator, every measured row."""
+    """The SIGReg operator, every measured row; where there is no result of a GPU, a row that says so."""
     rows = [
-        "| T, N, D, M, K | threads | pass | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
-        "|---|---|---|---|---|---|---|---|",
+        "| device | T, N, D, M, K | threads | pass | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for r in _load("sigreg-cpu.json")["results"]:
-        shape = f"{r['T']}, {r['N']}, {r['D']}, {r['M']}, {r['K']}"
-        rows.append(
-            f"| {shape} | {r['threads']} | {r['pass']} | {r['path']} "
-            f"| {r['median_ms']:.1f} ({r['p20_ms']:.1f} to {r['p80_ms']:.1f}) | {r['speedup']:.1f} "
-            f"| {r['peak_extra_bytes'] / 2**20:.1f} | {r['error_value']:.1e}, {r['error_gradient']:.1e} |"
-        )
+    for device in ("CPU", "H100"):
+        path = RESULTS / f"sigreg-{device.lower()}.json"
+        if not path.exists():
+            rows.append(f"| {device} | every shape | - | both | every path | not measured | - | - | - |")
+            continue
+        for r in _load(path.name)["results"]:
+            shape = f"{r['T']}, {r['N']}, {r['D']}, {r['M']}, {r['K']}"
+            row = f"| {device} | {shape} | {r['threads']} | {r['pass']} | {r['path']} "
+            if "skipped" in r:
+                rows.append(row + f"| {r['skipped']} | - | - | - |")
+                continue
+            speedup = f"{r['speedup']:.1f}" if "speedup" in r else "-"
+            rows.append(
+                row + f"| {r['median_ms']:.1f} ({r['p20_ms']:.1f} to {r['p80_ms']:.1f}) | {speedup} "
+                f"| {r['peak_extra_bytes'] / 2**20:.1f} | {r['error_value']:.1e}, {r['error_gradient']:.1e} |"
+            )
     return "\n".join([*rows, ""])
 
 

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 import lewm_kernels
+from lewm.errors import unknown
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
 from lewm_kernels._dispatch import OPERATORS, VARIABLE, BackendError, choose
@@ -80,12 +81,20 @@ class Diagnosis:
 
 
 def diagnose() -> Diagnosis:
-    """Look at every device and test every operator on it."""
+    """Look at every device and test every operator on it.
+
+    Raises:
+        LewmError: If the environment variable LEWM_KERNELS names no backend.
+    """
+    forced = os.environ.get(VARIABLE)
+    known = {"auto"}.union(*OPERATORS.values())
+    if forced and forced not in known:
+        raise unknown(f"value of the environment variable {VARIABLE}", forced, known)
     devices = _devices()
     reports = [_examine(name, torch.device(device.name)) for device in devices for name in OPERATORS]
     return Diagnosis(
         versions={**versions(), "triton": _triton_version()},
-        forced=os.environ.get(VARIABLE),
+        forced=forced,
         devices=devices,
         operators=tuple(reports),
     )
@@ -129,20 +138,24 @@ def _self_test(operator: str, device: torch.device) -> tuple[float | None, str |
 
 
 def _sigreg_error(device: torch.device) -> float:
-    """Of value and gradient; sizes that no tile divides."""
+    """Of value and gradient, for a matrix of directions and for random ones; sizes that no tile divides."""
     T, N, D, M, K = 2, 67, 37, 130, 17
     streams = torch.zeros(1, 3, dtype=torch.int64)
     z = lewm_kernels.normal(0, streams, T * N * D).view(T, N, D) + 0.3
-    directions, knots = lewm_kernels.directions(0, 0, D, M), torch.linspace(0, 3, K)
-    got = z.clone().to(device).requires_grad_()
-    value = lewm_kernels.sigreg(got, directions.to(device), knots)
-    value.sum().backward()
+    random = lewm_kernels.RandomDirections(seed=3, step=(1 << 32) + 5, count=M)
+    directions, knots = lewm_kernels.directions(random.seed, random.step, D, M), torch.linspace(0, 3, K)
     exact = z.double().requires_grad_()
     expected = reference.sigreg(exact, directions.double(), knots.double())
     expected.sum().backward()
-    assert got.grad is not None
     assert exact.grad is not None
-    return max(_relative(value.detach(), expected.detach()), _relative(got.grad, exact.grad))
+    errors = []
+    for source in (directions.to(device), random):
+        got = z.clone().to(device).requires_grad_()
+        value = lewm_kernels.sigreg(got, source, knots)
+        value.sum().backward()
+        assert got.grad is not None
+        errors += [_relative(value.detach(), expected.detach()), _relative(got.grad, exact.grad)]
+    return max(errors)
 
 
 def _philox_error(device: torch.device) -> float:
@@ -155,24 +168,29 @@ def _philox_error(device: torch.device) -> float:
 
     seed, R, stream = 7, 3, (5, 6, 9)
     streams = torch.tensor([stream], device=device)
-    blocks = torch.tensor([[i, *stream] for i in range(R * G)])
-    # The 23 leading bits of word j of block i, at element 4Gg + Gj + i of group g.
-    leading = (
-        lewm_kernels.philox(seed, blocks).bitwise_right_shift(9).view(R, G, 4).transpose(1, 2).contiguous().double()
-    )  # (R, 4, G)
-    uniform = ((leading + 0.5) * 2.0**-23).view(R, 2, 2, G)
+    uniform = _define_uniform(seed, stream, R, G)
     if not torch.equal(lewm_kernels.uniform(seed, streams, R * 4 * G).cpu().double(), uniform.view(1, -1)):
         return math.inf
-    radius, angle = (-2 * uniform[:, :, 0].log()).sqrt(), 2 * torch.pi * uniform[:, :, 1]  # (R, 2, G)
-    normal = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2).view(1, -1)
 
     D, M, step = 37, 40, 11
-    rows = lewm_kernels.normal(seed, torch.tensor([[step, 0, (1 << 32) - 1]]), M * D).view(M, D).double()
-    unit = (rows / rows.norm(dim=1, keepdim=True)).T  # (D, M)
+    columns = _define_normal(_define_uniform(seed, (step, 0, (1 << 32) - 1), -(-D // 4), M)).view(-1, M)[:D]
     return max(
-        _relative(lewm_kernels.normal(seed, streams, R * 4 * G), normal),
-        _relative(lewm_kernels.directions(seed, step, D, M, device), unit),
+        _relative(lewm_kernels.normal(seed, streams, R * 4 * G), _define_normal(uniform).view(1, -1)),
+        _relative(lewm_kernels.directions(seed, step, D, M, device), columns / columns.norm(dim=0)),
     )
+
+
+def _define_uniform(seed: int, stream: tuple[int, int, int], R: int, G: int) -> Float64[Tensor, "{R} 2 2 {G}"]:
+    """The 23 leading bits of word j of block i of group g, which is element 4Gg + Gj + i."""
+    blocks = torch.tensor([[i, *stream] for i in range(R * G)])
+    leading = lewm_kernels.philox(seed, blocks).bitwise_right_shift(9).view(R, G, 2, 2).permute(0, 2, 3, 1).contiguous()
+    return (leading.double() + 0.5) * 2.0**-23
+
+
+def _define_normal(uniform: Float64[Tensor, "R 2 2 G"]) -> Float64[Tensor, "R 2 2 G"]:
+    """Box and Muller's."""
+    radius, angle = (-2 * uniform[:, :, 0].log()).sqrt(), 2 * torch.pi * uniform[:, :, 1]  # (R, 2, G)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2)
 
 
 def _relative(got: Float[Tensor, "*shape"], exact: Float[Tensor, "*shape"]) -> float:

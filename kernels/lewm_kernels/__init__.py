@@ -1,6 +1,6 @@
 """Fused operators of LeWorldModel, with a fast pure-PyTorch path."""
 
-from lewm_kernels.philox import directions, normal, philox, uniform
+from lewm_kernels.philox import RandomDirections, directions, normal, philox, uniform
 from lewm_kernels.sigreg import sigreg
 
-__all__ = ["directions", "normal", "philox", "sigreg", "uniform"]
+__all__ = ["RandomDirections", "directions", "normal", "philox", "sigreg", "uniform"]

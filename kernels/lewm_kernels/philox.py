@@ -2,18 +2,22 @@
 
 The words are those of `tl.philox`, so that a fused kernel draws the numbers that this file draws.
 
-Shapes: B streams, R groups of one tile, G blocks of a group.
+Shapes: B streams, R groups of one tile, G blocks of a group; D latent width, M directions.
 
 A *block* is one call of Philox: a counter of four 32-bit words gives four random words. A *stream* is three
 counter words, such as (episode, replan, iteration); the first word counts the blocks along it. Elements of a
 stream lie in groups of 4 G: word j of block i of group g belongs to element 4Gg + Gj + i, so that a vector
 unit or a GPU program writes runs of G.
+
+For directions G is M, so that the stream is the matrix (D, M), row after row: block q M + m gives rows 4q to 4q + 3
+of column m. A kernel draws any tile of them and throws no word away.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float32, Int64
@@ -29,11 +33,12 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
 _WORD = 0xFFFFFFFF
+_MOST_BLOCKS = 1 << 32  # of a stream: one counter word
 _MANTISSA_BITS = 23  # a float32 holds (k + 1/2) / 2^23 exactly for every k < 2^23, and never rounds it to 1
 _MANTISSA = (1 << _MANTISSA_BITS) - 1
 
 # The last counter word of `directions`; no planner reaches this iteration.
-_DIRECTIONS_STREAM = _WORD
+DIRECTIONS_STREAM = _WORD
 
 _Finish = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -95,47 +100,78 @@ def normal(seed: int, streams: Int64[Tensor, "B 3"], count: int) -> Float32[Tens
 
     Source: Box and Muller (1958); both numbers of a pair are used.
     """
+    return _generate(seed, streams, count, _box_muller)
 
-    def box_muller(u: Tensor, v: Tensor, out: Tensor) -> None:
-        radius = u.log_().mul_(-2).sqrt_()
-        angle = v.mul_(2 * math.pi)
-        torch.mul(radius, angle.cos(), out=out[:, :, 0])
-        torch.mul(radius, angle.sin_(), out=out[:, :, 1])
 
-    return _generate(seed, streams, count, box_muller)
+@dataclass(frozen=True)
+class RandomDirections:
+    """Stands for the matrix that `directions` draws from these; `sigreg` takes it and draws where it computes.
+
+    Attributes:
+        seed: The 64-bit key.
+        step: Training step, in [0, 2^63). A tensor is read on its device only: a CUDA graph replays with what it
+            then holds, and torch.compile makes one program for all steps.
+        count: Number of directions.
+    """
+
+    seed: int
+    step: int | Int64[Tensor, ""]
+    count: int
 
 
 def directions(
-    seed: int, step: int, D: int, M: int, device: torch.device | str | None = None
+    seed: int, step: int | Int64[Tensor, ""], D: int, M: int, device: torch.device | str | None = None
 ) -> Float32[Tensor, "{D} {M}"]:
     """Unit columns uniform on the sphere: the directions of SIGReg at one training step.
 
-    Column m depends on (seed, step, D, m) alone.
-
     Args:
         seed: The 64-bit key.
-        step: Training step, at least 0.
+        step: Training step, in [0, 2^63); as in `RandomDirections`.
         D: Latent width.
         M: Number of directions.
-        device: Where to draw them.
+        device: Where to draw them; a step that is a tensor is taken there.
 
     Raises:
-        ValueError: If the seed does not fit in 64 bits, or a size is out of range.
+        ValueError: If seed, step or a size is out of range, or a step that is a tensor is not one int64.
     """
-    if step < 0 or D < 1 or M < 1:
-        raise ValueError(f"directions: expected step >= 0, D >= 1 and M >= 1, got {step}, {D} and {M}.")
-    stream = torch.tensor([[step & _WORD, step >> 32, _DIRECTIONS_STREAM]], device=device)
-    rows = normal(seed, stream, M * D).view(M, D)
-    return torch.nn.functional.normalize(rows, dim=1).T.contiguous()
+    check_directions(seed, step, D, M)
+    step = step_on(step, device)
+    stream = torch.stack([step, step >> 32, torch.full_like(step, DIRECTIONS_STREAM)])[None]  # (1, 3)
+    columns = _generate(seed, stream, D * M, _box_muller, G=M).view(D, M)
+    return columns.div_(columns.square().sum(dim=0).sqrt_())  # vector_norm is slow along columns
 
 
-def _generate(seed: int, streams: Tensor, count: int, finish: _Finish) -> Tensor:
+def check_directions(seed: int, step: int | Tensor, D: int, M: int) -> None:
+    """Raise the ValueError of `directions`, without a look into a tensor."""
+    _check_seed(seed)
+    if isinstance(step, Tensor):
+        if step.shape != () or step.dtype != torch.int64:
+            raise ValueError(f"directions: expected a step () of int64, got {tuple(step.shape)} of {step.dtype}.")
+    elif not 0 <= step < 1 << 63:
+        raise ValueError(f"directions: expected a step in [0, 2^63), got {step}.")
+    if D < 1 or M < 1 or -(-D // 4) * M > _MOST_BLOCKS:
+        raise ValueError(f"directions: expected D >= 1, M >= 1 and ⌈D / 4⌉ M <= 2^32, got D = {D} and M = {M}.")
+
+
+def step_on(step: int | Int64[Tensor, ""], device: torch.device | str | None) -> Int64[Tensor, ""]:
+    """The step as a tensor there. A number becomes a kernel's argument: a copy would make the host wait."""
+    return step.to(device) if isinstance(step, Tensor) else torch.full((), step, dtype=torch.int64, device=device)
+
+
+def _box_muller(u: Tensor, v: Tensor, out: Tensor) -> None:
+    radius = u.log_().mul_(-2).sqrt_()
+    angle = v.mul_(2 * math.pi)
+    torch.mul(radius, angle.cos(), out=out[:, :, 0])
+    torch.mul(radius, angle.sin_(), out=out[:, :, 1])
+
+
+def _generate(seed: int, streams: Tensor, count: int, finish: _Finish, G: int = G) -> Tensor:
     """Fill (B, count) tile by tile; `finish` turns two uniform words (R, 2, G) into elements (R, 2, 2, G)."""
-    if not 0 <= count <= 1 << 34:
-        raise ValueError(f"philox: expected 0 <= count <= 2^34 elements of a stream, got {count}.")
+    groups = -(-count // (4 * G))
+    if count < 0 or groups * G > _MOST_BLOCKS:
+        raise ValueError(f"philox: expected a count from 0 to 2^34 elements of a stream, got {count}.")
     device = streams.device
     keys, multipliers = _key_schedule(seed, device)
-    groups = -(-count // (4 * G))
     tile = tile_elements(device) // G
     tile_groups = max(1, min(groups, tile))
     tile_rows = max(1, min(len(streams), tile // tile_groups))
@@ -173,15 +209,24 @@ def _generate(seed: int, streams: Tensor, count: int, finish: _Finish) -> Tensor
     return out
 
 
-def _key_schedule(seed: int, device: torch.device) -> tuple[Int64[Tensor, "10 2 1"], Int64[Tensor, "2 1"]]:
-    """Keys of all rounds, in the upper half of a 64-bit word, and the multipliers."""
+def _check_seed(seed: int) -> None:
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"philox: expected a seed in [0, 2^64), got {seed}.")
-    first, second = seed & _WORD, seed >> 32
-    steps = [(i * _KEY_STEPS[0], i * _KEY_STEPS[1]) for i in range(_ROUNDS)]
-    keys = [((first + a) & _WORD, (second + b) & _WORD) for a, b in steps]
-    keys_and_multipliers = torch.tensor([*keys, _MULTIPLIERS], device=device)[:, :, None]  # (11, 2, 1)
-    return keys_and_multipliers[:-1] << 32, keys_and_multipliers[-1]
+
+
+def _key_schedule(seed: int, device: torch.device) -> tuple[Int64[Tensor, "10 2 1"], Int64[Tensor, "2 1"]]:
+    """Keys of all rounds, in the upper half of a 64-bit word, and the multipliers.
+
+    Computed there: a copy from the host would wait for the device, and a CUDA graph could not hold it.
+    """
+    _check_seed(seed)
+    second = torch.arange(2, device=device)[:, None]  # 0 for the first word of a pair, 1 for the second
+    i = torch.arange(_ROUNDS, device=device)[:, None, None]  # (10, 1, 1)
+
+    def pair(a: int, b: int) -> Tensor:
+        return second * (b - a) + a
+
+    return (pair(seed & _WORD, seed >> 32) + i * pair(*_KEY_STEPS)) << 32, pair(*_MULTIPLIERS)
 
 
 def _encrypt(

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
-from lewm_kernels import sigreg
+from lewm_kernels import RandomDirections, sigreg
 
 CURVE_BINS = 24
 
@@ -108,7 +108,7 @@ def agreement(
 
 
 @torch.inference_mode()
-def measure(model: WorldModel, data: HeldOut, directions: Float[Tensor, "D M"], knots: Float[Tensor, " K"]) -> Health:
+def measure(model: WorldModel, data: HeldOut, directions: RandomDirections, knots: Float[Tensor, " K"]) -> Health:
     """Encode the held-out frames in eval mode and measure; the model's mode is left as it was."""
     was_training = model.training
     model.eval()

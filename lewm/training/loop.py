@@ -32,7 +32,7 @@ from lewm_data.clips import ClipBatch, Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
-from lewm_kernels import directions
+from lewm_kernels import RandomDirections
 
 log = logging.getLogger(__name__)
 
@@ -203,9 +203,8 @@ class _Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
             return objective(self.model, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
 
-    def _directions(self, step: int) -> Tensor:
-        count, latent = self.config.objective.directions, self.config.model.latent
-        return directions(self.config.training.seed, step, latent, count, self.device)
+    def _directions(self, step: int) -> RandomDirections:
+        return RandomDirections(self.config.training.seed, step, self.config.objective.directions)
 
 
 @contextlib.contextmanager

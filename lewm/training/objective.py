@@ -1,6 +1,6 @@
 """The two-term loss.
 
-B clips, T frames a clip, D latent width, A action-block width, M directions, K knots.
+B clips, T frames a clip, A action-block width, K knots.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
-from lewm_kernels import sigreg
+from lewm_kernels import RandomDirections, sigreg
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ def objective(
     model: WorldModel,
     frames: UInt8[Tensor, "B T Y X 3"],
     actions: Float[Tensor, "B T A"],
-    directions: Float[Tensor, "D M"],
+    directions: RandomDirections,
     knots: Float[Tensor, " K"],
     weight: float,
 ) -> Loss:
@@ -40,7 +40,7 @@ def objective(
         model: In training mode for BatchNorm over the batch.
         frames: T = the predictor's history + 1.
         actions: Normalised blocks; the last is not used.
-        directions: Unit columns, drawn anew each step.
+        directions: SIGReg's, drawn anew each step.
         knots: Uniform, from 0.
         weight: λ.
 

@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 
 import lewm_kernels
 from lewm import doctor
+from lewm.errors import LewmError
 from lewm_cli.main import app
 from lewm_kernels._dispatch import OPERATORS, choose
 
 fast = importlib.import_module("lewm_kernels.sigreg.torch")
 philox = importlib.import_module("lewm_kernels.philox")
+sigreg = importlib.import_module("lewm_kernels.sigreg")
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +79,16 @@ def test_a_backend_that_is_forced_in_vain_is_a_failure(monkeypatch):
     assert reports["philox", "cpu"].healthy
 
 
+def test_a_misspelt_variable_is_an_error_of_the_request(monkeypatch):
+    monkeypatch.setenv("LEWM_KERNELS", "Tritom")
+    with pytest.raises(LewmError) as refusal:
+        doctor.diagnose()
+    assert str(refusal.value).splitlines() == [
+        'unknown value of the environment variable LEWM_KERNELS "Tritom"',
+        'Did you mean "triton"? Known: auto, compiled, torch, triton.',
+    ]
+
+
 def wrong_value(monkeypatch):
     monkeypatch.setattr(fast, "_squared_modulus", lambda x: torch.view_as_real(x).square().sum(dim=-1) * 1.001)
 
@@ -111,6 +123,16 @@ def wrong_normal(monkeypatch):
     monkeypatch.setattr(lewm_kernels, "normal", lambda *arguments: normal(*arguments).neg())
 
 
+def wrong_directions(monkeypatch):
+    directions = philox.directions
+    monkeypatch.setattr(lewm_kernels, "directions", lambda *arguments: directions(*arguments).neg())
+
+
+def wrong_step(monkeypatch):
+    draw = philox.directions
+    monkeypatch.setattr(sigreg, "draw", lambda seed, step, D, M: draw(seed, step + 1, D, M))
+
+
 @pytest.mark.parametrize(
     ("fault", "operator", "problem"),
     [
@@ -121,6 +143,8 @@ def wrong_normal(monkeypatch):
         (wrong_words, "philox", "its numbers are not those of the definition"),
         (wrong_layout, "philox", "its numbers are not those of the definition"),
         (wrong_normal, "philox", "its relative error of 2 is above 1e-05"),
+        (wrong_directions, "philox", "its relative error of 2 is above 1e-05"),
+        (wrong_step, "sigreg", "is above 1e-05"),
     ],
 )
 def test_an_operator_that_is_wrong_is_noticed(fault, operator, problem, monkeypatch):

@@ -1,4 +1,7 @@
-"""Philox: published vectors, Triton's stream, the documented layout, moments, independence of the batch."""
+"""Philox: published vectors, Triton's stream, the documented layouts, moments, independence of the batch.
+
+Shapes: D latent width, M directions.
+"""
 
 import importlib
 import importlib.util
@@ -9,6 +12,9 @@ import sys
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lewm_kernels import directions, normal, philox, uniform
 
@@ -178,11 +184,78 @@ def test_nothing_asked_for_is_nothing_given(count, B):
     assert normal(0, torch.zeros(B, 3, dtype=torch.int64), count).shape == (B, count)
 
 
-def test_directions_are_unit_columns_that_change_with_seed_and_step():
+def define_directions(seed: int, step: int, D: int, M: int) -> torch.Tensor:
+    """In float64: block q M + m gives rows 4q to 4q + 3 of column m."""
+    Q = -(-D // 4)
+    counters = [[block, step & 0xFFFFFFFF, step >> 32, 0xFFFFFFFF] for block in range(Q * M)]
+    leading = philox(seed, torch.tensor(counters)).bitwise_right_shift(9)
+    u, v = ((leading.double() + 0.5) / 2**23).view(Q, M, 2, 2).unbind(-1)  # (Q, M, 2)
+    radius, angle = (-2 * u.log()).sqrt(), 2 * math.pi * v
+    rows = torch.stack([radius * angle.cos(), radius * angle.sin()], dim=-1).view(Q, M, 4)
+    columns = rows.transpose(1, 2).reshape(4 * Q, M)[:D]
+    return columns / columns.norm(dim=0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, (1 << 64) - 1), step=st.integers(0, (1 << 63) - 1), D=st.integers(1, 40), M=st.integers(1, 40)
+)
+def test_directions_lie_as_documented(seed, step, D, M):
+    expected = define_directions(seed, step, D, M)
+    for given_step in (step, torch.tensor(step)):
+        got = directions(seed, given_step, D, M)
+        assert got.is_contiguous()
+        torch.testing.assert_close(got.double(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("tile", [1, 1000])
+def test_the_tile_does_not_change_directions(tile, monkeypatch):
+    expected = directions(5, 7, 33, 130)
+    monkeypatch.setattr(module, "tile_elements", lambda device: tile)
+    assert torch.equal(directions(5, 7, 33, 130), expected)
+
+
+def test_directions_are_uniform_on_the_sphere():
+    D, M = 6, 50_000
+    u = directions(11, 3, D, M).double()
+    torch.testing.assert_close(u.norm(dim=0), torch.ones(M, dtype=torch.float64), rtol=0, atol=3e-7)
+    # Of one coordinate the moments are 0, 1 / D, 0, 3 / D (D + 2); of two, 0 for the product.
+    assert u.mean(dim=1).abs().max() < 4.5 / math.sqrt(D * M)
+    assert u.pow(3).mean(dim=1).abs().max() < 4.5 * math.sqrt(15 / (D * (D + 2) * (D + 4) * M))
+    fourth = 3 / (D * (D + 2))
+    eighth = fourth * 5 * 7 / ((D + 4) * (D + 6))
+    assert (u.pow(4).mean(dim=1) - fourth).abs().max() < 4.5 * math.sqrt((eighth - fourth**2) / M)
+    products = u @ u.T / M
+    assert (products - torch.eye(D) / D).abs().max() < 4.5 * math.sqrt((fourth - 1 / D**2) / M)
+    # On the sphere in three dimensions every coordinate is uniform (Archimedes).
+    for coordinate in directions(11, 3, 3, M):
+        counts = torch.histc(coordinate, 100, -1, 1).double()
+        assert (counts - M / 100).square().sum() / (M / 100) < 160  # chi-square of 99 degrees: once in 10,000 seeds
+
+
+def test_the_host_does_not_look_into_a_step():
+    with FakeTensorMode():  # raises where a number is asked of a tensor
+        drawn = directions(3, torch.zeros((), dtype=torch.int64), 8, 5)
+    assert drawn.shape == (8, 5)
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_draws_for_the_step_that_it_finds():
+    step = torch.tensor(4, device="cuda")
+    directions(3, step, 192, 1024)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = directions(3, step, 192, 1024)
+    for value in (5, 1 << 40):
+        step.fill_(value)
+        graph.replay()
+        torch.testing.assert_close(captured.cpu(), directions(3, value, 192, 1024), rtol=0, atol=1e-6)
+
+
+def test_directions_change_with_seed_and_step():
     first = directions(3, 17, 48, 500)
-    torch.testing.assert_close(first.norm(dim=0), torch.ones(500))
     assert torch.equal(first, directions(3, 17, 48, 500))
-    assert torch.equal(first[:, :20], directions(3, 17, 48, 20))
     # The mean of 500 unit columns is about 500^-1/2 long, and two sets are as uncorrelated as two draws.
     assert first.mean(dim=1).norm() < 2 / math.sqrt(500)
     for seed, step in ((3, 18), (4, 17), (3, 17 + (1 << 32))):
@@ -198,5 +271,22 @@ def test_a_seed_of_more_than_64_bits_is_refused(seed):
 def test_wrong_sizes_are_refused():
     with pytest.raises(ValueError, match="count"):
         normal(0, torch.zeros(1, 3, dtype=torch.int64), -1)
-    with pytest.raises(ValueError, match="M >= 1"):
-        directions(0, 0, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("seed", "step", "D", "M", "message"),
+    [
+        (1 << 64, 0, 4, 3, r"seed in \[0, 2\^64\)"),
+        (0, -1, 4, 3, r"step in \[0, 2\^63\), got -1"),
+        (0, 1 << 63, 4, 3, r"step in \[0, 2\^63\)"),
+        (0, torch.zeros(1, dtype=torch.int64), 4, 3, r"step \(\) of int64, got \(1,\)"),
+        (0, torch.zeros(()), 4, 3, r"int64, got \(\) of torch.float32"),
+        (0, 0, 0, 3, "D >= 1"),
+        (0, 0, 4, 0, "M >= 1"),
+        (0, 0, 5, (1 << 31) + 1, r"M <= 2\^32"),
+    ],
+)
+def test_directions_that_cannot_be_drawn_are_refused(seed, step, D, M, message):
+    # Past the annotations, which check the same thing only where tests switch them on.
+    with pytest.raises(ValueError, match=message):
+        module.check_directions(seed, step, D, M)

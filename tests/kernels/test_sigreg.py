@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import lewm_kernels
-from lewm_kernels import sigreg
+from lewm_kernels import RandomDirections, sigreg
 from lewm_kernels.sigreg import reference
 
 # `lewm_kernels.sigreg` is also the function's name in the package: modules are fetched by their full path.
@@ -209,6 +209,16 @@ def test_order_of_the_batch_and_sign_of_a_direction_do_not_matter(data, N, D, M,
     torch.testing.assert_close(gradient_2, gradient[:, order], rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("seed", "step"), [(0, 0), (3, 1 << 40), ((1 << 64) - 2, (1 << 63) - 1)])
+def test_random_directions_are_those_of_the_matrix(seed, step, dtype):
+    z, _, knots = random_inputs(2, 9, 5, 1, 17, dtype)
+    expected = value_and_gradient(sigreg, z, lewm_kernels.directions(seed, step, 5, 7), knots)
+    for given_step in (step, torch.tensor(step)):
+        got = value_and_gradient(sigreg, z, RandomDirections(seed, given_step, 7), knots)
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
 def test_normal_embeddings_score_low_and_collapsed_ones_high():
     directions = lewm_kernels.directions(0, 0, 32, 64)
     knots = torch.linspace(0, 3, 17)
@@ -264,6 +274,10 @@ def good_inputs():
         ({"knots": torch.linspace(0, 3, 20).bfloat16()}, "torch.bfloat16"),
         ({"directions": torch.ones(4, 3, requires_grad=True)}, r"directions require .*directions.detach\(\)"),
         ({"knots": torch.linspace(0, 3, 17, requires_grad=True)}, "knots require a gradient"),
+        ({"directions": RandomDirections(-1, 0, 3)}, "seed in"),
+        ({"directions": RandomDirections(0, -1, 3)}, "step in"),
+        ({"directions": RandomDirections(0, 0, 0)}, "M >= 1"),
+        ({"directions": RandomDirections(0, 0, 3), "z": torch.zeros(2, 0, 4)}, r"at least one embedding.*\(2, 0, 4\)"),
     ],
 )
 def test_wrong_inputs_are_named(change, message):
@@ -275,6 +289,9 @@ def test_directions_on_another_device_are_named():
     inputs = good_inputs()
     with pytest.raises(ValueError, match=r"on one device, got cpu and meta.*device=z.device"):
         sigreg(**{**inputs, "directions": inputs["directions"].to("meta")})
+    elsewhere = RandomDirections(0, torch.zeros((), dtype=torch.int64, device="meta"), 3)
+    with pytest.raises(ValueError, match=r"step on one device, got cpu and meta"):
+        sigreg(**{**inputs, "directions": elsewhere})
 
 
 @pytest.mark.parametrize("shapes", [((2, 5, 4), (3, 4)), ((4,), (4, 3)), ((2, 5, 4), (4,))])
@@ -296,5 +313,5 @@ def test_without_a_gradient_none_is_computed():
     z, directions, knots = random_inputs(2, 5, 4, 3, 17)
     with torch.no_grad():
         assert not sigreg(z.requires_grad_(), directions, knots).requires_grad
-    _, gradient = operator._sigreg(z.detach(), directions, knots, False, "auto", None)
+    _, gradient = operator._sigreg(z.detach(), directions, None, 0, 0, knots, False, "auto", None)
     assert gradient.numel() == 0

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from lewm_kernels import sigreg
+from lewm_kernels import RandomDirections, directions, sigreg
 from lewm_kernels.sigreg import reference
 
 compiled = importlib.import_module("lewm_kernels.sigreg.compiled")
@@ -21,8 +21,8 @@ K = 7  # two anchors, the second of them with one power after it
 def inputs(T, N, D, M, dtype=torch.float32):
     generator = torch.Generator().manual_seed(N)
     z = torch.randn(T, N, D, generator=generator) + 0.3
-    directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator), dim=0)
-    return z.to(dtype).requires_grad_(), directions.to(dtype), torch.linspace(0, 3, K)
+    u = torch.nn.functional.normalize(torch.randn(D, M, generator=generator), dim=0)
+    return z.to(dtype).requires_grad_(), u.to(dtype), torch.linspace(0, 3, K)
 
 
 def value_and_gradient(function, z, *others):
@@ -45,6 +45,17 @@ def test_it_is_as_exact_as_the_definition(shape):
     assert error(got, truth) <= 2 * error(plain, truth) + 1e-7
     with torch.no_grad():
         torch.testing.assert_close(sigreg(z, directions, knots, backend="compiled"), got[0])
+
+
+def test_random_directions_are_those_of_the_matrix():
+    z, _, knots = inputs(2, 16, 8, 70)
+
+    def ours(*args):
+        return sigreg(*args, backend="compiled")
+
+    expected = value_and_gradient(ours, z, directions(3, 1 << 40, 8, 70), knots)
+    got = value_and_gradient(ours, z, RandomDirections(3, 1 << 40, 70), knots)
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
 def test_blocks_of_directions_add_up(monkeypatch):

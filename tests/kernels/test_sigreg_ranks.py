@@ -19,7 +19,8 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from lewm_kernels import sigreg
+from lewm_kernels import RandomDirections, sigreg
+from lewm_kernels import directions as draw
 
 operator = importlib.import_module("lewm_kernels.sigreg")
 
@@ -76,6 +77,8 @@ def process(rank: int, ranks: int, rendezvous: str, folder: str) -> None:
         sent.clear()
         results[f"{name} plain"] = with_gradient(ours, z)
         results[f"{name} sent"] = list(sent)
+        random = RandomDirections(3, 1 << 32, M)
+        results[f"{name} random"] = with_gradient(lambda z, u=random: ours(z, u), z)
         results[f"{name} weighted"] = with_gradient(ours, z, rank + 1.0)
         results[f"{name} checkpointed"] = with_gradient(lambda z: checkpoint(ours, z, use_reentrant=False), z)
         model, x = encoder(dtype)
@@ -143,6 +146,15 @@ def test_value_and_gradient_are_those_of_one_process(results, name, how):
     close(results[0][key]["value"], expected["value"], tolerance)
     # Every process has the value in its loss.
     close(whole_gradient(results, key), len(results) * expected["gradient"], tolerance)
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_all_processes_draw_the_same_directions(results, name):
+    dtype, tolerance = DTYPES[name]
+    z, _, knots = inputs(dtype)
+    expected = with_gradient(lambda z: sigreg(z, draw(3, 1 << 32, D, M), knots), z)
+    close(results[0][f"{name} random"]["value"], expected["value"], tolerance)
+    close(whole_gradient(results, f"{name} random"), len(results) * expected["gradient"], tolerance)
 
 
 @pytest.mark.parametrize("name", DTYPES)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from lewm_kernels import sigreg
+from lewm_kernels import RandomDirections, directions, sigreg
 from lewm_kernels.sigreg import reference
 
 operator = importlib.import_module("lewm_kernels.sigreg")
@@ -22,8 +22,8 @@ PAPER = (4, 128, 192, 1024, 17)
 def random_inputs(T, N, D, M, K, dtype=torch.float64, seed=0):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(T, N, D, generator=generator, dtype=torch.float64) + 0.3
-    directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator, dtype=torch.float64), dim=0)
-    return z.to(dtype), directions.to(dtype), torch.linspace(0, 3, K, dtype=torch.float64)
+    u = torch.nn.functional.normalize(torch.randn(D, M, generator=generator, dtype=torch.float64), dim=0)
+    return z.to(dtype), u.to(dtype), torch.linspace(0, 3, K, dtype=torch.float64)
 
 
 def value_and_gradient(function, z, directions, knots):
@@ -36,8 +36,11 @@ def value_and_gradient(function, z, directions, knots):
 def test_operator_is_registered_for_tracing():
     z, directions, knots = random_inputs(2, 5, 4, 3, 17, torch.float32)
     tests = ("test_schema", "test_faketensor", "test_autograd_registration")
-    for with_gradient in (False, True):
-        torch.library.opcheck(operator._sigreg, (z, directions, knots, with_gradient, "torch", None), test_utils=tests)
+    given, drawn = (directions, None, 0, 0), (None, torch.tensor(5), -3, 7)
+    for source in (given, drawn):
+        for with_gradient in (False, True):
+            arguments = (z, *source, knots, with_gradient, "torch", None)
+            torch.library.opcheck(operator._sigreg, arguments, test_utils=tests)
 
 
 # A process of its own: the tests' checks of annotations cannot be traced.
@@ -62,9 +65,36 @@ for dynamic in (False, True):
         torch.testing.assert_close(compiled(z), expected.detach())
 """
 
+# Programs compiled for five steps: of a tensor one, of a number one and a second for all others.
+STEPS = """
+import torch
+from lewm_kernels import RandomDirections, directions, sigreg
+knots, z = torch.linspace(0, 3, 17), torch.randn(2, 5, 4, requires_grad=True)
 
-def test_traced_without_a_break():
-    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=False)
+def loss(z, directions):
+    return sigreg(2 * z, directions, knots).square().sum()
+
+def count(graph, example):
+    programs.append(graph)
+    return graph
+
+for kind, most in ((torch.tensor, 1), (int, 2)):
+    torch.compiler.reset()
+    programs = []
+    compiled = torch.compile(loss, backend=count, fullgraph=True)
+    for step in (7, 8, 9, 10, 1 << 40):
+        expected = loss(z, directions(3, step, 4, 6))
+        got = compiled(z, RandomDirections(3, kind(step), 6))
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+        slopes = [torch.autograd.grad(value, z)[0] for value in (got, expected)]
+        torch.testing.assert_close(*slopes, rtol=0, atol=0)
+    assert len(programs) == most, (kind, len(programs))
+"""
+
+
+@pytest.mark.parametrize("program", [TRACED, STEPS], ids=["shapes", "steps"])
+def test_traced_without_a_break(program):
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -106,6 +136,34 @@ def test_a_cuda_graph_replays_forward_and_backward():
         z.detach().copy_(cuda_inputs(seed)[0])
         graph.replay()
         torch.testing.assert_close(captured, step(), rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+def test_a_cuda_graph_draws_directions_for_the_step_that_it_finds():
+    z, _, knots = cuda_inputs()
+    z.requires_grad_()
+    step = torch.tensor(0, device="cuda")
+
+    def value_and_slope(step):
+        value = sigreg(z, RandomDirections(3, step, PAPER[3]), knots, backend="triton")
+        return value, torch.autograd.grad(value.sum(), z)[0]
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        value_and_slope(step)  # compiles the kernels
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = value_and_slope(step)
+    for now in (1, 1 << 40):
+        step.fill_(now)
+        graph.replay()
+        torch.testing.assert_close(captured, value_and_slope(now), rtol=0, atol=0)
+        u = directions(3, now, PAPER[2], PAPER[3], "cuda")
+        expected = value_and_gradient(reference.sigreg, *(x.double().cuda() for x in (z, u, knots)))
+        for got, exact in zip(captured, expected, strict=True):
+            assert (got.double() - exact).norm() < 1e-5 * exact.norm()
 
 
 @pytest.mark.gpu

@@ -1,42 +1,25 @@
 """SIGReg's Triton kernels in Triton's interpreter: accuracy against float64, edges of tiles, layouts, splits.
 
-Run in a process of its own, because the interpreter is chosen when Triton is imported: `TRITON_INTERPRET=1 pytest`
-on this file. Without the variable, one test does that.
+Run with TRITON_INTERPRET=1, in a process of its own: see conftest.py.
 
 Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
 """
 
 import importlib
-import importlib.util
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lewm_kernels import RandomDirections, directions
 from lewm_kernels.sigreg import reference, sigreg, tiles
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-INSTALLED = importlib.util.find_spec("triton") is not None
-
-if INTERPRETED:
-    kernels = importlib.import_module("lewm_kernels.sigreg.triton")
-
-interpreted = pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter's process")
+assert os.environ.get("TRITON_INTERPRET") == "1", "set TRITON_INTERPRET=1 for this file"
+kernels = importlib.import_module("lewm_kernels.sigreg.triton")
 
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]
-
-
-@pytest.mark.skipif(INTERPRETED or not INSTALLED, reason="already there, or triton is not installed")
-def test_in_the_interpreter():
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", __file__]
-    env = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 skipped" in done.stdout  # this test, and no other
 
 
 @pytest.fixture
@@ -74,7 +57,6 @@ def double(*tensors):
     return tuple(tensor.double() for tensor in tensors)
 
 
-@interpreted
 @pytest.mark.usefixtures("unwritten_is_nan")
 @pytest.mark.parametrize(
     ("shape", "dtypes", "seeds"),  # T, N, D, M, K: tiles are 64 x 64 and 32 x 32, steps over D 16 and 32
@@ -107,7 +89,6 @@ def test_error_is_at_most_twice_that_of_the_definition(shape, dtypes, seeds):
         assert (ours <= 4 * definition).all(), (dtype, ours, definition)
 
 
-@interpreted
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_value_and_gradient_of_the_operator(backend):
     z, u, *_ = random_inputs(6, 33, 24, 40, 17)
@@ -122,7 +103,53 @@ def test_value_and_gradient_of_the_operator(backend):
     assert (z.grad - exact.grad).norm() <= 2e-6 * exact.grad.norm()
 
 
-@interpreted
+MOST = ((1 << 64) - 1, (1 << 63) - 1)  # seed, step
+
+
+@pytest.mark.parametrize(
+    ("D", "M", "seed", "step"),
+    [(1, 1, 0, 0), (2, 67, 3, 17), (7, 64, *MOST), (17, 130, 1 << 63, (5 << 32) + 7), (33, 5, 1, 1 << 32)],
+)
+def test_the_directions_inside_are_those_of_the_matrix(D, M, seed, step):
+    """One embedding a step, the unit vectors, and δ = 1: the sums are the cosine and sine of the directions."""
+    sums = kernels.power_sums(torch.eye(D)[:, None], RandomDirections(seed, torch.tensor(step), M), 2, 1.0)
+    drawn = torch.atan2(sums[:, :, 0, 1], sums[:, :, 0, 0])  # (D, M)
+    torch.testing.assert_close(drawn, directions(seed, step, D, M), rtol=0, atol=4e-7)
+
+
+@pytest.mark.usefixtures("unwritten_is_nan")
+@pytest.mark.parametrize(
+    ("D", "N", "M", "seed", "step"),  # steps over D are 16 and 32, rows on the way back powers of two in pairs
+    [
+        (1, 3, 2, 0, 0),
+        (5, 33, 65, 3, 17),
+        (17, 65, 31, 1 << 63, 1),
+        (63, 5, 33, 4, (5 << 32) + 7),
+        (64, 5, 32, *MOST),
+        (65, 5, 63, 5, 1 << 32),
+        (193, 2, 17, 6, 2),
+        (300, 2, 3, 7, 3),
+    ],
+)
+def test_value_and_gradient_with_directions_drawn_inside(D, N, M, seed, step):
+    z = random_inputs(2, N, D, 1, 17)[0]
+    u, knots = directions(seed, step, D, M), torch.linspace(0, 3, 17)
+    results = []
+    for source, embeddings, function in (
+        (RandomDirections(seed, step, M), z, lambda *args: sigreg(*args, backend="triton")),
+        (u, z, lambda *args: sigreg(*args, backend="triton")),
+        (u.double(), z.double(), reference.sigreg),
+    ):
+        leaf = embeddings.clone().requires_grad_()
+        value = function(leaf, source, knots.to(leaf.dtype))
+        value.sum().backward()
+        results.append((value.detach(), leaf.grad))
+    inside, matrix, exact = results
+    for got, same, truth in zip(inside, matrix, exact, strict=True):
+        assert (got - truth).norm() <= 2e-6 * truth.norm()
+        assert (same - truth).norm() <= 2e-6 * truth.norm()
+
+
 @pytest.mark.parametrize("dtype", FLOATS[:2], ids=str)
 def test_strided_inputs_amid_nan_give_the_same_bits(dtype):
     z, u, c, delta = random_inputs(2, 9, 20, 7, 6, dtype=dtype)
@@ -137,7 +164,6 @@ def test_strided_inputs_amid_nan_give_the_same_bits(dtype):
     assert torch.equal(kernels.gradient(strided, wide, c, delta), kernels.gradient(z, u, c, delta))
 
 
-@interpreted
 def test_expanded_embeddings():
     z, u, c, delta = random_inputs(1, 1, 5, 7, 6)
     many = z.expand(3, 70, 5)
@@ -147,7 +173,6 @@ def test_expanded_embeddings():
     torch.testing.assert_close(gradient, kernels.gradient(z, u, c, delta).expand(3, 70, 5))
 
 
-@interpreted
 @pytest.mark.usefixtures("unwritten_is_nan")
 def test_splitting_the_loops_changes_roundings_alone_and_repeats_to_the_bit(monkeypatch):
     z, u, c, delta = random_inputs(1, 450, 3, 110, 3)
@@ -166,7 +191,6 @@ def test_splitting_the_loops_changes_roundings_alone_and_repeats_to_the_bit(monk
     assert not torch.equal(bits[1][1], bits[2][1])
 
 
-@interpreted
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, which plays the GPU
 def test_what_is_not_a_number_stays_with_its_own_sample_and_row():
     z, u, c, delta = random_inputs(3, 5, 4, 6, 6)
@@ -181,7 +205,6 @@ def test_what_is_not_a_number_stays_with_its_own_sample_and_row():
     assert torch.equal(gradient[~is_bad], expected[1][~is_bad])
 
 
-@interpreted
 def test_cosine_and_sine_of_any_angle():
     """One embedding, which is 1, and δ = 1: the sums are the cosine and the sine of the "directions"."""
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lewm.model.world_model import WorldModel
 from lewm.training.health import HeldOut, effective_rank, measure, rank_correlation, sample_pairs
-from lewm_kernels import directions
+from lewm_kernels import RandomDirections
 
 KNOTS = torch.linspace(0, 3, 17)
 
@@ -56,7 +56,7 @@ def held_out(count=200):
 
 
 def test_a_faithful_space_is_healthy_and_a_flat_one_is_collapsed():
-    axes = directions(0, 0, 3, 32)
+    axes = RandomDirections(0, 0, 32)
     faithful = measure(Eye(3.0), held_out(), axes, KNOTS)
     assert faithful.distance_correlation == pytest.approx(1)
     assert faithful.near_correlation == pytest.approx(1)
@@ -70,6 +70,6 @@ def test_a_faithful_space_is_healthy_and_a_flat_one_is_collapsed():
 
 
 def test_a_world_without_distances_is_measured_without_them():
-    health = measure(Eye(3.0), HeldOut(held_out().frames), directions(0, 0, 3, 32), KNOTS)
+    health = measure(Eye(3.0), HeldOut(held_out().frames), RandomDirections(0, 0, 32), KNOTS)
     assert health.distance_correlation is None
     assert health.curve == ()

@@ -14,6 +14,8 @@ from torch import Tensor, bfloat16, cat, distributed, float16, float32, is_grad_
 
 from lewm_kernels._dispatch import choose
 from lewm_kernels._ranks import name_of, sum_over_ranks
+from lewm_kernels.philox import RandomDirections, check_directions, step_on
+from lewm_kernels.philox import directions as draw
 from lewm_kernels.sigreg.torch import finish
 
 # The largest error of a knot, as a part of the last: eight float32 roundings.
@@ -27,7 +29,7 @@ _TRITON_KNOTS = 64
 
 def sigreg(
     z: Float[Tensor, "*T N D"],
-    directions: Float[Tensor, "D M"],
+    directions: Float[Tensor, "D M"] | RandomDirections,
     knots: Float[Tensor, " K"],
     *,
     group: distributed.ProcessGroup | None = None,
@@ -47,7 +49,8 @@ def sigreg(
     Args:
         z: Embeddings of any floating dtype and layout. 16-bit ones are computed in float32, and autocast is
             ignored.
-        directions: Unit columns, for example from `lewm_kernels.directions`.
+        directions: Unit columns; or `RandomDirections`, in place of the matrix that `lewm_kernels.directions` draws:
+            the Triton kernels draw it tile by tile, so that it never is in memory, and the other backends at once.
         knots: 0, δ, 2δ, … up to the end of the integral; the paper has 17 up to 3. The host reads them: keep
             them on the CPU even when `z` is on an accelerator.
         group: The processes that share a sample. N may differ between them; everything else, directions
@@ -61,8 +64,8 @@ def sigreg(
 
     Raises:
         ValueError: If shapes or devices disagree, a dimension is empty, the knots are not uniform from 0,
-            `directions` or `knots` require a gradient, this process is not in the group, or the backend is
-            unknown or cannot run here.
+            `directions` or `knots` require a gradient, their seed, step or count is out of range, this process
+            is not in the group, or the backend is unknown or cannot run here.
         RuntimeError: If a second derivative is asked for (`create_graph=True`).
 
     Source: LeWorldModel, the SIGReg loss; `lewm_kernels.sigreg.reference` has it in the paper's order.
@@ -70,11 +73,32 @@ def sigreg(
     _check_shapes(z, directions, knots)
     flat = z.reshape(-1, *z.shape[-2:])  # (T, N, D)
     wants_gradient = is_grad_enabled() and z.requires_grad
-    statistic: Tensor = _sigreg(flat, directions, knots, wants_gradient, backend, name_of(group))[0]
+    statistic: Tensor = _sigreg(flat, *_operands(z, directions), knots, wants_gradient, backend, name_of(group))[0]
     return statistic.view(z.shape[:-2])
 
 
-def _check_shapes(z: Tensor, directions: Tensor, knots: Tensor) -> None:
+def _operands(z: Tensor, directions: Tensor | RandomDirections) -> tuple[Tensor | None, Tensor | None, int, int]:
+    """The matrix, or step, seed and count."""
+    if isinstance(directions, Tensor):
+        return directions, None, 0, 0
+    signed = directions.seed - (directions.seed >> 63 << 64)  # an operator's integers have a sign among their 64 bits
+    return None, step_on(directions.step, z.device), signed, directions.count
+
+
+def _check_shapes(z: Tensor, directions: Tensor | RandomDirections, knots: Tensor) -> None:
+    if isinstance(directions, Tensor):
+        _check_matrix(z, directions)
+    else:
+        _check_random(z, directions)
+    if knots.ndim != 1 or len(knots) < 2:
+        raise ValueError(
+            f"sigreg: expected at least 2 knots of shape (K,), got {tuple(knots.shape)}. Use torch.linspace(0, 3, 17)."
+        )
+    if knots.requires_grad:
+        raise ValueError("sigreg: knots require a gradient, which is not defined here. Pass knots.detach().")
+
+
+def _check_matrix(z: Tensor, directions: Tensor) -> None:
     if z.ndim < 2 or directions.ndim != 2 or z.shape[-1] != directions.shape[0]:
         raise ValueError(
             f"sigreg: expected z (..., N, D) and directions (D, M) of one D, got {tuple(z.shape)} and "
@@ -90,13 +114,19 @@ def _check_shapes(z: Tensor, directions: Tensor, knots: Tensor) -> None:
             f"sigreg: expected at least one embedding and one direction, got z {tuple(z.shape)} and "
             f"directions {tuple(directions.shape)}. Drop empty batches before the loss."
         )
-    if knots.ndim != 1 or len(knots) < 2:
+    if directions.requires_grad:
+        raise ValueError("sigreg: directions require a gradient, which is not defined here. Pass directions.detach().")
+
+
+def _check_random(z: Tensor, directions: RandomDirections) -> None:
+    if z.ndim < 2 or 0 in z.shape:
+        raise ValueError(f"sigreg: expected z (..., N, D) of at least one embedding, got {tuple(z.shape)}.")
+    check_directions(directions.seed, directions.step, z.shape[-1], directions.count)
+    if isinstance(directions.step, Tensor) and directions.step.device != z.device:
         raise ValueError(
-            f"sigreg: expected at least 2 knots of shape (K,), got {tuple(knots.shape)}. Use torch.linspace(0, 3, 17)."
+            f"sigreg: expected embeddings and step on one device, got {z.device} and {directions.step.device}. "
+            "Keep the step on z.device, or give it as a number."
         )
-    if directions.requires_grad or knots.requires_grad:
-        name = "directions" if directions.requires_grad else "knots"
-        raise ValueError(f"sigreg: {name} require a gradient, which is not defined here. Pass {name}.detach().")
 
 
 def _knot_distance(knots: Tensor) -> float:
@@ -116,28 +146,46 @@ def _knot_distance(knots: Tensor) -> float:
 @library.custom_op(
     "lewm_kernels::sigreg",
     mutates_args=(),
-    schema="(Tensor z, Tensor directions, Tensor knots, bool with_gradient, str backend, str? group)"
-    " -> (Tensor, Tensor)",
+    schema="(Tensor z, Tensor? directions, Tensor? step, int seed, int count, Tensor knots, bool with_gradient,"
+    " str backend, str? group) -> (Tensor, Tensor)",
 )
 def _sigreg(
-    z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool, backend: str, group: str | None
+    z: Tensor,
+    directions: Tensor | None,
+    step: Tensor | None,
+    seed: int,
+    count: int,
+    knots: Tensor,
+    with_gradient: bool,
+    backend: str,
+    group: str | None,
 ) -> tuple[Tensor, Tensor]:
     K, delta = len(knots), _knot_distance(knots)
     backend = choose("sigreg", z.device, backend, _unsupported(z, K)).backend
     path: Any = import_module(f"{__name__}.{backend}")  # called as its backend, and imported when it is needed
+    source = _source(backend, z.shape[-1], directions, step, seed, count)
     if group is None and backend != "triton":
-        result: tuple[Tensor, Tensor] = path.statistic_and_gradient(z, directions, K, delta, with_gradient)
+        result: tuple[Tensor, Tensor] = path.statistic_and_gradient(z, source, K, delta, with_gradient)
         return result
-    if backend == "triton":
-        directions = directions.to(float32)
-    sums = path.power_sums(z, directions, K, delta)  # (T, M, K - 1, 2)
+    sums = path.power_sums(z, source, K, delta)  # (T, M, K - 1, 2)
     N: int | Tensor = z.shape[1]
     if group is not None:
         packed = sum_over_ranks(cat([sums.flatten(), sums.new_full((1,), z.shape[1])]), group)
         sums, N = packed[:-1].view_as(sums), packed[-1]
     statistic, coefficients = finish(sums, N, delta)
-    gradient = path.gradient(z, directions, coefficients, delta) if with_gradient else sums.new_empty(0)
+    gradient = path.gradient(z, source, coefficients, delta) if with_gradient else sums.new_empty(0)
     return statistic, gradient
+
+
+def _source(
+    backend: str, D: int, directions: Tensor | None, step: Tensor | None, seed: int, count: int
+) -> Tensor | RandomDirections:
+    """Directions as the backend takes them: in Triton in float32, or yet to be drawn."""
+    if directions is not None:
+        return directions.to(float32) if backend == "triton" else directions
+    assert step is not None
+    random = RandomDirections(seed % (1 << 64), step, count)
+    return random if backend == "triton" else draw(random.seed, step, D, count)
 
 
 def _unsupported(z: Tensor, K: int) -> str | None:
@@ -153,7 +201,15 @@ def _unsupported(z: Tensor, K: int) -> str | None:
 
 @_sigreg.register_fake
 def _(
-    z: Tensor, directions: Tensor, knots: Tensor, with_gradient: bool, backend: str, group: str | None
+    z: Tensor,
+    directions: Tensor | None,
+    step: Tensor | None,
+    seed: int,
+    count: int,
+    knots: Tensor,
+    with_gradient: bool,
+    backend: str,
+    group: str | None,
 ) -> tuple[Tensor, Tensor]:
     dtype = promote_types(z.dtype, float32)
     gradient_shape = z.shape if with_gradient else (0,)
@@ -162,30 +218,31 @@ def _(
 
 def _setup_context(
     ctx: Any,  # noqa: ANN401 - PyTorch hands over whatever carries the attributes set here
-    inputs: tuple[Tensor, Tensor, Tensor, bool, str, str | None],
+    inputs: tuple[Tensor, Tensor | None, Tensor | None, int, int, Tensor, bool, str, str | None],
     output: tuple[Tensor, Tensor],
 ) -> None:
     ctx.set_materialize_grads(False)
     ctx.save_for_backward(output[1])
-    ctx.dtype, ctx.group = inputs[0].dtype, inputs[5]
+    ctx.dtype, ctx.group = inputs[0].dtype, inputs[-1]
 
 
 def _backward(
     ctx: Any,  # noqa: ANN401
     upstream: Tensor | None,
     _: Tensor | None,
-) -> tuple[Tensor | None, None, None, None, None, None]:
+) -> tuple[Tensor | None, ...]:
     if is_grad_enabled():
         raise RuntimeError(
             "sigreg: only the first derivative exists. Call backward without create_graph=True, or use "
             "lewm_kernels.sigreg.reference, which PyTorch differentiates any number of times."
         )
+    others = (None,) * 8  # z alone has a gradient
     if upstream is None:
-        return None, None, None, None, None, None
+        return None, *others
     if ctx.group is not None:
         upstream = sum_over_ranks(upstream, ctx.group)
     (gradient,) = ctx.saved_tensors
-    return (upstream[:, None, None] * gradient).to(ctx.dtype), None, None, None, None, None
+    return (upstream[:, None, None] * gradient).to(ctx.dtype), *others
 
 
 _sigreg.register_autograd(_backward, setup_context=_setup_context)

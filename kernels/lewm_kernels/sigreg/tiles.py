@@ -33,9 +33,12 @@ def forward_tile() -> Tile:
     return Tile(BLOCK_N=64, BLOCK_M=64, BLOCK_D=16, num_warps=8)
 
 
-def backward_tile(D: int) -> Tile:
-    """Tile of the gradient, of which a program holds BLOCK_N whole rows in registers: fewer when they are wide."""
-    return Tile(BLOCK_N=32 if D <= 256 else 16, BLOCK_M=32, BLOCK_D=32, num_warps=8)
+def backward_tile(D: int, random: bool) -> Tile:
+    """Tile of the gradient, of which a program holds BLOCK_N whole rows in registers: fewer when they are wide.
+
+    Random directions pass through registers too, BLOCK_M columns at a time.
+    """
+    return Tile(BLOCK_N=32 if D <= 256 else 16, BLOCK_M=16 if random and D > 192 else 32, BLOCK_D=32, num_warps=8)
 
 
 def row_blocks(D: int) -> tuple[int, int]:

@@ -28,40 +28,11 @@ import triton.language as tl
 from jaxtyping import Float, Float32
 from torch import Tensor
 
+from lewm_kernels._device import columns_tile, cos_sin
+from lewm_kernels.philox import RandomDirections
 from lewm_kernels.sigreg.tiles import backward_tile, forward_tile, row_blocks, split
 
 _STRIDE = tl.constexpr(4)  # powers an anchor serves; why not more: see the PyTorch path
-
-# Argument reduction by quarter turns (Cody and Waite): π/2 = high + middle + low, the first two so short that their
-# products with the number of turns are exact. Polynomials: least maximum relative error on [-π/4, π/4], below 2^-28.
-_TWO_OVER_PI = tl.constexpr(0.6366197466850281)
-_HIGH = tl.constexpr(1.5703125)
-_MIDDLE = tl.constexpr(0.0004837512969970703)
-_LOW = tl.constexpr(7.549790126404332e-08)
-_SIN_3, _SIN_5, _SIN_7 = map(tl.constexpr, (-0.16666655242443085, 0.008332177996635437, -0.00019517233886290342))
-_COS_4, _COS_6, _COS_8 = map(tl.constexpr, (0.04166664555668831, -0.0013887366512790322, 2.4438379114144482e-05))
-_ROUNDER = tl.constexpr(12582912.0)  # 1.5 · 2^23: adding it rounds to an integer, whose last bits it then ends in
-
-
-@triton.jit
-@no_type_check
-def _cos_sin(x):
-    """Cosine and sine, both within 1.5 · 2^-24 up to 10^4, for one argument reduction and no branch.
-
-    From 6·10^6 on, where neighbouring float32 lie half a radian apart, the angle is rounded to quarter turns.
-    """
-    q = tl.fma(x, _TWO_OVER_PI, _ROUNDER)
-    turns = q - _ROUNDER
-    y = tl.fma(turns, -_LOW, tl.fma(turns, -_MIDDLE, tl.fma(turns, -_HIGH, x)))
-    y = tl.where(tl.abs(y) > 1.0, 0.0, y)  # false for NaN: it passes
-    y2 = y * y
-    sin = tl.fma(y * y2, tl.fma(y2, tl.fma(y2, _SIN_7, _SIN_5), _SIN_3), y)
-    cos = tl.fma(y2 * y2, tl.fma(y2, tl.fma(y2, _COS_8, _COS_6), _COS_4), tl.fma(y2, -0.5, 1.0))
-    quarter = q.to(tl.int32, bitcast=True)
-    odd = (quarter & 1) == 1
-    c = tl.where(odd, sin, cos).to(tl.int32, bitcast=True) ^ (((quarter + 1) & 2) << 30)
-    s = tl.where(odd, cos, sin).to(tl.int32, bitcast=True) ^ ((quarter & 2) << 30)
-    return c.to(tl.float32, bitcast=True), s.to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -78,12 +49,14 @@ def _knot(k, DELTA: tl.constexpr):
     return (k * tl.full((), DELTA, tl.float64)).to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed"])
 @no_type_check
 def _sigreg_forward_kernel(
     z_ptr,
     directions_ptr,
+    step_ptr,
     sums_ptr,
+    seed: tl.uint64,
     T,
     N,
     D,
@@ -109,6 +82,9 @@ def _sigreg_forward_kernel(
     o_k = tl.arange(0, BLOCK_K)
     z_ptr += row % T * stride_z_t
     first_n = row // T * rows_of_split
+    RANDOM: tl.constexpr = directions_ptr is None
+    if RANDOM:
+        step = tl.load(step_ptr)
     cos_sum = tl.zeros((BLOCK_M, BLOCK_K), tl.float32)
     sin_sum = tl.zeros((BLOCK_M, BLOCK_K), tl.float32)
 
@@ -116,27 +92,34 @@ def _sigreg_forward_kernel(
         o_n = start_n + tl.arange(0, BLOCK_N).to(tl.int64)
         m_n = o_n < N
         h = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)  # embeddings along a row: sums over them stay within a warp
+        squares = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
         for start_d in range(0, D, BLOCK_D):
             o_d = start_d + tl.arange(0, BLOCK_D).to(tl.int64)
             m_d = o_d < D
-            u = tl.load(
-                directions_ptr + o_m[:, None] * stride_directions_m + o_d[None, :] * stride_directions_d,
-                mask=m_m[:, None] & m_d[None, :],
-                other=0.0,
-            )
+            if RANDOM:
+                u = columns_tile(seed, step, o_m, start_d, D, M, BLOCK_D)
+                squares += u * u
+            else:
+                u = tl.load(
+                    directions_ptr + o_m[:, None] * stride_directions_m + o_d[None, :] * stride_directions_d,
+                    mask=m_m[:, None] & m_d[None, :],
+                    other=0.0,
+                )
             z = tl.load(
                 z_ptr + o_d[:, None] * stride_z_d + o_n[None, :] * stride_z_n,
                 mask=m_d[:, None] & m_n[None, :],
                 other=0.0,
             )
             h = tl.dot(u.to(tl.float32), z.to(tl.float32), h, input_precision="ieee")
+        if RANDOM:
+            h *= (1.0 / tl.sqrt(tl.sum(squares, axis=1)))[:, None]
 
-        r_re, r_im = _cos_sin(_knot(1, DELTA) * h)
+        r_re, r_im = cos_sin(_knot(1, DELTA) * h)
         r_re = tl.where(m_n[None, :], r_re, 0.0)  # no embedding, no cosine of 0
         p_re, p_im = r_re, r_im
         for anchor in range(1, K, _STRIDE):
             if anchor > 1:
-                p_re, p_im = _cos_sin(_knot(anchor, DELTA) * h)
+                p_re, p_im = cos_sin(_knot(anchor, DELTA) * h)
                 p_re = tl.where(m_n[None, :], p_re, 0.0)
             for j in tl.static_range(_STRIDE):
                 if j > 0:
@@ -151,13 +134,15 @@ def _sigreg_forward_kernel(
     tl.store(sums_ptrs + 1, sin_sum, mask=m_sums)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed"])
 @no_type_check
 def _sigreg_backward_kernel(
     z_ptr,
     directions_ptr,
+    step_ptr,
     coefficients_ptr,
     gradient_ptr,
+    seed: tl.uint64,
     T,
     N,
     D,
@@ -184,6 +169,9 @@ def _sigreg_backward_kernel(
     z_ptr += row % T * stride_z_t
     coefficients_ptr += row % T * M * (K - 1) * 2
     first_m = row // T * columns_of_split
+    RANDOM: tl.constexpr = directions_ptr is None
+    if RANDOM:
+        step = tl.load(step_ptr)
     # One block is a power of two: the rows are held as two, their beginning and their end.
     o_head = tl.arange(0, BLOCK_HEAD).to(tl.int64)
     m_head = o_head < D
@@ -197,6 +185,7 @@ def _sigreg_backward_kernel(
         o_m = start_m + tl.arange(0, BLOCK_M).to(tl.int64)
         m_m = o_m < M
         h = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+        squares = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
         for start_d in range(0, D, BLOCK_D):
             o_d = start_d + tl.arange(0, BLOCK_D).to(tl.int64)
             m_d = o_d < D
@@ -205,19 +194,27 @@ def _sigreg_backward_kernel(
                 mask=m_n[:, None] & m_d[None, :],
                 other=0.0,
             )
-            u = tl.load(
-                directions_ptr + o_d[:, None] * stride_directions_d + o_m[None, :] * stride_directions_m,
-                mask=m_d[:, None] & m_m[None, :],
-                other=0.0,
-            )
+            if RANDOM:
+                u = columns_tile(seed, step, o_m, start_d, D, M, BLOCK_D)
+                squares += u * u
+                u = u.T
+            else:
+                u = tl.load(
+                    directions_ptr + o_d[:, None] * stride_directions_d + o_m[None, :] * stride_directions_m,
+                    mask=m_d[:, None] & m_m[None, :],
+                    other=0.0,
+                )
             h = tl.dot(z.to(tl.float32), u.to(tl.float32), h, input_precision="ieee")
+        if RANDOM:
+            scale = (1.0 / tl.sqrt(tl.sum(squares, axis=1)))[None, :]
+            h *= scale
 
-        r_re, r_im = _cos_sin(_knot(1, DELTA) * h)
+        r_re, r_im = cos_sin(_knot(1, DELTA) * h)
         a_re, a_im = r_re, r_im
         slope = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
         for anchor in range(1, K, _STRIDE):
             if anchor > 1:
-                a_re, a_im = _cos_sin(_knot(anchor, DELTA) * h)
+                a_re, a_im = cos_sin(_knot(anchor, DELTA) * h)
             p_re = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
             p_im = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
             for j in tl.static_range(_STRIDE):
@@ -229,11 +226,19 @@ def _sigreg_backward_kernel(
                 p_re, p_im = _multiply_add(p_re, p_im, r_re, r_im, c_re, c_im)
             slope = tl.fma(p_re, a_im, tl.fma(p_im, a_re, slope))
 
-        u_ptrs = directions_ptr + o_m[:, None] * stride_directions_m
-        u = tl.load(u_ptrs + o_head[None, :] * stride_directions_d, mask=m_m[:, None] & m_head[None, :], other=0.0)
+        if RANDOM:
+            slope *= scale
+            u = columns_tile(seed, step, o_m, 0, D, M, BLOCK_HEAD)
+        else:
+            u_ptrs = directions_ptr + o_m[:, None] * stride_directions_m
+            u = tl.load(u_ptrs + o_head[None, :] * stride_directions_d, mask=m_m[:, None] & m_head[None, :], other=0.0)
         head = tl.dot(slope, u.to(tl.float32), head, input_precision="ieee")
         if BLOCK_TAIL > 0:
-            u = tl.load(u_ptrs + o_tail[None, :] * stride_directions_d, mask=m_m[:, None] & m_tail[None, :], other=0.0)
+            if RANDOM:
+                u = columns_tile(seed, step, o_m, BLOCK_HEAD, D, M, BLOCK_TAIL)
+            else:
+                m_u = m_m[:, None] & m_tail[None, :]
+                u = tl.load(u_ptrs + o_tail[None, :] * stride_directions_d, mask=m_u, other=0.0)
             tail = tl.dot(slope, u.to(tl.float32), tail, input_precision="ieee")
 
     gradient_ptrs = gradient_ptr + (row * N + o_n)[:, None] * D
@@ -243,32 +248,34 @@ def _sigreg_backward_kernel(
 
 
 def power_sums(
-    z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"], K: int, delta: float
+    z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"] | RandomDirections, K: int, delta: float
 ) -> Float32[Tensor, "T M {K-1} 2"]:
     """Cosine and sine of kδh summed over the embeddings, for k = 1 … K-1.
 
     Args:
         z: Embeddings of at most 32 bits, of any layout; all arithmetic is in float32.
-        directions: Unit columns, of any layout.
+        directions: Unit columns, of any layout; or what to draw them from, with a step on z's device.
         K: Number of knots, 0 among them.
         delta: Distance of two knots; a kernel is compiled for each value.
     """
     T, N, D = z.shape
-    M = directions.shape[1]
+    M = directions.count if isinstance(directions, RandomDirections) else directions.shape[1]
     tile = forward_tile()
     blocks_m = triton.cdiv(M, tile.BLOCK_M)
     S, rows = split(N, tile.BLOCK_N, T * blocks_m)
     sums = torch.empty(S, T, M, K - 1, 2, dtype=torch.float32, device=z.device)
     _sigreg_forward_kernel[(S * T * blocks_m,)](
         z_ptr=z,
-        directions_ptr=directions,
         sums_ptr=sums,
         T=T,
         N=N,
         D=D,
         M=M,
         rows_of_split=rows,
-        **_strides(z, directions),
+        stride_z_t=z.stride(0),
+        stride_z_n=z.stride(1),
+        stride_z_d=z.stride(2),
+        **_source(directions),
         K=K,
         DELTA=delta,
         BLOCK_K=triton.next_power_of_2(K - 1),
@@ -280,7 +287,7 @@ def power_sums(
 
 def gradient(
     z: Float[Tensor, "T N D"],
-    directions: Float[Tensor, "D M"],
+    directions: Float[Tensor, "D M"] | RandomDirections,
     coefficients: Float32[Tensor, "T M P 2"],
     delta: float,
 ) -> Float32[Tensor, "T N D"]:
@@ -288,21 +295,20 @@ def gradient(
 
     Args:
         z: Embeddings, as for `power_sums`.
-        directions: Unit columns, of any layout.
+        directions: Unit columns, of any layout; or what to draw them from, with a step on z's device.
         coefficients: Real and imaginary parts of c_k for k = 1 … P, contiguous.
         delta: Distance of two knots.
     """
     assert coefficients.is_contiguous(), "the kernel reads coefficients by position"
     T, N, D = z.shape
-    M = directions.shape[1]
-    tile = backward_tile(D)
+    M = directions.count if isinstance(directions, RandomDirections) else directions.shape[1]
+    tile = backward_tile(D, random=isinstance(directions, RandomDirections))
     head, tail = row_blocks(D)
     blocks_n = triton.cdiv(N, tile.BLOCK_N)
     S, columns = split(M, tile.BLOCK_M, T * blocks_n)
     parts = torch.empty(S, T, N, D, dtype=torch.float32, device=z.device)
     _sigreg_backward_kernel[(S * T * blocks_n,)](
         z_ptr=z,
-        directions_ptr=directions,
         coefficients_ptr=coefficients,
         gradient_ptr=parts,
         T=T,
@@ -310,7 +316,10 @@ def gradient(
         D=D,
         M=M,
         columns_of_split=columns,
-        **_strides(z, directions),
+        stride_z_t=z.stride(0),
+        stride_z_n=z.stride(1),
+        stride_z_d=z.stride(2),
+        **_source(directions),
         K=coefficients.shape[2] + 1,
         DELTA=delta,
         BLOCK_HEAD=head,
@@ -321,6 +330,9 @@ def gradient(
     return parts[0] if S == 1 else parts.sum(dim=0)
 
 
-def _strides(z: Tensor, directions: Tensor) -> dict[str, int]:
-    names = ("stride_z_t", "stride_z_n", "stride_z_d", "stride_directions_d", "stride_directions_m")
-    return dict(zip(names, (*z.stride(), *directions.stride()), strict=True))
+def _source(directions: Tensor | RandomDirections) -> dict[str, Tensor | int | None]:
+    """The kernels' arguments that say where directions come from."""
+    names = ("directions_ptr", "stride_directions_d", "stride_directions_m", "step_ptr", "seed")
+    if isinstance(directions, RandomDirections):
+        return dict(zip(names, (None, 0, 0, directions.step, directions.seed), strict=True))
+    return dict(zip(names, (directions, *directions.stride(), None, 0), strict=True))
