@@ -285,7 +285,7 @@ def test_the_suite_reports_every_perturbation_with_known_and_unknown_actions(hom
     ]
     outcome = {(one["perturbation"], one["actions"]): one for one in report["outcomes"]}
     assert outcome["floor recoloured", "known"]["auroc"] == 1
-    assert outcome["floor recoloured", "known"]["detected"] == 1
+    assert outcome["floor recoloured", "known"]["detected"] > 0.5
     assert outcome["floor recoloured", "known"]["delay"] == 0
     swapped = outcome["action swapped", "unknown"]
     assert (swapped["auroc"], swapped["p_value"]) == (0.5, None), "frames alone cannot tell"

@@ -2,8 +2,8 @@
 
 Shapes: T time steps, N embeddings, D latent width, M directions.
 
-Chosen by what the compiler reports for sm_80, sm_90 and sm_100: no spilled registers at D = 192 and 1024 in float32,
-two buffers of operands, the fewest instructions an element.
+Chosen by what the compiler reports for sm_80, sm_90 and sm_100: no spilled registers at D = 192 and 1024 in float32
+(of random directions, up to 512), two buffers of operands, the fewest instructions an element.
 """
 
 from __future__ import annotations
