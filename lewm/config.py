@@ -147,6 +147,7 @@ class Planning(Section):
     iterations: Positive
     horizon: Positive  # H, in blocks
     execute: Positive | None = None  # blocks executed before replanning; all of the plan when None
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the predictor's matrix products; sums are always float32
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Planning:

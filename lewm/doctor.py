@@ -1,7 +1,7 @@
 """What runs where on this machine, and whether it computes what its definition says.
 
-Shapes: T time steps, N embeddings, D latent width, M directions, K knots, B streams, R groups of G blocks of random
-numbers.
+Shapes: T time steps, N embeddings, D latent width, M directions, K knots, B streams or environments, R groups of G
+blocks of random numbers, S candidates, L context length, H horizon in blocks, A action-block width.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 import lewm_kernels
+from lewm import recipes
+from lewm.config import resolve
 from lewm.errors import unknown
+from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
 from lewm_kernels._dispatch import OPERATORS, VARIABLE, BackendError, choose
+from lewm_kernels.candidates import reference as candidates_reference
 from lewm_kernels.philox import G
+from lewm_kernels.rollout import pack
+from lewm_kernels.rollout import reference as rollout_reference
 from lewm_kernels.sigreg import reference
 
 # Relative errors against float64 that no rounding of float32 explains.
@@ -193,6 +199,34 @@ def _define_normal(uniform: Float64[Tensor, "R 2 2 G"]) -> Float64[Tensor, "R 2 
     return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2)
 
 
+def _candidates_error(device: torch.device) -> float:
+    """Sizes that no tile divides."""
+    seed, B, S, H, A = 7, 3, 29, 3, 7
+    streams = torch.arange(3 * B).view(B, 3)
+    mean, std = lewm_kernels.uniform(seed, streams, 2 * H * A).view(B, 2, H, A).unbind(1)
+    got = lewm_kernels.candidates(seed, streams.to(device), mean.to(device), std.to(device), S)
+    return _relative(got, candidates_reference.candidates(seed, streams, mean.double(), std.double(), S))
+
+
+def _rollout_error(device: torch.device) -> float:
+    """Of a model with random weights; its window grows, then slides."""
+    model = resolve(recipes.small("two-room"), None, {"model.predictor.history": 3}).model
+    B, S, H, L, A, D = 2, 67, 3, 2, model.action_block, model.latent
+    generator = torch.Generator().manual_seed(0)
+
+    def random(tensor: Tensor) -> Tensor:
+        noise = torch.randn(tensor.shape, generator=generator)
+        return noise / math.sqrt(tensor.shape[-1]) if tensor.ndim == 2 else 1 + 0.1 * noise
+
+    parameters = {name: random(tensor) for name, tensor in WorldModel(model).state_dict().items()}
+    inputs = [torch.randn(shape, generator=generator) for shape in ((B, L, D), (B, S, H, A), (B, L - 1, A))]
+    heads = model.predictor.heads
+    packed = pack({name: tensor.to(device) for name, tensor in parameters.items()}, heads=heads)
+    got = lewm_kernels.rollout(packed, *(tensor.to(device) for tensor in inputs))
+    exact = {name: tensor.double() for name, tensor in parameters.items()}
+    return _relative(got, rollout_reference.rollout(exact, *(tensor.double() for tensor in inputs), heads=heads))
+
+
 def _relative(got: Float[Tensor, "*shape"], exact: Float[Tensor, "*shape"]) -> float:
     error = float((got.cpu().double() - exact).norm() / exact.norm())
     return math.inf if math.isnan(error) else error  # max() may lose a NaN
@@ -201,4 +235,6 @@ def _relative(got: Float[Tensor, "*shape"], exact: Float[Tensor, "*shape"]) -> f
 _SELF_TESTS: dict[str, Callable[[torch.device], float]] = {
     "sigreg": _sigreg_error,
     "philox": _philox_error,
+    "candidates": _candidates_error,
+    "rollout": _rollout_error,
 }

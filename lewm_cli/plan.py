@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,12 @@ def plan(
     execute: Annotated[
         int | None, typer.Option(min=1, help="Blocks executed before replanning.", show_default="all of the plan")
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fp32|tf32|bf16", help="Of the predictor's matrix products; tf32 on CUDA.", show_default="the run's"
+        ),
+    ] = None,
     goal_offset: Annotated[
         int | None, typer.Option(min=1, help="Environment steps to the goal in its episode.", show_default="the run's")
     ] = None,
@@ -41,7 +48,7 @@ def plan(
     ] = None,
     seed: options.Seed = 0,
     batch: Annotated[
-        str, typer.Option(help="Episodes planned together: auto (as memory allows) or a number.")
+        str, typer.Option(help="Episodes that run together: auto (as memory allows) or a number.")
     ] = "auto",
     data: Annotated[Path | None, typer.Option(help="Dataset of the tasks.", show_default="the run's own")] = None,
     device: options.Device = "auto",
@@ -70,7 +77,14 @@ def plan(
         run = newest_run()
         output.note(f"newest run: {run}")
     config, _ = read_config(run)
-    planning = {"samples": samples, "elites": elites, "iterations": iterations, "horizon": horizon, "execute": execute}
+    planning = {
+        "samples": samples,
+        "elites": elites,
+        "iterations": iterations,
+        "horizon": horizon,
+        "execute": execute,
+        "precision": precision,
+    }
     evaluation = {"goal_offset": goal_offset, "budget": budget}
     request = PlanRequest(
         run=run,
@@ -101,7 +115,7 @@ def plan(
         output.show(_table(report))
 
 
-def _given(values: dict[str, int | None]) -> dict[str, int]:
+def _given(values: Mapping[str, int | str | None]) -> dict[str, int | str]:
     return {key: value for key, value in values.items() if value is not None}
 
 
@@ -116,7 +130,8 @@ def _table(report: EvalReport) -> Table:
             name, f"{result.successes} of {result.episodes}", f"{result.success_rate:.1%}", f"{low:.1%} - {high:.1%}"
         )
     table.caption = (
-        f"{report.seconds_per_plan:.2g} s a plan; {report.discarded_solved} starts discarded as solved already"
+        f"{report.seconds_per_plan:.2g} s a plan in {report.planner['precision']}; "
+        f"{report.discarded_solved} starts discarded as solved already"
     )
     table.caption_justify = "left"
     return table

@@ -13,7 +13,12 @@ import torch
 VARIABLE = "LEWM_KERNELS"
 
 # Operators ("philox" is also uniform, normal and directions) and their backends.
-OPERATORS = {"sigreg": ("torch", "compiled", "triton"), "philox": ("torch",)}
+OPERATORS = {
+    "sigreg": ("torch", "compiled", "triton"),
+    "philox": ("torch",),
+    "candidates": ("torch", "triton"),
+    "rollout": ("torch", "triton"),
+}
 
 # What Triton compiles for on NVIDIA.
 _LEAST_CAPABILITY = (8, 0)
@@ -37,7 +42,7 @@ def choose(operator: str, device: torch.device, backend: str = "auto", unsupport
     "auto" gives way to the environment variable LEWM_KERNELS, and by itself takes Triton on CUDA devices where
     it can run, PyTorch otherwise; "compiled", PyTorch under torch.compile, waits seconds for a compiler and is only
     taken by name. A backend that is named is taken or refused, never replaced. An operator with one version has
-    nothing to choose, so the variable does not concern it.
+    nothing to choose, so the variable does not concern it; nor does it where it names a backend of other operators.
 
     Args:
         operator: One of `OPERATORS`.
@@ -55,6 +60,8 @@ def choose(operator: str, device: torch.device, backend: str = "auto", unsupport
     if backend == "auto":
         asked = os.environ.get(VARIABLE) or "auto"
         origin = f"{VARIABLE}={asked}"
+        if asked not in known and any(asked in others for others in OPERATORS.values()):
+            asked = "auto"  # it is meant for the operators that have it
     if asked not in ("auto", *known):
         raise BackendError(
             f"{operator}: expected one of the backends auto, {', '.join(known)}, got {origin}.\n"

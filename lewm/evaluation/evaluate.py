@@ -24,8 +24,7 @@ from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.store import Dataset
 
-MEMORY_SHARE = 8  # candidates of one batch of environments may take one eighth of the memory
-CANDIDATE_COPIES = 6  # noise, its integers and the candidates themselves, in float32
+MEMORY_SHARE = 8  # the frames of all steps of a batch of episodes, which films keep, may take an eighth of the memory
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,8 @@ class PlanRequest:
         run: A run directory.
         data: Dataset the tasks come from; the run's own when None.
         episodes: Number of tasks.
-        batch: Environments planned together; as many as memory holds when None.
+        batch: Episodes that run together; as many as memory holds when None. Plans are made for as many of them at a
+            time as the device's memory holds.
         video: "mp4" or "gif" to film every episode.
         imagine: Show in the films what the plans expect; needs the run's decoder.
     """
@@ -62,10 +62,11 @@ def evaluate_run(
         The report, and the JSON file it was written to. Videos lie beside it in a folder of the same name.
 
     Raises:
-        LewmError: the run, its dataset or the decoder to imagine with is missing, or they do not belong together.
+        LewmError: the run, its dataset or the decoder to imagine with is missing, or they do not belong together; the
+            device does not have the precision, or its memory is too small for a single plan.
     """
     config, trained_on = run.read_config(request.run)
-    model = load(request.run).to(device)
+    controller = Controller(load(request.run).to(device), request.planning, request.seed)
     decode = load_decoder(request.run, device).frames if request.imagine else None
     place = world(config.env)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
@@ -86,8 +87,7 @@ def evaluate_run(
             request.evaluation.budget,
             request.seed,
         )
-    controller = Controller(model, request.planning, request.seed)
-    batch = request.batch or fitting_batch(controller)
+    batch = request.batch or fitting_batch(trained_on.frame_size[0], tasks.budget)
     out = report_path(request.run, "plan")
     on_film = film_writer(out.with_suffix(""), request.video) if request.video else None
     solved, seconds = evaluate(controller, place, tasks, trained_on.frame_size[0], batch, on_film, on_progress, decode)
@@ -112,8 +112,7 @@ def evaluate_run(
     return report, out
 
 
-def fitting_batch(controller: Controller) -> int:
-    """How many environments can be planned together in the memory of the model's device."""
-    planning, block = controller.planning, controller.model.config.action_block
-    one = 4 * CANDIDATE_COPIES * planning.samples * planning.horizon * block  # bytes
-    return max(1, physical_memory(controller.model.device) // MEMORY_SHARE // one)
+def fitting_batch(frame_size: int, budget: int) -> int:
+    """How many episodes of `budget` steps can run together with all their frames kept."""
+    one = 3 * frame_size**2 * (budget + 1)  # bytes
+    return max(1, physical_memory(torch.device("cpu")) // MEMORY_SHARE // one)

@@ -100,7 +100,7 @@ def evaluate(
         frame_size: Pixels a side that the environment draws: as in training, so that the model resizes alike.
         batch: Episodes that run together.
         on_film: Given what happened in each episode, in the order of the tasks.
-        on_progress: Called at every iteration of the planner.
+        on_progress: Called whenever the planner says how far it is.
         decode: Given, films also show what the plans expect.
 
     Returns:

@@ -19,10 +19,14 @@ from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.predictor import ActionEmbedder, Predictor
 from lewm.model.rows import at_least_min_rows
 from lewm.model.vision_transformer import VisionTransformer
+from lewm.runtime import physical_memory
+from lewm_kernels.rollout import Packed, check_context, pack, reference, rollout
 
 PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, as released
 PIXEL_STD = (0.229, 0.224, 0.225)
-EMBED_CHUNK = 64  # frames
+EMBED_CHUNK = 64  # frames that are encoded together on a CPU, and the fewest elsewhere
+MEMORY_SHARE = 16  # elsewhere they may fill a sixteenth of the device's memory
+ACTIVATIONS = 16  # bytes that encoding takes, by those of its frames in float32: 6 for ViT-Tiny, 3 to 8 for ours
 
 
 class Projector(nn.Sequential):
@@ -88,7 +92,7 @@ class WorldModel(nn.Module):
 
     def embed(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N D"]:
         """Embeddings of single frames, any number of them: encoded in chunks."""
-        return torch.cat([self.encode(chunk[None])[0] for chunk in frames.split(EMBED_CHUNK)])
+        return torch.cat([self.encode(chunk[None])[0] for chunk in frames.split(self._frames_together())])
 
     def predict(self, latents: Float[Tensor, "B L D"], actions: Float[Tensor, "B L A"]) -> Float[Tensor, "B L D"]:
         """Next latent after each step, teacher forced: step t sees steps 0..t. Actions are normalised blocks.
@@ -107,9 +111,11 @@ class WorldModel(nn.Module):
         candidates: Float[Tensor, "B S H A"],
         history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
-        """Latents that each candidate's H action blocks lead to, one after the other.
+        """Latents that each candidate's H action blocks lead to, one after the other, in float32.
 
-        The predictor sees the last `history` latents; when that window slides, positions start again from 0.
+        The predictor sees the last `history` latents; when that window slides, positions start again from 0. Where a
+        gradient is asked for, this is the definition of `lewm_kernels.rollout`, which takes several times as long and
+        is differentiable; else it packs the weights and calls the operator. Pack once to roll out many times.
 
         Args:
             latents: Context, oldest first.
@@ -119,22 +125,22 @@ class WorldModel(nn.Module):
         Raises:
             ValueError: `history` is missing or has another length than L - 1.
         """
-        B, S, H, _ = candidates.shape
-        L = latents.shape[1]
-        blocks = candidates.flatten(0, 1)  # (B S, H, A)
-        if L > 1:
-            if history is None or history.shape[1] != L - 1:
-                got = "none" if history is None else history.shape[1]
-                raise ValueError(f"a context of {L} latents needs {L - 1} executed blocks, got {got}")
-            blocks = torch.cat([history.repeat_interleave(S, dim=0), blocks], dim=1)  # (B S, L-1+H, A)
-        modulations = self.predictor.modulate(self.action_embedder(blocks))
-        trajectory = latents.repeat_interleave(S, dim=0)  # (B S, L, D), grows by one a step
-        for end in range(L, L + H):
-            begin = max(0, end - self.history)
-            window = [modulation[:, begin:end] for modulation in modulations]
-            predicted = self.predictor(trajectory[:, begin:end], window)[:, -1:]
-            trajectory = torch.cat([trajectory, self.prediction_projector(predicted)], dim=1)
-        return trajectory[:, L:].unflatten(0, (B, S))
+        inputs = (latents, candidates) if history is None else (latents, candidates, history)
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*inputs, *self.parameters())):
+            check_context(latents, history)
+            return reference.rollout(self.state_dict(keep_vars=True), *inputs, heads=self.config.predictor.heads)
+        return rollout(self.pack(), *inputs)
+
+    def pack(self, precision: str = "fp32") -> Packed:
+        """A snapshot of the weights for `lewm_kernels.rollout`, as in eval mode.
+
+        Args:
+            precision: Of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16".
+
+        Raises:
+            ValueError: The precision is unknown, or it is tf32 on another device than CUDA.
+        """
+        return pack(self.state_dict(), heads=self.config.predictor.heads, precision=precision)
 
     def normalize_actions(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
         """Action blocks in environment units to z-scores.
@@ -157,6 +163,12 @@ class WorldModel(nn.Module):
                 "Set model.action_mean and model.action_std from the dataset it was trained on.",
             )
         return self.action_mean.repeat(self.config.frameskip), self.action_std.repeat(self.config.frameskip)
+
+    def _frames_together(self) -> int:
+        if self.device.type == "cpu":
+            return EMBED_CHUNK
+        one = ACTIVATIONS * 4 * 3 * self.config.frame_size**2  # bytes
+        return max(EMBED_CHUNK, physical_memory(self.device) // MEMORY_SHARE // one)
 
     def _pixels(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N 3 Z Z"]:
         """Resized, scaled to [0, 1] and normalised, in the dtype of the weights."""

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lewm.config import Planning
-from lewm_kernels import normal
+from lewm_kernels.candidates import Sampler
 
 Cost = Callable[[Float[Tensor, "B S H A"]], Float[Tensor, "B S"]]
 
@@ -34,16 +34,25 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Keys:
-    """What the candidates' noise is a function of, together with the iteration: nothing else enters."""
+    """What the candidates' noise is a function of, together with the iteration: nothing else enters.
+
+    Attributes:
+        seed: 64 bits.
+        episodes: A number for each environment.
+        replan: How many plans the episodes have had; a tensor where a CUDA graph is to be replayed with another number.
+    """
 
     seed: int
     episodes: Int64[Tensor, " B"]
-    replan: int
+    replan: int | Int64[Tensor, ""]
 
-    def streams(self, iteration: int) -> Int64[Tensor, "B 3"]:
-        """One random stream an environment."""
-        others = self.episodes.new_tensor([self.replan, iteration]).expand(len(self.episodes), 2)
-        return torch.cat([self.episodes[:, None], others], dim=1)
+    def streams(self, iterations: int) -> Int64[Tensor, "I B 3"]:
+        """One random stream an iteration and environment, made without waiting for the device."""
+        streams = self.episodes.new_empty(iterations, len(self.episodes), 3)
+        streams[..., 0] = self.episodes
+        streams[..., 1] = self.replan
+        streams[..., 2] = torch.arange(iterations, device=streams.device)[:, None]
+        return streams
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
 
     Candidate 0 of every iteration is the current mean; the elites' mean and unbiased standard deviation are the next
     Gaussian; the result is the last mean. An environment's plan is a function of its cost, its start and its key: the
-    same alone or in any batch, as long as the cost is.
+    same alone or in any batch, as long as the cost is. Nothing here waits for the device.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
@@ -78,12 +87,10 @@ def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
     """
     mean, std = start.mean, start.std
     _, H, A = mean.shape
+    sample = Sampler(keys.seed, keys.streams(config.iterations), config.samples)
     history = []
     for iteration in range(config.iterations):
-        noise = normal(keys.seed, keys.streams(iteration), config.samples * H * A)
-        noise = noise.unflatten(1, (config.samples, H, A))
-        noise[:, 0] = 0
-        candidates = torch.addcmul(mean[:, None], std[:, None], noise)  # (B, S, H, A)
+        candidates = sample(iteration, mean, std)  # (B, S, H, A)
         costs = cost(candidates)  # (B, S)
         lowest, elites = costs.topk(config.elites, dim=1, largest=False)
         # in the order of their indices, so that rounding in the costs cannot reorder the sums below

@@ -5,9 +5,8 @@ B environments, H horizon in blocks, D latent width.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,24 +14,39 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from lewm.config import Planning
+from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
-from lewm.planning.cem import Gaussian, Keys, cem
-from lewm.planning.cost import last_step
+from lewm.planning.cost import rows_together
+from lewm.planning.solver import OnIteration, Solver
+from lewm_kernels.rollout import Packed, rollout
 
 
 @dataclass(frozen=True)
 class Controller:
     """Plans with a world model.
 
+    The predictor is packed for the first plan: a model that is trained further needs another controller.
+
     Attributes:
-        model: In eval mode.
+        model: In eval mode, on the device to plan on.
         planning: CEM's settings.
         seed: Of the candidates' noise.
+
+    Raises:
+        LewmError: the model's device does not have the precision.
     """
 
     model: WorldModel
     planning: Planning
     seed: int
+
+    def __post_init__(self) -> None:
+        device = self.model.device.type
+        if self.planning.precision == "tf32" and device != "cuda":
+            raise LewmError(
+                f"precision tf32 is there on CUDA devices only, and the model is on {device}",
+                "Use --precision fp32 or bf16, or --device cuda.",
+            )
 
     @property
     def execute(self) -> int:
@@ -51,7 +65,7 @@ class Controller:
         goals: Float[Tensor, "B D"],
         episodes: Int64[np.ndarray, " B"],
         replan: int,
-        on_iteration: Callable[[float], None] = lambda share: None,
+        on_iteration: OnIteration = lambda share: None,
     ) -> Float32[np.ndarray, "B steps action_dim"]:
         """Actions for the next H × frameskip environment steps, in environment units.
 
@@ -61,18 +75,14 @@ class Controller:
             episodes: A number for each environment; with `replan` and the seed it keys the noise.
             replan: How many plans each of these episodes has had.
             on_iteration: Told the share of the solve that is done.
+
+        Raises:
+            LewmError: the memory is too small for a single environment.
         """
         model, horizon = self.model, self.planning.horizon
-        distance = last_step(model, self.embed(frames)[:, None], goals)
-        calls = itertools.count()
-
-        def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-            on_iteration(next(calls) / (self.planning.iterations + 1))  # one call for the result
-            return distance(candidates)
-
-        start = Gaussian.standard(len(frames), horizon, model.config.action_block, model.device)
-        keys = Keys(self.seed, torch.from_numpy(episodes).to(model.device), replan)
-        blocks = model.denormalize_actions(cem(cost, start, self.planning, keys).actions)
+        numbers = torch.from_numpy(episodes).to(model.device)
+        plan = self._solver.solve(self.embed(frames)[:, None], goals, numbers, replan, on_iteration)
+        blocks = model.denormalize_actions(plan.actions)
         actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
         return actions.float().cpu().numpy()
 
@@ -87,4 +97,13 @@ class Controller:
         """
         model = self.model
         blocks = torch.from_numpy(actions).to(model.device).reshape(len(actions), -1, model.config.action_block)
-        return model.rollout(self.embed(frames)[:, None], model.normalize_actions(blocks)[:, None])[:, 0]
+        return rollout(self._packed, self.embed(frames)[:, None], model.normalize_actions(blocks)[:, None])[:, 0]
+
+    @cached_property
+    def _packed(self) -> Packed:
+        return self.model.pack(self.planning.precision)
+
+    @cached_property
+    def _solver(self) -> Solver:
+        together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.samples)
+        return Solver(self._packed, self.planning, self.seed, together)

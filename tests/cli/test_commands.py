@@ -214,11 +214,23 @@ def test_plan_refuses_what_does_not_fit(home):
     for arguments, word in (
         (["--protocol", "held_out"], 'Did you mean "held-out"'),
         (["--elites", "17", "--samples", "16"], "elites 17 exceeds samples 16"),
+        (["--precision", "fp16"], "'fp32', 'tf32' or 'bf16', got 'fp16'"),
+        (["--precision", "tf32", "--device", "cpu"], "Use --precision fp32 or bf16"),
         (["--episodes", "5000"], "5000 asked for"),
     ):
         code, shown = call("plan", *arguments)
         assert code == 1
         assert word in shown
+
+
+def test_plan_says_in_which_precision(home):
+    call(*COLLECT)
+    call(*TRAIN)
+    code, shown = call(*PLAN, "--precision", "bf16", "--device", "cpu")
+    assert code == 0, shown
+    assert "s a plan in bf16;" in re.sub(r"\s+", " ", shown)
+    report = next((home / "runs" / "two-room-small").glob("plan-*.json"))
+    assert json.loads(report.read_text())["planner"]["precision"] == "bf16"
 
 
 def start(*arguments, home):

@@ -18,6 +18,7 @@ from lewm_kernels._dispatch import OPERATORS, choose
 
 fast = importlib.import_module("lewm_kernels.sigreg.torch")
 philox = importlib.import_module("lewm_kernels.philox")
+rollout = importlib.import_module("lewm_kernels.rollout.torch")
 sigreg = importlib.import_module("lewm_kernels.sigreg")
 
 
@@ -133,6 +134,11 @@ def wrong_step(monkeypatch):
     monkeypatch.setattr(sigreg, "draw", lambda seed, step, D, M: draw(seed, step + 1, D, M))
 
 
+def wrong_attention(monkeypatch):
+    attend = rollout._attend
+    monkeypatch.setattr(rollout, "_attend", lambda query, keys_values: attend(query.neg(), keys_values))
+
+
 @pytest.mark.parametrize(
     ("fault", "operator", "problem"),
     [
@@ -145,6 +151,7 @@ def wrong_step(monkeypatch):
         (wrong_normal, "philox", "its relative error of 2 is above 1e-05"),
         (wrong_directions, "philox", "its relative error of 2 is above 1e-05"),
         (wrong_step, "sigreg", "is above 1e-05"),
+        (wrong_attention, "rollout", "is above 1e-05"),
     ],
 )
 def test_an_operator_that_is_wrong_is_noticed(fault, operator, problem, monkeypatch):

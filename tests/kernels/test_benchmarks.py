@@ -1,13 +1,27 @@
 """The kernels' benchmarks run, and say what they measured."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lewm import recipes
+from lewm.model.world_model import WorldModel
+from lewm_kernels.rollout import reference, rollout
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Imports a module of the benchmarks."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
 
 
 def run_quickly(name: str, json_file: Path) -> dict:
@@ -44,6 +58,108 @@ def test_philox(tmp_path):
     report = run_quickly("philox", tmp_path / "philox.json")
     assert {row["path"] for row in report["results"]} == {"lewm_kernels.normal", "torch.randn"}
     assert all(row["ns_per_number"] > 0 for row in report["results"])
+
+
+def test_planning(tmp_path, module, monkeypatch):
+    report = run_quickly("planning", tmp_path / "planning-cpu.json")
+    rows = {(row["part"], row["stage"], row["path"]): row for row in report["results"] if row["part"] != "growth"}
+    for path in ("reference", "lewm"):
+        for part, stage in (("a", "rollout"), ("b", "solve"), ("c", "solve"), ("d", "plan")):
+            row = rows[part, stage, path]
+            assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
+            assert (row["ratios"]["reference fp32"] == 1) == (path == "reference")
+            assert row["precision"] == "fp32"
+            assert row["environments"] == (3 if part == "c" else 1)
+            assert part == "d" or row["peak_extra_bytes"] > 0
+    one = rows["a", "rollout", "lewm"]
+    assert 0 < one["share_of_matrix_rate"] < 1.5  # a tiny model's products are calls, not arithmetic
+    assert one["multiply_adds_a_candidate"] < rows["a", "rollout", "reference"]["multiply_adds_a_candidate"]
+    for part in ("b", "c"):
+        assert rows[part, "rollout", "lewm"]["median_ms"] < rows[part, "solve", "lewm"]["median_ms"]
+        assert rows[part, "encode", "lewm"]["median_ms"] > 0
+    assert rows["c", "solve", "lewm"]["measured_iterations"] < rows["c", "solve", "lewm"]["iterations"]
+    large = rows["d", "plan", "dino-wm-sized"]
+    assert large["measured_candidates"] < large["samples"] * large["iterations"]
+    assert rows["d", "plan", "lewm"]["ratios"]["dino-wm-sized fp32"] > 1
+    grown = [row for row in report["results"] if row["part"] == "growth"]
+    assert {row["of"] for row in grown} == {"samples", "horizon", "environments"}
+
+    tables = module("_planning_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    whole = tables.planning()
+    for what in (
+        "one iteration",
+        "a solve",
+        f"a solve, 3 environments (2 of {large['iterations']} iterations measured)",
+    ):
+        assert f"| tiny | {what} | lewm fp32 | CPU, " in whole
+    for table in (whole, tables.stages(), tables.patches(), tables.growth()):
+        header, ruler, *lines = table.splitlines()
+        assert {line.count("|") for line in (ruler, *lines[:-2])} == {header.count("|")}
+        assert lines[-2:] == ["", "GPU: not measured."]
+
+
+def test_a_table_of_nothing_measured_says_so(tmp_path, module, monkeypatch):
+    tables = module("_planning_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.planning().endswith("|---|\n\nNothing is measured yet.\n")
+
+
+def test_a_rollout_counts_139_and_79_million_multiply_adds(module):
+    counts, model = module("_counts"), recipes.paper("two-room").model
+    assert round(counts.multiply_adds(counts.released(model, 5)) / 1e6) == 139
+    assert round(counts.multiply_adds(counts.needed(model, 5)) / 1e6) == 79
+
+
+@pytest.mark.parametrize(("width", "history"), [(64, 1), (64, 3), (24, 3), (64, 9)])
+def test_the_products_counted_are_those_that_are_computed(module, width, history):
+    counts, H = module("_counts"), 5
+    sizes = recipes.small("two-room").model
+    predictor = sizes.predictor.model_copy(update={"history": history, "width": width})
+    sizes = sizes.model_copy(update={"predictor": predictor})
+    model, A, S = WorldModel(sizes).eval(), sizes.action_block, 64
+    latents, candidates = torch.zeros(1, 1, sizes.latent), torch.zeros(1, S, H, A)
+    with FlopCounterMode(display=False) as plain, torch.no_grad():
+        reference.rollout(model.state_dict(), latents, candidates, heads=predictor.heads)
+    # the reference embeds the actions of every window anew, the released code once
+    first, hidden = sizes.action_embedder.bottleneck, sizes.action_embedder.hidden
+    anew = sum(min(step + 1, history) for step in range(H)) - H
+    embedding = A * first + first * hidden + hidden * sizes.latent
+    assert matrix_products(plain) == S * (counts.multiply_adds(counts.released(sizes, H)) + anew * embedding)
+
+    packed = model.pack("bf16")  # oneDNN's products, of float32, are not seen
+    with FlopCounterMode(display=False) as fast, torch.no_grad():
+        rollout(packed, latents, candidates, backend="torch")
+    needed = S * counts.multiply_adds(counts.needed(sizes, H))
+    assert needed <= matrix_products(fast) < 1.01 * needed
+
+
+def matrix_products(counter: FlopCounterMode) -> int:
+    """Multiply-adds, without attention's."""
+    return sum(flops for operator, flops in counter.get_flop_counts()["Global"].items() if "mm" in str(operator)) // 2
+
+
+def test_wrong_costs_and_another_choice_are_found(module):
+    judge = module("_planning_paths").judge
+    truth = torch.arange(1.0, 101.0)[None]  # (1, S)
+    assert judge(truth * (1 + 1e-6), truth, 10, "fp32") is None
+    assert "differ" in judge(truth * 1.01, truth, 10, "fp32")
+    exchanged = truth.clone()
+    exchanged[0, [9, 19]] = exchanged[0, [19, 9]]  # the tenth elite and the twentieth candidate
+    assert "dearer" in judge(exchanged, truth, 10, "bf16")
+
+
+def test_the_model_of_dino_wms_size_has_its_size_and_sees_no_later_frame(module):
+    sized = module("dino_wm_sized")
+    model = sized.DinoWmSized(224, 10)
+    millions = {
+        part: sum(p.numel() for p in getattr(model, part).parameters()) / 1e6 for part in ("encoder", "predictor")
+    }
+    assert 21 < millions["encoder"] < 22.5  # ViT-S without its embeddings
+    assert 19 < millions["predictor"] < 20.5
+    assert model.mask.shape == (768, 768)
+    assert model.mask[:256].sum(dim=1).eq(256).all()
+    assert model.mask[512:].all()
 
 
 @pytest.mark.parametrize("name", ["sigreg", "philox"])

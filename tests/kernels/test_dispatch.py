@@ -147,6 +147,13 @@ def test_an_unknown_backend_is_named(monkeypatch):
         choose("sigreg", CPU)
 
 
+def test_the_variable_does_not_concern_an_operator_without_that_backend(monkeypatch):
+    monkeypatch.setenv("LEWM_KERNELS", "compiled")
+    assert choose("candidates", CPU) == Choice("torch", "the device is cpu, not cuda")
+    with pytest.raises(BackendError, match='auto, torch, triton, got backend="compiled"'):
+        choose("candidates", CPU, "compiled")
+
+
 def test_an_operator_with_one_version_is_not_forced(monkeypatch):
     monkeypatch.setenv("LEWM_KERNELS", "triton")
     assert choose("philox", CPU) == Choice("torch", "it has no other version")

@@ -12,7 +12,11 @@ import pytest
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 @pytest.mark.parametrize(
     ("file", "variable"),
-    [("test_sigreg_triton.py", "TRITON_INTERPRET"), ("test_sigreg_compile.py", "LEWM_COMPILE_ONLY")],
+    [
+        (f"test_{operator}_{tier}.py", variable)
+        for operator in ("candidates", "sigreg")
+        for tier, variable in (("triton", "TRITON_INTERPRET"), ("compile", "LEWM_COMPILE_ONLY"))
+    ],
 )
 def test_in_a_process_of_its_own(file, variable, tmp_path):
     others = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}

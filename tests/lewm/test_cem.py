@@ -53,6 +53,12 @@ def test_one_iteration_is_the_definition():
         torch.testing.assert_close(plan.actions[b], elites.mean(dim=0))
 
 
+@pytest.mark.parametrize("replan", [2, torch.tensor(2)], ids=["int", "tensor"])
+def test_streams_are_numbered_by_episode_replan_and_iteration(replan):
+    streams = Keys(0, torch.tensor([7, 3]), replan).streams(3)
+    assert streams.tolist() == [[[7, 2, i], [3, 2, i]] for i in range(3)]
+
+
 def test_keys_separate_episodes_replans_and_seeds():
     def plan(**change):
         settings = {"seed": 0, "episode": 1, "replan": 0} | change

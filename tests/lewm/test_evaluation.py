@@ -10,6 +10,7 @@ import torch
 from lewm.config import Planning, resolve
 from lewm.decoding.panels import BORDER
 from lewm.errors import LewmError
+from lewm.evaluation import evaluate as evaluation
 from lewm.evaluation.evaluate import PlanRequest, evaluate_run, fitting_batch
 from lewm.evaluation.film import HOLD, compose, film_writer
 from lewm.evaluation.run import Film, Success, evaluate, random_floor
@@ -245,6 +246,7 @@ def test_report_has_every_key_and_is_written(tiny, trained, data):
     assert list(written) == keys
     assert set(written["random"]) == {"success_rate", "successes", "episodes", "interval_95"}
     assert written["episodes"] == written["random"]["episodes"] == 5
+    assert written["planner"]["precision"] == "fp32"
     assert len(list(path.with_suffix("").glob("episode-*.gif"))) == 5
     _, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
     with Dataset.open(data) as opened:
@@ -283,11 +285,11 @@ def test_success_of_nothing_and_everything():
     assert Success.of(np.zeros(10, dtype=bool)).success_rate == 0
 
 
-def test_automatic_batch_is_positive_and_shrinks_with_the_search(tiny):
-    model = WorldModel(tiny.model)
-    few = fitting_batch(Controller(model, tiny.planning, 0))
-    many = fitting_batch(Controller(model, Planning(samples=10**6, elites=2, iterations=1, horizon=100), 0))
-    assert few > many >= 1
+def test_automatic_batch_keeps_every_frame_in_an_eighth_of_the_memory(monkeypatch):
+    monkeypatch.setattr(evaluation, "physical_memory", lambda device: 8 * 10 * (51 * 64 * 64 * 3))
+    assert fitting_batch(64, 50) == 10
+    assert fitting_batch(64, 51) == 9
+    assert fitting_batch(64, 100_000) == 1
 
 
 def test_videos_say_what_to_install_before_anything_is_planned(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ import lewm
 from lewm.checkpoints.official import read_config, sources
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+from lewm_kernels.rollout import reference as rollout_definition
+from lewm_kernels.rollout import rollout
 
 LAYOUTS = ("transformers_4", "transformers_5")
 
@@ -72,6 +74,37 @@ def test_outputs_equal_the_released_code(official, fill, reference, layout, form
         assert relative_error(output, reference[name]) < 1e-5, name
     assert relative_error(one, reference["rollout_1_frame"][:, 1:]) < 1e-5
     assert relative_error(three, reference["rollout_3_frames"][:, 3:]) < 1e-5
+
+
+def test_the_definition_of_a_rollout_equals_the_released_code_in_float64(golden, names, fill, reference):
+    config = read_config(golden / "config_flat.json")
+    released = {ours: layouts[0] for ours, layouts in sources(config)}
+    weights = {}
+    for name, tensor in WorldModel(config).state_dict().items():
+        if name.startswith(("action_embedder.", "predictor.", "prediction_projector.")):
+            (theirs,) = released[name]
+            values = np.asarray(fill.fill(theirs, tuple(names["transformers_4"][theirs])))
+            weights[name] = torch.from_numpy(values).reshape(tensor.shape)
+    latents = torch.from_numpy(reference["embedding"])[None]
+    candidates = torch.from_numpy(fill.draw("action_candidates", (1, 4, 5, 10)))
+    history = torch.from_numpy(fill.draw("action_history", (1, 2, 10)))
+    heads = config.predictor.heads
+    one = rollout_definition.rollout(weights, latents[:, :1], candidates, heads=heads)[0]
+    three = rollout_definition.rollout(weights, latents, candidates, history, heads=heads)[0]
+    assert relative_error(one, reference["rollout_1_frame"][:, 1:]) < 1e-9
+    assert relative_error(three, reference["rollout_3_frames"][:, 3:]) < 1e-9
+
+
+@torch.inference_mode()
+def test_rollouts_in_bfloat16_are_near_the_released_code(official, fill, reference):
+    packed = lewm.load(official()).pack("bf16")
+    latents = torch.from_numpy(reference["embedding"]).float()[None]
+    candidates = torch.from_numpy(fill.draw("action_candidates", (1, 4, 5, 10))).float()
+    history = torch.from_numpy(fill.draw("action_history", (1, 2, 10))).float()
+    one = rollout(packed, latents[:, :1], candidates)[0]
+    three = rollout(packed, latents, candidates, history)[0]
+    assert 1e-5 < relative_error(one, reference["rollout_1_frame"][:, 1:]) < 2e-2
+    assert 1e-5 < relative_error(three, reference["rollout_3_frames"][:, 3:]) < 2e-2
 
 
 def test_cls_token_and_positions_interpolated_for_another_size(official, fill, reference):

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from lewm import recipes
 from lewm.config import VitEncoder, resolve
 from lewm.model.world_model import WorldModel
+from lewm_kernels.rollout import rollout
 
 
 def frames(*shape, seed=0):
@@ -58,6 +59,32 @@ def test_rollout_depends_on_every_block(model):
     for block in range(4):
         torch.testing.assert_close(last[0, :block], last[block + 1, :block])
         assert not torch.allclose(last[0, block], last[block + 1, block], atol=1e-4)
+
+
+def test_a_rollout_has_a_gradient_where_one_is_asked_for(model):
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, 2, 8, generator=generator)
+    candidates = torch.randn(1, 3, 4, 10, generator=generator).requires_grad_()
+    history = torch.randn(1, 1, 10, generator=generator)
+    reached = model.rollout(latents, candidates, history)
+    with torch.inference_mode():
+        torch.testing.assert_close(reached, model.rollout(latents, candidates, history), rtol=1e-5, atol=1e-5)
+    reached[:, :, 1].sum().backward()
+    weights = (parameter.grad for part in (model.predictor, model.action_embedder) for parameter in part.parameters())
+    assert all(gradient is not None and gradient.norm() > 0 for gradient in weights)
+    assert (candidates.grad[:, :, :2].norm(dim=-1) > 0).all()
+    assert not candidates.grad[:, :, 2:].any()
+
+
+@torch.inference_mode()
+def test_a_packed_model_rolls_out_as_the_model_did_when_it_was_packed(model):
+    packed, inputs = model.pack(), (torch.randn(2, 1, 8), torch.randn(2, 3, 4, 10))
+    before = model.rollout(*inputs)
+    assert torch.equal(rollout(packed, *inputs), before)
+    model.predictor.norm.weight.mul_(2)
+    assert torch.equal(rollout(packed, *inputs), before)
+    assert not torch.allclose(model.rollout(*inputs), before)
+    assert model.pack("bf16").precision == "bf16"
 
 
 @torch.inference_mode()

@@ -1,0 +1,97 @@
+"""Times of calls that take turns, and what a call allocates."""
+
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Call = Callable[[], object]
+
+
+def best_device() -> torch.device:
+    """The accelerator if there is one, else the CPU."""
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def seconds(call: Call, device: torch.device) -> float:
+    """Time of one call, from an idle device to an idle device."""
+    _synchronise(device)
+    begin = time.perf_counter()
+    call()
+    _synchronise(device)
+    return time.perf_counter() - begin
+
+
+def in_turns(calls: Mapping[str, Call], device: torch.device, turns: int, warm_up: int) -> dict[str, list[float]]:
+    """Seconds of each call in each turn: a machine that is busy is busy for all of them."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(warm_up + turns):
+        for name, call in calls.items():
+            times[name].append(seconds(call, device))
+    return {name: own[warm_up:] for name, own in times.items()}
+
+
+def spread(times: list[float]) -> dict[str, Any]:
+    """Median and 20/80 percentiles, in milliseconds."""
+    low, _, _, high = statistics.quantiles(times, n=5, method="inclusive") if len(times) > 1 else 4 * times
+    median = statistics.median(times)
+    return {
+        "turns": len(times),
+        "median_ms": round(1e3 * median, 4),
+        "p20_ms": round(1e3 * low, 4),
+        "p80_ms": round(1e3 * high, 4),
+    }
+
+
+def median_ratio(times: list[float], own: list[float]) -> float:
+    """Median over turns of `times` as a multiple of `own`."""
+    return float(f"{statistics.median(a / b for a, b in zip(times, own, strict=True)):.4g}")
+
+
+def captured(call: Call) -> Call:
+    """The replay of a CUDA graph of a call."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
+
+
+def peak_bytes(call: Call, device: torch.device) -> int | None:
+    """The most that one call holds beyond what was there; None where the device does not tell.
+
+    On the CPU the running sum of the allocator's events: every tensor, not the scratch space of the BLAS.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        call()
+        return torch.cuda.max_memory_allocated(device) - before
+    if device.type != "cpu":
+        return None
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        call()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(file))
+        events = [e for e in json.loads(file.read_text())["traceEvents"] if e["name"] == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda e: e["args"]["Ev Idx"]):
+        held += event["args"]["Bytes"]
+        peak = max(peak, held)
+    return peak
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -1,0 +1,118 @@
+"""A model to plan with, its inputs, and rows of what was measured, for bench_planning.py.
+
+B environments, S candidates, H horizon in blocks, A action-block width, D latent width, Y and X the sides of a frame.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from _measure import Call, captured, in_turns, median_ratio, spread
+from _planning_paths import SEED, Path, all_paths
+from torch import Tensor
+
+from lewm import recipes
+from lewm.config import Config, Planning, resolve
+from lewm.model.world_model import WorldModel
+from lewm_kernels import normal
+
+BASELINES = ("reference", "reference-compiled", "stable-worldmodel", "dino-wm-sized")
+TINY = {
+    "model.frame_size": 16,
+    "model.latent": 8,
+    "model.projector_hidden": 16,
+    "model.encoder": {"kind": "conv", "channels": [4, 8], "width": 16},
+    "model.predictor": {"history": 3, "width": 8, "depth": 2, "heads": 2, "head_dim": 4, "mlp": 16},
+    "model.action_embedder.hidden": 16,
+    "planning": {"samples": 24, "elites": 4, "iterations": 3},
+}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, the paths that plan with it (their names end in a precision), and how often to measure."""
+
+    name: str
+    model: WorldModel
+    planning: Planning
+    paths: dict[str, Path]
+    turns: int
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything runs."""
+        return self.model.device
+
+    def inputs(self, B: int, S: int, H: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents (B, D), goals (B, D), candidates (B, S, H, A): normal numbers."""
+        D, A = self.model.config.latent, self.model.config.action_block
+        streams = torch.arange(B, device=self.device)[:, None].expand(B, 3)
+        drawn = normal(SEED, streams, 2 * D + S * H * A)
+        return drawn[:, :D], drawn[:, D : 2 * D], drawn[:, 2 * D :].contiguous().view(B, S, H, A)
+
+    def frames(self, B: int) -> Tensor:
+        """What B environments show, (B, Y, X, 3): noise."""
+        size = self.model.config.frame_size
+        generator = torch.Generator().manual_seed(SEED)
+        return torch.randint(256, (B, size, size, 3), generator=generator, dtype=torch.uint8)
+
+    def as_graph(self, call: Call) -> Call:
+        """The call as it is launched inside a search: on a CUDA device it is part of a graph."""
+        return captured(call) if self.device.type == "cuda" else call
+
+    def timed(self, calls: dict[str, Call]) -> dict[str, list[float]]:
+        """Seconds of each call in each turn; the library captures a search the second time."""
+        return in_turns(calls, self.device, self.turns, warm_up=2 if self.device.type == "cuda" else 1)
+
+    def rows(
+        self, times: dict[str, list[float]], about: Row, of_path: Callable[[str], Row] = lambda name: {}
+    ) -> list[Row]:
+        """A row for each path, with the times of the baselines among them as multiples of its own."""
+        rows = []
+        for name, own in times.items():
+            path, (title, precision) = self.paths.get(name), name.split()
+            row = {"model": self.name, **about, "path": title, "precision": precision}
+            if path:
+                row |= {"backend": path.backend, "graph": path.graph}
+            row |= {"device": str(self.device), "threads": torch.get_num_threads(), **spread(own)}
+            row["ratios"] = {
+                other: median_ratio(theirs, own) for other, theirs in times.items() if other.split()[0] in BASELINES
+            }
+            rows.append(row | of_path(name))
+            print(describe(rows[-1]), flush=True)
+        return rows
+
+
+def build(name: str, device: torch.device, turns: int, compiled: bool) -> Case:
+    """A case with random weights, on which time does not depend."""
+    config = _config(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = WorldModel(config.model).eval().requires_grad_(False)
+        for block in model.predictor.blocks:
+            torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
+    model = model.to(device)
+    return Case(name, model, config.planning, all_paths(model, compiled), turns)
+
+
+def describe(row: Row) -> str:
+    """One line for a reader."""
+    faster = ", ".join(f"{name} x{ratio:g}" for name, ratio in row["ratios"].items())
+    share = row.get("share_of_matrix_rate")
+    peak = row.get("peak_extra_bytes")
+    return (
+        f"{row['threads']} threads {row['model']:6} ({row['part']}) {row['stage']:8} B {row['environments']:<3} "
+        f"S {row['samples']:<5} H {row['horizon']:<3} {row['path']:19} {row['precision']}  {row['median_ms']:11.3f} ms "
+        f"({row['p20_ms']:.3f} to {row['p80_ms']:.3f})"
+        + (f"  {share:.0%} of the matrix rate" if share else "")
+        + (f"  {peak / 2**20:.1f} MiB" if peak is not None else "")
+        + (f"  [{faster}]" if faster else "")
+    )
+
+
+def _config(name: str) -> Config:
+    if name == "tiny":
+        return resolve(recipes.small("two-room"), None, TINY)
+    return recipes.recipe(name, "two-room")

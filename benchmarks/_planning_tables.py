@@ -1,0 +1,122 @@
+"""The tables of what bench_planning.py measured, for tables.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+BASELINES = ("reference", "reference-compiled", "stable-worldmodel")
+Row = dict[str, Any]
+
+
+def planning() -> str:
+    """One iteration's costs and whole solves: the time of every path, and how many times as long the baselines take."""
+    table = [
+        "| model | what | path | device | time (20 to 80 %) | reference | compiled reference | stable-worldmodel "
+        "| matrix rate | peak MiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in _rows("a", "rollout") + _rows("b", "solve") + _rows("c", "solve"):
+        peak = row.get("peak_extra_bytes")
+        ratios = [_ratio(row, name) for name in BASELINES]
+        rest = [_matrix_rate(row), "" if peak is None else f"{peak / 2**20:.0f}"]
+        cells = [row["model"], _what(row), _path(row), row["where"], _spread(row), *ratios, *rest]
+        table.append(f"| {' | '.join(cells)} |")
+    return _finished(table)
+
+
+def stages() -> str:
+    """Where the time of a solve goes."""
+    names = ("encode", "sample", "rollout", "select")
+    table = [f"| model | what | device | {' | '.join(names)} |", "|---|---|---|---|---|---|---|"]
+    by_solve: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in _rows("b") + _rows("c"):
+        if row["path"] == "lewm" and row["precision"] == "fp32":
+            key = (row["model"], _what(row), row["where"])
+            by_solve.setdefault(key, {})[row["stage"]] = _spread(row).partition(" (")[0]
+    for key, times in by_solve.items():
+        table.append(f"| {' | '.join([*key, *(times.get(name, '') for name in names)])} |")
+    return _finished(table)
+
+
+def patches() -> str:
+    """A plan from a frame, against a world model of DINO-WM's size."""
+    table = ["| path | device | time (20 to 80 %) | of DINO-WM's size |", "|---|---|---|---|"]
+    for row in _rows("d", "plan"):
+        table.append(f"| {_path(row)} | {row['where']} | {_spread(row)} | {_ratio(row, 'dino-wm-sized')} |")
+    return _finished(table)
+
+
+def growth() -> str:
+    """How the time of one iteration grows with its sizes."""
+    table = ["| model | device | B, S, H | time (20 to 80 %) | µs a candidate and block |", "|---|---|---|---|---|"]
+    for row in _rows("growth"):
+        sizes = [row[size] for size in ("environments", "samples", "horizon")]
+        each = 1e3 * row["median_ms"] / (sizes[0] * sizes[1] * sizes[2])
+        cells = [row["model"], row["where"], ", ".join(map(str, sizes)), _spread(row), f"{each:.1f}"]
+        table.append(f"| {' | '.join(cells)} |")
+    return _finished(table)
+
+
+def _rows(part: str, stage: str | None = None) -> list[Row]:
+    """Of all machines; `where` says on which."""
+    found = []
+    for file in sorted(RESULTS.glob("planning-*.json")):
+        report = json.loads(file.read_text())
+        for row in report["results"]:
+            if row["part"] == part and stage in (None, row["stage"]):
+                where = (
+                    report["device"]
+                    if row["device"] != "cpu"
+                    else f"CPU, {row['threads']} thread{'s' * (row['threads'] > 1)}"
+                )
+                found.append({**row, "where": where})
+    return found
+
+
+def _finished(table: list[str]) -> str:
+    """With a last line on what is not in it."""
+    lines = table[2:]
+    if not lines:
+        return "\n".join([*table, "", "Nothing is measured yet.", ""])
+    only_cpu = all("| CPU, " in line for line in lines)
+    return "\n".join([*table, "", *["GPU: not measured.", ""] * only_cpu])
+
+
+def _what(row: Row) -> str:
+    one = row["environments"] == 1
+    what = "one iteration" if row["part"] == "a" else "a solve"
+    together = "" if one else f", {row['environments']} environments"
+    measured = (
+        f" ({row['measured_iterations']} of {row['iterations']} iterations measured)"
+        if "measured_iterations" in row
+        else ""
+    )
+    return what + together + measured
+
+
+def _path(row: Row) -> str:
+    measured = f" ({row['measured_candidates']} candidates measured)" if "measured_candidates" in row else ""
+    return f"{row['path']} {row['precision']}{measured}"
+
+
+def _ratio(row: Row, baseline: str) -> str:
+    """Of the fastest of a baseline's precisions."""
+    ratios = [ratio for name, ratio in row["ratios"].items() if name.split()[0] == baseline]
+    return f"{min(ratios):.3g} ×" if ratios and not row["path"].startswith("products") else ""
+
+
+def _matrix_rate(row: Row) -> str:
+    """The share that a path reaches; of the products alone, the rate."""
+    if row["path"].startswith("products"):
+        candidates = row["environments"] * row["samples"]
+        rate = 2 * row["multiply_adds_a_candidate"] * candidates / (1e6 * row["median_ms"])
+        return f"{rate:,.0f} GFLOP/s"
+    return f"{row['share_of_matrix_rate']:.0%}" if "share_of_matrix_rate" in row else ""
+
+
+def _spread(row: Row) -> str:
+    times = [row[name] for name in ("median_ms", "p20_ms", "p80_ms")]
+    if times[0] < 1000:
+        return "{:.3g} ms ({:.3g} to {:.3g})".format(*times)
+    return "{:,.1f} s ({:,.1f} to {:,.1f})".format(*(time / 1000 for time in times))

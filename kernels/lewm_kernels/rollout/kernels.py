@@ -1,0 +1,247 @@
+"""The three kernels of the rollout.
+
+Shapes: C candidates of all environments, N tokens, W predictor width, I heads times their width, F hidden width, M
+modulations, O outputs, G partial sums.
+
+With x (N, C, W), modulations (N, C, M) of every layer, and queries, keys and values (places in the window, C, 3 I):
+
+    attention in     x += gate · branch; queries, keys and values of LN(modulate(LN(x)))
+    attention out    softmax over the window's tokens so far, and a product: the branch that x is to get next
+    MLP              x += gate · branch; fc2(GELU(fc1(LN(modulate(LN(x)))))), the branch after that
+
+A branch (G, N, C, W) is in parts, over some of the heads or of the hidden units each, where there are too few rows to
+occupy a GPU by themselves. Who reads it adds them up, always in one order: equal inputs give equal bits. LayerNorms are
+without weights, which are in the products after them. The biases of the modulations are added here, in float32: in 1 +
+scale, rounded to bfloat16, little of the scale would be left.
+"""
+
+# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them. Tuples
+# grow by `+`, since it knows no `*`.
+# mypy: disable-error-code="import-untyped"
+# ruff: noqa: ANN001, ANN201, ANN202, RUF005
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import triton
+import triton.language as tl
+
+from lewm_kernels.rollout.rows import add_branch, add_linear, begin, gelu, linear, load, modulate, operand, store
+
+# Arguments that differ between the launches of one rollout, for which no kernel is to be compiled again.
+_PLAIN = ["C", "N", "splits", "share", "chunk", "place", "asking"]
+
+
+@triton.jit
+@no_type_check
+def _program(C, N, splits, BLOCK_R: tl.constexpr):
+    """What a program has: its split, its token, its first candidate and its first row, the last two in 64 bits."""
+    pid = tl.program_id(0)
+    token = pid // splits % N
+    first_c = (pid // splits // N).to(tl.int64) * BLOCK_R  # tokens of a candidate side by side: they share keys
+    return pid % splits, token, first_c, token.to(tl.int64) * C + first_c
+
+
+@triton.jit(do_not_specialize=_PLAIN)
+@no_type_check
+def attention_in_kernel(
+    x_ptr,
+    parts_ptr,
+    modulations_ptr,
+    modulation_bias_ptr,
+    weight_ptr,
+    bias_ptr,
+    x_out_ptr,
+    y_ptr,
+    C,
+    N,
+    splits,
+    chunk,
+    place,
+    asking,
+    stride_modulations,
+    PARTS: tl.constexpr,
+    QUERIES: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):
+    """`OUTPUTS` columns y, of which the first `QUERIES` only for tokens that use them.
+
+    PARTS is 0 in the first layer, which no branch precedes. The gate of the branch is modulation `chunk`, shift and
+    scale are the two behind it. `place` is the first token's in the window, and the last `asking` tokens go on.
+    """
+    split, token, first_c, first_row = _program(C, N, splits, BLOCK_R)
+    o_r = tl.arange(0, BLOCK_R)
+    m_r = o_r < C - first_c
+    x_ptr += first_row * WIDTH
+    modulations_ptr += first_row * stride_modulations + chunk * WIDTH
+    modulation_bias_ptr += chunk * WIDTH
+    if PARTS == 0:
+        x = load(x_ptr, o_r, m_r, WIDTH, BLOCK_W)
+    else:
+        parts_ptr += first_row * WIDTH
+        part = N.to(tl.int64) * C * WIDTH
+        x = add_branch(
+            x_ptr,
+            parts_ptr,
+            modulations_ptr,
+            modulation_bias_ptr,
+            o_r,
+            m_r,
+            part,
+            stride_modulations,
+            PARTS,
+            WIDTH,
+            BLOCK_W,
+        )
+        if split == 0:
+            store(x_out_ptr + first_row * WIDTH, x, o_r, m_r, WIDTH, BLOCK_W)
+    x = modulate(x, modulations_ptr + WIDTH, modulation_bias_ptr + WIDTH, o_r, m_r, stride_modulations, WIDTH, BLOCK_W)
+    x = operand(x, weight_ptr.dtype.element_ty, WIDTH, BLOCK_W, PRECISION)
+
+    # A window's first token attends to itself alone, and needs no query.
+    place += token
+    needed = tl.where((place > 0) & (token >= N - asking), 0, QUERIES)
+    share = tl.cdiv(OUTPUTS - needed, splits * BLOCK_O) * BLOCK_O
+    first = needed + split * share
+    y_ptr += (place.to(tl.int64) * C + first_c) * OUTPUTS
+    for start in range(first, tl.minimum(first + share, OUTPUTS), BLOCK_O):
+        o_o = start + tl.arange(0, BLOCK_O)
+        m_o = o_o < OUTPUTS
+        y = linear(x, weight_ptr, bias_ptr, o_o, m_o, WIDTH, BLOCK_W, PRECISION)
+        tl.store(y_ptr + o_r[:, None] * OUTPUTS + o_o[None, :], y, mask=m_r[:, None] & m_o[None, :])
+
+
+@triton.jit(do_not_specialize=_PLAIN)
+@no_type_check
+def attention_out_kernel(
+    qkv_ptr,
+    weight_ptr,
+    bias_ptr,
+    parts_ptr,
+    C,
+    N,
+    splits,
+    share,
+    place,
+    PLACES: tl.constexpr,
+    HEADS: tl.constexpr,
+    HEAD_DIM: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+):
+    """A branch in parts, each of `share` heads. The window has `PLACES` tokens, the first of these N is at `place`."""
+    INNER: tl.constexpr = HEADS * HEAD_DIM
+    split, token, first_c, first_row = _program(C, N, splits, BLOCK_R)
+    o_r = tl.arange(0, BLOCK_R)
+    m_r = o_r < C - first_c
+    place += token
+    qkv_ptr += first_c * (3 * INNER)
+    stride_place = C.to(tl.int64) * (3 * INNER)
+    rows = begin(bias_ptr, split == 0, BLOCK_R, WIDTH, BLOCK_W)
+    for head in range(split * share, tl.minimum((split + 1) * share, HEADS)):
+        o_d = head * HEAD_DIM + tl.arange(0, HEAD_DIM)
+        ptrs = qkv_ptr + o_r[:, None] * (3 * INNER) + o_d[None, :]
+        if PLACES == 1:
+            attended = tl.load(ptrs + 2 * INNER, mask=m_r[:, None], other=0.0)
+        else:
+            m_q = o_r < tl.where(place > 0, C - first_c, 0)
+            q = tl.load(ptrs + place * stride_place, mask=m_q[:, None], other=0.0).to(tl.float32)
+            scores = ()
+            for j in tl.static_range(PLACES):
+                m_k = o_r < tl.where(j <= place, C - first_c, 0)
+                k = tl.load(ptrs + j * stride_place + INNER, mask=m_k[:, None], other=0.0).to(tl.float32)
+                scores = scores + (tl.where(j <= place, tl.sum(q * k, axis=1), float("-inf")),)
+            largest = scores[0]
+            for j in tl.static_range(1, PLACES):
+                largest = tl.maximum(largest, scores[j])
+            total = tl.zeros_like(largest)
+            attended = tl.zeros_like(q)
+            for j in tl.static_range(PLACES):
+                m_v = o_r < tl.where(j <= place, C - first_c, 0)
+                v = tl.load(ptrs + j * stride_place + 2 * INNER, mask=m_v[:, None], other=0.0).to(tl.float32)
+                weight = tl.exp(scores[j] - largest)
+                total += weight
+                attended = tl.fma(weight[:, None], v, attended)
+            attended = attended / total[:, None]
+        rows = add_linear(rows, attended, weight_ptr, o_d, o_d < INNER, INNER, WIDTH, BLOCK_W, PRECISION)
+    parts_ptr += (split.to(tl.int64) * N * C + first_row) * WIDTH
+    store(parts_ptr, rows, o_r, m_r, WIDTH, BLOCK_W)
+
+
+@triton.jit(do_not_specialize=_PLAIN)
+@no_type_check
+def mlp_kernel(
+    x_ptr,
+    parts_ptr,
+    modulations_ptr,
+    modulation_bias_ptr,
+    fc1_weight_ptr,
+    fc1_bias_ptr,
+    fc2_weight_ptr,
+    fc2_bias_ptr,
+    x_out_ptr,
+    y_ptr,
+    C,
+    N,
+    splits,
+    share,
+    chunk,
+    stride_modulations,
+    PARTS: tl.constexpr,
+    IS_PROJECTOR: tl.constexpr,
+    HIDDEN: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    WIDTH: tl.constexpr,
+    PRECISION: tl.constexpr,
+    BLOCK_R: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+    BLOCK_F: tl.constexpr,
+    BLOCK_O: tl.constexpr,
+):
+    """A branch y in parts, each of `share` hidden units; the projector neither modulates nor keeps x."""
+    split, _, first_c, first_row = _program(C, N, splits, BLOCK_R)
+    o_r = tl.arange(0, BLOCK_R)
+    m_r = o_r < C - first_c
+    x_ptr += first_row * WIDTH
+    parts_ptr += first_row * WIDTH
+    part = N.to(tl.int64) * C * WIDTH
+    modulations_ptr += first_row * stride_modulations + chunk * WIDTH
+    modulation_bias_ptr += chunk * WIDTH
+    x = add_branch(
+        x_ptr,
+        parts_ptr,
+        modulations_ptr,
+        modulation_bias_ptr,
+        o_r,
+        m_r,
+        part,
+        stride_modulations,
+        PARTS,
+        WIDTH,
+        BLOCK_W,
+    )
+    if not IS_PROJECTOR:
+        if split == 0:
+            store(x_out_ptr + first_row * WIDTH, x, o_r, m_r, WIDTH, BLOCK_W)
+        x = modulate(
+            x, modulations_ptr + WIDTH, modulation_bias_ptr + WIDTH, o_r, m_r, stride_modulations, WIDTH, BLOCK_W
+        )
+    x = operand(x, fc1_weight_ptr.dtype.element_ty, WIDTH, BLOCK_W, PRECISION)
+
+    rows = begin(fc2_bias_ptr, split == 0, BLOCK_R, OUTPUTS, BLOCK_O)
+    for start in range(split * share, tl.minimum((split + 1) * share, HIDDEN), BLOCK_F):
+        o_f = start + tl.arange(0, BLOCK_F)
+        m_f = o_f < HIDDEN
+        h = linear(x, fc1_weight_ptr, fc1_bias_ptr, o_f, m_f, WIDTH, BLOCK_W, PRECISION)
+        h = gelu(h, fc2_weight_ptr.dtype.element_ty == tl.bfloat16)
+        rows = add_linear(rows, h, fc2_weight_ptr, o_f, m_f, HIDDEN, OUTPUTS, BLOCK_O, PRECISION)
+    y_ptr += (split.to(tl.int64) * N * C + first_row) * OUTPUTS
+    store(y_ptr, rows, o_r, m_r, OUTPUTS, BLOCK_O)

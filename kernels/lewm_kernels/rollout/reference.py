@@ -1,0 +1,114 @@
+"""The rollout as released: every window from its beginning, every token of it through every layer.
+
+The oracle of the tests and the baseline of the benchmark: nothing is reused, and autograd differentiates it.
+
+Shapes: B environments, S candidates, N = B S, L context length, H horizon in blocks, T tokens of a window, D latent
+width, W predictor width, A action-block width, P = L - 1 past blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from lewm_kernels.rollout.pack import MODULATION_EPS, NORM_EPS
+
+_BATCH_NORM = ("running_mean", "running_var", "weight", "bias")
+
+
+def rollout(
+    parameters: Mapping[str, Tensor],
+    latents: Float[Tensor, "B L D"],
+    candidates: Float[Tensor, "B S H A"],
+    history: Float[Tensor, "B P A"] | None = None,
+    *,
+    heads: int,
+) -> Float[Tensor, "B S H D"]:
+    """As `lewm_kernels.rollout`, of a model in eval mode and in the dtype of its parameters.
+
+    Args:
+        parameters: Tensors of lewm's `WorldModel.state_dict()`, as `pack` takes them.
+        latents: Context, oldest first.
+        candidates: Normalised action blocks; the first is taken from the last context latent.
+        history: The L - 1 blocks executed between the context's latents.
+        heads: Of every layer's attention.
+
+    Source: LeWorldModel, section 3, and the released code.
+    """
+    B, S, H, _ = candidates.shape
+    L = latents.shape[1]
+    longest = parameters["predictor.positions"].shape[1]
+    blocks = candidates.flatten(0, 1)  # (N, H, A)
+    if history is not None:
+        blocks = torch.cat([history.repeat_interleave(S, dim=0), blocks], dim=1)  # (N, L-1+H, A)
+    trajectory = latents.repeat_interleave(S, dim=0)  # (N, L, D), grows by one a step
+    for end in range(L, L + H):
+        window = slice(max(0, end - longest), end)
+        predicted = predict(parameters, trajectory[:, window], blocks[:, window], heads=heads)
+        trajectory = torch.cat([trajectory, predicted[:, -1:]], dim=1)
+    return trajectory[:, L:].unflatten(0, (B, S))
+
+
+def predict(
+    parameters: Mapping[str, Tensor],
+    latents: Float[Tensor, "N T D"],
+    blocks: Float[Tensor, "N T A"],
+    *,
+    heads: int,
+) -> Float[Tensor, "N T D"]:
+    """The latent after each of T <= `history` steps, teacher forced; each sees the steps up to it."""
+    p = parameters
+    actions = _linear(p, "action_embedder.hidden", _linear(p, "action_embedder.bottleneck", blocks))
+    actions = _linear(p, "action_embedder.out", F.silu(actions))  # (N, T, D)
+    x = latents + p["predictor.positions"][:, : latents.shape[1]]
+    own_width = "predictor.input.weight" in p
+    if own_width:
+        x, actions = _linear(p, "predictor.input", x), _linear(p, "predictor.condition", actions)
+    i = 0
+    while f"predictor.blocks.{i}.qkv.weight" in p:
+        x = _layer(p, f"predictor.blocks.{i}", x, actions, heads)
+        i += 1
+    x = _norm(p, "predictor.norm", x)
+    return _project(p, _linear(p, "predictor.output", x) if own_width else x)
+
+
+def _layer(
+    p: Mapping[str, Tensor], name: str, x: Float[Tensor, "N T W"], actions: Float[Tensor, "N T W"], heads: int
+) -> Float[Tensor, "N T W"]:
+    """x += gate · attention(modulate(LN(x))), then the same with an MLP; six modulation values from the action."""
+    shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = _linear(p, f"{name}.modulation", F.silu(actions)).chunk(6, -1)
+    x = x + gate * _attention(p, name, _modulate(x, shift, scale), heads)
+    hidden = _norm(p, f"{name}.mlp_norm", _modulate(x, mlp_shift, mlp_scale))
+    return x + mlp_gate * _linear(p, f"{name}.fc2", F.gelu(_linear(p, f"{name}.fc1", hidden)))
+
+
+def _attention(p: Mapping[str, Tensor], name: str, x: Float[Tensor, "N T W"], heads: int) -> Float[Tensor, "N T W"]:
+    qkv = _linear(p, f"{name}.qkv", _norm(p, f"{name}.attention_norm", x))
+    query, key, value = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # 3 x (N, heads, T, head_dim)
+    attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+    return _linear(p, f"{name}.out", attended.transpose(1, 2).flatten(2))
+
+
+def _modulate(
+    x: Float[Tensor, "N T W"], shift: Float[Tensor, "N T W"], scale: Float[Tensor, "N T W"]
+) -> Float[Tensor, "N T W"]:
+    return F.layer_norm(x, x.shape[-1:], eps=MODULATION_EPS) * (1 + scale) + shift
+
+
+def _project(p: Mapping[str, Tensor], x: Float[Tensor, "N T D"]) -> Float[Tensor, "N T D"]:
+    hidden = _linear(p, "prediction_projector.0", x).flatten(0, 1)
+    mean, var, weight, bias = (p[f"prediction_projector.1.{name}"] for name in _BATCH_NORM)
+    hidden = F.batch_norm(hidden, mean, var, weight, bias, eps=NORM_EPS)
+    return _linear(p, "prediction_projector.3", F.gelu(hidden)).unflatten(0, x.shape[:2])
+
+
+def _norm(p: Mapping[str, Tensor], name: str, x: Float[Tensor, "*N W"]) -> Float[Tensor, "*N W"]:
+    return F.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"], NORM_EPS)
+
+
+def _linear(p: Mapping[str, Tensor], name: str, x: Float[Tensor, "*N width"]) -> Float[Tensor, "*N out"]:
+    return F.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
