@@ -114,5 +114,5 @@ def describe(row: Row) -> str:
 
 def _config(name: str) -> Config:
     if name == "tiny":
-        return resolve(recipes.small("two-room"), None, TINY)
+        return resolve(recipes.small("two-room", 2), None, TINY)
     return recipes.recipe(name, "two-room")

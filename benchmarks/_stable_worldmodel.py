@@ -101,7 +101,7 @@ def _lewm(model: WorldModel) -> nn.Module:
     ).eval()
     ours, theirs = model.state_dict(), lewm.state_dict()
     # the map is written for released encoders; no name of the other parts depends on which
-    names = sources(config.model_copy(update={"encoder": recipes.paper("two-room").model.encoder}))
+    names = sources(config.model_copy(update={"encoder": recipes.paper("two-room", 2).model.encoder}))
     weights = {name[0]: ours[own].view_as(theirs[name[0]]) for own, (name, *_) in names if own.startswith(PARTS)}
     lewm.load_state_dict(weights)
     return lewm.to(model.device)

@@ -16,7 +16,7 @@ import numpy as np
 from _report import write_report
 
 from lewm_data.envs.two_room import TwoRoomEnv, TwoRoomVectorEnv
-from lewm_data.policies import TwoRoomExpert
+from lewm_data.envs.two_room.definition import TWO_ROOM
 
 REQUIRED = {64: 15_000, 224: 3_000}  # frames a second, vectorised, on one core
 
@@ -24,7 +24,7 @@ REQUIRED = {64: 15_000, 224: 3_000}  # frames a second, vectorised, on one core
 def record(num_envs: int, steps: int) -> np.ndarray:
     """Actions (T, N, 2) of the expert."""
     env = TwoRoomVectorEnv(num_envs, frame_size=16, max_episode_steps=steps)
-    expert = TwoRoomExpert(env)
+    expert = TWO_ROOM.policy("expert", env)
     observation, _ = env.reset(seed=0)
     expert.reset(np.arange(num_envs), [np.random.default_rng([1, i]) for i in range(num_envs)])
     actions = []

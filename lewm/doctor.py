@@ -210,7 +210,7 @@ def _candidates_error(device: torch.device) -> float:
 
 def _rollout_error(device: torch.device) -> float:
     """Of a model with random weights; its window grows, then slides."""
-    model = resolve(recipes.small("two-room"), None, {"model.predictor.history": 3}).model
+    model = resolve(recipes.small("two-room", 2), None, {"model.predictor.history": 3}).model
     B, S, H, L, A, D = 2, 67, 3, 2, model.action_block, model.latent
     generator = torch.Generator().manual_seed(0)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from lewm.config import (
     ActionEmbedder,
@@ -22,16 +21,10 @@ from lewm.config import (
 )
 from lewm.errors import unknown
 
-
-@dataclass(frozen=True)
-class _World:
-    action_dim: int
-    history: int  # latents that the small recipe's predictor sees
-
-
-# Dimensions: paper, appendix. History: the paper uses 1 in Two-Room, whose single frame shows the whole state, and 3
-# elsewhere; the released checkpoints have 3 everywhere.
-WORLDS: Mapping[str, _World] = {"two-room": _World(action_dim=2, history=1)}
+# Latents that the predictor sees: 3 in the paper and in all released checkpoints. In Two-Room, whose single frame shows
+# the whole state, the paper has 1, and so has the small recipe.
+HISTORY = 3
+SMALL_HISTORY: Mapping[str, int] = {"two-room": 1}
 
 # 17 knots on [0, 3]: released ("[0.2, 4]" in the paper). 1024 directions: both. λ: released config 0.09; the paper
 # says 0.1 and finds every value in [0.01, 0.2] good.
@@ -44,11 +37,12 @@ PLANNING = Planning(samples=300, elites=30, iterations=30, horizon=5)
 EVALUATION = Evaluation(goal_offset=25, budget=50)
 
 
-def paper(env: str) -> Config:
+def paper(env: str, action_dim: int) -> Config:
     """The paper's model (18.03 M parameters at two action dimensions) and training, for a GPU.
 
-    Raises:
-        LewmError: the environment is unknown.
+    Args:
+        env: The world.
+        action_dim: Width of its actions.
     """
     return Config(
         recipe="paper",
@@ -56,12 +50,12 @@ def paper(env: str) -> Config:
         model=Model(
             frame_size=224,
             frameskip=5,
-            action_dim=_world(env).action_dim,
+            action_dim=action_dim,
             latent=192,
             projector_hidden=2048,
             encoder=VitEncoder(patch=14, width=192, depth=12, heads=3, mlp=768),  # ViT-Tiny
             predictor=Predictor(
-                history=3,
+                history=HISTORY,
                 width=192,
                 depth=6,
                 heads=16,
@@ -92,7 +86,7 @@ def paper(env: str) -> Config:
     )
 
 
-def small(env: str) -> Config:
+def small(env: str, action_dim: int) -> Config:
     """A model for two CPU cores: 64 px frames, trained in half a minute.
 
     Planning fails where latent distance is flat, so what counts is its rank correlation with the shortest path in the
@@ -100,23 +94,23 @@ def small(env: str) -> Config:
     as it can, the more so the larger λ and the longer the training: README.md has the table, benchmarks/results the
     reports.
 
-    Raises:
-        LewmError: the environment is unknown.
+    Args:
+        env: The world.
+        action_dim: Width of its actions.
     """
-    world = _world(env)
     return Config(
         recipe="small",
         env=env,
         model=Model(
             frame_size=64,
             frameskip=5,
-            action_dim=world.action_dim,
+            action_dim=action_dim,
             latent=64,
             projector_hidden=256,
             # a ViT whose patches are larger than the agent codes its position patch by patch: no slope to plan along
             encoder=ConvEncoder(channels=(8, 16, 32, 64), width=128),
             predictor=Predictor(
-                history=world.history,
+                history=SMALL_HISTORY.get(env, HISTORY),
                 width=64,
                 depth=3,
                 heads=4,
@@ -147,21 +141,15 @@ def small(env: str) -> Config:
     )
 
 
-RECIPES: Mapping[str, Callable[[str], Config]] = {"paper": paper, "small": small}
+RECIPES: Mapping[str, Callable[[str, int], Config]] = {"paper": paper, "small": small}
 
 
-def recipe(name: str, env: str) -> Config:
-    """The recipe called `name`.
+def recipe(name: str, env: str, action_dim: int) -> Config:
+    """The recipe called `name`, for a world whose actions have `action_dim` numbers.
 
     Raises:
-        LewmError: the recipe or the environment is unknown; the nearest right name is given.
+        LewmError: the recipe is unknown; the nearest right name is given.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return RECIPES[name](env)
-
-
-def _world(env: str) -> _World:
-    if env not in WORLDS:
-        raise unknown("environment", env, WORLDS)
-    return WORLDS[env]
+    return RECIPES[name](env, action_dim)

@@ -12,28 +12,53 @@ from lewm_cli import options, output
 
 
 def collect(
-    env: Annotated[str, typer.Option(help="Environment: two-room.")] = "two-room",
+    env: Annotated[str, typer.Option(help='One of "lewm envs".')] = "two-room",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the finished file.")] = 1000,
     policy: Annotated[
-        str | None, typer.Option(help="Who acts: expert or random.", show_default="the environment's expert")
+        str | None,
+        typer.Option(
+            help="Who acts: expert, random, smooth, package.module:function, or shares of some: expert:0.7,random:0.3.",
+            show_default="the environment's",
+        ),
     ] = None,
     noise: Annotated[
         float | None,
-        typer.Option(min=0, help="Standard deviation added to the policy's actions.", show_default="the paper's"),
+        typer.Option(min=0, help="Standard deviation added to the expert's actions.", show_default="the environment's"),
     ] = None,
+    repeat: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Probability that an action is taken again.", show_default="the environment's"),
+    ] = None,
+    vary: Annotated[
+        str,
+        typer.Option(
+            help='Factors drawn for each episode, separated by commas, or all; see "lewm envs".', show_default="none"
+        ),
+    ] = "",
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
     seed: options.Seed = 0,
+    workers: Annotated[
+        str, typer.Option(help="Processes: auto (one a core where that helps), a number, or 0 for this one alone.")
+    ] = "auto",
     num_envs: Annotated[
-        int, typer.Option(min=1, help="Environments run together; the file does not depend on it.")
-    ] = 32,
+        int | None,
+        typer.Option(min=1, help="Environments run together in this process.", show_default="what is fast"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="$LEWM_HOME/datasets/ENV.h5")] = None,
     append: Annotated[bool, typer.Option("--append", help="Continue a file until it has --episodes.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Record episodes of an environment. Interrupted, every finished episode is kept; --append continues."""
+    """Record episodes of an environment. Interrupted, every finished episode is kept; --append continues.
+
+    The file depends neither on --workers nor on --num-envs.
+    """
     if append and overwrite:
         raise typer.BadParameter("--append and --overwrite exclude each other")
+    if workers != "auto" and not workers.isdecimal():
+        raise typer.BadParameter(f"expected auto or a number, got {workers!r}", param_hint="--workers")
+    if num_envs is not None and workers not in ("auto", "0"):
+        raise typer.BadParameter("a worker has one environment: give it with --workers 0", param_hint="--num-envs")
     from rich.progress import TextColumn
 
     from lewm.files import home, newest_dataset, unused
@@ -63,9 +88,12 @@ def collect(
             episodes,
             policy=policy or place.default_policy,
             noise=place.default_noise if noise is None else noise,
+            repeat=repeat,
+            vary=vary,
             frame_size=frame_size,
             seed=seed,
             num_envs=num_envs,
+            workers=None if workers == "auto" else int(workers),
             mode="append" if append else "overwrite" if overwrite else "create",
             commit=commit(),
             on_progress=on_progress,

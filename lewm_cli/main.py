@@ -10,6 +10,7 @@ from lewm_cli import output
 from lewm_cli.collect import collect
 from lewm_cli.decode import decode
 from lewm_cli.doctor import doctor
+from lewm_cli.envs import envs
 from lewm_cli.plan import plan
 from lewm_cli.probe import probe
 from lewm_cli.report import report
@@ -32,6 +33,7 @@ app.command()(decode)
 app.command()(probe)
 app.command()(surprise)
 app.command()(report)
+app.add_typer(envs, name="envs")
 app.command()(doctor)
 
 

@@ -105,13 +105,14 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
     from lewm.config import resolve
     from lewm.errors import LewmError
     from lewm.recipes import recipe as named
+    from lewm_data.envs.registry import world
     from lewm_data.store import Dataset
 
     with Dataset.open(data) as dataset:
-        env = env or dataset.attributes.get("env")
+        env, action_dim = env or dataset.attributes.get("env"), dataset.action_dim
     if env is None:
         raise LewmError(f"{data}: does not say which environment it is of", "Name it with --env, for example two-room.")
-    return resolve(named(recipe, env), file, assignments)
+    return resolve(named(recipe, world(env).name, action_dim), file, assignments)
 
 
 def _assignments(pairs: list[str]) -> dict[str, Any]:

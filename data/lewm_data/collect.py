@@ -1,28 +1,32 @@
-"""Collection: a policy acts in many environments at once, and every finished episode goes to the dataset.
+"""Collection: policies act in environments, here or in worker processes, and finished episodes go to the dataset.
 
 Episode e of seed s depends on (s, e) alone, and episodes are written in the order of e: the file is the same
-for any number of environments, and after any interruption.
+for any number of environments and workers, and after any interruption.
 
-Shape letter: N environments.
+Shape letter: N environments, or workers.
 """
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from lewm_data.envs.registry import World, WorldEnv
+from lewm_data.envs.world import World
+from lewm_data.episodes import Player, Seconds, Settings
 from lewm_data.errors import DataError
-from lewm_data.policies import Policy
-from lewm_data.recorder import Columns, EpisodeRecorder
+from lewm_data.factors import named_factors
+from lewm_data.pool import Pool
+from lewm_data.recorder import Columns
 from lewm_data.writer import Writer
 
 # An episode that ends before its predecessors waits for them in memory. So that one long episode among short
 # ones cannot fill it, none begins more than this many times N after the last written one.
 AHEAD = 4
+
+TOGETHER = 32  # environments in one process, where the world computes them together
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class CollectReport:
         new_frames: Written by this collection.
         seconds: Of this collection.
         frames_per_second: New frames by seconds.
-        stepping_seconds: In the environments, rendering included.
-        acting_seconds: In the policy.
+        stepping_seconds: In the environments, rendering included; of all workers together.
+        acting_seconds: In the policy, likewise.
         writing_seconds: In the file.
     """
 
@@ -80,7 +84,10 @@ def collect(
     noise: float,
     frame_size: int,
     seed: int,
-    num_envs: int = 32,
+    repeat: float | None = None,
+    vary: str = "",
+    num_envs: int | None = None,
+    workers: int | None = 0,
     mode: Literal["create", "append", "overwrite"] = "create",
     commit: str | None = None,
     on_progress: Callable[[CollectProgress], None] | None = None,
@@ -93,43 +100,63 @@ def collect(
         world: Where.
         path: The file; its directory must exist.
         episodes: That the finished file has, those already in it included.
-        policy: Who acts, a name in `world.policies`.
+        policy: Who acts: "expert", "expert:0.7,random:0.3", "package.module:function"; see `lewm_data.policies.spec`.
         noise: Of the policy; see the policy.
         frame_size: Pixels a side.
         seed: Of everything random, at least 0.
-        num_envs: Environments run together. The file does not depend on it.
+        repeat: Probability that an episode's previous action is taken again; the world's own where None.
+        vary: Factors of variation drawn for each episode, "agent.color,door.position", or "all".
+        num_envs: Environments run together in this process; None for what is fast. The file does not depend on it.
+        workers: Processes that run one environment each instead; None for one a core where the world gains from it.
+            The file does not depend on them either.
         mode: What to do about a file that is there: refuse, continue, or replace it once the first new
             episode is finished. "append" without a file creates it.
         commit: The code's version, to be noted in the file.
         on_progress: Called after every written episode.
 
     Raises:
-        DataError: There is a file already, it was collected in another way, an unknown policy, or no room.
+        DataError: There is a file already, it was collected in another way, an unknown policy or factor, no room, or
+            an episode in which workers die.
     """
     path = Path(path)
-    if episodes < 1 or num_envs < 1 or seed < 0:
+    if workers is None:
+        workers = cores() if world.workers and num_envs is None else 0
+    if num_envs is None:
+        num_envs = 1 if world.workers else TOGETHER
+    if episodes < 1 or num_envs < 1 or workers < 0 or seed < 0:
         raise DataError(
-            f"{episodes} episodes in {num_envs} environments from seed {seed}",
-            "At least 1 episode and 1 environment, and a seed of at least 0.",
+            f"{episodes} episodes in {num_envs} environments and {workers} workers from seed {seed}",
+            "At least 1 episode and 1 environment, and workers and a seed of at least 0.",
         )
-    attributes = {
+    repeat = world.default_repeat if repeat is None else float(repeat)
+    settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed)
+    world.policy_parts(policy)  # complains here rather than in every worker
+    with _writer(path, _attributes(world, settings), mode, commit) as writer:
+        missing = episodes - writer.num_episodes
+        together = min(workers or num_envs, missing)
+        collection = _Collection(writer, episodes, AHEAD * together, on_progress)
+        if missing > 0:
+            source = Pool(world, settings, together) if workers else Player(world, settings, together)
+            with contextlib.closing(source):
+                for episode, columns in source.play(collection.next_episode):
+                    collection.finish(episode, columns)
+            return collection.report(source.seconds)
+        return collection.report(Seconds())
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _attributes(world: World, settings: Settings) -> dict[str, Any]:
+    """What the file says of how its episodes came about."""
+    return {
         "env": world.name,
         "env_id": world.gymnasium_id,
-        "frame_size": frame_size,
-        "policy": policy,
-        "noise": float(noise),
-        "seed": seed,
+        **asdict(settings),
+        "vary": ",".join(settings.vary),
     }
-    with _writer(path, attributes, mode, commit) as writer:
-        collection = _Collection(writer, episodes, on_progress)
-        count = min(num_envs, episodes - writer.num_episodes)
-        if count > 0:
-            env = world.make(count, frame_size)
-            try:
-                collection.run(env, world.policy(policy, env, noise), seed)
-            finally:
-                env.close()
-        return collection.report()
 
 
 def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | None) -> Writer:
@@ -149,59 +176,26 @@ def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | 
 
 
 class _Collection:
-    """Episodes of one call, from the environments to the file."""
+    """Episodes of one call: which is next, and those that are finished, in their order to the file."""
 
-    def __init__(self, writer: Writer, episodes: int, on_progress: Callable[[CollectProgress], None] | None) -> None:
-        self.writer, self.episodes, self.on_progress = writer, episodes, on_progress
+    def __init__(
+        self, writer: Writer, episodes: int, ahead: int, on_progress: Callable[[CollectProgress], None] | None
+    ) -> None:
+        self.writer, self.episodes, self.ahead, self.on_progress = writer, episodes, ahead, on_progress
         self.began = time.perf_counter()
         self.had = writer.num_episodes, writer.num_steps
-        self.seconds = {"stepping": 0.0, "acting": 0.0, "writing": 0.0}
-        self.next = writer.num_episodes  # the first episode that no environment has begun
+        self.writing = 0.0  # seconds
+        self.next = writer.num_episodes  # the first episode that nobody has begun
         self.waiting: dict[int, Columns] = {}  # finished, but a predecessor is not
 
-    def run(self, env: WorldEnv, policy: Policy, seed: int) -> None:
-        """Steps the environments until every episode is written."""
-        recorder = EpisodeRecorder(env)
-        playing = np.full(env.num_envs, -1)  # (N,) the episode in each environment
-        recording = np.zeros(env.num_envs, np.bool_)  # (N,) False: it is over, and there is no other to begin
-        ended = np.ones(env.num_envs, np.bool_)  # (N,)
-        while self.writer.num_episodes < self.episodes:
-            if ended.any():
-                for slot in np.flatnonzero(ended).tolist():
-                    limit = min(self.episodes, self.writer.num_episodes + AHEAD * env.num_envs)
-                    recording[slot] = self.next < limit
-                    if recording[slot]:
-                        playing[slot] = self.next
-                        self.next += 1
-                observation = self._begin(env, policy, seed, ended, playing)
-                recorder.begin(np.flatnonzero(ended), observation)
-            mark = time.perf_counter()
-            actions = policy.act(observation)
-            acted = time.perf_counter()
-            observation, reward, terminated, truncated, _ = env.step(actions)
-            self.seconds["acting"] += acted - mark
-            self.seconds["stepping"] += time.perf_counter() - acted
-            recorder.add(actions, reward, observation)
-            ended = terminated | truncated
-            for slot in np.flatnonzero(ended & recording).tolist():
-                self._finish(int(playing[slot]), recorder.episode(slot, int(playing[slot])))
+    def next_episode(self) -> int | None:
+        """The next episode to be begun; None where there is none, or others have to be finished before."""
+        if self.next >= min(self.episodes, self.writer.num_episodes + self.ahead):
+            return None
+        self.next += 1
+        return self.next - 1
 
-    def _begin(
-        self, env: WorldEnv, policy: Policy, seed: int, starting: np.ndarray, playing: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        seeds: list[int | None] = [None] * env.num_envs
-        rngs = []
-        for slot in np.flatnonzero(starting).tolist():
-            for_env, for_policy = np.random.SeedSequence([seed, int(playing[slot])]).spawn(2)
-            seeds[slot] = int(for_env.generate_state(1)[0])
-            rngs.append(np.random.Generator(np.random.PCG64(for_policy)))
-        mark = time.perf_counter()
-        observation, _ = env.reset(seed=seeds, options={"reset_mask": starting.copy()})
-        policy.reset(np.flatnonzero(starting), rngs)
-        self.seconds["stepping"] += time.perf_counter() - mark
-        return observation
-
-    def _finish(self, episode: int, columns: Columns) -> None:
+    def finish(self, episode: int, columns: Columns) -> None:
         """Writes an episode and those that waited for it, or lets it wait for its predecessors."""
         if episode != self.writer.num_episodes:
             self.waiting[episode] = {name: values.copy() for name, values in columns.items()}
@@ -210,15 +204,15 @@ class _Collection:
         while ready is not None:
             mark = time.perf_counter()
             self.writer.write_episode(ready)
-            self.seconds["writing"] += time.perf_counter() - mark
+            self.writing += time.perf_counter() - mark
             if self.on_progress:
                 frames, elapsed = self.writer.num_steps - self.had[1], time.perf_counter() - self.began
                 done = self.writer.num_episodes
                 self.on_progress(CollectProgress(done, self.episodes, frames, frames / elapsed))
             ready = self.waiting.pop(self.writer.num_episodes, None)
 
-    def report(self) -> CollectReport:
-        """What has been done so far."""
+    def report(self, seconds: Seconds) -> CollectReport:
+        """What has been done."""
         elapsed = time.perf_counter() - self.began
         episodes, frames = self.writer.num_episodes, self.writer.num_steps
         new = frames - self.had[1]
@@ -230,7 +224,7 @@ class _Collection:
             new_frames=new,
             seconds=elapsed,
             frames_per_second=new / elapsed,
-            stepping_seconds=self.seconds["stepping"],
-            acting_seconds=self.seconds["acting"],
-            writing_seconds=self.seconds["writing"],
+            stepping_seconds=seconds.stepping,
+            acting_seconds=seconds.acting,
+            writing_seconds=self.writing,
         )

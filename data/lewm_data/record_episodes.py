@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lewm_data.envs.registry import World
+from lewm_data.envs.world import World
 from lewm_data.perturbations import Episode
 
 # The streams of a collected dataset have the keys 0 and 1: no episode recorded here is ever trained on.
@@ -26,7 +26,7 @@ def record(world: World, seeds: Sequence[int], frame_size: int, steps: int) -> l
         frame_size: Pixels a side.
         steps: Actions of every episode; it has one frame more.
     """
-    env = world.make(len(seeds), frame_size)
+    env = world.make(len(seeds), frame_size, True)
     try:
         policy = world.policy(world.default_policy, env)
         streams = [np.random.SeedSequence(seed, spawn_key=(STREAM,)).spawn(2) for seed in seeds]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float32, Int, Shaped
 
-from lewm_data.envs.registry import WorldEnv
+from lewm_data.envs.world import WorldEnv
 from lewm_data.schema import ACTION, REWARD
 
 Columns = dict[str, Shaped[np.ndarray, "T ..."]]

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Int, Shaped
 
@@ -55,6 +54,8 @@ def describe(columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> Schema:
 
 def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
     """The bytes of an HDF5 file of no episodes, ready to be extended."""
+    import h5py  # here, because worker processes know the columns but write no files
+
     with h5py.File("empty", "w", libver=("v110", "v110"), driver="core", backing_store=False) as file:
         index = (Column(name, dtype, ()) for name, dtype in INDEX.items())
         for column in (*columns, *index):

@@ -19,10 +19,10 @@ from torch import Tensor
 from lewm.evaluation.statistics import wilson_interval
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
-from lewm_data.envs.registry import World, WorldEnv
+from lewm_data.envs.world import World, WorldEnv
 
-# Decides for environments `active` what to do for the next few steps: (b, steps, action_dim).
-Act = Callable[[UInt8[np.ndarray, "B Y X 3"], Int64[np.ndarray, " active"], int], Float32[np.ndarray, "active k A"]]
+# Decides for environments `active`, at a step of the budget, what to do for the next few: (active, steps, action_dim).
+Act = Callable[[Int64[np.ndarray, " active"], int], Float32[np.ndarray, "active k A"]]
 Decode = Callable[[Float[Tensor, "N D"]], UInt8[np.ndarray, "N V U 3"]]
 OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
 
@@ -114,8 +114,9 @@ def evaluate(
         goals = controller.embed(env.render_goal())
         replan = 0
 
-        def act(frames: np.ndarray, active: np.ndarray, step: int) -> np.ndarray:
+        def act(active: np.ndarray, step: int) -> np.ndarray:
             nonlocal seconds, plans, replan
+            frames = _frames(env)
             begun = time.perf_counter()
             meter.replan = replan
             actions = controller.plan(frames[active], goals[active], first + active, replan, meter.iteration)
@@ -179,7 +180,7 @@ def random_floor(world: World, tasks: Tasks, seed: int) -> Bool[np.ndarray, " N"
         shape = (tasks.budget, *low.shape)
         actions = [np.random.default_rng([seed, first + i]).uniform(low, high, shape) for i in range(env.num_envs)]
         drawn = np.stack(actions).astype(np.float32)
-        return lambda _, active, step: drawn[active, step:]
+        return lambda active, step: drawn[active, step:]
 
     return np.concatenate(list(_play(world, tasks, 16, len(tasks), episodes_of, None)))
 
@@ -195,9 +196,10 @@ def _play(
     """Run the tasks, `batch` at a time; which were solved at any step of the budget."""
     for first in range(0, len(tasks), batch):
         some = slice(first, min(first + batch, len(tasks)))
-        env = world.make(some.stop - first, frame_size)
-        observation, _ = env.reset(seed=0, options={"state": tasks.start[some], "goal": tasks.goal[some]})
-        solved, frames = _play_together(env, episodes_of(first, env), observation, tasks.budget, on_film is not None)
+        env = world.make(some.stop - first, frame_size, False)
+        begin = {"state": tasks.start[some], "goal": tasks.goal[some], "factors": tasks.factors[some]}
+        env.reset(seed=0, options=begin)
+        solved, frames = _play_together(env, episodes_of(first, env), tasks.budget, on_film is not None)
         if on_film is not None:
             goals = env.render_goal()
             for i, film in enumerate(frames):
@@ -207,23 +209,30 @@ def _play(
 
 
 def _play_together(
-    env: WorldEnv, act: Act, observation: dict[str, np.ndarray], budget: int, keep_frames: bool
+    env: WorldEnv, act: Act, budget: int, keep_frames: bool
 ) -> tuple[Bool[np.ndarray, " B"], list[UInt8[np.ndarray, "T Y X 3"]]]:
     solved = env.is_solved()
-    films = [[frame.copy()] for frame in observation["pixels"]] if keep_frames else []
+    films = [[frame] for frame in _frames(env)] if keep_frames else []
     step = 0
     while step < budget and not solved.all():
         active = np.flatnonzero(~solved)
-        planned = act(observation["pixels"], active, step)  # (active, k, action_dim)
+        planned = act(active, step)  # (active, k, action_dim)
         for k in range(min(planned.shape[1], budget - step)):
             actions = np.zeros((env.num_envs, planned.shape[2]), dtype=np.float32)
             actions[active] = planned[:, k]
-            observation, *_ = env.step(actions)
+            env.step(actions)
             step += 1
             if keep_frames:
+                frames = _frames(env)
                 for i in np.flatnonzero(~solved):
-                    films[i].append(observation["pixels"][i].copy())
+                    films[i].append(frames[i].copy())
             solved = solved | env.is_solved()
             if solved.all():
                 break
     return solved, [np.stack(film) for film in films]
+
+
+def _frames(env: WorldEnv) -> UInt8[np.ndarray, "B Y X 3"]:
+    frames = env.render()
+    assert frames is not None
+    return np.stack(frames)

@@ -6,13 +6,17 @@ N tasks, S state width.
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
 from lewm.errors import LewmError, unknown
-from lewm_data.envs.registry import World
+from lewm_data.envs.world import World
+from lewm_data.factors import PREFIX, recorded_factors
 from lewm_data.store import Dataset
 
 # Named ways of choosing tasks; both take the goal from the same episode as the start, `goal_offset` steps later.
@@ -28,6 +32,7 @@ class Tasks:
     Attributes:
         episode, step: Where in the dataset each task was taken from.
         start, goal: States of the environment.
+        factors: The factors of variation of each task's episode, by name; those that did not vary are left out.
         goal_offset: Environment steps between the two in the dataset.
         budget: Environment steps allowed.
         discarded_solved: Draws thrown away because the start already counted as solved.
@@ -38,6 +43,7 @@ class Tasks:
     step: Int64[np.ndarray, " N"]
     start: Float64[np.ndarray, "N S"]
     goal: Float64[np.ndarray, "N S"]
+    factors: tuple[Mapping[str, Any], ...]
     goal_offset: int
     budget: int
     discarded_solved: int
@@ -50,6 +56,8 @@ class Tasks:
         digest = hashlib.sha256(f"{self.goal_offset} {self.budget}".encode())
         for array in (self.start, self.goal):
             digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        if any(self.factors):
+            digest.update(json.dumps(self.factors, sort_keys=True).encode())
         return digest.hexdigest()
 
 
@@ -106,7 +114,14 @@ def draw_tasks(
         step=chosen[:, 1],
         start=states[rows],
         goal=states[rows + goal_offset],
+        factors=_factors(dataset, rows),
         goal_offset=goal_offset,
         budget=budget,
         discarded_solved=discarded,
     )
+
+
+def _factors(dataset: Dataset, rows: Int64[np.ndarray, " N"]) -> tuple[dict[str, Any], ...]:
+    """The factors of variation of the episodes that `rows` belong to."""
+    names = [name for name in dataset.columns if name.startswith(PREFIX)]
+    return recorded_factors({name: dataset.column(name)[rows] for name in names}, len(rows))

@@ -30,7 +30,8 @@ from lewm.probing.targets import Quantity, numeric_columns, read_quantities
 from lewm.provenance import versions
 from lewm.training.health import sample_pairs
 from lewm_data.clips import split_episodes
-from lewm_data.envs.registry import World, world
+from lewm_data.envs.registry import world
+from lewm_data.envs.world import World
 from lewm_data.errors import DataError
 from lewm_data.store import Dataset
 

@@ -97,6 +97,24 @@ def test_collect_appends_overwrites_and_refuses(home):
         assert file.attrs["policy"] == "random"
 
 
+def test_collect_mixes_policies_varies_factors_and_takes_workers(home):
+    options = ["--policy", "expert:0.7,random:0.3", "--noise", "0.5", "--repeat", "0.1", "--vary", "door.position"]
+    for name, how in (("one.h5", ["--num-envs", "5"]), ("other.h5", ["--workers", "1"])):
+        code, shown = call(*COLLECT, *options, *how, "--out", str(home / name))
+        assert code == 0, shown
+    assert (home / "one.h5").read_bytes() == (home / "other.h5").read_bytes()
+    with h5py.File(home / "one.h5") as file:
+        noted = {name: file.attrs[name] for name in ("policy", "noise", "repeat", "vary")}
+        assert noted == {"policy": "expert:0.7,random:0.3", "noise": 0.5, "repeat": 0.1, "vary": "door.position"}
+        assert set(file["policy"][:]) == {0, 1}
+        assert len(set(file["factor.door.position"][:])) == 12
+    assert call(*COLLECT, "--out", str(home / "usual.h5"))[0] == 0
+    with h5py.File(home / "usual.h5") as file:
+        assert {name: file.attrs[name] for name in noted} == {
+            "policy": "expert", "noise": 2.0, "repeat": 0.05, "vary": ""
+        }  # fmt: skip
+
+
 def test_train_resumes_with_the_runs_own_settings(home):
     call(*COLLECT)
     call(*TRAIN)
@@ -156,6 +174,8 @@ def test_options_override_the_file_which_overrides_the_recipe(home, tmp_path):
     [
         (["collect", "--env", "two-rooms"], ['unknown environment "two-rooms"', 'Did you mean "two-room"']),
         (["collect", "--policy", "exprt"], ["exprt", 'Did you mean "expert"']),
+        (["collect", "--policy", "my_module:make"], ["my_module cannot be imported", "package.module:function"]),
+        (["collect", "--vary", "agent.colour"], ["agent.colour", 'Did you mean "agent.color"']),
         (["train"], ["no dataset", "lewm collect"]),
         (["train", "--data", "missing.h5"], ["missing.h5"]),
         (["plan"], ["no run", "lewm train"]),
@@ -198,6 +218,9 @@ def test_wrong_settings_for_training_leave_nothing_behind(home, arguments, words
         ["train", "--steps", "3", "--epochs", "3"],
         ["train", "--set", "training.seed"],
         ["collect", "--append", "--overwrite"],
+        ["collect", "--workers", "few"],
+        ["collect", "--workers", "2", "--num-envs", "3"],
+        ["collect", "--repeat", "1.5"],
         ["plan", "--batch", "many"],
         ["plan", "--video", "avi"],
         ["plan", "--horizon", "0"],

@@ -27,7 +27,7 @@ SETTINGS = {"policy": "walk", "noise": 0.5, "frame_size": 24, "seed": 5}
 class CountingEnv:
     """Episodes of 1 to 40 steps, as their seed says; a frame shows the state, which is the sum of actions."""
 
-    def __init__(self, num_envs, frame_size, long_first=False):
+    def __init__(self, num_envs, frame_size, pixels, long_first=False):
         self.num_envs, self.frame_size, self.max_episode_steps = num_envs, frame_size, LONGEST
         self.single_observation_space = spaces.Dict()
         self.single_action_space = spaces.Box(-1, 1, (2,), np.float32)
@@ -61,6 +61,9 @@ class CountingEnv:
     def set_state(self, state, goal=None):
         self.state = state
 
+    def render(self):
+        return tuple(self.observe()["pixels"])
+
     def render_goal(self):
         return self.observe()["pixels"]
 
@@ -93,6 +96,7 @@ def counting_world(make=CountingEnv):
         gymnasium_id="test/Counting-v0",
         make=make,
         policies={"walk": Walk, "other": Walk},
+        default_repeat=0.0,
     )
 
 
@@ -142,6 +146,8 @@ def test_a_row_is_a_frame_and_the_action_taken_from_it(tmp_path):
             "frame_size": 24,
             "policy": "walk",
             "noise": 0.5,
+            "repeat": 0.0,
+            "vary": "",
             "seed": 5,
         }
 
@@ -166,7 +172,9 @@ def test_append_completes_a_shorter_file(tmp_path):
     assert_same_file(tmp_path / "new.h5", tmp_path / "whole.h5")
 
 
-@pytest.mark.parametrize(("name", "value"), [("policy", "other"), ("noise", 0.6), ("frame_size", 25), ("seed", 6)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("policy", "other"), ("noise", 0.6), ("frame_size", 25), ("seed", 6), ("repeat", 0.5)]
+)
 def test_append_refuses_other_settings(tmp_path, name, value):
     run(tmp_path / "a.h5", 2)
     before = contents(tmp_path / "a.h5")[0]["ep_len"].tolist()
@@ -189,6 +197,27 @@ def test_create_refuses_and_overwrite_replaces(tmp_path):
         assert (dataset.num_episodes, dataset.attributes["seed"]) == (2, 9)
 
 
+def test_workers_are_one_a_core_where_the_world_gains_from_them(tmp_path, monkeypatch):
+    asked = []
+
+    class AskedError(Exception):
+        pass
+
+    def pool(world, settings, workers):
+        asked.append(workers)
+        raise AskedError
+
+    monkeypatch.setattr("lewm_data.collect.Pool", pool)
+    monkeypatch.setattr("lewm_data.collect.cores", lambda: 6)
+    slow = dataclasses.replace(counting_world(), workers=True)
+    for episodes, workers in ((20, None), (4, None), (20, 3)):
+        with pytest.raises(AskedError):
+            collect(slow, tmp_path / "a.h5", episodes, **SETTINGS, workers=workers)
+    assert asked == [6, 4, 3]  # never more than episodes
+    for place, num_envs in ((slow, 2), (counting_world(), None)):
+        collect(place, tmp_path / "a.h5", 4, **SETTINGS, num_envs=num_envs, workers=None, mode="overwrite")
+
+
 def test_progress_is_reported_for_every_episode(tmp_path):
     seen = []
     run(tmp_path / "a.h5", 5, on_progress=seen.append)
@@ -202,8 +231,8 @@ def test_progress_is_reported_for_every_episode(tmp_path):
 def test_few_episodes_wait_in_memory_for_a_long_one(tmp_path):
     envs = []
 
-    def make(num_envs, frame_size):
-        envs.append(CountingEnv(num_envs, frame_size, long_first=True))
+    def make(num_envs, frame_size, pixels):
+        envs.append(CountingEnv(num_envs, frame_size, pixels, long_first=True))
         return envs[0]
 
     began = []
@@ -294,7 +323,7 @@ def test_two_room_is_the_same_for_any_number_of_environments(tmp_path):
         collect(world("two-room"), tmp_path / name, 5, **settings, num_envs=num_envs)
     assert_same_file(tmp_path / "a.h5", tmp_path / "b.h5")
     with Dataset.open(tmp_path / "a.h5") as dataset:
-        env = world("two-room").make(1, 16)
+        env = world("two-room").make(1, 16, True)
         for row in (0, dataset.num_steps // 2):  # every step can be restored
             env.reset(seed=0)
             env.set_state(dataset.column("state")[row : row + 1])

@@ -1,14 +1,27 @@
-"""The demonstrator reaches its goals, and a policy's actions do not depend on the batch."""
+"""The demonstrator reaches its goals, a policy's actions do not depend on the batch, and users may name any mixture."""
+
+import sys
 
 import gymnasium
 import numpy as np
 import pytest
 
+from lewm_data.envs.registry import world
 from lewm_data.envs.two_room import TwoRoomFactors, TwoRoomVectorEnv
 from lewm_data.errors import DataError
-from lewm_data.policies import RandomPolicy, TwoRoomExpert
+from lewm_data.policies import RandomPolicy, SmoothPolicy, TwoRoomExpert
+from lewm_data.policies.combine import Mixture
 
 PX = 1 / 224
+WORLD = world("two-room")
+
+
+class BoxEnv:
+    """As much of an environment as policies without a purpose need."""
+
+    num_envs = 50
+    max_episode_steps = 400
+    single_action_space = gymnasium.spaces.Box(np.array([-2.0, 0, 5]), np.array([-1.0, 3, 6]), dtype=np.float64)
 
 
 def begin(policy, slots, seeds):
@@ -20,8 +33,8 @@ def random_factors(rng):
     return TwoRoomFactors(
         door_half_extent=half * PX,
         door_position=rng.uniform(14.01 + half, 209.99 - half) * PX,
-        wall_axis=str(rng.choice(["vertical", "horizontal"])),
-        speed=rng.uniform(1.75, 10.5) * PX,
+        wall_axis=int(rng.integers(2)),
+        agent_speed=rng.uniform(1.75, 10.5) * PX,
     )
 
 
@@ -29,7 +42,7 @@ def test_without_noise_every_episode_is_solved_about_as_fast_as_possible():
     rng = np.random.default_rng(0)
     worlds = [TwoRoomFactors()] * 200 + [random_factors(rng) for _ in range(400)]
     env = TwoRoomVectorEnv(len(worlds), 16, max_episode_steps=400)
-    expert = TwoRoomExpert(env, noise=0.0, repeat=0.0)
+    expert = TwoRoomExpert(env, noise=0.0)
     observation, _ = env.reset(seed=0, options={"factors": worlds})
     begin(expert, range(len(worlds)), range(len(worlds)))
     solved = np.zeros(len(worlds), np.bool_)
@@ -43,7 +56,7 @@ def test_without_noise_every_episode_is_solved_about_as_fast_as_possible():
 
 def test_the_narrowest_door_is_entered_at_the_highest_speed():
     """Two pixels of freedom, steps of ten: whoever does not shorten a step hops to and fro at the door."""
-    narrow = TwoRoomFactors(door_half_extent=8 * PX, door_position=0.5, speed=10.5 * PX)
+    narrow = TwoRoomFactors(door_half_extent=8 * PX, door_position=0.5, agent_speed=10.5 * PX)
     rng = np.random.default_rng(2)
     start = np.stack([rng.uniform(93, 100, 300), rng.uniform(60, 160, 300)], axis=1) * PX
     env = TwoRoomVectorEnv(300, 16, max_episode_steps=40, factors=narrow)
@@ -79,7 +92,7 @@ def test_it_finds_the_goal_from_anywhere_in_the_passage():
 
 def test_the_paper_s_noise_gives_episodes_of_the_paper_s_length():
     env = TwoRoomVectorEnv(400, 16)
-    expert = TwoRoomExpert(env)
+    expert = WORLD.policy("expert", env)
     observation, _ = env.reset(seed=0)
     begin(expert, range(400), range(400))
     length = np.full(400, env.max_episode_steps)
@@ -89,11 +102,11 @@ def test_the_paper_s_noise_gives_episodes_of_the_paper_s_length():
     assert 88 < length.mean() < 97  # the paper's data: about 92
 
 
-@pytest.mark.parametrize("kind", [TwoRoomExpert, RandomPolicy])
-def test_actions_do_not_depend_on_the_batch_nor_on_when_others_begin(kind):
+@pytest.mark.parametrize("spec", ["expert", "random", "smooth", "expert:2,random,smooth"])
+def test_actions_do_not_depend_on_the_batch_nor_on_when_others_begin(spec):
     def run(seeds, restart=None):
         env = TwoRoomVectorEnv(len(seeds), 16, max_episode_steps=30)
-        policy = kind(env)
+        policy = WORLD.policy(spec, env)
         observation, _ = env.reset(seed=list(seeds))
         begin(policy, range(len(seeds)), seeds)
         actions = []
@@ -117,8 +130,8 @@ def test_noise_and_repeats_are_what_they_say():
     observation, _ = env.reset(seed=0)
     fixed = {"state": observation["state"], "goal": observation["goal"]}
 
-    def actions(**setting):
-        policy = TwoRoomExpert(env, **setting)
+    def actions(noise, repeat):
+        policy = WORLD.policy("expert", env, noise, repeat)
         begin(policy, range(200), range(200))
         return np.stack([policy.act(fixed) for _ in range(60)], axis=1)
 
@@ -126,27 +139,115 @@ def test_noise_and_repeats_are_what_they_say():
     np.testing.assert_allclose(np.hypot(*quiet[:, 0].T), 1.0, rtol=1e-6)
     inner = np.abs(quiet) < 0.5  # five standard deviations from being clipped
     assert abs((noisy - quiet)[inner].std() - 0.1) < 0.003
-    assert np.abs(actions(noise=2.0)).max() == 1.0
+    assert np.abs(actions(noise=2.0, repeat=0.05)).max() == 1.0
     repeated = actions(noise=0.1, repeat=0.25)
     same = (repeated[:, 1:] == repeated[:, :-1]).all(axis=2)
     assert abs(same.mean() - 0.25) < 0.02
 
 
-def test_random_is_uniform_in_any_box():
-    class Env:
-        num_envs = 50
-        max_episode_steps = 100
-        single_action_space = gymnasium.spaces.Box(np.array([-2.0, 0, 5]), np.array([-1.0, 3, 6]), dtype=np.float64)
-
-    policy = RandomPolicy(Env())
-    begin(policy, range(50), range(50))
-    actions = np.stack([policy.act({}) for _ in range(100)])
+def played(policy):
+    """Actions (T, N, A) of whole episodes, as shares of the box."""
+    begin(policy, range(BoxEnv.num_envs), range(BoxEnv.num_envs))
+    actions = np.stack([policy.act({}) for _ in range(BoxEnv.max_episode_steps)])
     assert actions.dtype == np.float32
-    unit = (actions - [-2, 0, 5]) / [1, 3, 1]
+    return (actions - [-2, 0, 5]) / [1, 3, 1]
+
+
+@pytest.mark.parametrize("kind", [RandomPolicy, SmoothPolicy])
+def test_random_and_smooth_are_uniform_in_any_box(kind):
+    unit = played(kind(BoxEnv()))
     assert unit.min() >= 0
     assert unit.max() <= 1
-    np.testing.assert_allclose(unit.mean(axis=(0, 1)), 0.5, atol=0.02)
-    np.testing.assert_allclose(unit.std(axis=(0, 1)), 12**-0.5, atol=0.02)
+    within = np.quantile(unit.reshape(-1, 3), [0.05, 0.25, 0.5, 0.75, 0.95], axis=0)
+    np.testing.assert_allclose(within, np.repeat([[0.05], [0.25], [0.5], [0.75], [0.95]], 3, axis=1), atol=0.03)
+
+
+def test_smooth_forgets_with_a_time_constant_of_five_steps_and_random_at_once():
+    for kind, correlations in ((RandomPolicy, {1: 0, 5: 0}), (SmoothPolicy, {1: 0.81, 5: 0.36, 20: 0.02})):
+        unit = played(kind(BoxEnv()))
+        for lag, expected in correlations.items():
+            # of a normal pair with correlation r, the ranks have 6/pi asin(r/2), close to r
+            found = [np.corrcoef(unit[:-lag, :, i].ravel(), unit[lag:, :, i].ravel())[0, 1] for i in range(3)]
+            np.testing.assert_allclose(found, expected, atol=0.05)
+        between = np.corrcoef(unit.reshape(-1, 3).T)[np.triu_indices(3, 1)]
+        assert np.abs(between).max() < 0.05
+
+
+def test_the_first_action_is_never_a_repeated_one():
+    env = TwoRoomVectorEnv(50, 16)
+    observation, _ = env.reset(seed=0)
+    always, never = (WORLD.policy("random", env, 0.0, repeat) for repeat in (1.0, 0.0))
+    for policy in (always, never):
+        begin(policy, range(50), range(50))
+    first = never.act(observation)
+    for _ in range(3):
+        np.testing.assert_array_equal(always.act(observation), first)
+    begin(always, [7], [99])
+    second = always.act(observation)
+    changed = np.flatnonzero((second != first).any(axis=1))
+    assert changed.tolist() == [7]
+
+
+def test_a_mixture_acts_in_each_episode_as_one_of_its_policies():
+    env = TwoRoomVectorEnv(600, 16, max_episode_steps=20)
+    observation, _ = env.reset(seed=0)
+    policy = WORLD.policy("expert:0.6, random:0.2 ,smooth:2e-1", env, noise=0.0, repeat=0.0)
+    assert isinstance(policy, Mixture)
+    begin(policy, range(600), range(600))
+    np.testing.assert_allclose(np.bincount(policy.chosen) / 600, [0.6, 0.2, 0.2], atol=0.05)
+    actions = np.stack([policy.act(observation) for _ in range(20)])  # (T, N, 2) of a world that stands still
+    moved = np.abs(np.diff(actions, axis=0)).mean(axis=(0, 2))
+    assert (moved[policy.chosen == 0] == 0).all()
+    assert moved[policy.chosen == 2].mean() < 0.6 * moved[policy.chosen == 1].mean()
+    assert moved[policy.chosen == 2].min() > 0
+
+
+MODULE = """
+from lewm_data.policies import RandomPolicy
+
+number = 3
+
+def make(env, noise):
+    policy = RandomPolicy(env)
+    policy.noise = noise
+    return policy
+
+def forgetful(env, noise):
+    RandomPolicy(env)
+"""
+
+
+def test_a_policy_of_the_users_is_called_with_the_environment_and_the_noise(tmp_path, monkeypatch):
+    (tmp_path / "my_own.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)  # where the user is
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    env = TwoRoomVectorEnv(1, 16)
+    assert WORLD.policy("my_own:make", env, 0.7, 0.0).noise == 0.7
+    assert len(WORLD.policy_parts("my_own:make:0.5,expert:0.5")) == 2
+    for spec, problem in (
+        ("my_own:maek", 'unknown function of my_own "maek"\nDid you mean "make"'),
+        ("my_own:number", "policy my_own:number: is no function"),
+        ("my_won:make", "policy my_won:make: my_won cannot be imported: No module named 'my_won'"),
+        ("my_own:forgetful", r"forgetful\(env, noise\) gave NoneType, expected a Policy"),
+    ):
+        with pytest.raises(DataError, match=problem):
+            WORLD.policy(spec, env)
+    sys.modules.pop("my_own")
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ("exprt", 'unknown policy of two-room "exprt"\nDid you mean "expert"'),
+        ("expert:0.5,randm:0.5", 'Did you mean "random"'),
+        ("expert:0", "policy expert:0: the share is 0"),
+        ("expert:1.2.3", "the share is 1.2.3"),
+        ("expert,", 'unknown policy of two-room ""'),
+    ],
+)
+def test_wrong_specifications_are_refused(spec, problem):
+    with pytest.raises(DataError, match=problem):
+        WORLD.policy_parts(spec)
 
 
 def test_wrong_settings_are_refused():
@@ -154,12 +255,13 @@ def test_wrong_settings_are_refused():
     with pytest.raises(DataError, match="noise"):
         TwoRoomExpert(env, noise=-1.0)
     with pytest.raises(DataError, match="repeat"):
-        TwoRoomExpert(env, repeat=1.5)
+        WORLD.policy("expert", env, 1.0, 1.5)
 
     class Env:
         num_envs = 1
         max_episode_steps = 10
         single_action_space = gymnasium.spaces.Discrete(3)
 
-    with pytest.raises(DataError, match="bounded Box"):
-        RandomPolicy(Env())
+    for kind in (RandomPolicy, SmoothPolicy):
+        with pytest.raises(DataError, match="bounded Box"):
+            kind(Env())

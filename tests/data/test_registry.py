@@ -1,38 +1,99 @@
-"""Worlds by name."""
+"""Worlds by name, and that each keeps its contract."""
 
 import gymnasium
 import numpy as np
 import pytest
 
-from lewm_data.envs.registry import WORLDS, world
+from lewm_data.envs.headless import choose_renderer
+from lewm_data.envs.overview import is_installed, overview
+from lewm_data.envs.registry import WORLDS, gymnasium_id, world
 from lewm_data.errors import DataError
+from lewm_data.factors import draw_factors
 
 
-@pytest.mark.parametrize("name", sorted(WORLDS))
-def test_a_world_keeps_its_contract(name):
-    found = world(name)
-    assert found is world(found.gymnasium_id)
-    assert found.gymnasium_id in gymnasium.registry
-    env = found.make(3, 32)
+@pytest.fixture(params=sorted(WORLDS))
+def place(request):
+    found = world(request.param)
+    if found.extra is not None and not is_installed(found.extra):
+        pytest.skip(f'needs pip install "lewm[{found.extra}]"')
+    if found.extra == "mujoco":
+        try:
+            choose_renderer()
+        except DataError as error:
+            pytest.skip(str(error))
+    return found
+
+
+def test_a_world_keeps_its_contract(place):
+    assert place is world(place.gymnasium_id)
+    assert place.gymnasium_id == gymnasium_id(place.name)
+    assert place.default_policy in place.all_policies
+    env = place.make(2, 32, True)
     observation, _ = env.reset(seed=0)
-    assert observation["pixels"].shape == (3, 32, 32, 3)
-    assert env.state.shape == observation["goal"].shape == (3, found.state_dim)
-    for policy_name in found.policies:
-        policy = found.policy(policy_name, env)
-        policy.reset(np.arange(3), [np.random.default_rng(i) for i in range(3)])
+    assert observation in env.observation_space
+    assert observation["pixels"].shape == (2, 32, 32, 3)
+    assert env.state.shape == observation["goal"].shape == (2, place.state_dim)
+    assert sum(observation[name].shape[1] for name in place.state_columns) == place.state_dim
+    for policy_name in place.all_policies:
+        policy = place.policy(policy_name, env)
+        policy.reset(np.arange(2), [np.random.default_rng(i) for i in range(2)])
         actions = policy.act(observation)
-        assert actions.shape == (3, found.action_dim)
-        assert actions in gymnasium.vector.utils.batch_space(env.single_action_space, 3)
+        assert actions.shape == (2, place.action_dim)
+        assert actions in gymnasium.vector.utils.batch_space(env.single_action_space, 2)
     goal = observation["goal"]
-    assert (found.path_distance(env.state, goal) > 0).all()
+    assert (place.path_distance(env.state, goal) > 0).all()
+    assert not place.solved(env.state, goal).any()
+    assert place.solved(goal, goal).all()
+    goals = env.render_goal()
     env.set_state(goal)
     assert env.is_solved().all()
-    assert np.array_equal(env.reset(seed=0)[0]["pixels"], observation["pixels"])
+    np.testing.assert_array_equal(np.stack(env.render()), goals)
+    np.testing.assert_array_equal(env.reset(seed=0)[0]["pixels"], observation["pixels"])
+    env.close()
+
+
+def test_every_factor_of_a_world_can_vary_and_shows_nothing_when_it_does_not(place):
+    env = place.make(1, 32, True)
+    usual = env.reset(seed=[0])[0]
+    defaults = {name: factor.default for name, factor in place.factors.items()}
+    same = env.reset(seed=[0], options={"factors": defaults})[0]
+    for name, values in usual.items():
+        np.testing.assert_array_equal(same[name], values)
+    for seed in range(3):
+        drawn = draw_factors(place, tuple(place.factors), np.random.default_rng(seed))
+        for name, value in drawn.items():
+            assert np.shape(value) == np.shape(place.factors[name].default)
+            assert name.count(".") == 1
+            varied = env.reset(seed=[0], options={"factors": {name: value}})[0]
+            assert varied in env.observation_space
+            if name.endswith(".color"):
+                assert not np.array_equal(varied["pixels"], usual["pixels"])
+        env.reset(seed=[0], options={"factors": drawn})
+        env.step(np.zeros((1, place.action_dim), np.float32))
+    again = env.reset(seed=[0])[0]
+    for name, values in usual.items():
+        np.testing.assert_array_equal(again[name], values)
+    env.close()
+
+
+def test_gymnasium_makes_every_world(place):
+    env = gymnasium.make(place.gymnasium_id, frame_size=32, disable_env_checker=True)
+    together = place.make(1, 32, True)
+    observation, _ = env.reset(seed=3)
+    expected, _ = together.reset(seed=3)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(observation[name], values[0])
+    action = env.action_space.sample()
+    np.testing.assert_array_equal(env.step(action)[0]["state"], together.step(action[None])[0]["state"][0])
+    many = gymnasium.make_vec(place.gymnasium_id, 2, vectorization_mode="vector_entry_point", frame_size=32)
+    np.testing.assert_array_equal(many.reset(seed=3)[0]["state"][0], expected["state"][0])
+    for one in (env, together, many):
+        one.close()
 
 
 def test_the_default_policy_and_noise():
     found = world("two-room")
-    env = found.make(1, 16)
+    env = found.make(1, 16, True)
     observation, _ = env.reset(seed=0)
 
     def first(*arguments):
@@ -48,4 +109,22 @@ def test_unknown_names_suggest_the_nearest():
     with pytest.raises(DataError, match='Did you mean "two-room"'):
         world("tworoom")
     with pytest.raises(DataError, match='Did you mean "expert"'):
-        world("two-room").policy("exprt", world("two-room").make(1, 16))
+        world("two-room").policy("exprt", world("two-room").make(1, 16, True))
+
+
+def test_the_overview_says_what_there_is_to_choose_from():
+    found = {one.name: one for one in overview()}
+    assert list(found) == list(WORLDS)
+    rooms = found["two-room"]
+    assert (rooms.extra, rooms.installed, rooms.expert) == (None, True, True)
+    assert rooms.policies == ("expert", "random", "smooth")
+    assert (rooms.action_dim, rooms.state_dim, rooms.default_policy) == (2, 2, "expert")
+    assert "RGB" in rooms.factors["agent.color"]
+
+
+def test_an_extra_is_installed_when_all_of_its_packages_are(monkeypatch):
+    wanted = ['sure>=1,<2; extra == "one"', 'numpy>=2; extra == "two"', 'numpy>=2 ; extra == "one"', "numpy>=2"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: wanted)
+    assert is_installed("two")
+    assert not is_installed("one")
+    assert not is_installed("three")

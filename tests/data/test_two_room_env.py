@@ -12,7 +12,7 @@ from lewm_data.envs.two_room.geometry import LEFT_FACE, RIGHT_FACE, Rooms, clear
 from lewm_data.errors import DataError
 
 PX = 1 / 224
-NARROW = TwoRoomFactors(door_position=0.3, door_half_extent=9 * PX, wall_axis="horizontal", agent_color=(0, 0, 255))
+NARROW = TwoRoomFactors(door_position=0.3, door_half_extent=9 * PX, wall_axis=1, agent_color=(0, 0, 255))
 
 
 def rollout(env, seeds, steps, options=None, action_seeds=None):
@@ -95,20 +95,22 @@ def test_reset_mask_touches_only_its_environments():
     assert truncated[4].all()
 
 
-@pytest.mark.parametrize("factors", [TwoRoomFactors(), NARROW, TwoRoomFactors(speed=10.5 / 224, door_position=0.5)])
+@pytest.mark.parametrize(
+    "factors", [TwoRoomFactors(), NARROW, TwoRoomFactors(agent_speed=10.5 / 224, door_position=0.5)]
+)
 def test_episodes_begin_in_one_room_and_end_far_away_in_the_other(factors):
     env = TwoRoomVectorEnv(500, 16, factors=factors)
     env.reset(seed=0)
     state, goal = env.state, env.goal
-    across = 0 if factors.wall_axis == "vertical" else 1
+    across = factors.wall_axis
     assert (clearance(np.concatenate([state, goal]), Rooms.of([factors] * 1000)) >= -1e-12).all()
     left = state[:, across] <= LEFT_FACE
     assert 0.4 < left.mean() < 0.6
     assert (state[~left, across] >= RIGHT_FACE).all()
     assert np.array_equal(goal[:, across] >= RIGHT_FACE, left)
-    steps = path_distance(state, goal, factors) / factors.speed
+    steps = path_distance(state, goal, factors) / factors.agent_speed
     far = steps >= 25
-    assert far.all() or factors.speed > 10 / 224  # no two points of that world are 25 such steps apart
+    assert far.all() or factors.agent_speed > 10 / 224  # no two points of that world are 25 such steps apart
     assert steps.min() > 10
 
 
@@ -154,7 +156,9 @@ def test_options_state_and_goal():
         assert np.array_equal(observation[name], given)
         assert np.array_equal(observation[other][:, 0] > 0.5, given[:, 0] < 0.5)
     single = TwoRoomEnv(16)
-    observation, _ = single.reset(seed=0, options={"state": state[0], "goal": goal[0], "factors": {"speed": 3 * PX}})
+    observation, _ = single.reset(
+        seed=0, options={"state": state[0], "goal": goal[0], "factors": {"agent.speed": 3 * PX}}
+    )
     assert single.is_solved()
     assert np.array_equal(observation["state"], state[0])
     observation, reward, terminated, _, _ = single.step(np.array([0.0, -1.0], np.float32))
@@ -171,22 +175,22 @@ def test_solved_means_within_16_pixels():
 
 
 def test_factors_hold_for_one_episode():
-    env = TwoRoomVectorEnv(2, 16, factors={"speed": 2 * PX})
-    env.reset(seed=0, options={"factors": [{"door_position": 0.6}, NARROW]})
-    assert env.factors == (TwoRoomFactors(speed=2 * PX, door_position=0.6), NARROW)
+    env = TwoRoomVectorEnv(2, 16, factors={"agent.speed": 2 * PX})
+    env.reset(seed=0, options={"factors": [{"door.position": 0.6}, NARROW]})
+    assert env.factors == (TwoRoomFactors(agent_speed=2 * PX, door_position=0.6), NARROW)
     env.reset(seed=0)
-    assert env.factors == (TwoRoomFactors(speed=2 * PX),) * 2
+    assert env.factors == (TwoRoomFactors(agent_speed=2 * PX),) * 2
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"factors": {"door_positon": 0.5}}, '"door_position"'),
-        ({"factors": {"door_position": 0.05}}, "door_position is 0.05"),
-        ({"factors": {"door_half_extent": 7 * PX}}, "door_half_extent"),
-        ({"factors": {"speed": 11 * PX}}, "speed is"),
-        ({"factors": {"wall_axis": "vertcal"}}, '"vertical"'),
-        ({"factors": {"wall_color": (0, 0, 256)}}, "wall_color"),
+        ({"factors": {"door.positon": 0.5}}, '"door.position"'),
+        ({"factors": {"door.position": 0.05}}, "door_position is 0.05"),
+        ({"factors": {"door.half_extent": 7 * PX}}, "door_half_extent"),
+        ({"factors": {"agent.speed": 11 * PX}}, "agent_speed is"),
+        ({"factors": {"wall.axis": 2}}, "expected 0 or 1"),
+        ({"factors": {"wall.color": (0, 0, 256)}}, "wall_color"),
         ({"factors": [TwoRoomFactors()]}, "expected TwoRoomFactors"),
         ({"gaol": np.zeros((2, 2))}, '"goal"'),
         ({"state": np.full((2, 2), 0.5)}, "lies in a wall"),

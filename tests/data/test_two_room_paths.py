@@ -78,7 +78,7 @@ def test_a_metric_and_one_world_a_pair():
     assert np.array_equal(there, path_distance(b, a))
     assert (there >= np.hypot(*(a - b).T) - 1e-12).all()
     assert np.array_equal(path_distance(a, a), np.zeros(len(a)))
-    worlds = [TwoRoomFactors(wall_axis=axis) for axis in ("vertical", "horizontal")] * 150
+    worlds = [TwoRoomFactors(wall_axis=axis) for axis in (0, 1)] * 150
     turned = np.arange(300) % 2 == 1
     a[turned], b[turned] = a[turned, ::-1], b[turned, ::-1]
     assert np.array_equal(path_distance(a, b, worlds), there)

@@ -15,11 +15,11 @@ factors = st.builds(
         door_half_extent=half * PX,
         door_position=(14 + half + place * (196 - 2 * half)) * PX,
         wall_axis=axis,
-        speed=speed * PX,
+        agent_speed=speed * PX,
     ),
     half=st.floats(8.0, 60.0),
     place=st.floats(0.001, 0.999),
-    axis=st.sampled_from(["vertical", "horizontal"]),
+    axis=st.sampled_from([0, 1]),
     speed=st.floats(1.76, 10.49),
 )
 seeds = st.integers(0, 2**32 - 1)
@@ -27,7 +27,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 def overlap(position: np.ndarray, world: TwoRoomFactors) -> np.ndarray:
     """How deep a disc of 7 px lies in the nearest of the border and the wall's two rectangles."""
-    x, y = position.T / PX if world.wall_axis == "vertical" else position.T[::-1] / PX
+    x, y = position.T / PX if world.wall_axis == 0 else position.T[::-1] / PX
     low, high = (world.door_position + np.array([-1, 1]) * world.door_half_extent) / PX
     depth = np.maximum.reduce([14 - (x - 7), x + 7 - 210, 14 - (y - 7), y + 7 - 210])
     for top, bottom in ((-1e9, low), (high, 1e9)):
@@ -44,7 +44,7 @@ def free_states(rng: np.random.Generator, count: int, world: TwoRoomFactors) -> 
 
 
 def components(position: np.ndarray, world: TwoRoomFactors) -> tuple[np.ndarray, np.ndarray]:
-    across, along = position.T if world.wall_axis == "vertical" else position.T[::-1]
+    across, along = position.T if world.wall_axis == 0 else position.T[::-1]
     return across / PX, along / PX
 
 
@@ -69,7 +69,7 @@ def test_nobody_crosses_the_wall_beside_the_door(world, seed):
     distance = abs(along - world.door_position / PX)
     start = state[(distance > world.door_half_extent / PX) & (abs(across - 112) >= 12)]
     step = rng.uniform(0, 2.0, (len(start), 1)) * np.array([[1.0, 0.0]])
-    if world.wall_axis == "horizontal":
+    if world.wall_axis == 1:
         step = step[:, ::-1]
     before = components(start, world)[0]
     toward = np.where(before < 112, 1.0, -1.0)[:, None]
@@ -113,9 +113,9 @@ def test_round_a_corner_of_the_door_frame_by_hand():
 
 @settings(max_examples=30, deadline=None)
 @given(world=factors, seed=seeds)
-def test_the_horizontal_world_is_the_transpose_of_the_vertical_one(world, seed):
+def test_the_world_of_upper_and_lower_rooms_is_the_transpose_of_the_other(world, seed):
     rng = np.random.default_rng(seed)
-    upright, lying = (world.varied({"wall_axis": axis}) for axis in ("vertical", "horizontal"))
+    upright, lying = (world.varied({"wall.axis": axis}) for axis in (0, 1))
     state = free_states(rng, 50, upright)
     step = rng.uniform(-0.2, 0.2, state.shape)
     one = move(state, step, Rooms.of([upright] * len(state)))

@@ -10,7 +10,7 @@ PX = 1 / 224
 
 def frame(size, state, **factors):
     env = TwoRoomVectorEnv(1, size)
-    env.reset(seed=0, options={"factors": factors, "state": np.array([state]) * PX})
+    env.reset(seed=0, options={"factors": TwoRoomFactors(**factors), "state": np.array([state]) * PX})
     return env.render()[0]
 
 
@@ -56,7 +56,7 @@ def test_the_dot_s_centre_is_the_state(size, state):
 @pytest.mark.parametrize("size", [64, 224])
 def test_the_horizontal_frame_is_the_transpose(size):
     upright = frame(size, (70.3, 110.9), door_position=0.4)
-    lying = frame(size, (110.9, 70.3), door_position=0.4, wall_axis="horizontal")
+    lying = frame(size, (110.9, 70.3), door_position=0.4, wall_axis=1)
     assert np.array_equal(upright, lying.transpose(1, 0, 2))
     assert not np.array_equal(upright, lying)
 

@@ -106,7 +106,7 @@ def test_a_table_of_nothing_measured_says_so(tmp_path, module, monkeypatch):
 
 
 def test_a_rollout_counts_139_and_79_million_multiply_adds(module):
-    counts, model = module("_counts"), recipes.paper("two-room").model
+    counts, model = module("_counts"), recipes.paper("two-room", 2).model
     assert round(counts.multiply_adds(counts.released(model, 5)) / 1e6) == 139
     assert round(counts.multiply_adds(counts.needed(model, 5)) / 1e6) == 79
 
@@ -114,7 +114,7 @@ def test_a_rollout_counts_139_and_79_million_multiply_adds(module):
 @pytest.mark.parametrize(("width", "history"), [(64, 1), (64, 3), (24, 3), (64, 9)])
 def test_the_products_counted_are_those_that_are_computed(module, width, history):
     counts, H = module("_counts"), 5
-    sizes = recipes.small("two-room").model
+    sizes = recipes.small("two-room", 2).model
     predictor = sizes.predictor.model_copy(update={"history": history, "width": width})
     sizes = sizes.model_copy(update={"predictor": predictor})
     model, A, S = WorldModel(sizes).eval(), sizes.action_block, 64

@@ -121,7 +121,7 @@ def stack(cubin):
 
 def pack(recipe, precision, **predictor):
     changes = {f"model.predictor.{key}": value for key, value in {"depth": 2, **predictor}.items()}
-    model = WorldModel(resolve(recipe("two-room"), None, changes).model).eval()
+    model = WorldModel(resolve(recipe("two-room", 2), None, changes).model).eval()
     packed = model.pack("bf16" if precision == "bf16" else "fp32")
     return dataclasses.replace(packed, precision=precision)  # `pack` refuses TF32 where there is no GPU
 

@@ -91,7 +91,7 @@ def weights(config, seed=0):
 
 def tiny(seed=0, **predictor):
     changes = {f"model.predictor.{key}": value for key, value in predictor.items()}
-    return weights(resolve(recipes.small("two-room"), None, TINY | changes), seed)
+    return weights(resolve(recipes.small("two-room", 2), None, TINY | changes), seed)
 
 
 def inputs(B, S, L, H, D=17, A=10, seed=0):
@@ -238,7 +238,7 @@ def test_what_it_does_not_take(predictor, reason):
 @pytest.fixture(scope="module")
 def paper():
     """The paper's model in float64 on a GPU."""
-    return {name: tensor.cuda() for name, tensor in weights(recipes.paper("two-room")).items()}
+    return {name: tensor.cuda() for name, tensor in weights(recipes.paper("two-room", 2)).items()}
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def awaken(model: WorldModel, seed: int = 0) -> WorldModel:
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     """The small recipe for Two-Room, shrunk."""
-    return resolve(recipes.small("two-room"), None, TINY)
+    return resolve(recipes.small("two-room", 2), None, TINY)
 
 
 @pytest.fixture(params=[1, 3], ids=["history-1", "history-3"])

@@ -81,7 +81,9 @@ def test_a_plan_is_the_same_alone_and_in_any_batch(shared_model, episodes, seed,
     i = chosen % len(episodes)
     rng = np.random.default_rng(seed)
     frames, goals = rng.integers(0, 256, (2, len(episodes), 16, 16, 3), dtype=np.uint8)
-    controller = Controller(shared_model, recipes.small("two-room").planning.model_copy(update={"iterations": 3}), seed)
+    controller = Controller(
+        shared_model, recipes.small("two-room", 2).planning.model_copy(update={"iterations": 3}), seed
+    )
     numbers = np.array(episodes)
     together = controller.plan(frames, controller.embed(goals), numbers, replan=1)
     alone = controller.plan(frames[[i]], controller.embed(goals[[i]]), numbers[[i]], replan=1)

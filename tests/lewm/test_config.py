@@ -11,11 +11,11 @@ from lewm.config import Config, ConvEncoder, VitEncoder, resolve
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 
-SMALL = recipes.small("two-room")
+SMALL = recipes.small("two-room", 2)
 
 
 def test_paper_recipe_has_the_papers_size():
-    model = WorldModel(recipes.paper("two-room").model)
+    model = WorldModel(recipes.paper("two-room", 2).model)
     assert sum(p.numel() for p in model.parameters()) == 18_034_478
 
 
@@ -99,11 +99,16 @@ def test_unreadable_files(tmp_path, name, content):
         resolve(SMALL, tmp_path / "missing.toml")
 
 
-def test_unknown_recipe_and_environment_name_the_nearest():
+def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(LewmError, match='"small"'):
-        recipes.recipe("smal", "two-room")
-    with pytest.raises(LewmError, match='"two-room"'):
-        recipes.recipe("small", "tworoom")
+        recipes.recipe("smal", "two-room", 2)
+
+
+def test_recipes_take_the_actions_of_the_world_and_know_its_history():
+    for name, histories in (("small", [1, 3]), ("paper", [3, 3])):
+        found = [recipes.recipe(name, env, 5).model for env in ("two-room", "cube")]
+        assert [model.predictor.history for model in found] == histories
+        assert [model.action_block for model in found] == [25, 25]
 
 
 @given(

@@ -1,5 +1,6 @@
 """Tasks are what their protocol says, and a report is what happened."""
 
+import dataclasses
 import json
 import sys
 
@@ -21,6 +22,7 @@ from lewm.training.loop import train
 from lewm_data.clips import split_episodes
 from lewm_data.collect import collect
 from lewm_data.envs.registry import world
+from lewm_data.envs.two_room import TwoRoomVectorEnv
 from lewm_data.store import Dataset
 
 CPU = torch.device("cpu")
@@ -92,6 +94,36 @@ def test_too_few_windows_and_wrong_protocols_are_refused(dataset):
         draw(dataset, goal_offset=5000)
     with pytest.raises(LewmError, match='Did you mean "held-out"'):
         draw(dataset, "heldout")
+
+
+def test_tasks_begin_in_the_world_of_their_episodes(tiny, tmp_path):
+    """Factors of variation too: colours, and where the door is."""
+    path = tmp_path / "varied.h5"
+    collect(WORLD, path, 8, policy="expert", noise=2.0, frame_size=16, seed=0, vary="all")
+    films = []
+    with Dataset.open(path) as varied:
+        tasks = draw_tasks(varied, WORLD, "paper", HELD_OUT, 12, 3, 0, 0)
+        evaluate(Controller(WorldModel(tiny.model), tiny.planning, 0), WORLD, tasks, 16, 5, films.append)
+        rows = varied.offsets[tasks.episode] + tasks.step
+        np.testing.assert_array_equal(np.stack([film.frames[0] for film in films]), varied.frames(rows))
+        np.testing.assert_array_equal(np.stack([film.goal for film in films]), varied.frames(rows + 3))
+    assert set(tasks.factors[0]) == set(WORLD.factors)
+    assert len({str(one) for one in tasks.factors}) == len(set(tasks.episode.tolist()))
+    usual = dataclasses.replace(tasks, factors=({},) * 12)
+    assert usual.sha256() != tasks.sha256()
+
+
+def test_only_films_and_plans_are_drawn(dataset, tiny, awake, monkeypatch):
+    drawn = []
+    render = TwoRoomVectorEnv.render
+    monkeypatch.setattr(TwoRoomVectorEnv, "render", lambda self: drawn.append(1) or render(self))
+    tasks = draw(dataset, count=4)
+    random_floor(WORLD, tasks, seed=0)
+    assert not drawn
+    planning = Planning(**{**tiny.planning.model_dump(), "horizon": 2, "iterations": 1})
+    solved, _ = evaluate(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
+    assert not solved.all()
+    assert len(drawn) == 5  # plans of 10 steps for a budget of 50
 
 
 class Oracle(Controller):

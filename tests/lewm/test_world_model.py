@@ -143,7 +143,7 @@ def test_any_sizes_by_configuration():
         "model.action_dim": 3,
         "model.frameskip": 4,
     }
-    model = awaken_any(WorldModel(resolve(recipes.small("two-room"), None, changes).model))
+    model = awaken_any(WorldModel(resolve(recipes.small("two-room", 2), None, changes).model))
     latents = model.encode(frames(2, 2, 32, 32))
     assert latents.shape == (2, 2, 12)
     reached = model.rollout(latents, torch.randn(2, 3, 4, 12), torch.randn(2, 1, 12))

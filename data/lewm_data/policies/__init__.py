@@ -1,7 +1,7 @@
 """Policies that collect data, and the random one that every result is compared with."""
 
 from lewm_data.policies.policy import Policy
-from lewm_data.policies.random import RandomPolicy
+from lewm_data.policies.random import RandomPolicy, SmoothPolicy
 from lewm_data.policies.two_room import TwoRoomExpert
 
-__all__ = ["Policy", "RandomPolicy", "TwoRoomExpert"]
+__all__ = ["Policy", "RandomPolicy", "SmoothPolicy", "TwoRoomExpert"]

@@ -17,38 +17,32 @@ from lewm_data.policies.policy import EpisodeNoise
 class TwoRoomExpert:
     """Straight to the door, through it, then straight to the goal.
 
-    The direction has length 1; Gaussian noise is added, the sum clipped to [-1, 1], and with probability
-    `repeat` the previous action is taken again. Without noise it solves every episode.
+    The direction has length 1; Gaussian noise is added, and the sum clipped to [-1, 1]. Without noise it solves every
+    episode.
 
     Args:
         env: The environments to act in; their factors of variation are read at every step.
         noise: Standard deviation of the noise, before clipping.
-        repeat: Probability of repeating the previous action.
 
     Raises:
-        DataError: A negative noise, or a `repeat` that is no probability.
+        DataError: A negative noise.
 
-    Source: arXiv 2603.19312, noise 2.0 and repeat 5 %.
+    Source: arXiv 2603.19312, with noise 2.0, and 5 % of the actions repeated.
     Differs: a step that would overshoot the door or the goal is shortened, so that no door is too narrow.
     """
 
-    def __init__(self, env: TwoRoomVectorEnv, noise: float = 2.0, repeat: float = 0.05) -> None:
-        if not 0 <= noise < np.inf or not 0 <= repeat <= 1:
-            raise DataError(
-                f"noise is {noise} and repeat {repeat}, expected noise >= 0 and repeat from 0 to 1",
-                "The paper's data has noise 2.0 and repeat 0.05.",
-            )
+    def __init__(self, env: TwoRoomVectorEnv, noise: float) -> None:
+        if not 0 <= noise < np.inf:
+            raise DataError(f"noise is {noise}, expected at least 0", "The paper's data has noise 2.0.")
         self._env = env
-        self._sigma, self._repeat = noise, repeat
-        self._noise = EpisodeNoise(env.num_envs, env.max_episode_steps, 3)  # noise along x and y, repeat or not
-        self._previous = np.zeros((env.num_envs, 2))
+        self._sigma = noise
+        self._noise = EpisodeNoise(env.num_envs, env.max_episode_steps, 2)
 
     def reset(self, slots: Int[np.ndarray, "K"], rngs: Sequence[np.random.Generator]) -> None:
         """A new episode begins in each environment of `slots`, with its generator."""
         steps = self._env.max_episode_steps
         for slot, rng in zip(slots.tolist(), rngs, strict=True):
-            gaussian = rng.normal(0.0, self._sigma, (steps, 2))
-            self._noise.begin(slot, np.concatenate([gaussian, rng.random((steps, 1))], axis=1))
+            self._noise.begin(slot, rng.normal(0.0, self._sigma, (steps, 2)))
 
     def act(self, observation: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "N 2"]:
         """The next action of every environment."""
@@ -57,12 +51,8 @@ class TwoRoomExpert:
         away = rooms.across_along(_waypoint(agent, goal, rooms) - agent)
         distance = np.sqrt(np.square(away[:, :1]) + np.square(away[:, 1:]))
         direction = away / np.maximum(distance, rooms.speed)  # length 1, less where the waypoint is nearer
-
-        numbers, first = self._noise.next()
-        action = np.clip(direction + numbers[:, :2], -1, 1)
-        again = (numbers[:, 2:] < self._repeat) & ~first[:, None]
-        self._previous = np.where(again, self._previous, action)
-        return self._previous.astype(np.float32)
+        numbers, _ = self._noise.next()
+        return np.clip(direction + numbers, -1, 1).astype(np.float32)
 
 
 def _waypoint(agent: np.ndarray, goal: np.ndarray, rooms: Rooms) -> np.ndarray:

@@ -94,14 +94,11 @@ class TwoRoomEnv(gymnasium.Env[Observation, np.ndarray]):
         return {"pixels": world.frames(world.state)[0], "state": self.state, "goal": world.goal[0].copy()}
 
 
-def observation_space(frame_size: int) -> spaces.Space[Any]:
-    """Pixels (Y, X, 3), state (2,) and goal (2,) of one world."""
+def observation_space(frame_size: int, pixels: bool = True) -> spaces.Space[Any]:
+    """State (2,) and goal (2,) of one world, and `pixels` (Y, X, 3) if they are observed."""
+    seen = {"pixels": spaces.Box(0, 255, (frame_size, frame_size, 3), np.uint8)} if pixels else {}
     return spaces.Dict(
-        {
-            "pixels": spaces.Box(0, 255, (frame_size, frame_size, 3), np.uint8),
-            "state": spaces.Box(0.0, 1.0, (2,), np.float64),
-            "goal": spaces.Box(0.0, 1.0, (2,), np.float64),
-        }
+        seen | {"state": spaces.Box(0.0, 1.0, (2,), np.float64), "goal": spaces.Box(0.0, 1.0, (2,), np.float64)}
     )
 
 

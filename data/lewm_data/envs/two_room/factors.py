@@ -2,6 +2,9 @@
 
 Everything is in units of the frame, x to the right and y down, so that a world is the same at every
 resolution. The numbers are written over 224, the frame in which the paper's world is defined.
+
+A factor has one name in Python and one elsewhere: `door_half_extent` is "door.half_extent" in the options of a reset,
+on the command line and in datasets.
 """
 
 import math
@@ -27,9 +30,9 @@ class TwoRoomFactors:
         door_position: Centre of the door along the wall, in units of the frame.
         door_half_extent: Half the width of the opening; at least 8/224, so that the agent (radius 7/224)
             fits.
-        wall_axis: "vertical" separates a left from a right room, "horizontal" an upper from a lower one; each
-            is the other's transpose.
-        speed: Displacement of a step at an action component of 1, from 1.75/224 to 10.5/224.
+        wall_axis: The coordinate that the wall divides: 0 for a left and a right room, 1 for an upper and a lower
+            one; each is the other's transpose.
+        agent_speed: Displacement of a step at an action component of 1, from 1.75/224 to 10.5/224.
         agent_color: RGB, 0 to 255.
         wall_color: RGB of the wall and of the border.
         background_color: RGB of the floor.
@@ -42,8 +45,8 @@ class TwoRoomFactors:
 
     door_position: float = 49 / 224
     door_half_extent: float = 14 / 224
-    wall_axis: str = "vertical"
-    speed: float = 5 / 224
+    wall_axis: int = 0
+    agent_speed: float = 5 / 224
     agent_color: Color = (255, 0, 0)
     wall_color: Color = (0, 0, 0)
     background_color: Color = (255, 255, 255)
@@ -51,13 +54,16 @@ class TwoRoomFactors:
     def __post_init__(self) -> None:
         for name in ("agent_color", "wall_color", "background_color"):
             object.__setattr__(self, name, _color(name, getattr(self, name)))
-        for name in ("door_position", "door_half_extent", "speed"):
+        for name in ("door_position", "door_half_extent", "agent_speed"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
-        if self.wall_axis not in ("vertical", "horizontal"):
-            raise unknown("wall_axis", str(self.wall_axis), ("vertical", "horizontal"))
-        if not SPEED_RANGE[0] <= self.speed <= SPEED_RANGE[1]:
+        if self.wall_axis not in (0, 1):
             raise DataError(
-                f"speed is {self.speed:.5f} a step, expected {SPEED_RANGE[0]:.5f} to {SPEED_RANGE[1]:.5f}",
+                f"wall_axis is {self.wall_axis!r}, expected 0 or 1",
+                "The wall divides x (0) or y (1): one of two rooms.",
+            )
+        if not SPEED_RANGE[0] <= self.agent_speed <= SPEED_RANGE[1]:
+            raise DataError(
+                f"agent_speed is {self.agent_speed:.5f} a step, expected {SPEED_RANGE[0]:.5f} to {SPEED_RANGE[1]:.5f}",
                 "Write speeds as pixels of the paper's frame over 224, for example 5 / 224.",
             )
         if self.door_half_extent < MIN_DOOR_HALF_EXTENT:
@@ -74,16 +80,17 @@ class TwoRoomFactors:
             )
 
     def varied(self, changes: Mapping[str, object]) -> "TwoRoomFactors":
-        """These factors with some replaced by name.
+        """These factors with some replaced by name ("door.position").
 
         Raises:
             DataError: A name that is no factor (the nearest one is suggested) or a value out of its range.
         """
-        known = [one.name for one in fields(self)]
+        known = {one.name.replace("_", ".", 1): one.name for one in fields(self)}
         for name in changes:
             if name not in known:
-                raise unknown("Two-Room factor", str(name), known)
-        return replace(self, **changes)  # type: ignore[arg-type]  # __post_init__ checks the values
+                raise unknown("factor of variation", str(name), known)
+        named = {known[name]: value for name, value in changes.items()}
+        return replace(self, **named)  # type: ignore[arg-type]  # __post_init__ checks the values
 
 
 def _number(name: str, value: object) -> float:

@@ -40,8 +40,8 @@ class Rooms:
         return Rooms(
             door=np.array([one.door_position for one in factors], np.float64),
             half=np.array([one.door_half_extent for one in factors], np.float64),
-            speed=np.array([[one.speed] for one in factors], np.float64),
-            horizontal=np.array([[one.wall_axis == "horizontal"] for one in factors], np.bool_),
+            speed=np.array([[one.agent_speed] for one in factors], np.float64),
+            horizontal=np.array([[one.wall_axis == 1] for one in factors], np.bool_),
         )
 
     def take(self, index: Int[np.ndarray, "K"]) -> "Rooms":

@@ -47,7 +47,7 @@ def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames
     """
     rooms = Rooms.of([episode.factors])
     recent = episode.states[max(onset - TOLD_STEPS, 0) : onset]
-    reach = TOLD_STEPS * math.sqrt(2) * episode.factors.speed
+    reach = TOLD_STEPS * math.sqrt(2) * episode.factors.agent_speed
     while True:
         place = rng.uniform(NEAREST, FARTHEST, 2)
         far = np.linalg.norm(recent - place, axis=1).min() > reach
@@ -57,17 +57,17 @@ def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames
 
 def agent_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
     """The agent has another colour."""
-    return _recolored(episode, onset, "agent_color", rng)
+    return _recolored(episode, onset, "agent.color", rng)
 
 
 def walls_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
     """The wall and the border have another colour."""
-    return _recolored(episode, onset, "wall_color", rng)
+    return _recolored(episode, onset, "wall.color", rng)
 
 
 def floor_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
     """The floor has another colour."""
-    return _recolored(episode, onset, "background_color", rng)
+    return _recolored(episode, onset, "background.color", rng)
 
 
 def vanished(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
@@ -137,8 +137,8 @@ def _glide(start: Float64[np.ndarray, "2"], factors: TwoRoomFactors) -> Float64[
     corners = np.array([(u, v), (near, crossing), (far, crossing)])
     legs = np.linalg.norm(np.diff(corners, axis=0), axis=1)
     travelled = np.append(0.0, np.cumsum(legs))
-    count = math.ceil(travelled[-1] / factors.speed - 1e-9)  # rounding makes no further step
-    steps = np.minimum(np.arange(1, count + 1) * factors.speed, travelled[-1])
+    count = math.ceil(travelled[-1] / factors.agent_speed - 1e-9)  # rounding makes no further step
+    steps = np.minimum(np.arange(1, count + 1) * factors.agent_speed, travelled[-1])
     path = np.stack([np.interp(steps, travelled, coordinate) for coordinate in corners.T], axis=1)
     return rooms.take(np.zeros(len(path), np.int64)).across_along(path)
 

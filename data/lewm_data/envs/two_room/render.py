@@ -32,7 +32,7 @@ def background(factors: TwoRoomFactors, frame_size: int) -> UInt8[np.ndarray, "Y
         frame_size,
     )
     floor = np.outer(inside, inside - wall) + np.outer(door, wall)  # (v, u)
-    if factors.wall_axis == "horizontal":
+    if factors.wall_axis == 1:
         floor = floor.T
     colors = np.array([factors.wall_color, factors.background_color], np.float64)
     frame: np.ndarray = np.rint(colors[0] + floor[:, :, None] * (colors[1] - colors[0])).astype(np.uint8)

@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Float64, UInt8
 
+from lewm_data.envs.resets import Generators, starting
 from lewm_data.envs.two_room.env import Observation, action_space, checked_render_mode, observation_space
 from lewm_data.envs.two_room.factors import TwoRoomFactors
 from lewm_data.envs.two_room.world import Factors, TwoRoomWorld
-from lewm_data.errors import DataError
 
 # The paper's episodes have about 92 steps. Over 2,000 episodes of the expert with noise 2.0 (seeds 0 to 1999,
 # each ending when solved) the mean was 93.4 with this limit, 32 % of them solved; without a limit 122.4.
@@ -43,6 +42,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         max_episode_steps: Steps until an episode is truncated.
         factors: The factors of variation of a reset that names none.
         render_mode: "rgb_array", for `render`.
+        pixels: Whether observations have `pixels`; without them, only `render` draws.
 
     Source: arXiv 2603.19312 and its released environment: geometry, speed, what counts as solved.
     Differs: where an episode begins is ours, the goal in the other room, at least 25 steps away.
@@ -61,6 +61,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         max_episode_steps: int = MAX_EPISODE_STEPS,
         factors: Factors | None = None,
         render_mode: str | None = "rgb_array",
+        pixels: bool = True,
     ) -> None:
         self.num_envs = num_envs
         self.frame_size = frame_size
@@ -68,8 +69,9 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.render_mode = checked_render_mode(render_mode)
         self._world = TwoRoomWorld(num_envs, frame_size, factors)
         self._steps = np.zeros(num_envs, np.int64)
-        self._rngs: dict[int, np.random.Generator] = {}
-        self.single_observation_space = observation_space(frame_size)
+        self._pixels = pixels
+        self._generators = Generators(num_envs)
+        self.single_observation_space = observation_space(frame_size, pixels)
         self.single_action_space = action_space()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -86,23 +88,9 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             DataError: An unknown option or factor, a mask or state of the wrong shape, a state in a wall.
         """
         chosen = dict(options or {})
-        mask = np.asarray(chosen.pop("reset_mask", np.ones(self.num_envs, np.bool_)))
-        if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
-            raise DataError(
-                f"reset_mask is {mask.dtype} {mask.shape}, expected bool ({self.num_envs},), not all False",
-                "Mark the environments that begin a new episode.",
-            )
-        if seed is None or isinstance(seed, int | np.integer):
-            seeds = [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise DataError(f"{len(seeds)} seeds for {self.num_envs} environments", "Give one seed, or one each.")
-        slots = np.flatnonzero(mask)
-        for slot in slots.tolist():
-            if seeds[slot] is not None or slot not in self._rngs:
-                self._rngs[slot], _ = seeding.np_random(seeds[slot])
-        self._world.reset(slots, [self._rngs[slot] for slot in slots.tolist()], chosen)
+        slots = starting(chosen, self.num_envs)
+        chosen.pop("reset_mask", None)
+        self._world.reset(slots, self._generators.of(slots, seed), chosen)
         self._steps[slots] = 0
         return self._observation(), {}
 
@@ -161,4 +149,5 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return self._world.solved()
 
     def _observation(self) -> Observation:
-        return {"pixels": self._world.frames(self._world.state), "state": self.state, "goal": self.goal}
+        pixels = {"pixels": self._world.frames(self._world.state)} if self._pixels else {}
+        return pixels | {"state": self.state, "goal": self.goal}

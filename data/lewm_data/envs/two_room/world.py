@@ -132,7 +132,7 @@ class TwoRoomWorld:
             return [self._one(given[slot]) for slot in slots]
         raise DataError(
             f"factors are {given!r:.60}, expected TwoRoomFactors, a mapping or {len(self.state)} of these",
-            'For example options={"factors": {"door_position": 0.5}}.',
+            'For example options={"factors": {"door.position": 0.5}}.',
         )
 
     def _one(self, given: object) -> TwoRoomFactors:

@@ -1,0 +1,53 @@
+"""What can go against physics in Cube.
+
+K frames shown from the onset on, Y and X the sides of a frame.
+"""
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lewm_data.envs.cube.task import (
+    CUBE,
+    CUBE_BOUNDS,
+    CUBE_VELOCITY,
+    HALF_SIDE,
+    ROTATION,
+    cube_yaw,
+    gripper_pose,
+    upright,
+)
+from lewm_data.envs.simulator import Simulator
+from lewm_data.envs.simulator_perturbations import played_on, recolored
+from lewm_data.perturbations import Episode, Perturbation, action_swapped, frozen, shown, time_reversed
+
+FAR = 0.15  # m, from where the cube was and from the gripper
+
+
+def _make(frame_size: int) -> Simulator:
+    from lewm_data.envs.cube.simulator import CubeSimulator
+
+    return CubeSimulator(frame_size)
+
+
+def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> UInt8[np.ndarray, "K Y X 3"]:
+    """The cube suddenly lies elsewhere on the table, even if it was being carried; the arm goes on as its actions say.
+
+    Where is uniform, but at least 0.15 m away from where it was and from the gripper.
+    """
+    state = episode.states[onset].copy()
+    occupied = np.stack([state[CUBE], gripper_pose(state)[0]])
+    while np.linalg.norm(occupied - state[CUBE], axis=1).min() < FAR:
+        state[CUBE] = [*rng.uniform(*CUBE_BOUNDS), HALF_SIDE * episode.factors["cube.scale"]]
+    state[ROTATION], state[CUBE_VELOCITY] = upright(float(cube_yaw(state))), 0.0
+    return played_on(_make, episode, onset, state)
+
+
+PERTURBATIONS: dict[str, Perturbation] = {
+    "cube teleported": shown(teleported),
+    "cube recoloured": shown(recolored(_make, "cube.color", ("agent.color", "floor.color"))),
+    "gripper recoloured": shown(recolored(_make, "agent.color", ("cube.color", "floor.color"))),
+    "floor recoloured": shown(recolored(_make, "floor.color", ("cube.color", "agent.color"))),
+    "arm frozen": shown(frozen),
+    "time reversed": shown(time_reversed),
+    "action swapped": action_swapped,
+}

@@ -1,0 +1,89 @@
+"""How MuJoCo draws without a screen."""
+
+import contextlib
+import ctypes
+import ctypes.util
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from lewm_data.errors import DataError
+
+VARIABLE = "MUJOCO_GL"  # read by mujoco and dm_control when they are imported
+
+# Source: the EGL 1.5 specification, and EGL_EXT_device_enumeration, EGL_EXT_platform_device, EGL_EXT_device_query and
+# EGL_MESA_device_software of the Khronos registry.
+_PLATFORM_DEVICE, _EXTENSIONS, _MOST_DEVICES = 0x313F, 0x3055, 32
+_SOFTWARE = b"EGL_MESA_device_software"
+
+
+def choose_renderer() -> str:
+    """Has MuJoCo draw with EGL on a GPU, else with OSMesa; to be called before mujoco or dm_control is imported.
+
+    What the user has set in MUJOCO_GL holds. Elsewhere than on Linux, MuJoCo's own choice does.
+
+    The LLVM in Triton and that of Mesa, which EGL and OSMesa may be of, have symbols in common. A process in which
+    Mesa's is loaded first crashes where PyTorch loads Triton, so Triton's library is loaded here.
+
+    Returns:
+        The name that MuJoCo knows the renderer by, "egl" or "osmesa", or what the user has set; "" for MuJoCo's own.
+
+    Raises:
+        DataError: There is neither.
+    """
+    if sys.platform != "linux":
+        return os.environ.get(VARIABLE, "")
+    _load_triton()
+    if os.environ.get(VARIABLE):
+        return os.environ[VARIABLE]
+    if _egl_draws(on_gpu=True):
+        chosen = "egl"
+    elif ctypes.util.find_library("OSMesa"):
+        chosen = "osmesa"
+    elif _egl_draws(on_gpu=False):
+        chosen = "egl"
+    else:
+        raise DataError(
+            "nothing to draw MuJoCo with: neither EGL nor OSMesa was found",
+            "On Debian or Ubuntu: apt-get install libosmesa6, or libegl1 where the driver of a GPU is installed.",
+        )
+    os.environ[VARIABLE] = chosen
+    return chosen
+
+
+def _load_triton() -> None:
+    """Loads Triton's library, if it is installed; PyTorch then finds it loaded."""
+    found = importlib.util.find_spec("triton")
+    for folder in (found.submodule_search_locations if found else None) or []:
+        with contextlib.suppress(OSError):  # it is not there, or for another machine: nobody else can load it either
+            ctypes.CDLL(str(Path(folder) / "_C" / "libtriton.so"))
+
+
+def _egl_draws(on_gpu: bool) -> bool:
+    """Whether EGL can draw without a screen: on a GPU, or on what only looks like one."""
+    try:
+        egl = ctypes.CDLL("libEGL.so.1")
+    except OSError:
+        return False
+    pointer = ctypes.c_void_p
+    egl.eglGetProcAddress.argtypes, egl.eglGetProcAddress.restype = [ctypes.c_char_p], pointer
+    egl.eglInitialize.argtypes, egl.eglInitialize.restype = [pointer, pointer, pointer], ctypes.c_uint
+    names = (b"eglQueryDevicesEXT", b"eglQueryDeviceStringEXT", b"eglGetPlatformDisplayEXT")
+    addresses = [egl.eglGetProcAddress(name) for name in names]
+    if not all(addresses):
+        return False
+    query_devices = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, pointer, pointer)(addresses[0])
+    string_of = ctypes.CFUNCTYPE(ctypes.c_char_p, pointer, ctypes.c_int)(addresses[1])
+    display_of = ctypes.CFUNCTYPE(pointer, ctypes.c_uint, pointer, pointer)(addresses[2])
+
+    devices, count = (pointer * _MOST_DEVICES)(), ctypes.c_int()
+    if not query_devices(_MOST_DEVICES, devices, ctypes.byref(count)):
+        return False
+    for device in devices[: count.value]:
+        is_gpu = _SOFTWARE not in (string_of(device, _EXTENSIONS) or b"")
+        if is_gpu == on_gpu:
+            display = display_of(_PLATFORM_DEVICE, device, None)
+            if display and egl.eglInitialize(display, None, None):
+                return True
+    return False

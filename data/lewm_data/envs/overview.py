@@ -1,0 +1,76 @@
+"""What there is to choose from: every world in a few words, whether or not it can be used here."""
+
+import importlib.metadata
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lewm_data.envs.registry import WORLDS, world
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A world in a few words.
+
+    Attributes:
+        name: What users call it.
+        gymnasium_id: What Gymnasium calls it.
+        about: What it is.
+        extra: What has to be installed for it, as in `pip install "lewm[push-t]"`; None if nothing.
+        installed: Whether that is.
+        action_dim: Numbers of an action.
+        state_dim: Numbers of a state.
+        expert: Whether it has a policy that solves it.
+        policies: Those that it has by name.
+        default_policy: The policy that collects data.
+        factors: What can vary between episodes, and what each is.
+    """
+
+    name: str
+    gymnasium_id: str
+    about: str
+    extra: str | None
+    installed: bool
+    action_dim: int
+    state_dim: int
+    expert: bool
+    policies: tuple[str, ...]
+    default_policy: str
+    factors: Mapping[str, str]
+
+
+def overview() -> tuple[Overview, ...]:
+    """All worlds, in the registry's order."""
+    found = []
+    for place in map(world, WORLDS):
+        found.append(
+            Overview(
+                name=place.name,
+                gymnasium_id=place.gymnasium_id,
+                about=place.about,
+                extra=place.extra,
+                installed=place.extra is None or is_installed(place.extra),
+                action_dim=place.action_dim,
+                state_dim=place.state_dim,
+                expert="expert" in place.policies,
+                policies=tuple(place.all_policies),
+                default_policy=place.default_policy,
+                factors={name: factor.about for name, factor in place.factors.items()},
+            )
+        )
+    return tuple(found)
+
+
+def is_installed(extra: str) -> bool:
+    """Whether every package of one of lewm's extras is there, in any version."""
+    wanted = [one for one in importlib.metadata.requires("lewm") or [] if re.search(rf"extra == .{extra}\W", one)]
+    names = [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in wanted]
+    return bool(names) and all(_is_there(name) for name in names)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,68 @@
+"""What can go against physics in Push-T.
+
+K frames shown from the onset on, Y and X the sides of a frame.
+"""
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from lewm_data.envs.push_t.factors import Factors
+from lewm_data.envs.push_t.geometry import AGENT, AGENT_RADIUS, BLOCK, HIGH, LOW, POSE, distance_to_block
+from lewm_data.envs.push_t.simulator import PushTSimulator
+from lewm_data.envs.push_t.task import draw_state
+from lewm_data.envs.simulator_perturbations import played_on, recolored
+from lewm_data.perturbations import TOLD_STEPS, Episode, Perturbation, action_swapped, frozen, shown, time_reversed
+
+AGENT_REACH = 204.0  # units that the agent moves in 5 steps at full speed along one axis; the demonstrator's, up to 90
+BLOCK_REACH = 130.0  # twice what the demonstrator was seen to move the block by in 5 steps
+
+Frames = UInt8[np.ndarray, "K Y X 3"]
+
+
+def agent_teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The agent is suddenly elsewhere, and moves on from there as its actions say, with the velocity it had.
+
+    The place is uniform among the free ones that 5 steps at full speed along an axis do not reach from any of its last
+    5: not even a model that sees every fifth frame can take it for motion.
+    """
+    recent = episode.states[max(onset - TOLD_STEPS, 0) : onset, AGENT]
+    state = episode.states[onset].copy()
+    radius = AGENT_RADIUS * episode.factors["agent.scale"]
+    while True:
+        state[AGENT] = rng.uniform(LOW + radius, HIGH - radius, 2)
+        far = np.linalg.norm(recent - state[AGENT], axis=1).min() > AGENT_REACH
+        if far and _apart(state, episode.factors):
+            return played_on(PushTSimulator, episode, onset, state)
+
+
+def block_teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
+    """The block is suddenly elsewhere, in another pose, and what the agent does moves it from there.
+
+    The pose is uniform among those with room around the block, off the agent, and farther from its last 5 places than
+    it is pushed in 5 steps.
+    """
+    recent = episode.states[max(onset - TOLD_STEPS, 0) : onset, BLOCK]
+    state = episode.states[onset].copy()
+    while True:
+        state[POSE] = draw_state(rng, episode.factors)[POSE]
+        far = np.linalg.norm(recent - state[BLOCK], axis=1).min() > BLOCK_REACH
+        if far and _apart(state, episode.factors):
+            return played_on(PushTSimulator, episode, onset, state)
+
+
+PERTURBATIONS: dict[str, Perturbation] = {
+    "agent teleported": shown(agent_teleported),
+    "block teleported": shown(block_teleported),
+    "agent recoloured": shown(recolored(PushTSimulator, "agent.color", ("block.color", "background.color"))),
+    "block recoloured": shown(recolored(PushTSimulator, "block.color", ("agent.color", "background.color"))),
+    "floor recoloured": shown(recolored(PushTSimulator, "background.color", ("agent.color", "block.color"))),
+    "world frozen": shown(frozen),
+    "time reversed": shown(time_reversed),
+    "action swapped": action_swapped,
+}
+
+
+def _apart(state: Float64[np.ndarray, "7"], factors: Factors) -> bool:
+    """Whether the agent does not touch the block."""
+    distance = distance_to_block(state[AGENT], state[POSE], factors["block.scale"])
+    return distance >= AGENT_RADIUS * factors["agent.scale"]

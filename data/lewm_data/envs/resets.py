@@ -1,0 +1,57 @@
+"""What all vector environments do alike when episodes begin.
+
+Letters: N environments, K of them that begin an episode.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.utils import seeding
+from jaxtyping import Int64
+
+from lewm_data.errors import DataError
+
+
+def starting(options: Mapping[str, Any], num_envs: int) -> Int64[np.ndarray, " K"]:
+    """The environments that `options["reset_mask"]` marks; all without it.
+
+    Raises:
+        DataError: The mask does not fit, or marks none.
+    """
+    mask = np.asarray(options.get("reset_mask", np.ones(num_envs, np.bool_)))
+    if mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
+        raise DataError(
+            f"reset_mask is {mask.dtype} {mask.shape}, expected bool ({num_envs},), not all False",
+            "Mark the environments that begin a new episode.",
+        )
+    return np.flatnonzero(mask)
+
+
+class Generators:
+    """The random generator of each of N environments, which lives until its environment is given another seed."""
+
+    def __init__(self, num_envs: int) -> None:
+        self._num_envs = num_envs
+        self._rngs: dict[int, np.random.Generator] = {}
+
+    def of(self, slots: Int64[np.ndarray, " K"], seed: int | Sequence[int | None] | None) -> list[np.random.Generator]:
+        """The generators of `slots`, seeded anew where there is a seed.
+
+        Args:
+            slots: Environments.
+            seed: For all of them, environment i then has seed + i, or one for each of the N.
+
+        Raises:
+            DataError: Too many or too few seeds.
+        """
+        if seed is None or isinstance(seed, int | np.integer):
+            seeds = [None if seed is None else int(seed) + i for i in range(self._num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self._num_envs:
+            raise DataError(f"{len(seeds)} seeds for {self._num_envs} environments", "Give one seed, or one each.")
+        for slot in slots.tolist():
+            if seeds[slot] is not None or slot not in self._rngs:
+                self._rngs[slot], _ = seeding.np_random(seeds[slot])
+        return [self._rngs[slot] for slot in slots.tolist()]

@@ -1,0 +1,102 @@
+"""Who acts, as users write it:
+
+    expert                       a policy of the world
+    random   smooth              those of every world
+    my_package.my_module:make    the user's own: make(env, noise) gives a Policy
+    expert:0.7,random:0.3        one of these in each episode, with these shares
+
+Spaces do not count.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lewm_data.errors import DataError, unknown
+from lewm_data.modules import import_module
+from lewm_data.policies.combine import Mixture, RepeatedActions
+from lewm_data.policies.policy import Policy, VectorEnvironment
+from lewm_data.policies.random import RandomPolicy, SmoothPolicy
+
+# (environment, noise) to a policy
+PolicyFactory = Callable[[Any, float], Policy]
+
+GENERAL: Mapping[str, PolicyFactory] = {
+    "random": lambda env, noise: RandomPolicy(env),
+    "smooth": lambda env, noise: SmoothPolicy(env),
+}
+
+_SHARE = re.compile(r"(?P<name>.+):(?P<share>[0-9.]+([eE][-+]?[0-9]+)?)")
+
+
+def read_spec(spec: str, known: Mapping[str, PolicyFactory], kind: str) -> tuple[tuple[PolicyFactory, float], ...]:
+    """The policies that a specification names, each with its share of the episodes.
+
+    Args:
+        spec: As above; policies without a share have the share 1.
+        known: By name.
+        kind: What the known ones are, for messages.
+
+    Raises:
+        DataError: An unknown name, a module or function that is not there, or a share that is not positive.
+    """
+    found = []
+    for part in spec.split(","):
+        match = _SHARE.fullmatch(part.strip())
+        name, share = (match["name"], match["share"]) if match else (part.strip(), "1")
+        if not _is_positive(share):
+            raise DataError(f"policy {part.strip()}: the share is {share}", "Shares are positive, as in expert:0.7.")
+        if name not in known and ":" not in name:
+            raise unknown(kind, name, known)
+        found.append((known[name] if name in known else _imported(name), float(share)))
+    return tuple(found)
+
+
+def make_policy(
+    parts: tuple[tuple[PolicyFactory, float], ...], env: VectorEnvironment, noise: float, repeat: float
+) -> Policy:
+    """The policy of a specification; a `Mixture` where it names several.
+
+    Args:
+        parts: From `read_spec`.
+        env: Where it acts.
+        noise: Of policies that have some.
+        repeat: Probability, from 0 to 1, that an episode's previous action is taken again.
+
+    Raises:
+        DataError: `repeat` is no probability, or a user's function did not make a policy.
+    """
+    if not 0 <= repeat <= 1:
+        raise DataError(f"repeat is {repeat}, expected a probability from 0 to 1", "The paper's Two-Room has 0.05.")
+    policies = []
+    for factory, _ in parts:
+        policy = factory(env, noise)
+        if not isinstance(policy, Policy):
+            raise DataError(
+                f"{getattr(factory, '__name__', factory)}(env, noise) gave {type(policy).__name__}, expected a Policy",
+                "A policy has reset(slots, rngs) and act(observation); see lewm_data/policies/policy.py.",
+            )
+        policies.append(RepeatedActions(policy, env, repeat) if repeat > 0 else policy)
+    return policies[0] if len(policies) == 1 else Mixture(policies, [share for _, share in parts], env)
+
+
+def _is_positive(share: str) -> bool:
+    try:
+        return 0 < float(share) < math.inf
+    except ValueError:
+        return False
+
+
+def _imported(name: str) -> PolicyFactory:
+    """The function that "package.module:function" names."""
+    module_name, _, attribute = name.partition(":")
+    remedy = "Write it as package.module:function, and run where Python finds the module."
+    module = import_module(module_name, f"policy {name}", remedy)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise unknown(f"function of {module_name}", attribute, [one for one in vars(module) if not one.startswith("_")])
+    if not callable(found):
+        raise DataError(f"policy {name}: is no function", "It is called with (env, noise) and gives a Policy.")
+    factory: PolicyFactory = found
+    return factory

@@ -1,0 +1,58 @@
+"""Every world end to end: collect, train, plan, at sizes that only show that it works."""
+
+import json
+
+import h5py
+import pytest
+from typer.testing import CliRunner
+
+from lewm_cli.main import app
+from lewm_data.envs.headless import choose_renderer
+from lewm_data.envs.overview import is_installed
+from lewm_data.envs.registry import WORLDS, world
+from lewm_data.errors import DataError
+
+TINY = [
+    *("--set", "model.frame_size=16"),
+    *("--set", "model.latent=8"),
+    *("--set", "model.projector_hidden=16"),
+    *("--set", "model.encoder.channels=[4, 8]"),
+    *("--set", "model.predictor.width=8"),
+    *("--set", "model.predictor.depth=1"),
+    *("--set", "objective.directions=32"),
+    *("--set", "training.held_out=0.5"),
+]
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", sorted(set(WORLDS) - {"two-room"}))  # which tests/cli/test_commands.py has
+def test_collect_train_and_plan(name, tmp_path, monkeypatch):
+    place = world(name)
+    if not is_installed(place.extra):
+        pytest.skip(f'needs pip install "lewm[{place.extra}]"')
+    if place.extra == "mujoco":
+        try:
+            choose_renderer()
+        except DataError as error:
+            pytest.skip(str(error))
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path))
+    mixed = ["--policy", "expert:0.5,smooth:0.5", "--vary", "all", "--workers", "1"]
+    call("collect", "--env", name, "--episodes", "2", "--frame-size", "16", *mixed)
+    with h5py.File(tmp_path / "datasets" / f"{name}.h5") as file:
+        assert file.attrs["env"] == name
+        assert {f"factor.{factor}" for factor in place.factors} <= set(file)
+        assert file["action"].shape[1] == place.action_dim
+        assert file["state"].shape[1] == place.state_dim
+    call("train", "--steps", "2", "--batch-size", "4", *TINY)
+    planner = ["--samples", "8", "--elites", "4", "--iterations", "1", "--horizon", "2"]
+    shown = call("plan", "--episodes", "2", "--protocol", "paper", "--budget", "20", *planner, "--json")
+    report = json.loads(shown)
+    assert report["episodes"] == 2
+    config = json.loads((tmp_path / "runs" / f"{name}-small" / "config.json").read_text())["config"]
+    assert config["model"]["action_dim"] == place.action_dim
+    assert config["model"]["predictor"]["history"] == 3

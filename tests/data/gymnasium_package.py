@@ -1,0 +1,84 @@
+"""Environments as a user's package might register them, with whatever Gymnasium allows."""
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+DRAWN = (24, 36)  # what is drawn is no square
+
+
+class Lane(gymnasium.Env):
+    """A square that is pushed about, with noise, and is lost when it leaves to the right."""
+
+    metadata = {"render_modes": ["rgb_array", "human"]}  # noqa: RUF012
+
+    def __init__(self, render_mode=None, kind="", actions=None):
+        self.render_mode, self.kind = render_mode, kind
+        self.action_space = actions or spaces.MultiDiscrete([3, 2], start=[-1, 0])
+        parts = {"speed": spaces.Discrete(2), "pic": spaces.Box(0, 255, (4, 6, 3), np.uint8), "name": spaces.Text(9)}
+        parts["in/here"] = spaces.Tuple([spaces.Box(-np.inf, np.inf, (2,), np.float32)])
+        parts["width"] = spaces.Box(0, 1, (1,), np.float32)
+        self.observation_space = parts["pic"] if kind == "pictures" else spaces.Dict(parts)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place, self.speed = self.np_random.uniform(2, 10, 2), 0
+        return self._seen(), self._told(np.zeros(2))
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        assert self.place[0] <= 30, "a finished episode was stepped"
+        noise = np.random.normal(0, 0.1, 2) if self.kind == "drifting" else self.np_random.normal(0, 0.1, 2)
+        sideways, self.speed = np.ravel(action)[:2]
+        self.place = np.clip(self.place + noise + [1 + 2 * self.speed, sideways], 0, [40, 18])
+        told = self._told(noise)
+        if self.place[1] > 9:
+            told["drift"] = noise[:1]  # once in a while in another shape
+        return self._seen(), -1.0, bool(self.place[0] > 30), False, told
+
+    def render(self):
+        if self.kind == "listing":
+            return [np.zeros((*DRAWN, 3), np.uint8)]
+        frame = np.full((*DRAWN, 3), 255, np.uint8)
+        x, y = self.place.astype(int)
+        frame[y : y + 6, x : x + 6] = 0, 100, 50 * int(self.speed)
+        return frame
+
+    def _seen(self):
+        picture = np.full((4, 6, 3), int(self.place[0]), np.uint8)
+        if self.kind == "pictures":
+            return picture
+        here = (self.place.astype(np.float32),)
+        width = np.full(1, 0.1, np.float32)
+        return {"speed": int(self.speed), "pic": picture, "name": "lane", "in/here": here, "width": width}
+
+    def _told(self, noise):
+        told = {"drift": noise, "far": bool(self.place[0] > 20), "lane/width": 20, "who": "me"}
+        return told | ({"is_success": self.place[1] < 5} if self.kind == "telling" else {})
+
+
+class Silent(Lane):
+    metadata = {"render_modes": ["human"]}  # noqa: RUF012
+
+
+class Modeless(Lane):
+    def __init__(self):
+        super().__init__()
+
+
+def _register(name, entry_point=Lane, **kwargs):
+    gymnasium.register(id=name, entry_point=entry_point, max_episode_steps=25, kwargs=kwargs)
+
+
+BOX = spaces.Box(np.array([[-1.0, 0]]), np.array([[1.0, 2]]), dtype=np.float64)
+
+if "Lane-v0" not in gymnasium.registry:
+    _register("Lane-v0")
+    _register("LaneBox-v0", actions=BOX)
+    _register("LaneBoundless-v0", actions=spaces.Box(-np.inf, np.inf, (2,)))
+    _register("LanePictures-v0", kind="pictures")
+    _register("LaneTelling-v0", kind="telling")
+    _register("LaneDrifting-v0", kind="drifting")
+    _register("LaneListing-v0", kind="listing")
+    _register("LaneSilent-v0", Silent)
+    _register("LaneModeless-v0", Modeless)
