@@ -1,4 +1,4 @@
-"""What perturbations of simulated worlds are made of: episodes played on from another state, or drawn in another colour.
+"""What perturbations of simulated worlds are made of: episodes played on from another state, or in another colour.
 
 K frames shown from the onset on, S state width, Y and X the sides of a frame.
 """
