@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from _planning_tables import growth, patches, planning, stages
+
 from lewm.recipes import small
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,11 +168,11 @@ def sigreg() -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for device in ("CPU", "H100"):
-        path = RESULTS / f"sigreg-{device.lower()}.json"
-        if not path.exists():
+        files = sorted(RESULTS.glob(f"sigreg-*{device.lower()}.json"))
+        results = [result for path in files for result in _load(path.name)["results"]]
+        if not results:
             rows.append(f"| {device} | every shape | - | both | every path | not measured | - | - | - |")
-            continue
-        for r in _load(path.name)["results"]:
+        for r in results:
             shape = f"{r['T']}, {r['N']}, {r['D']}, {r['M']}, {r['K']}"
             row = f"| {device} | {shape} | {r['threads']} | {r['pass']} | {r['path']} "
             if "skipped" in r:
@@ -232,7 +234,15 @@ def _load(name: str) -> dict[str, Any]:
 
 PAGES = {
     "README.md": {"success": success, "recipe": recipe, "probing": probing, "surprise": surprise, "speed": speed},
-    "kernels/README.md": {"floor": floor, "sigreg": sigreg, "philox": philox},
+    "kernels/README.md": {
+        "floor": floor,
+        "sigreg": sigreg,
+        "planning": planning,
+        "stages": stages,
+        "patches": patches,
+        "growth": growth,
+        "philox": philox,
+    },
 }
 
 

@@ -313,3 +313,16 @@ def test_wrong_shapes_are_named(shapes, message):
 def test_wrong_precisions_are_refused(precision, message):
     with pytest.raises(ValueError, match=message):
         pack(typed(parameters(), torch.float32), heads=HEADS, precision=precision)
+
+
+def test_matrices_for_tf32_are_rounded_to_the_nearest():
+    from lewm_kernels.rollout.pack import _rounded_to_tf32
+
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    rounded = _rounded_to_tf32(x)
+    mantissa, _ = torch.frexp(rounded)
+    assert torch.equal(mantissa * 2**11, (mantissa * 2**11).round())  # 1 bit before the point and 10 after it
+    spacing = torch.ldexp(torch.ones_like(x), torch.frexp(x).exponent - 11)
+    assert ((rounded - x).abs() <= spacing / 2).all()
+    assert (rounded > x).any()
+    assert (rounded < x).any()

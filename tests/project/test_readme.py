@@ -66,7 +66,8 @@ def test_the_example_runs(tmp_path, monkeypatch):
     assert names["cost"].std() > 0
 
 
-def test_tables_are_those_of_the_committed_results():
+def test_tables_are_those_of_the_committed_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     assert spec is not None
     assert spec.loader is not None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 # Released code: of the LayerNorms that a modulation follows, and of all others and BatchNorm.
@@ -130,10 +130,12 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
     if precision == "tf32" and device.type != "cuda":
         raise ValueError(f"pack: tf32 is a number format of CUDA devices, and the weights are on {device}. Use fp32.")
 
-    matrix = torch.bfloat16 if precision == "bf16" else torch.float32
+    def matrix(weight: Float64[Tensor, "O I"]) -> Float[Tensor, "O I"]:
+        cast = weight.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
+        return _rounded_to_tf32(cast) if precision == "tf32" else cast
 
     def cast(affine: _Affine) -> tuple[Tensor, Tensor]:
-        return affine.weight.to(device, matrix), affine.bias.to(device, torch.float32)
+        return matrix(affine.weight), affine.bias.to(device, torch.float32)
 
     # In float64, which not every device has.
     workplace = torch.device("cpu") if device.type == "mps" else device
@@ -150,7 +152,7 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
         head = head.after(_linear(source, "predictor.output"))
         latent_in = _linear(source, "predictor.input")
         positions = positions @ latent_in.weight.T + latent_in.bias
-        input_weight = latent_in.weight.to(device, matrix)
+        input_weight = matrix(latent_in.weight)
     else:
         input_weight = None
     depth = sum(name.endswith(".qkv.weight") for name in source)
@@ -220,3 +222,8 @@ def _layer(
         *cast(after_norm("fc1", "mlp_norm")),
         *cast(_linear(source, f"{name}.fc2")),
     )
+
+
+def _rounded_to_tf32(weight: Float32[Tensor, "O I"]) -> Float32[Tensor, "O I"]:
+    """To the nearest number of 10 bits after the point; the matrix units would cut the rest off."""
+    return ((weight.view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)

@@ -45,7 +45,7 @@ def rollout(
     blocks = candidates.reshape(N, H, A)
     modulations = latents.new_empty(len(packed.layers), T, C, 6 * packed.width)
     out = latents.new_empty(N, H, packed.latent)
-    with _matmul_precision("high" if packed.precision == "tf32" else "highest"):
+    with matmul_precision("high" if packed.precision == "tf32" else "highest"):
         for begin in range(0, N, C):
             some = torch.arange(begin, begin + C, device=packed.device).clamp_(max=N - 1)  # the last one fills up
             of_chunk = blocks[some]
@@ -178,7 +178,8 @@ def _silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 @contextmanager
-def _matmul_precision(precision: str) -> Iterator[None]:
+def matmul_precision(precision: str) -> Iterator[None]:
+    """PyTorch's own switch, set for as long as the block runs."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(precision)
     try:

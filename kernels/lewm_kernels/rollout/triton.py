@@ -23,7 +23,7 @@ from torch import Tensor
 from lewm_kernels.rollout import kernels
 from lewm_kernels.rollout.pack import Packed
 from lewm_kernels.rollout.tiles import Tile, attention_in_tile, attention_out_tile, columns, mlp_tile
-from lewm_kernels.rollout.torch import _matmul_precision
+from lewm_kernels.rollout.torch import matmul_precision
 
 # With more, 128 rows would not fit the registers of a thread; with fewer, 16 rows would wait longer for memory.
 _WARPS = 8
@@ -74,7 +74,7 @@ def _enter(packed: Packed, latents: Float32[Tensor, "N C D"]) -> Float32[Tensor,
 def _linear(
     packed: Packed, x: Float[Tensor, "N C K"], weight: Float[Tensor, "O K"], bias: Float32[Tensor, " O"] | None = None
 ) -> Float[Tensor, "N C O"]:
-    with _matmul_precision("high" if packed.precision == "tf32" else "highest"):
+    with matmul_precision("high" if packed.precision == "tf32" else "highest"):
         return F.linear(x.to(weight.dtype), weight, None if bias is None else bias.to(weight.dtype))
 
 
