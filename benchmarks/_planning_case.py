@@ -115,4 +115,4 @@ def describe(row: Row) -> str:
 def _config(name: str) -> Config:
     if name == "tiny":
         return resolve(recipes.small("two-room", 2), None, TINY)
-    return recipes.recipe(name, "two-room")
+    return recipes.recipe(name, "two-room", 2)
