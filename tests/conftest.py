@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib as mpl
 import pytest
+
+# A shell makes what it runs in the background deaf to Ctrl-C; some tests press it, and expect what a terminal sees.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 mpl.use("agg")
 

@@ -99,14 +99,6 @@ def users(tmp_path, monkeypatch):
     sys.modules.pop("my_policies", None)
 
 
-@pytest.fixture(autouse=True)
-def interruptible():
-    """As in a terminal, also where the tests run in the background of a shell, which makes its children deaf."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def run(path, episodes, **changes):
     return collect(world("two-room"), path, episodes, **{**SETTINGS, **changes})
 

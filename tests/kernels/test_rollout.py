@@ -130,8 +130,8 @@ def test_a_candidate_is_the_same_alone_and_among_others(packed, L, monkeypatch):
         assert torch.equal(rollout(packed, latents[one], candidates[one, some], history[one]), together[one, some])
     order = torch.randperm(S, generator=torch.Generator().manual_seed(0))
     assert torch.equal(rollout(packed, latents, candidates[:, order], history), together[:, order])
-    for held in (1, 1 << 19, 1 << 20):  # chunks of 64, 99 and 131 candidates, or so
-        monkeypatch.setattr(fast, "_CPU_BYTES_PER_THREAD", held)
+    for held in (1, 1 << 18, 1 << 19):  # seven chunks, and some of other sizes
+        monkeypatch.setattr(fast, "_CPU_BYTES", held)
         assert torch.equal(rollout(packed, latents, candidates, history), together)
 
 
@@ -258,7 +258,7 @@ class LargestTensor(TorchDispatchMode):
 
 def test_nothing_but_the_result_grows_with_the_candidates(monkeypatch):
     held = 1 << 18
-    monkeypatch.setattr(fast, "_CPU_BYTES_PER_THREAD", held // torch.get_num_threads())
+    monkeypatch.setattr(fast, "_CPU_BYTES", held)
     packed = pack(typed(parameters(), torch.float32), heads=HEADS)
     given = inputs(1, 20_000, 2, 1)
     rollout(packed, *inputs(1, 1, 1, 1))  # what is made once for a model

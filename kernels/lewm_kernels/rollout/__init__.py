@@ -31,8 +31,8 @@ def rollout(
 ) -> Float32[Tensor, "B S H D"]:
     """Latents that each candidate's H action blocks lead to, one after the other.
 
-    The predictor sees the last `packed.history` latents; when that window slides, positions start again from 0. On a
-    CPU a candidate's result is the same, bit for bit, alone and among any others. There is no gradient, and autocast
+    The predictor sees the last `packed.history` latents; when that window slides, positions start again from 0. On x86
+    CPUs a candidate's result is the same, bit for bit, alone and among any others. There is no gradient, and autocast
     is ignored.
 
     Args:

@@ -131,11 +131,11 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
         raise ValueError(f"pack: tf32 is a number format of CUDA devices, and the weights are on {device}. Use fp32.")
 
     def matrix(weight: Float64[Tensor, "O I"]) -> Float[Tensor, "O I"]:
-        cast = weight.to(device, torch.bfloat16 if precision == "bf16" else torch.float32)
+        cast = weight.to(torch.bfloat16 if precision == "bf16" else torch.float32).to(device)
         return _rounded_to_tf32(cast) if precision == "tf32" else cast
 
     def cast(affine: _Affine) -> tuple[Tensor, Tensor]:
-        return matrix(affine.weight), affine.bias.to(device, torch.float32)
+        return matrix(affine.weight), affine.bias.float().to(device)
 
     # In float64, which not every device has.
     workplace = torch.device("cpu") if device.type == "mps" else device
@@ -163,7 +163,7 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
         *cast(condition),
         *cast(_modulation(source, depth)),
         input_weight,
-        positions.to(device, torch.float32),
+        positions.float().to(device),
         tuple(_layer(source, f"predictor.blocks.{i}", heads, cast) for i in range(depth)),
         *cast(head.after_scaling(source["predictor.norm.weight"], source["predictor.norm.bias"])),
         *cast(_linear(source, "prediction_projector.3")),

@@ -25,7 +25,7 @@ class Linear(NamedTuple):
 
 
 class LayerProducts(NamedTuple):
-    """The products of one layer, as `Layer` has them; keys, values and `out` without bias."""
+    """The products of one layer, as `Layer` has them; modulations, keys, values and `out` without their bias."""
 
     modulation: Linear
     alone: Linear
@@ -70,10 +70,10 @@ def through(x: Float[Tensor, "*rows width"], *linears: Linear) -> Float[Tensor, 
 
 
 def _products(packed: Packed) -> Products:
-    six, inner = 6 * packed.width, packed.inner
+    inner, modulation_weights = packed.inner, packed.modulation_weight.chunk(len(packed.layers))
     layers = [
         LayerProducts(
-            _linear(packed.modulation_weight[six * i : six * (i + 1)], packed.modulation_bias[six * i : six * (i + 1)]),
+            _linear(modulation_weight),
             _linear(layer.alone_weight, layer.alone_bias),
             _linear(layer.qkv_weight[:inner], layer.qkv_bias[:inner]),
             _linear(layer.qkv_weight[inner:]),
@@ -81,7 +81,7 @@ def _products(packed: Packed) -> Products:
             _linear(layer.fc1_weight, layer.fc1_bias),
             _linear(layer.fc2_weight, layer.fc2_bias),
         )
-        for i, layer in enumerate(packed.layers)
+        for layer, modulation_weight in zip(packed.layers, modulation_weights, strict=True)
     ]
     return Products(
         _linear(packed.action_in_weight, packed.action_in_bias),

@@ -27,8 +27,9 @@ from lewm_kernels.rollout.products import products_of, through
 # Fewer rows take other code paths, with other rounding: below 12 in MKL, a single one in oneDNN.
 _MIN_CANDIDATES = 64
 
-# Modulations held at a time. On a CPU more of them leave the caches, and fewer are too little work to share.
-_CPU_BYTES_PER_THREAD = 20 << 20
+# Modulations held at a time. On a CPU those of few candidates are too little work for a call; but glibc keeps no block
+# above 32 MiB that is freed, and the system would clear all its pages again at each call.
+_CPU_BYTES = 30 << 20
 _ACCELERATOR_BYTES = 1 << 30
 
 
@@ -58,7 +59,7 @@ def rollout(
 
 def _chunk_size(packed: Packed, N: int, T: int) -> int:
     """Chunks of one size, as large as the modulations of their candidates allow."""
-    held = _ACCELERATOR_BYTES if packed.device.type != "cpu" else _CPU_BYTES_PER_THREAD * torch.get_num_threads()
+    held = _CPU_BYTES if packed.device.type == "cpu" else _ACCELERATOR_BYTES
     chunks = -(-N * T * len(packed.modulation_bias) * 4 // held)
     return max(_MIN_CANDIDATES, -(-N // chunks))
 
@@ -87,8 +88,10 @@ class _Chunk:
         self.unit = torch.ones_like(packed.positions[0]), torch.zeros_like(packed.positions[0])
         condition = _silu(through(blocks.transpose(0, 1), self.products.action_in))
         condition = _silu(through(condition, self.products.condition))  # (T, C, W)
-        for layer, modulation in zip(self.products.layers, modulations, strict=True):
-            modulation.copy_(through(condition, layer.modulation))
+        biases = packed.modulation_bias.chunk(len(modulations))
+        for layer, bias, modulation in zip(self.products.layers, biases, modulations, strict=True):
+            # of 1 + scale, rounded to bfloat16, little of the scale would be left: the bias comes later
+            torch.add(through(condition, layer.modulation), bias, out=modulation)
         self.modulations = modulations.unflatten(-1, (6, -1))  # (layers, T, C, 6, W)
         self.seen: list[_Seen | None] = []
 
