@@ -56,7 +56,7 @@ def all_paths(model: WorldModel, compiled: bool) -> dict[str, Path]:
     for precision in ("fp32", "tf32", "bf16") if on_cuda else ("fp32",):
         packed = model.pack(precision)
         backends = ["torch", "triton"] if on_cuda else []  # on the CPU, torch is what "lewm" takes
-        for backend in backends + ["compiled"] * compiled:
+        for backend in backends:
             operator = functools.partial(rollout, packed, backend=backend)
             paths[f"{backend} {precision}"] = _searching(model, precision, backend, operator)
         paths[f"lewm {precision}"] = _library(model, packed)

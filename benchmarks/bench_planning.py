@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
     parser.add_argument("--device", default="auto", help="auto, or a torch device")
-    parser.add_argument("--compile", action="store_true", help="add the reference and ours under torch.compile")
+    parser.add_argument("--compile", action="store_true", help="add the reference under torch.compile")
     parser.add_argument("--quick", action="store_true", help="a tiny model and few turns: does it run at all?")
     options = parser.parse_args()
     many = MANY

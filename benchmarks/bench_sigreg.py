@@ -13,16 +13,14 @@ Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
 
 import argparse
 import functools
-import json
 import os
 import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from _measure import best_device, captured, in_turns, peak_bytes
 from _report import write_report
 from torch import Tensor
 
@@ -101,59 +99,6 @@ def errors(path: Path_, args: tuple[Tensor, Tensor, Tensor], truth: tuple[Tensor
     return [float((a.double() - b).norm() / b.norm()) for a, b in zip(got, truth, strict=True)]
 
 
-def synchronise(device: torch.device) -> None:
-    """Waits until the device has done what it was given."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
-
-
-def seconds(one: Callable[[], object], device: torch.device) -> float:
-    """Time of one call."""
-    synchronise(device)
-    begin = time.perf_counter()
-    one()
-    synchronise(device)
-    return time.perf_counter() - begin
-
-
-def captured(one: Callable[[], object]) -> Callable[[], None]:
-    """The replay of a CUDA graph of a call: what a training step costs that is captured whole."""
-    side = torch.cuda.Stream()
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            one()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        one()
-    return graph.replay
-
-
-def peak_bytes(path: Path_, args: tuple[Tensor, Tensor, Tensor], with_gradient: bool) -> int | None:
-    """The most that one call holds beyond its inputs; None where the device does not tell."""
-    args[0].grad = None
-    device = args[0].device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        call(path, args, with_gradient)
-        return torch.cuda.max_memory_allocated(device) - before
-    if device.type != "cpu":
-        return None
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        call(path, args, with_gradient)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "trace.json"
-        profile.export_chrome_trace(str(file))
-        events = [e for e in json.loads(file.read_text())["traceEvents"] if e["name"] == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda e: e["args"]["Ev Idx"]):
-        held += event["args"]["Bytes"]
-        peak = max(peak, held)
-    return peak
-
-
 def too_large(shape: tuple[int, ...], device: torch.device) -> str | None:
     """Why the definition cannot be run in eager, or None."""
     T, N, _, M, K = shape
@@ -179,13 +124,13 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
             sys.exit(f"{name}: {key} is wrong: relative errors {value:.2g} (value) and {gradient:.2g} (gradient)")
     rows = []
     for with_gradient in (False, True):
-        peak = {key: peak_bytes(path, args, with_gradient) for key, path in run.items()}
         calls = {key: functools.partial(call, path, args, with_gradient) for key, path in run.items()}
+        peak = {}
+        for key, one in calls.items():
+            args[0].grad = None  # or its release would count
+            peak[key] = peak_bytes(one, device)
         calls = {key: captured(one) if key.endswith("-graph") else one for key, one in calls.items()}
-        times = {key: [] for key in run}
-        for _ in range(turns + 2):
-            for key, one in calls.items():
-                times[key].append(seconds(one, device))
+        times = in_turns(calls, device, turns, warm_up=2)
         for key in paths:
             row = {
                 "shape": name,
@@ -199,7 +144,7 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
             if key not in run:
                 row["skipped"] = reason
                 continue
-            own = times[key][2:]  # two turns to warm up
+            own = times[key]
             deciles = statistics.quantiles(own, n=10)
             row |= {
                 "turns": turns,
@@ -211,7 +156,7 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
                 "error_gradient": float(f"{error[key][1]:.3g}"),
             }
             if "definition" in run:
-                ratios = [a / b for a, b in zip(times["definition"][2:], own, strict=True)]
+                ratios = [a / b for a, b in zip(times["definition"], own, strict=True)]
                 row["speedup"] = round(statistics.median(ratios), 2)
             print(describe(row))
     return rows
@@ -256,11 +201,6 @@ def main() -> None:
             rows += measure(name, paths, device, options.turns)
     if options.json:
         write_report(options.json, "sigreg", rows)
-
-
-def best_device() -> torch.device:
-    """The accelerator if there is one, else the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import os
 interprets = os.environ.get("TRITON_INTERPRET") == "1"
 compiles = os.environ.get("LEWM_COMPILE_ONLY") == "1"
 belongs_here = {
-    **{f"test_{operator}_triton.py": interprets for operator in ("candidates", "sigreg")},
-    **{f"test_{operator}_compile.py": compiles for operator in ("candidates", "sigreg")},
+    **{f"test_{operator}_triton.py": interprets for operator in ("candidates", "rollout", "sigreg")},
+    **{f"test_{operator}_compile.py": compiles for operator in ("candidates", "rollout", "sigreg")},
     "test_triton.py": not interprets and not compiles,
 }
 collect_ignore = [file for file, here in belongs_here.items() if not here]

@@ -1,18 +1,15 @@
 """The rollout's Triton kernels compiled to machine code for sm_80, sm_90 and sm_100, which needs no GPU.
 
-A rollout compiles what it would launch, and launches nothing. In a process of its own, without TRITON_INTERPRET:
-interpreted kernels cannot be compiled.
+A rollout compiles what it would launch, and launches nothing. Run with LEWM_COMPILE_ONLY=1, in a process of its own,
+because interpreted kernels cannot be compiled: see conftest.py.
 
 Shapes: C candidates, L context length, H horizon in blocks.
 """
 
 import dataclasses
 import importlib
-import importlib.util
-import os
 import re
 import subprocess
-import sys
 import tempfile
 
 import pytest
@@ -22,9 +19,6 @@ from lewm import recipes
 from lewm.config import resolve
 from lewm.model.world_model import WorldModel
 
-OWN_PROCESS = os.environ.get("LEWM_COMPILE_ONLY") == "1"
-INSTALLED = importlib.util.find_spec("triton") is not None
-
 # Bytes that one program may have, from the table of compute capabilities in CUDA's programming guide.
 SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
 
@@ -32,18 +26,6 @@ SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
 SPILLED = 160
 
 KERNELS = ("attention_in_kernel", "attention_out_kernel", "mlp_kernel")
-
-compiles = pytest.mark.skipif(not OWN_PROCESS, reason="runs in the compiler's process")
-
-
-@pytest.mark.skipif(OWN_PROCESS or not INSTALLED, reason="already there, or triton is not installed")
-def test_in_a_process_that_compiles(tmp_path):
-    env = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    env |= {"LEWM_COMPILE_ONLY": "1", "TRITON_CACHE_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", __file__]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 skipped" in done.stdout  # this test, and no other
 
 
 class Driver:
@@ -126,7 +108,6 @@ def pack(recipe, precision, **predictor):
     return dataclasses.replace(packed, precision=precision)  # `pack` refuses TF32 where there is no GPU
 
 
-@compiles
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
 def test_many_candidates_of_the_papers_model(compiled_by, capability):
     compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 720, L=3, H=1)
@@ -138,7 +119,6 @@ def test_many_candidates_of_the_papers_model(compiled_by, capability):
         assert re.search(products[capability], kernel.asm["ptx"])
 
 
-@compiles
 def test_few_candidates_of_the_papers_model(compiled_by):
     compiled = compiled_by(90, pack(recipes.paper, "bf16"), 300, L=1, H=2)
     for _, kernel in compiled:
@@ -146,7 +126,6 @@ def test_few_candidates_of_the_papers_model(compiled_by):
         assert stack(kernel.asm["cubin"]) == 0
 
 
-@compiles
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 @pytest.mark.parametrize("history", [1, 3])
 def test_float32(compiled_by, history, precision):

@@ -14,7 +14,7 @@ import pytest
     ("file", "variable"),
     [
         (f"test_{operator}_{tier}.py", variable)
-        for operator in ("candidates", "sigreg")
+        for operator in ("candidates", "rollout", "sigreg")
         for tier, variable in (("triton", "TRITON_INTERPRET"), ("compile", "LEWM_COMPILE_ONLY"))
     ],
 )

@@ -101,19 +101,20 @@ def candidates(
     drawn = torch.empty(B, samples, H, A, dtype=torch.float32, device=mean.device)
     count = samples * H * A
     groups = triton.cdiv(count, 4 * G)
-    _candidates_kernel[(B * groups,)](
-        streams_ptr=streams,
-        mean_ptr=mean.contiguous(),
-        std_ptr=std.contiguous(),
-        candidates_ptr=drawn,
-        seed=seed,
-        count=count,
-        width=H * A,
-        groups=groups,
-        stride_streams_b=streams.stride(0),
-        stride_streams_word=streams.stride(1),
-        G=G,
-        num_warps=4,
-        enable_fp_fusion=True,
-    )
+    with torch.cuda.device_of(mean):  # Triton launches on the current device
+        _candidates_kernel[(B * groups,)](
+            streams_ptr=streams,
+            mean_ptr=mean.contiguous(),
+            std_ptr=std.contiguous(),
+            candidates_ptr=drawn,
+            seed=seed,
+            count=count,
+            width=H * A,
+            groups=groups,
+            stride_streams_b=streams.stride(0),
+            stride_streams_word=streams.stride(1),
+            G=G,
+            num_warps=4,
+            enable_fp_fusion=True,
+        )
     return drawn

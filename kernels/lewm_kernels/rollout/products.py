@@ -1,7 +1,8 @@
 """The products of a rollout, in the form in which PyTorch multiplies fastest.
 
-On a CPU PyTorch leaves float32 products of its plain tensors to MKL, and those of oneDNN's tensors to oneDNN, which
-takes half the time where it uses AVX-512 and MKL does not. Copying in and out costs a small part of what that saves.
+On a CPU PyTorch leaves float32 products of plain tensors to MKL. oneDNN takes half the time where it uses AVX-512 and
+MKL does not; and through the operator that torch.compile puts in the place of a Linear it takes plain rows, and adds
+the bias and applies GELU while the result is in registers.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from lewm_kernels.rollout.pack import Packed
 
 
 class Linear(NamedTuple):
-    """Weight and bias in the dtype of the product, plain or oneDNN's."""
+    """Weight and bias in the dtype of the product; the weight plain, or in oneDNN's layout.
+
+    A bias of another dtype is added to the product in float32.
+    """
 
     weight: Tensor
     bias: Tensor | None
 
 
 class LayerProducts(NamedTuple):
-    """The products of one layer, as `Layer` has them; modulations, keys, values and `out` without their bias."""
+    """The products of one layer, as `Layer` has them; keys, values and `out` without their bias."""
 
     modulation: Linear
     alone: Linear
@@ -59,21 +63,34 @@ def products_of(packed: Packed) -> Products:
 
 def through(x: Float[Tensor, "*rows width"], *linears: Linear) -> Float[Tensor, "*rows out"]:
     """One product after the other, with GELU (erf) between them; the result in float32."""
-    weight = linears[0].weight
     rows = x.flatten(0, -2)
-    rows = rows.to_mkldnn() if weight.is_mkldnn else rows.to(weight.dtype)
-    rows = F.linear(rows, *linears[0])
-    for linear in linears[1:]:
-        rows = F.linear(F.gelu(rows), *linear)
-    rows = rows.to_dense() if weight.is_mkldnn else rows.float()
+    for linear in linears[:-1]:
+        rows = _through_onednn(rows, linear, "gelu") if linear.weight.is_mkldnn else F.gelu(_through(rows, linear))
+    last = linears[-1]
+    rows = _through_onednn(rows, last, "none") if last.weight.is_mkldnn else _through(rows, last).float()
     return rows.unflatten(0, x.shape[:-1])
 
 
+def _through(rows: Float[Tensor, "rows width"], linear: Linear) -> Float[Tensor, "rows out"]:
+    weight, bias = linear
+    rows = rows.to(weight.dtype)
+    if bias is None or bias.dtype == weight.dtype:
+        return F.linear(rows, weight, bias)
+    return F.linear(rows, weight).to(bias.dtype).add_(bias)
+
+
+def _through_onednn(rows: Float[Tensor, "rows width"], linear: Linear, activation: str) -> Float[Tensor, "rows out"]:
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, *linear, activation, [], "none")
+    return result
+
+
 def _products(packed: Packed) -> Products:
-    inner, modulation_weights = packed.inner, packed.modulation_weight.chunk(len(packed.layers))
+    inner, depth = packed.inner, len(packed.layers)
+    modulations = zip(packed.modulation_weight.chunk(depth), packed.modulation_bias.chunk(depth), strict=True)
     layers = [
         LayerProducts(
-            _linear(modulation_weight),
+            # of 1 + scale, rounded to bfloat16, little of the scale would be left
+            _linear(*modulation)._replace(bias=modulation[1]),
             _linear(layer.alone_weight, layer.alone_bias),
             _linear(layer.qkv_weight[:inner], layer.qkv_bias[:inner]),
             _linear(layer.qkv_weight[inner:]),
@@ -81,7 +98,7 @@ def _products(packed: Packed) -> Products:
             _linear(layer.fc1_weight, layer.fc1_bias),
             _linear(layer.fc2_weight, layer.fc2_bias),
         )
-        for layer, modulation_weight in zip(packed.layers, modulation_weights, strict=True)
+        for layer, modulation in zip(packed.layers, modulations, strict=True)
     ]
     return Products(
         _linear(packed.action_in_weight, packed.action_in_bias),
@@ -94,8 +111,10 @@ def _products(packed: Packed) -> Products:
 
 
 def _linear(weight: Tensor, bias: Tensor | None = None) -> Linear:
-    bias = None if bias is None else bias.to(weight.dtype)
-    on_cpu = weight.device.type == "cpu"
-    if on_cpu and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        return Linear(weight.to_mkldnn(), None if bias is None else bias.to_mkldnn())
-    return Linear(weight, bias)
+    if weight.device.type == "cpu" and weight.dtype == torch.float32 and _has_onednn():
+        weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+    return Linear(weight, None if bias is None else bias.to(weight.dtype))
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")

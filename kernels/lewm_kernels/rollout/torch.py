@@ -2,7 +2,7 @@
 
 Shapes: B environments, S candidates, N = B S, C candidates of a chunk, L context length, H horizon in blocks, P = L - 1
 past blocks, T = P + H, n new tokens of a window, m those of them that go on, p tokens after the first, D latent width,
-W predictor width, M = 6 W, R heads of width E, A action-block width. Tokens come before candidates, so that those of
+W predictor width, R heads of width E, A action-block width. Tokens come before candidates, so that those of
 one place in the window lie together.
 
 The first token of a window attends to itself alone: its values, and what they are multiplied by, are one matrix. The
@@ -44,7 +44,6 @@ def rollout(
     N, T = B * S, latents.shape[1] - 1 + H
     C = _chunk_size(packed, N, T)
     blocks = candidates.reshape(N, H, A)
-    modulations = latents.new_empty(len(packed.layers), T, C, 6 * packed.width)
     out = latents.new_empty(N, H, packed.latent)
     with matmul_precision("high" if packed.precision == "tf32" else "highest"):
         for begin in range(0, N, C):
@@ -52,7 +51,7 @@ def rollout(
             of_chunk = blocks[some]
             if history is not None:
                 of_chunk = torch.cat([history[some // S], of_chunk], dim=1)  # (C, T, A)
-            predicted = _Chunk(packed, of_chunk, modulations).roll(latents[some // S])
+            predicted = _Chunk(packed, of_chunk).roll(latents[some // S])
             out[begin : begin + C] = predicted[: N - begin]
     return out.view(B, S, H, packed.latent)
 
@@ -78,27 +77,21 @@ class _Chunk:
     Args:
         packed: The weights.
         blocks: Past and future.
-        modulations: Room for those of all layers and blocks.
     """
 
-    def __init__(
-        self, packed: Packed, blocks: Float[Tensor, "C T A"], modulations: Float[Tensor, "layers T C M"]
-    ) -> None:
+    def __init__(self, packed: Packed, blocks: Float[Tensor, "C T A"]) -> None:
         self.positions, self.heads, self.products = packed.positions, packed.heads, products_of(packed)
         self.unit = torch.ones_like(packed.positions[0]), torch.zeros_like(packed.positions[0])
         condition = _silu(through(blocks.transpose(0, 1), self.products.action_in))
         condition = _silu(through(condition, self.products.condition))  # (T, C, W)
-        biases = packed.modulation_bias.chunk(len(modulations))
-        for layer, bias, modulation in zip(self.products.layers, biases, modulations, strict=True):
-            # of 1 + scale, rounded to bfloat16, little of the scale would be left: the bias comes later
-            torch.add(through(condition, layer.modulation), bias, out=modulation)
-        self.modulations = modulations.unflatten(-1, (6, -1))  # (layers, T, C, 6, W)
+        modulations = (through(condition, layer.modulation) for layer in self.products.layers)
+        self.modulations = [modulation.unflatten(-1, (6, -1)) for modulation in modulations]  # (T, C, 6, W) each
         self.seen: list[_Seen | None] = []
 
     def roll(self, latents: Float[Tensor, "C L D"]) -> Float[Tensor, "C H D"]:
         """The latent after each future block."""
         layers, history = len(self.products.layers), len(self.positions)
-        L, T = latents.shape[1], self.modulations.shape[1]
+        L, T = latents.shape[1], len(self.modulations[0])
         tokens = [self._enter(latent) for latent in latents.unbind(dim=1)]
         predictions: list[Tensor] = []
         for end in range(L, T + 1):
@@ -111,7 +104,7 @@ class _Chunk:
                 new, self.seen = begin, [None] * layers
             x = torch.stack(tokens[new:end]) + self.positions[new - begin : end - begin, None]  # (n, C, W)
             for i in range(layers):
-                x = self._layer(i, x, self.modulations[i, new:end])
+                x = self._layer(i, x, self.modulations[i][new:end])
             predictions.append(through(self._norm(x[-1], NORM_EPS), self.products.head, self.products.tail))
         return torch.stack(predictions, dim=1)
 

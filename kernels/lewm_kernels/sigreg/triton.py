@@ -264,24 +264,25 @@ def power_sums(
     blocks_m = triton.cdiv(M, tile.BLOCK_M)
     S, rows = split(N, tile.BLOCK_N, T * blocks_m)
     sums = torch.empty(S, T, M, K - 1, 2, dtype=torch.float32, device=z.device)
-    _sigreg_forward_kernel[(S * T * blocks_m,)](
-        z_ptr=z,
-        sums_ptr=sums,
-        T=T,
-        N=N,
-        D=D,
-        M=M,
-        rows_of_split=rows,
-        stride_z_t=z.stride(0),
-        stride_z_n=z.stride(1),
-        stride_z_d=z.stride(2),
-        **_source(directions),
-        K=K,
-        DELTA=delta,
-        BLOCK_K=triton.next_power_of_2(K - 1),
-        **vars(tile),
-        enable_fp_fusion=True,
-    )
+    with torch.cuda.device_of(z):  # Triton launches on the current device
+        _sigreg_forward_kernel[(S * T * blocks_m,)](
+            z_ptr=z,
+            sums_ptr=sums,
+            T=T,
+            N=N,
+            D=D,
+            M=M,
+            rows_of_split=rows,
+            stride_z_t=z.stride(0),
+            stride_z_n=z.stride(1),
+            stride_z_d=z.stride(2),
+            **_source(directions),
+            K=K,
+            DELTA=delta,
+            BLOCK_K=triton.next_power_of_2(K - 1),
+            **vars(tile),
+            enable_fp_fusion=True,
+        )
     return sums[0] if S == 1 else sums.sum(dim=0)
 
 
@@ -307,26 +308,27 @@ def gradient(
     blocks_n = triton.cdiv(N, tile.BLOCK_N)
     S, columns = split(M, tile.BLOCK_M, T * blocks_n)
     parts = torch.empty(S, T, N, D, dtype=torch.float32, device=z.device)
-    _sigreg_backward_kernel[(S * T * blocks_n,)](
-        z_ptr=z,
-        coefficients_ptr=coefficients,
-        gradient_ptr=parts,
-        T=T,
-        N=N,
-        D=D,
-        M=M,
-        columns_of_split=columns,
-        stride_z_t=z.stride(0),
-        stride_z_n=z.stride(1),
-        stride_z_d=z.stride(2),
-        **_source(directions),
-        K=coefficients.shape[2] + 1,
-        DELTA=delta,
-        BLOCK_HEAD=head,
-        BLOCK_TAIL=tail,
-        **vars(tile),
-        enable_fp_fusion=True,
-    )
+    with torch.cuda.device_of(z):  # Triton launches on the current device
+        _sigreg_backward_kernel[(S * T * blocks_n,)](
+            z_ptr=z,
+            coefficients_ptr=coefficients,
+            gradient_ptr=parts,
+            T=T,
+            N=N,
+            D=D,
+            M=M,
+            columns_of_split=columns,
+            stride_z_t=z.stride(0),
+            stride_z_n=z.stride(1),
+            stride_z_d=z.stride(2),
+            **_source(directions),
+            K=coefficients.shape[2] + 1,
+            DELTA=delta,
+            BLOCK_HEAD=head,
+            BLOCK_TAIL=tail,
+            **vars(tile),
+            enable_fp_fusion=True,
+        )
     return parts[0] if S == 1 else parts.sum(dim=0)
 
 

@@ -1,0 +1,75 @@
+"""The rollout's Triton kernels on a GPU, at the paper's sizes.
+
+Shapes: B environments, S candidates, L context length.
+"""
+
+import pytest
+import torch
+
+from lewm import recipes
+from lewm.model.world_model import WorldModel
+from lewm_kernels.rollout import pack, reference, rollout
+
+HEADS = 16
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """The paper's model in float64, every tensor different from what it is at first."""
+    torch.manual_seed(0)
+    model = WorldModel(recipes.paper("two-room", 2).model).double().eval()
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.is_floating_point():
+                tensor.add_(0.2 * torch.rand_like(tensor))
+    return model.cuda().state_dict()
+
+
+@pytest.fixture
+def matmul_precision():
+    """Sets PyTorch's for the time of a test."""
+    before = torch.get_float32_matmul_precision()
+    yield torch.set_float32_matmul_precision
+    torch.set_float32_matmul_precision(before)
+
+
+def inputs(B, S, L):
+    generator = torch.Generator().manual_seed(0)
+    shapes = (B, L, 192), (B, S, 5, 10), (B, L - 1, 10)
+    return [torch.randn(shape, generator=generator).cuda() for shape in shapes]
+
+
+def typed(tensors, dtype):
+    return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("B", "S", "L"), [(1, 300, 1), (1, 300, 3), (3, 17, 2), (7, 300, 1), (50, 300, 1)])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(paper, matmul_precision, precision, B, S, L):
+    given = inputs(B, S, L)
+    exact = reference.rollout(paper, *(x.double() for x in given), heads=HEADS)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    matmul_precision("high" if precision == "tf32" else "highest")
+    plain = reference.rollout(typed(paper, dtype), *(x.to(dtype) for x in given), heads=HEADS)
+    packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
+    got = rollout(packed, *given, backend="triton")
+    assert (got - exact).norm() <= 2 * (plain - exact).norm()
+    assert torch.equal(got, rollout(packed, *given, backend="triton"))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_graph_records_it(paper, precision):
+    packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
+    latents, candidates, _ = inputs(2, 100, 1)
+    first = rollout(packed, latents, candidates, backend="triton")  # compiles
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        recorded = rollout(packed, latents, candidates, backend="triton")
+    graph.replay()
+    assert torch.equal(recorded, first)
+    candidates.neg_()
+    graph.replay()
+    assert torch.equal(recorded, rollout(packed, latents, candidates, backend="triton"))
+    assert not torch.equal(recorded, first)
