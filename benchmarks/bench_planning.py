@@ -45,7 +45,7 @@ PARTS = ("a", "b", "c", "d", "growth")
 MANY = 50  # environments
 GROWTH = {"samples": (30, 100, 300, 1000), "horizon": (1, 2, 3, 5, 10), "environments": (1, 5, 20, 50)}
 TRACED_ITERATIONS = 2  # for a solve's memory
-CPU_ITERATIONS = 2  # of (c), where all would take the baselines a quarter of an hour
+CPU_ITERATIONS = 1  # of (c), where all would take the baselines half an hour a turn
 CPU_CANDIDATES = 3  # of (d), where all would take hours
 
 
