@@ -1,7 +1,9 @@
 """Times of calls that take turns, and what a call allocates."""
 
+import ctypes
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -12,10 +14,26 @@ import torch
 
 Call = Callable[[], object]
 
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
 
 def best_device() -> torch.device:
     """The accelerator if there is one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+def keep_freed_memory() -> None:
+    """Has glibc keep memory that is freed, in any amount, for what is allocated next.
+
+    Otherwise it hands blocks above 32 MiB back, and the system clears their pages anew at each allocation: on some
+    virtual machines that takes several times as long as the arithmetic, and most of it where no care is taken to hold
+    little. Other C libraries are left alone.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "gnu_get_libc_version"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def seconds(call: Call, device: torch.device) -> float:

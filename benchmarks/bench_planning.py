@@ -16,8 +16,9 @@ plain tensors and on a CPU once with oneDNN's. The less of their times as a shar
 machine's matrix rate that the path reaches.
 
 Solves begin with latents, and the encoder is a stage beside them. Peak memory is what a call allocates beyond its
-inputs and the weights; of a solve, what its first two iterations do. Where `measured_iterations` or
-`measured_candidates` stands, so many were timed, and the time multiplied up to all of them.
+inputs and the weights; of a solve, what its first two iterations do. Freed memory is kept for the next call, which
+favours the baselines. Where `measured_iterations` or `measured_candidates` stands, so many were timed, and the time
+multiplied up to all of them.
 
 B environments, S candidates, H horizon in blocks.
 """
@@ -29,7 +30,7 @@ from pathlib import Path
 
 import torch
 from _counts import multiply_adds, needed, released
-from _measure import Call, best_device, median_ratio, peak_bytes
+from _measure import Call, best_device, keep_freed_memory, median_ratio, peak_bytes
 from _planning_case import BASELINES, Case, Row, build
 from _planning_paths import SEED, judge, products, true_costs
 from _report import write_report
@@ -225,6 +226,7 @@ def main() -> None:
     if options.quick:
         options.models, options.turns, many = ["tiny"], 3, 3
     device = torch.device(options.device) if options.device != "auto" else best_device()
+    keep_freed_memory()
     rows = []
     for threads in options.threads:
         torch.set_num_threads(threads)
