@@ -27,9 +27,8 @@ from lewm_kernels.rollout.products import products_of, through
 # Fewer rows take other code paths, with other rounding: below 12 in MKL, a single one in oneDNN.
 _MIN_CANDIDATES = 64
 
-# Modulations held at a time. On a CPU those of few candidates are too little work for a call; but glibc keeps no block
-# above 32 MiB that is freed, and the system would clear all its pages again at each call.
-_CPU_BYTES = 30 << 20
+# Modulations held at a time. On a CPU few candidates are too little work for a call, and many leave the cache.
+_CPU_BYTES = 64 << 20
 _ACCELERATOR_BYTES = 1 << 30
 
 
@@ -68,7 +67,7 @@ class _Seen(NamedTuple):
 
     first: Float[Tensor, "C W"]
     alone: Float[Tensor, "C W"]  # what attention gives the first
-    keys_values: Float[Tensor, "p C 2 R E"] | None  # of the others, less the first's
+    keys_values: tuple[Float[Tensor, "C 2 R E"], ...] = ()  # of each of the others, less the first's
 
 
 class _Chunk:
@@ -124,17 +123,15 @@ class _Chunk:
     def _attention(self, i: int, x: Float[Tensor, "n C W"], last: bool) -> Float[Tensor, "m C W"]:
         layer, seen, rest, attended = self.products.layers[i], self.seen[i], x, []
         if seen is None:
-            seen, rest = _Seen(x[0], through(x[0], layer.alone), None), x[1:]
+            seen, rest = _Seen(x[0], through(x[0], layer.alone)), x[1:]
             attended.append(seen.alone[None])
         if len(rest):
             keys_values = through(rest - seen.first, layer.key_value).unflatten(-1, (2, self.heads, -1))
-            if seen.keys_values is not None:
-                keys_values = torch.cat([seen.keys_values, keys_values])
-            seen = seen._replace(keys_values=keys_values)
+            seen = seen._replace(keys_values=(*seen.keys_values, *keys_values))
             asking = rest[-1:] if last else rest
             queries = through(asking, layer.query).unflatten(-1, (self.heads, -1))  # (m, C, R, E)
-            before = len(keys_values) - len(asking)
-            mixed = [_attend(query, keys_values[: before + j]) for j, query in enumerate(queries, start=1)]
+            before = len(seen.keys_values) - len(asking)
+            mixed = [_attend(query, seen.keys_values[: before + j]) for j, query in enumerate(queries, start=1)]
             attended.append(through(torch.stack(mixed), layer.out) + seen.alone)
         self.seen[i] = seen
         return attended[-1] if last else torch.cat(attended)
@@ -149,13 +146,13 @@ class _Chunk:
         return F.layer_norm(x, x.shape[-1:], *self.unit, eps)
 
 
-def _attend(query: Float[Tensor, "C R E"], keys_values: Float[Tensor, "p C 2 R E"]) -> Float[Tensor, "C RE"]:
+def _attend(query: Float[Tensor, "C R E"], keys_values: tuple[Float[Tensor, "C 2 R E"], ...]) -> Float[Tensor, "C RE"]:
     """Weighted values for the query of one token; of the window's first token, score and values are 0.
 
     PyTorch's softmax would round differently at the end of a thread's share.
     """
-    keys, values = keys_values.unbind(dim=2)
-    scores = (query * keys).sum(dim=-1)  # (p, C, R)
+    keys, values = zip(*(token.unbind(dim=1) for token in keys_values), strict=True)
+    scores = torch.stack([(query * key).sum(dim=-1) for key in keys])  # (p, C, R)
     largest = scores.amax(dim=0).clamp_(min=0)
     weights = scores.sub_(largest).exp_()
     total = largest.neg_().exp_()
