@@ -103,7 +103,9 @@ def _path(row: Row) -> str:
 def _ratio(row: Row, baseline: str) -> str:
     """Of the fastest of a baseline's precisions."""
     ratios = [ratio for name, ratio in row["ratios"].items() if name.split()[0] == baseline]
-    return f"{min(ratios):.3g} ×" if ratios and not row["path"].startswith("products") else ""
+    if not ratios or row["path"].startswith("products"):
+        return ""
+    return f"{min(ratios):.3g} ×" if min(ratios) < 1000 else f"{min(ratios):,.0f} ×"
 
 
 def _matrix_rate(row: Row) -> str:

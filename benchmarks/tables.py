@@ -126,8 +126,8 @@ def surprise() -> str:
 
 
 def speed() -> str:
-    """Rendering and SIGReg."""
-    rooms, statistic = _load("two_room-cpu.json"), _load("sigreg-cpu.json")
+    """What a user waits for: rendering, SIGReg, planning, surprise."""
+    rooms, statistic, plans = _load("two_room-cpu.json"), _load("sigreg-cpu.json"), _load("planning-cpu.json")
     rows = ["| what | measured |", "|---|---|"]
     for size in (64, 224):
         best = max((r for r in rooms["results"] if r["frame_size"] == size), key=lambda r: r["frames_per_second"])
@@ -147,6 +147,12 @@ def speed() -> str:
         f"| its memory beyond the inputs | {ours['peak_extra_bytes'] / 2**20:.1f} MiB; the definition "
         f"{definition['peak_extra_bytes'] / 2**20:.0f} MiB |",
     ]
+    for r in plans["results"]:
+        if (r["part"], r["stage"], r["path"]) == ("b", "solve", "lewm"):
+            baselines = {name.split()[0]: ratio for name, ratio in r["ratios"].items()}
+            slower = ", ".join(f"{name} {ratio:.1f} times as long" for name, ratio in baselines.items())
+            what = f"{r['samples']} candidates, {r['horizon']} blocks, {r['iterations']} iterations"
+            rows.append(f"| a plan of the {r['model']} model, {what} | {r['median_ms'] / 1e3:.2g} s; {slower} |")
     watched = _load("surprise-cpu.json")["results"]
     longest = max(r["frames"] for r in watched)
     for r in watched:

@@ -162,7 +162,7 @@ def test_the_model_of_dino_wms_size_has_its_size_and_sees_no_later_frame(module)
     assert model.mask[512:].all()
 
 
-@pytest.mark.parametrize("name", ["sigreg", "philox"])
+@pytest.mark.parametrize("name", ["sigreg", "philox", "planning"])
 def test_committed_results_are_of_a_commit(name):
     report = json.loads((BENCHMARKS / "results" / f"{name}-cpu.json").read_text())
     assert report["benchmark"] == name
