@@ -49,7 +49,7 @@ class WorldModel(nn.Module):
     Attributes:
         config: Sizes; enough to rebuild the module.
         action_mean: Mean of each action dimension in the training data, (action_dim,); NaN when unknown.
-        action_std: Likewise the standard deviation.
+        action_std: Likewise the standard deviation; 1 for what never varies, such as a choice that is never made.
 
     Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_golden.py).
     """
@@ -146,7 +146,7 @@ class WorldModel(nn.Module):
         """Action blocks in environment units to z-scores.
 
         Raises:
-            LewmError: the checkpoint has no action statistics.
+            LewmError: the checkpoint has no action statistics, or a standard deviation is 0.
         """
         mean, std = self._block_statistics()
         return (blocks - mean) / std
@@ -161,6 +161,11 @@ class WorldModel(nn.Module):
             raise LewmError(
                 "this checkpoint has no action statistics, which planning in environment units needs",
                 "Set model.action_mean and model.action_std from the dataset it was trained on.",
+            )
+        if not bool((self.action_std > 0).all()):
+            raise LewmError(
+                f"the standard deviations of the actions are {self.action_std.tolist()}, expected above 0",
+                "Set model.action_std to 1 where an action never varies, as lewm_data.clips.action_statistics has it.",
             )
         return self.action_mean.repeat(self.config.frameskip), self.action_std.repeat(self.config.frameskip)
 

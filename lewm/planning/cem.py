@@ -60,7 +60,7 @@ class Plan:
     """What a planner returns.
 
     Attributes:
-        actions: The last mean, normalised blocks.
+        actions: Of `cem` the last mean, normalised blocks; of `categorical_cem` one-hot blocks in environment units.
         cost: Cost of `actions`.
         history: Mean cost of the elites at each iteration.
     """

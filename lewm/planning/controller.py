@@ -16,6 +16,7 @@ from torch import Tensor
 from lewm.config import Planning
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+from lewm.planning.categorical import OneHot
 from lewm.planning.cost import rows_together
 from lewm.planning.solver import OnIteration, Solver
 from lewm_kernels.rollout import Packed, rollout
@@ -31,14 +32,17 @@ class Controller:
         model: In eval mode, on the device to plan on.
         planning: CEM's settings.
         seed: Of the candidates' noise.
+        action_groups: Sizes of the one-hot vectors that an action consists of, which are then what is searched; None
+            where actions are numbers.
 
     Raises:
-        LewmError: the model's device does not have the precision.
+        LewmError: the model's device does not have the precision, or its actions are not as wide as the groups.
     """
 
     model: WorldModel
     planning: Planning
     seed: int
+    action_groups: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         device = self.model.device.type
@@ -46,6 +50,12 @@ class Controller:
             raise LewmError(
                 f"precision tf32 is there on CUDA devices only, and the model is on {device}",
                 "Use --precision fp32 or bf16, or --device cuda.",
+            )
+        width = self.model.config.action_dim
+        if self.action_groups is not None and sum(self.action_groups) != width:
+            raise LewmError(
+                f"one-hot actions of {sum(self.action_groups)} numbers {self.action_groups}, the model's have {width}",
+                "Use a run of that world.",
             )
 
     @property
@@ -67,7 +77,7 @@ class Controller:
         replan: int,
         on_iteration: OnIteration = lambda share: None,
     ) -> Float32[np.ndarray, "B steps action_dim"]:
-        """Actions for the next H × frameskip environment steps, in environment units.
+        """Actions for the next H × frameskip environment steps, in environment units; one-hot ones are 0 and 1.
 
         Args:
             frames: What each environment shows now.
@@ -77,12 +87,12 @@ class Controller:
             on_iteration: Told the share of the solve that is done.
 
         Raises:
-            LewmError: the memory is too small for a single environment.
+            LewmError: the memory is too small for a single environment, or the checkpoint has no action statistics.
         """
         model, horizon = self.model, self.planning.horizon
         numbers = torch.from_numpy(episodes).to(model.device)
         plan = self._solver.solve(self.embed(frames)[:, None], goals, numbers, replan, on_iteration)
-        blocks = model.denormalize_actions(plan.actions)
+        blocks = plan.actions if self.action_groups is not None else model.denormalize_actions(plan.actions)
         actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
         return actions.float().cpu().numpy()
 
@@ -106,4 +116,5 @@ class Controller:
     @cached_property
     def _solver(self) -> Solver:
         together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.samples)
-        return Solver(self._packed, self.planning, self.seed, together)
+        one_hot = None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
+        return Solver(self._packed, self.planning, self.seed, together, one_hot)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lewm.config import Planning
 from lewm.errors import LewmError
+from lewm.planning.categorical import OneHot, categorical_cem
 from lewm.planning.cem import Gaussian, Keys, Plan, cem
 from lewm.planning.cost import last_step
 from lewm_kernels.rollout import Packed
@@ -40,10 +41,14 @@ class Solver:
         planning: CEM's settings.
         seed: Of the candidates' noise.
         together: Environments that may be planned together; fewer should that turn out too many for the memory.
+        one_hot: What plans consist of where actions are one-hot vectors; None where they are numbers.
     """
 
-    def __init__(self, packed: Packed, planning: Planning, seed: int, together: int) -> None:
+    def __init__(
+        self, packed: Packed, planning: Planning, seed: int, together: int, one_hot: OneHot | None = None
+    ) -> None:
         self.packed, self.planning, self.seed, self.together = packed, planning, seed, together
+        self.one_hot = one_hot
         self._captures = packed.device.type == "cuda"
         self._known: set[int] = set()  # numbers of environments that were solved
         self._graphs: dict[int, Graph] = {}  # by number of environments; the last is the one last used
@@ -140,8 +145,11 @@ class Solver:
             report(next(calls) / (self.planning.iterations + 1))  # one call for the result
             return distance(candidates)
 
+        keys = Keys(self.seed, episodes, replan)
+        if self.one_hot is not None:
+            return categorical_cem(cost, self.one_hot, self.planning, keys)
         start = Gaussian.standard(len(latents), self.planning.horizon, self.packed.action_block, latents.device)
-        return cem(cost, start, self.planning, Keys(self.seed, episodes, replan))
+        return cem(cost, start, self.planning, keys)
 
 
 class Graph:

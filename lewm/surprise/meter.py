@@ -4,12 +4,13 @@ Frame t is predicted from frames t - F, t - 2F ... and the action blocks between
 only every F-th.
 
 n frames that come together, B of them scored together, D latent width, L context length, P = L - 1 past blocks, S
-candidates, A action-block width, F frameskip.
+candidates, E the best of them, R new ones, A action-block width, F frameskip, a = A / F action width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,10 +18,12 @@ from torch import Tensor
 
 from lewm.model.world_model import WorldModel
 from lewm.planning.cost import rows_together
-from lewm_kernels import normal
+from lewm_kernels import normal, uniform
+from lewm_kernels.rollout import Packed, rollout
 
 # The search for the action that explains a frame best. First blocks that were really executed, then, twice, a Gaussian
-# fitted to the best of all so far, within the range of executed ones: no impossible action may explain a teleport.
+# fitted to the best of all so far, within the range of executed ones: no impossible action may explain a teleport. For
+# the same reason, where actions are choices, the best are recombined instead.
 CANDIDATES = 128
 ROUNDS = 2
 REFINED = 32
@@ -39,46 +42,76 @@ class ActionSearch:
     blocks: Float[Tensor, "K A"]
     seed: int
 
+    @cached_property
+    def are_choices(self) -> bool:
+        """Whether no number of a block has more than two values, as in one-hot actions."""
+        low, high = self.blocks.aminmax(dim=0)
+        return bool(((self.blocks == low) | (self.blocks == high)).all())
+
     def __call__(
         self,
         model: WorldModel,
+        packed: Packed,
         context: Float[Tensor, "B L D"],
         past: Float[Tensor, "B P A"] | None,
         target: Float[Tensor, "B D"],
         frames: Int64[Tensor, " B"],
     ) -> tuple[Float[Tensor, " B"], Float[Tensor, "B A"]]:
-        """The least error that an action block leads to, and that block."""
+        """The least error that an action block leads to, and that block.
+
+        Args:
+            model: With the weights that are in `packed`.
+            packed: The model's predictor.
+            context: Latents that the frames are predicted from.
+            past: Blocks between these.
+            target: Latents of the frames.
+            frames: Their numbers.
+        """
         together = max(1, rows_together(model, 1) // CANDIDATES)
         parts = []
         for begin in range(0, len(target), together):
             some = slice(begin, begin + together)
             before = None if past is None else past[some]
-            parts.append(self._search(model, context[some], before, target[some], frames[some]))
+            parts.append(
+                self._search(model.config.frameskip, packed, context[some], before, target[some], frames[some])
+            )
         errors, blocks = zip(*parts, strict=True)
         return torch.cat(errors), torch.cat(blocks)
 
     def _search(
-        self, model: WorldModel, context: Tensor, past: Tensor | None, target: Tensor, frames: Tensor
+        self, frameskip: int, packed: Packed, context: Tensor, past: Tensor | None, target: Tensor, frames: Tensor
     ) -> tuple[Tensor, Tensor]:
-        low, high = self.blocks.amin(dim=0), self.blocks.amax(dim=0)
         first = self.blocks[:CANDIDATES].expand(len(target), -1, -1)  # (B, S, A)
-        best, errors = _best(first, _errors(model, context, past, first, target))
+        best, errors = _best(first, _errors(packed, context, past, first, target))
         for refinement in range(ROUNDS):
-            # a single best candidate, of a bank of one block, has no spread
-            std, mean = torch.std_mean(best, dim=1, keepdim=True, correction=0)
             key = frames.new_tensor([refinement, 0]).expand(len(frames), 2)
-            noise = normal(self.seed, torch.cat([frames[:, None], key], dim=1), REFINED * best.shape[2])
-            refined = (mean + std * noise.unflatten(1, (REFINED, -1))).clamp(low, high)
+            streams = torch.cat([frames[:, None], key], dim=1)  # (B, 3)
+            refined = self._recombined(best, frameskip, streams) if self.are_choices else self._near(best, streams)
             candidates = torch.cat([best, refined], dim=1)
-            tried = torch.cat([errors, _errors(model, context, past, refined, target)], dim=1)
+            tried = torch.cat([errors, _errors(packed, context, past, refined, target)], dim=1)
             best, errors = _best(candidates, tried)
         return errors[:, 0], best[:, 0]
 
+    def _near(self, best: Float[Tensor, "B E A"], streams: Int64[Tensor, "B 3"]) -> Float[Tensor, "B R A"]:
+        """From the Gaussian fitted to `best`."""
+        # a single best candidate, of a bank of one block, has no spread
+        std, mean = torch.std_mean(best, dim=1, keepdim=True, correction=0)
+        noise = normal(self.seed, streams, REFINED * best.shape[2]).unflatten(1, (REFINED, -1))
+        return (mean + std * noise).clamp(self.blocks.amin(dim=0), self.blocks.amax(dim=0))
+
+    def _recombined(
+        self, best: Float[Tensor, "B E A"], frameskip: int, streams: Int64[Tensor, "B 3"]
+    ) -> Float[Tensor, "B R A"]:
+        """Each environment step's action from any of `best`."""
+        whose = (uniform(self.seed, streams, REFINED * frameskip) * best.shape[1]).long().unflatten(1, (REFINED, -1))
+        steps = best.unflatten(2, (frameskip, -1))  # (B, E, F, a)
+        return steps.gather(1, whose[..., None].expand(-1, -1, -1, steps.shape[3])).flatten(2)
+
 
 def _errors(
-    model: WorldModel, context: Tensor, past: Tensor | None, candidates: Tensor, target: Tensor
+    packed: Packed, context: Tensor, past: Tensor | None, candidates: Tensor, target: Tensor
 ) -> Float[Tensor, "B S"]:
-    reached = model.rollout(context, candidates[:, :, None], past)[:, :, 0]  # (B, S, D)
+    reached = rollout(packed, context, candidates[:, :, None], past)[:, :, 0]  # (B, S, D)
     return (reached - target[:, None]).square().mean(dim=-1)
 
 
@@ -89,6 +122,8 @@ def _best(candidates: Float[Tensor, "B S A"], errors: Float[Tensor, "B S"]) -> t
 
 class Meter:
     """Scores the frames of one video as they come; holds no more of it than the predictor sees.
+
+    A search packs the predictor for the first score: a model that is trained further needs another meter.
 
     Args:
         model: In eval mode.
@@ -107,6 +142,10 @@ class Meter:
     def warm_up(self) -> int:
         """Frames at the beginning that get no score, because their context is not complete."""
         return self.frameskip * self.model.history
+
+    @cached_property
+    def _packed(self) -> Packed:
+        return self.model.pack()
 
     @torch.inference_mode()
     def push(self, latents: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
@@ -146,7 +185,7 @@ class Meter:
             else:
                 past = self._blocks[steps[:, 1:-1]] if length > 1 else None
                 frames = torch.arange(self.seen, self.seen + count, device=device)
-                errors, found = self.actions(self.model, context, past, target, frames)
+                errors, found = self.actions(self.model, self._packed, context, past, target, frames)
         if isinstance(self.actions, ActionSearch):
             self._blocks = torch.cat([self._blocks, found])
         return errors if length == self.model.history else torch.full_like(errors, torch.nan)

@@ -81,7 +81,7 @@ def test_frames_in_pieces_score_as_the_whole_video(model, latents, actions, bank
 def test_the_search_finds_less_surprise_than_any_block_it_starts_from_and_stays_in_their_range(model, latents, bank):
     search = ActionSearch(bank, seed=0)
     context, target = latents[:8, None], latents[8:16]
-    errors, blocks = search(model, context, None, target, torch.arange(8))
+    errors, blocks = search(model, model.pack(), context, None, target, torch.arange(8))
     with torch.inference_mode():
         first = bank[: meters.CANDIDATES].expand(8, -1, -1)
         reached = model.rollout(context, first[:, :, None])[:, :, 0]
@@ -95,13 +95,44 @@ def test_the_search_finds_less_surprise_than_any_block_it_starts_from_and_stays_
 
 
 def test_what_is_found_depends_on_the_frame_and_the_seed_not_on_the_others(model, latents, bank, monkeypatch):
-    arguments = latents[:8, None], None, latents[8:16], torch.arange(8)
+    arguments = model.pack(), latents[:8, None], None, latents[8:16], torch.arange(8)
     together, _ = ActionSearch(bank, seed=0)(model, *arguments)
     monkeypatch.setattr(meters, "rows_together", lambda model, horizon: 3 * meters.CANDIDATES)
     few, _ = ActionSearch(bank, seed=0)(model, *arguments)
     torch.testing.assert_close(few, together)
     other, _ = ActionSearch(bank, seed=1)(model, *arguments)
     assert not torch.allclose(other, together)
+
+
+def one_hot_blocks(count, seed):
+    """Five steps of one of two choices, normalised."""
+    chosen = torch.randint(2, (count, 5), generator=torch.Generator().manual_seed(seed))
+    return (torch.nn.functional.one_hot(chosen, 2).flatten(1) - 0.5) / 0.5
+
+
+def test_where_actions_are_choices_none_between_them_explains_a_frame(model, latents):
+    every = one_hot_blocks(1000, seed=0).unique(dim=0)
+    assert len(every) == 32
+    executed = torch.cat([every[::3], every[-1:]])  # other blocks have to be made of parts of these
+    context = latents[:30, None]
+    with torch.inference_mode():
+        target = model.rollout(context, every.expand(30, -1, -1)[:, :, None])[torch.arange(30), torch.arange(30), 0]
+    search = ActionSearch(executed, seed=0)
+    errors, blocks = search(model, model.pack(), context, None, target, torch.arange(30))
+    equal = (blocks[:, None] == every).all(dim=2)
+    assert equal.any(dim=1).all()
+    assert (errors[equal.int().argmax(dim=1) == torch.arange(30)] < 1e-10).all()
+    executed_too = (blocks[:, None] == executed).all(dim=2).any(dim=1)
+    assert not executed_too.all()
+    assert not ActionSearch(torch.randn(200, model.config.action_block), seed=0).are_choices
+
+
+def test_a_search_packs_the_predictor_once(model, latents, bank, monkeypatch):
+    packed = []
+    pack = type(model).pack
+    monkeypatch.setattr(type(model), "pack", lambda self: packed.append(self) or pack(self))
+    Meter(model, 5, ActionSearch(bank, seed=0)).push(latents)
+    assert packed == [model]
 
 
 def test_the_context_of_later_frames_uses_the_actions_that_were_found(model, latents, actions):

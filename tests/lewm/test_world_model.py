@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from lewm import recipes
 from lewm.config import VitEncoder, resolve
+from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import rollout
 
@@ -112,6 +113,12 @@ def test_actions_return_from_their_normal_form(model):
     torch.testing.assert_close(normal[:, 0], (blocks[:, 0] - 0.5) / 2)
     torch.testing.assert_close(normal[:, 9], (blocks[:, 9] + 2) / 0.1)
     torch.testing.assert_close(model.denormalize_actions(normal), blocks)
+
+
+def test_a_standard_deviation_of_zero_is_refused(model):
+    model.action_std.copy_(torch.tensor([1.0, 0.0]))
+    with pytest.raises(LewmError, match=r"deviations of the actions are \[1.0, 0.0\], expected above 0\nSet .* to 1"):
+        model.normalize_actions(torch.zeros(10))
 
 
 def test_wrong_contexts_are_refused(model):
