@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,17 +13,22 @@ from lewm_cli import options, output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lewm.evaluation.run import EvalReport
+    from lewm.evaluation.report import EvalReport
+
+FROM_ENV = "from-env"
 
 
 def plan(
     run: options.Run = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Blocks planned ahead.", show_default="the run's")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Tasks.")] = 200,
+    episodes: Annotated[int | None, typer.Option(min=1, help="Tasks.", show_default="200")] = None,
     protocol: Annotated[
-        str,
-        typer.Option(help="held-out: unseen episodes, unsolved starts. paper: any episode and start, as published."),
-    ] = "held-out",
+        str | None,
+        typer.Option(
+            help="held-out: unseen episodes, unsolved starts. paper: any episode and start, as published.",
+            show_default="held-out",
+        ),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=2, help="Candidates an iteration.", show_default="the run's")
     ] = None,
@@ -51,6 +56,20 @@ def plan(
         str, typer.Option(help="Episodes that run together: auto (as memory allows) or a number.")
     ] = "auto",
     data: Annotated[Path | None, typer.Option(help="Dataset of the tasks.", show_default="the run's own")] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|from-env",
+            help="Tasks without a dataset: those of a file that --save-tasks wrote, or from the environment's resets.",
+        ),
+    ] = None,
+    save_tasks: Annotated[
+        Path | None, typer.Option(help="Write the tasks to this file, so that others can score the same ones.")
+    ] = None,
+    goal: Annotated[
+        Path | None,
+        typer.Option(help="PNG or JPEG picture to be reached in all tasks, from the environment's resets."),
+    ] = None,
     device: options.Device = "auto",
     video: Annotated[str | None, typer.Option(metavar="mp4|gif", help="Film every episode, in this format.")] = None,
     imagine: Annotated[
@@ -65,18 +84,30 @@ def plan(
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
     if imagine and video is None:
         raise typer.BadParameter("shows its pictures in the films: give --video too", param_hint="--imagine")
+    of_dataset = {"--protocol": protocol, "--data": data}
+    of_any = {"--episodes": episodes, "--goal-offset": goal_offset, "--budget": budget}
+    if tasks not in (None, FROM_ENV):
+        _refuse(of_dataset | of_any | {"--goal": goal}, "the file that --tasks names settles it")
+    elif tasks == FROM_ENV or goal is not None:
+        _refuse(of_dataset, "the tasks are not from a dataset")
+    if goal is not None:
+        _refuse({"--goal-offset": goal_offset}, "the goal is the picture")
+        _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
     from rich.progress import TaskProgressColumn, TextColumn
 
     from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, validate
-    from lewm.evaluation.evaluate import PlanRequest, evaluate_run
+    from lewm.evaluation.evaluate import FromDataset, FromEnv, FromFile, PlanRequest, evaluate_run
     from lewm.files import newest_run
     from lewm.runtime import choose_device
+    from lewm_data.envs.registry import world
 
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")
     config, _ = read_config(run)
+    if tasks == FROM_ENV and world(config.env).restorable:
+        _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     planning = {
         "samples": samples,
         "elites": elites,
@@ -86,26 +117,34 @@ def plan(
         "precision": precision,
     }
     evaluation = {"goal_offset": goal_offset, "budget": budget}
+    settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options")
+    source: FromDataset | FromEnv | FromFile
+    if tasks not in (None, FROM_ENV):
+        source = FromFile(Path(tasks))
+    elif tasks == FROM_ENV or goal is not None:
+        source = FromEnv(episodes or 200, settings, goal)
+    else:
+        source = FromDataset(data, protocol or "held-out", episodes or 200, settings)
     request = PlanRequest(
         run=run,
-        data=data,
+        tasks=source,
         planning=validate(Planning, config.planning.model_dump() | _given(planning), "the options"),
-        evaluation=validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options"),
-        protocol=protocol,
-        episodes=episodes,
         seed=seed,
         batch=None if batch == "auto" else int(batch),
         video=video,
         imagine=imagine,
+        save_tasks=save_tasks,
     )
     where = choose_device(device)
     with output.progress_bar(TaskProgressColumn(), TextColumn("{task.fields[solved]}")) as bar:
-        task = bar.add_task(f"{episodes} episodes", total=1, solved="")
+        task = bar.add_task("planning", total=1, solved="")
 
         def on_progress(share: float, solved: int) -> None:
             bar.update(task, completed=share, solved=f"{solved} solved" if solved else "")
 
         report, path = evaluate_run(request, where, on_progress)
+    if save_tasks:
+        output.note(f"tasks: {save_tasks}")
     output.note(f"report: {path}")
     if video:
         output.note(f"videos: {path.with_suffix('')}")
@@ -115,23 +154,46 @@ def plan(
         output.show(_table(report))
 
 
-def _given(values: Mapping[str, int | str | None]) -> dict[str, int | str]:
+def _refuse(values: Mapping[str, Any], reason: str) -> None:
+    """Wrong usage if any of these options is given."""
+    for name in _given(values):
+        raise typer.BadParameter(f"cannot be given: {reason}", param_hint=name)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
 def _table(report: EvalReport) -> Table:
     from rich.table import Table
 
-    title = f"goals {report.goal_offset} steps ahead, {report.budget} steps allowed, protocol {report.protocol}"
-    table = Table("agent", "solved", "success", "95 % interval", title=title, title_justify="left")
+    from lewm.evaluation.from_env import PICTURE
+
+    goals = f"goals {report.goal_offset} steps ahead"
+    if report.goal_offset is None:
+        goals = "the goal in the picture" if report.protocol == PICTURE else "the environment's own goals"
+    title = f"{goals}, {report.budget} steps allowed, protocol {report.protocol}"
+    measures = ("success", "95 % interval")
+    if report.latent_distance is not None:
+        measures = ("distance at the start", "at the end")
+    table = Table("agent", "solved", *measures, title=title, title_justify="left")
     for name, result in (("LeWM + CEM", report), ("random actions", report.random)):
-        low, high = result.interval_95
-        table.add_row(
-            name, f"{result.successes} of {result.episodes}", f"{result.success_rate:.1%}", f"{low:.1%} - {high:.1%}"
-        )
-    table.caption = (
-        f"{report.seconds_per_plan:.2g} s a plan in {report.planner['precision']}; "
-        f"{report.discarded_solved} starts discarded as solved already"
-    )
-    table.caption_justify = "left"
+        if result.latent_distance is not None:
+            distances = (f"{result.latent_distance.start:.3g}", f"{result.latent_distance.end:.3g}")
+            table.add_row(name, "not known", *distances)
+        elif result.interval_95 is not None:
+            low, high = result.interval_95
+            solved = f"{result.successes} of {result.episodes}"
+            table.add_row(name, solved, f"{result.success_rate:.1%}", f"{low:.1%} - {high:.1%}")
+    lines = [f"{report.seconds_per_plan:.2g} s a plan in {report.planner['precision']}"]
+    if report.latent_distance is None:
+        lines[0] += f"; {report.discarded_solved} starts discarded as solved already"
+    else:
+        lines += [
+            "Nothing tells here whether a goal is reached. Distances to it are in latent space,",
+            f"mean over {report.episodes} tasks; at 0 the model sees no difference.",
+        ]
+    if report.discarded_ended:
+        lines.append(f"{report.discarded_ended} draws discarded because the episode ended before the goal")
+    table.caption, table.caption_justify = "\n".join(lines), "left"
     return table

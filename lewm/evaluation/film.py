@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm.decoding.panels import BLUE, GREEN, GREY, RED, enlarge, framed, shown_at
-from lewm.evaluation.run import Film
+from lewm.evaluation.play import Film
 from lewm_data.video import import_av
 from lewm_data.video_writer import write_video
 
@@ -34,11 +34,12 @@ def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
 def compose(film: Film) -> UInt8[np.ndarray, "T Y X 3"]:
     """Episode on the left, goal on the right; the last frame is framed green when solved, red when not.
 
-    Where there is one, the imagined episode lies between them, framed blue.
+    Where it cannot be told, it stays grey. Where there is one, the imagined episode lies between them, framed blue.
     """
     size = shown_at(*film.frames.shape[1:3])
     goal = framed(enlarge(film.goal[None], size)[0], GREY)
-    colours = [GREY] * (len(film.frames) - 1) + [GREEN if film.solved else RED]
+    last = GREY if film.solved is None else GREEN if film.solved else RED
+    colours = [GREY] * (len(film.frames) - 1) + [last]
     panels = [[framed(f, colour) for f, colour in zip(enlarge(film.frames, size), colours, strict=True)]]
     if film.imagined is not None:
         panels.append([framed(f, BLUE) for f in enlarge(film.imagined, size)])

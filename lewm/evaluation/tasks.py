@@ -1,127 +1,139 @@
-"""What is asked of a planner: start, goal and budget, drawn from the episodes of a dataset.
+"""What is asked of a planner: where to begin, what to reach, and in how many steps.
 
-N tasks, S state width.
+N environments, S state width, K and G actions, A action width, Y and X the sides of a frame.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Float64, UInt8
 
-from lewm.errors import LewmError, unknown
-from lewm_data.envs.world import World
-from lewm_data.factors import PREFIX, recorded_factors
-from lewm_data.store import Dataset
+from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
+from lewm_data.envs.world import WorldEnv
 
-# Named ways of choosing tasks; both take the goal from the same episode as the start, `goal_offset` steps later.
-#   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted
-#   paper     any episode and any start, as arXiv 2603.19312 v3
-PROTOCOLS = ("held-out", "paper")
+UNSEEN = 16  # pixels a side of the frames of environments that are not looked at
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A start in a world whose states can be set.
+
+    Attributes:
+        state, goal: Of the environment.
+        factors: Its factors of variation, by name; those that did not vary are left out.
+    """
+
+    state: Float64[np.ndarray, " S"]
+    goal: Float64[np.ndarray, " S"]
+    factors: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A start in a world whose states cannot be set: a moment of an episode, and a later one as the goal.
+
+    Attributes:
+        seed: Of the episode.
+        actions: From its beginning to the start.
+        goal_actions: From there to the goal.
+    """
+
+    seed: int
+    actions: Float32[np.ndarray, "K A"]
+    goal_actions: Float32[np.ndarray, "G A"]
+
+
+Start = Placed | Replayed
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Attributes:
+        episode, step: Where in the dataset it was taken from; without a dataset the number of its draw, and 0.
+        start: How it begins, and with that, its goal.
+    """
+
+    episode: int
+    step: int
+    start: Start
 
 
 @dataclass(frozen=True)
 class Tasks:
-    """A list of tasks.
+    """Tasks in one world, all of the same kind.
 
     Attributes:
-        episode, step: Where in the dataset each task was taken from.
-        start, goal: States of the environment.
-        factors: The factors of variation of each task's episode, by name; those that did not vary are left out.
-        goal_offset: Environment steps between the two in the dataset.
+        env: The world.
+        protocol: How they were chosen.
+        dataset: Fingerprint of the dataset they are from; None for those that the environment itself gave.
+        each: The tasks.
+        picture: What is to be reached in all of them, in the place of the goals that come with their starts.
+        goal_offset: Environment steps from each start to its goal, where that is known.
         budget: Environment steps allowed.
+        solvable: Whether it can be told that a goal is reached.
         discarded_solved: Draws thrown away because the start already counted as solved.
+        discarded_ended: Draws thrown away because the episode ended before the goal.
     """
 
+    env: str
     protocol: str
-    episode: Int64[np.ndarray, " N"]
-    step: Int64[np.ndarray, " N"]
-    start: Float64[np.ndarray, "N S"]
-    goal: Float64[np.ndarray, "N S"]
-    factors: tuple[Mapping[str, Any], ...]
-    goal_offset: int
+    dataset: str | None
+    each: tuple[Task, ...]
+    picture: UInt8[np.ndarray, "Y X 3"] | None
+    goal_offset: int | None
     budget: int
+    solvable: bool
     discarded_solved: int
+    discarded_ended: int
 
     def __len__(self) -> int:
-        return len(self.episode)
+        return len(self.each)
+
+    def begin(self, env: WorldEnv, first: int) -> None:
+        """Brings the environments to the starts of as many tasks from `first` on."""
+        begin(env, [task.start for task in self.each[first : first + env.num_envs]])
+
+    def goals(self, env: WorldEnv) -> UInt8[np.ndarray, "N Y X 3"]:
+        """How the goals look in environments that have begun."""
+        if self.picture is None:
+            return env.render_goal()
+        return np.repeat(self.picture[None], env.num_envs, axis=0)
 
     def sha256(self) -> str:
         """Digest of what an agent is asked to do: equal digests, equal tasks."""
         digest = hashlib.sha256(f"{self.goal_offset} {self.budget}".encode())
-        for array in (self.start, self.goal):
-            digest.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
-        if any(self.factors):
-            digest.update(json.dumps(self.factors, sort_keys=True).encode())
+        placed = [task.start for task in self.each if isinstance(task.start, Placed)]
+        for values in (*(one.state for one in placed), *(one.goal for one in placed)):
+            digest.update(values.astype("<f8").tobytes())
+        if any(one.factors for one in placed):
+            digest.update(json.dumps([one.factors for one in placed], sort_keys=True).encode())
+        for one in (task.start for task in self.each if isinstance(task.start, Replayed)):
+            digest.update(f"{one.seed} {len(one.actions)} {len(one.goal_actions)}".encode())
+            digest.update(np.concatenate([one.actions, one.goal_actions]).astype("<f4").tobytes())
+        if self.picture is not None:
+            digest.update(self.picture.tobytes())
         return digest.hexdigest()
 
 
-def draw_tasks(
-    dataset: Dataset,
-    world: World,
-    protocol: str,
-    held_out: Int64[np.ndarray, " E"],
-    count: int,
-    goal_offset: int,
-    budget: int,
-    seed: int,
-) -> Tasks:
-    """`count` different (episode, step) pairs in random order, by a named protocol.
-
-    Args:
-        held_out: The episodes that training did not see.
-
-    Raises:
-        LewmError: the protocol is unknown, the dataset has no states, or there are fewer windows than tasks.
-    """
-    if protocol not in PROTOCOLS:
-        raise unknown("protocol", protocol, PROTOCOLS)
-    if "state" not in dataset.columns or dataset.column("state").shape[1:] != (world.state_dim,):
-        raise LewmError(
-            f"{dataset.path}: no column 'state' of {world.state_dim} numbers to start tasks from",
-            'Use data made by "lewm collect".',
+def begin(env: WorldEnv, starts: Sequence[Start]) -> None:
+    """Brings each environment to a start, and has it know its goal; the starts are all of one kind."""
+    placed = [one for one in starts if isinstance(one, Placed)]
+    replayed = [one for one in starts if isinstance(one, Replayed)]
+    if placed:
+        states, goals = np.stack([one.state for one in placed]), np.stack([one.goal for one in placed])
+        env.reset(seed=0, options={"state": states, "goal": goals, "factors": [one.factors for one in placed]})
+    if replayed:
+        assert isinstance(env, GymnasiumVectorEnv)
+        env.replay(
+            [one.seed for one in replayed],
+            [one.actions for one in replayed],
+            [one.goal_actions for one in replayed],
         )
-    episodes = held_out if protocol == "held-out" else np.arange(dataset.num_episodes)
-    windows = [
-        (episode, step)
-        for episode in episodes.tolist()
-        for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
-    ]
-    order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
-    drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (windows, 2)
-    states = dataset.column("state")
-    rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]
-    solved = np.zeros(len(drawn), dtype=bool)
-    if protocol == "held-out":
-        solved = world.solved(states[rows], states[rows + goal_offset])
-    usable = np.flatnonzero(~solved)[:count]
-    if len(usable) < count:
-        raise LewmError(
-            f"{dataset.path}: {len(usable)} different {protocol} tasks with the goal {goal_offset} steps ahead, "
-            f"{count} asked for",
-            "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
-        )
-    discarded = int(solved[: usable[-1] + 1].sum()) if count else 0
-    chosen, rows = drawn[usable], rows[usable]
-    return Tasks(
-        protocol=protocol,
-        episode=chosen[:, 0],
-        step=chosen[:, 1],
-        start=states[rows],
-        goal=states[rows + goal_offset],
-        factors=_factors(dataset, rows),
-        goal_offset=goal_offset,
-        budget=budget,
-        discarded_solved=discarded,
-    )
-
-
-def _factors(dataset: Dataset, rows: Int64[np.ndarray, " N"]) -> tuple[dict[str, Any], ...]:
-    """The factors of variation of the episodes that `rows` belong to."""
-    names = [name for name in dataset.columns if name.startswith(PREFIX)]
-    return recorded_factors({name: dataset.column(name)[rows] for name in names}, len(rows))

@@ -28,6 +28,7 @@ from lewm.probing.sample import Sample, draw_sample
 from lewm.probing.space import PAIRS, Space, draw_queries, import_tsne, measure_space, nearest_frames, plane, tsne
 from lewm.probing.targets import Quantity, numeric_columns, read_quantities
 from lewm.provenance import versions
+from lewm.states import states_of
 from lewm.training.health import sample_pairs
 from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import world
@@ -94,9 +95,8 @@ def probe(
         probed, comparisons, predicted = _probe_all(inputs, quantities, sample, request.seed, device, work)
         work.begin("measuring the space, drawing")
         pairs = None
-        if place is not None and _has_states(dataset, place):
-            states = dataset.column("state")[sample.rows].astype(np.float64)
-            pairs = sample_pairs(states, place.path_distance, PAIRS, request.seed)
+        if place is not None and (states := states_of(dataset, place)) is not None:
+            pairs = sample_pairs(states[sample.rows], place.path_distance, PAIRS, request.seed)
         spaces = tuple(
             measure_space(name, values, sample.episode, config.model.frameskip, pairs)
             for name, values in inputs.items()
@@ -231,10 +231,6 @@ def _world(name: str) -> World | None:
         return world(name)
     except DataError:
         return None
-
-
-def _has_states(dataset: Dataset, place: World) -> bool:
-    return "state" in dataset.columns and dataset.column("state").shape[1:] == (place.state_dim,)
 
 
 class _Work:

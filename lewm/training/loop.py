@@ -23,6 +23,7 @@ from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import write_text
 from lewm.model.world_model import WorldModel
+from lewm.states import states_of
 from lewm.surprise.reference import keep, of_training
 from lewm.training import state
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
@@ -229,10 +230,11 @@ def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> 
     chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
     frames = dataset.frames(np.sort(chosen))
     place = world(config.env)
-    if "state" not in dataset.columns or dataset.column("state").shape[1:] != (place.state_dim,):
+    states = states_of(dataset, place)
+    if states is None:
         return HeldOut(frames)
-    states = dataset.column("state")[np.sort(chosen)]
-    return HeldOut(frames, *sample_pairs(states, place.path_distance, HEALTH_PAIRS, config.training.seed))
+    pairs = sample_pairs(states[np.sort(chosen)], place.path_distance, HEALTH_PAIRS, config.training.seed)
+    return HeldOut(frames, *pairs)
 
 
 def _check_fits(config: Config, dataset: Dataset) -> None:

@@ -12,10 +12,12 @@ from lewm.config import Planning, resolve
 from lewm.decoding.panels import BORDER
 from lewm.errors import LewmError
 from lewm.evaluation import evaluate as evaluation
-from lewm.evaluation.evaluate import PlanRequest, evaluate_run, fitting_batch
+from lewm.evaluation.evaluate import FromDataset, PlanRequest, evaluate_run, fitting_batch
 from lewm.evaluation.film import HOLD, compose, film_writer
-from lewm.evaluation.run import Film, Success, evaluate, random_floor
-from lewm.evaluation.tasks import draw_tasks
+from lewm.evaluation.from_dataset import draw_tasks
+from lewm.evaluation.play import Film, Played
+from lewm.evaluation.report import Success
+from lewm.evaluation.run import evaluate, random_floor
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
 from lewm.training.loop import train
@@ -56,28 +58,38 @@ def draw(dataset, protocol="held-out", count=20, goal_offset=25, seed=0):
     return draw_tasks(dataset, WORLD, protocol, HELD_OUT, count, goal_offset, 50, seed)
 
 
+def of(tasks, name):
+    """What all tasks have of something, one behind the other."""
+    return np.stack([getattr(task if hasattr(task, name) else task.start, name) for task in tasks.each])
+
+
+def request(run, tiny, protocol="held-out", data=None, episodes=5, **changes):
+    return PlanRequest(run, FromDataset(data, protocol, episodes, tiny.evaluation), tiny.planning, 0, **changes)
+
+
 def test_held_out_tasks_come_from_unseen_episodes_and_start_unsolved(dataset):
     tasks = draw(dataset, count=60)
-    assert set(tasks.episode.tolist()) <= set(HELD_OUT.tolist())
-    assert not WORLD.solved(tasks.start, tasks.goal).any()
+    episode, step = of(tasks, "episode"), of(tasks, "step")
+    assert set(episode.tolist()) <= set(HELD_OUT.tolist())
+    assert not WORLD.solved(of(tasks, "state"), of(tasks, "goal")).any()
     states = dataset.column("state")
-    rows = dataset.offsets[tasks.episode] + tasks.step
-    np.testing.assert_array_equal(tasks.start, states[rows])
-    np.testing.assert_array_equal(tasks.goal, states[rows + 25])
-    assert (tasks.step + 25 < dataset.lengths[tasks.episode]).all()
-    assert len({(e, s) for e, s in zip(tasks.episode.tolist(), tasks.step.tolist(), strict=True)}) == 60
+    rows = dataset.offsets[episode] + step
+    np.testing.assert_array_equal(of(tasks, "state"), states[rows])
+    np.testing.assert_array_equal(of(tasks, "goal"), states[rows + 25])
+    assert (step + 25 < dataset.lengths[episode]).all()
+    assert len(set(zip(episode.tolist(), step.tolist(), strict=True))) == 60
 
 
 def test_discarded_starts_are_counted(dataset):
     near = draw(dataset, count=30, goal_offset=10)
     assert near.discarded_solved > 0
-    assert not WORLD.solved(near.start, near.goal).any()
+    assert not WORLD.solved(of(near, "state"), of(near, "goal")).any()
 
 
 def test_the_paper_protocol_takes_any_episode_and_any_start(dataset):
     tasks = draw(dataset, "paper", count=200, goal_offset=3)
-    assert set(tasks.episode.tolist()) - set(HELD_OUT.tolist())
-    assert WORLD.solved(tasks.start, tasks.goal).any()
+    assert set(of(tasks, "episode").tolist()) - set(HELD_OUT.tolist())
+    assert WORLD.solved(of(tasks, "state"), of(tasks, "goal")).any()
     assert tasks.discarded_solved == 0
 
 
@@ -104,13 +116,14 @@ def test_tasks_begin_in_the_world_of_their_episodes(tiny, tmp_path):
     with Dataset.open(path) as varied:
         tasks = draw_tasks(varied, WORLD, "paper", HELD_OUT, 12, 3, 0, 0)
         evaluate(Controller(WorldModel(tiny.model), tiny.planning, 0), WORLD, tasks, 16, 5, films.append)
-        rows = varied.offsets[tasks.episode] + tasks.step
+        rows = varied.offsets[of(tasks, "episode")] + of(tasks, "step")
         np.testing.assert_array_equal(np.stack([film.frames[0] for film in films]), varied.frames(rows))
         np.testing.assert_array_equal(np.stack([film.goal for film in films]), varied.frames(rows + 3))
-    assert set(tasks.factors[0]) == set(WORLD.factors)
-    assert len({str(one) for one in tasks.factors}) == len(set(tasks.episode.tolist()))
-    usual = dataclasses.replace(tasks, factors=({},) * 12)
-    assert usual.sha256() != tasks.sha256()
+    factors = [task.start.factors for task in tasks.each]
+    assert set(factors[0]) == set(WORLD.factors)
+    assert len({str(one) for one in factors}) == len(set(of(tasks, "episode").tolist()))
+    usual = [dataclasses.replace(task, start=dataclasses.replace(task.start, factors={})) for task in tasks.each]
+    assert dataclasses.replace(tasks, each=tuple(usual)).sha256() != tasks.sha256()
 
 
 def test_only_films_and_plans_are_drawn(dataset, tiny, awake, monkeypatch):
@@ -118,11 +131,12 @@ def test_only_films_and_plans_are_drawn(dataset, tiny, awake, monkeypatch):
     render = TwoRoomVectorEnv.render
     monkeypatch.setattr(TwoRoomVectorEnv, "render", lambda self: drawn.append(1) or render(self))
     tasks = draw(dataset, count=4)
-    random_floor(WORLD, tasks, seed=0)
+    random_floor(Controller(awake, tiny.planning, 0), WORLD, tasks, 16, 4)
     assert not drawn
     planning = Planning(**{**tiny.planning.model_dump(), "horizon": 2, "iterations": 1})
-    solved, _ = evaluate(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
-    assert not solved.all()
+    played, _ = evaluate(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
+    assert not played.solved.all()
+    assert not len(played.distance)
     assert len(drawn) == 5  # plans of 10 steps for a budget of 50
 
 
@@ -135,7 +149,7 @@ class Oracle(Controller):
     def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
         on_iteration(0.5)
         calls.append((episodes.tolist(), replan))
-        straight = targets.goal[episodes] - targets.start[episodes]
+        straight = (of(targets, "goal") - of(targets, "state"))[episodes]
         return np.tile(np.sign(straight)[:, None] * np.abs(straight)[:, None] / (10 * 5 / 224), (1, 25, 1)).astype(
             np.float32
         )
@@ -152,11 +166,12 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     shares = []
     controller = Oracle(WorldModel(tiny.model), tiny.planning, seed=0)
     films = []
-    solved, _ = evaluate(
+    played, _ = evaluate(
         controller, WORLD, targets, 16, 5, films.append, lambda share, done: shares.append((share, done))
     )
-    straight = WORLD.path_distance(targets.start, targets.goal)
-    direct = np.linalg.norm(targets.goal - targets.start, axis=1)
+    solved, state, goal = played.solved, of(targets, "state"), of(targets, "goal")
+    straight = WORLD.path_distance(state, goal)
+    direct = np.linalg.norm(goal - state, axis=1)
     assert solved[np.isclose(straight, direct)].all()
     first_plans = [episodes for episodes, replan in calls if replan == 0]
     assert first_plans == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11]]
@@ -169,10 +184,12 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     assert [share for share, _ in shares] == sorted(share for share, _ in shares)
 
 
-def test_random_actions_are_the_same_for_the_same_seed(dataset):
+def test_random_actions_are_the_same_for_the_same_seed_and_in_any_batch(dataset, tiny):
     tasks = draw(dataset, count=40)
-    first = random_floor(WORLD, tasks, seed=0)
-    assert np.array_equal(first, random_floor(WORLD, tasks, seed=0))
+    model = WorldModel(tiny.model)
+    first = random_floor(Controller(model, tiny.planning, 0), WORLD, tasks, 16, 40).solved
+    assert np.array_equal(first, random_floor(Controller(model, tiny.planning, 0), WORLD, tasks, 16, 7).solved)
+    assert not np.array_equal(first, random_floor(Controller(model, tiny.planning, 1), WORLD, tasks, 16, 40).solved)
     assert 0 < first.sum() < 40
 
 
@@ -254,29 +271,19 @@ def test_nothing_is_imagined_after_the_present_where_nothing_was_planned(dataset
 
 def test_imagining_without_a_decoder_is_refused_before_planning(tiny, trained, monkeypatch):
     monkeypatch.setattr(Controller, "plan", lambda *_: pytest.fail("planned"))
-    request = PlanRequest(trained, None, tiny.planning, tiny.evaluation, "held-out", 5, 0, video="mp4", imagine=True)
     with pytest.raises(LewmError, match=r'no decoder\.safetensors(?s:.)*"lewm decode --run'):
-        evaluate_run(request, CPU)
+        evaluate_run(request(trained, tiny, video="mp4", imagine=True), CPU)
 
 
 def test_report_has_every_key_and_is_written(tiny, trained, data):
-    request = PlanRequest(
-        run=trained,
-        data=None,
-        planning=tiny.planning,
-        evaluation=tiny.evaluation,
-        protocol="held-out",
-        episodes=5,
-        seed=0,
-        video="gif",
-    )
-    report, path = evaluate_run(request, CPU)
+    report, path = evaluate_run(request(trained, tiny, video="gif"), CPU)
     written = json.loads(path.read_text())
     assert written == json.loads(json.dumps(report.as_dict()))
-    keys = ["success_rate", "successes", "episodes", "interval_95", "random", "protocol", "goal_offset", "budget"]
-    keys += ["discarded_solved", "tasks_sha256", "seconds_per_plan", "planner", "checkpoint_sha256", "versions"]
-    assert list(written) == keys
-    assert set(written["random"]) == {"success_rate", "successes", "episodes", "interval_95"}
+    success = ["success_rate", "successes", "episodes", "interval_95", "latent_distance"]
+    keys = ["random", "protocol", "goal_offset", "budget", "discarded_solved", "discarded_ended", "tasks_sha256"]
+    assert list(written) == [*success, *keys, "seconds_per_plan", "planner", "checkpoint_sha256", "versions"]
+    assert list(written["random"]) == success
+    assert written["latent_distance"] is None
     assert written["episodes"] == written["random"]["episodes"] == 5
     assert written["planner"]["precision"] == "fp32"
     assert len(list(path.with_suffix("").glob("episode-*.gif"))) == 5
@@ -286,20 +293,31 @@ def test_report_has_every_key_and_is_written(tiny, trained, data):
     assert written["tasks_sha256"] == tasks.sha256()
 
 
+def test_random_actions_too_are_tried_in_batches(tiny, trained, monkeypatch):
+    made = []
+    begin = TwoRoomVectorEnv.__init__
+
+    def counted(self, num_envs, *arguments, **named):
+        made.append(num_envs)
+        begin(self, num_envs, *arguments, **named)
+
+    monkeypatch.setattr(TwoRoomVectorEnv, "__init__", counted)
+    evaluate_run(request(trained, tiny, batch=2), CPU)
+    assert made == [2, 2, 1] * 2
+
+
 def test_held_out_needs_the_data_of_training(tiny, trained, tmp_path):
     other = tmp_path / "other.h5"
     collect(WORLD, other, 20, policy="expert", noise=2.0, frame_size=16, seed=5, num_envs=20)
-    request = PlanRequest(trained, other, tiny.planning, tiny.evaluation, "held-out", 5, 0)
     with pytest.raises(LewmError, match="what it held out is not known"):
-        evaluate_run(request, CPU)
+        evaluate_run(request(trained, tiny, data=other), CPU)
 
 
 def test_frames_of_another_size_than_in_training_are_refused(tiny, trained, tmp_path):
     larger = tmp_path / "larger.h5"
     collect(WORLD, larger, 4, policy="expert", noise=2.0, frame_size=32, seed=0, num_envs=4)
-    request = PlanRequest(trained, larger, tiny.planning, tiny.evaluation, "paper", 5, 0)
     with pytest.raises(LewmError, match="32 x 32 pixels, the run was trained on 16 x 16 pixels"):
-        evaluate_run(request, CPU)
+        evaluate_run(request(trained, tiny, "paper", larger), CPU)
 
 
 def test_a_model_of_another_size_than_its_data_is_shown_what_it_was_trained_on(tiny, data, tmp_path, monkeypatch):
@@ -308,20 +326,34 @@ def test_a_model_of_another_size_than_its_data_is_shown_what_it_was_trained_on(t
     seen = set()
     embed = Controller.embed
     monkeypatch.setattr(Controller, "embed", lambda self, frames: seen.add(frames.shape[1:]) or embed(self, frames))
-    evaluate_run(PlanRequest(tmp_path / "run", None, tiny.planning, tiny.evaluation, "held-out", 3, 0), CPU)
+    evaluate_run(request(tmp_path / "run", tiny, episodes=3), CPU)
     assert seen == {(16, 16, 3)}
 
 
 def test_success_of_nothing_and_everything():
-    assert Success.of(np.ones(10, dtype=bool)).interval_95[1] == pytest.approx(1)
-    assert Success.of(np.zeros(10, dtype=bool)).success_rate == 0
+    nothing = np.zeros((0, 2))
+    assert Success.of(Played(np.ones(10, dtype=bool), nothing)).interval_95[1] == pytest.approx(1)
+    assert Success.of(Played(np.zeros(10, dtype=bool), nothing)).success_rate == 0
+
+
+def test_where_success_is_not_known_there_are_distances():
+    success = Success.of(Played(None, np.array([[3.0, 1.0], [5.0, 2.0]])))
+    assert (success.success_rate, success.successes, success.interval_95) == (None, None, None)
+    assert success.episodes == 2
+    assert (success.latent_distance.start, success.latent_distance.end) == (4.0, 1.5)
 
 
 def test_automatic_batch_keeps_every_frame_in_an_eighth_of_the_memory(monkeypatch):
     monkeypatch.setattr(evaluation, "physical_memory", lambda device: 8 * 10 * (51 * 64 * 64 * 3))
-    assert fitting_batch(64, 50) == 10
-    assert fitting_batch(64, 51) == 9
-    assert fitting_batch(64, 100_000) == 1
+    assert fitting_batch(WORLD, 64, 50) == 10
+    assert fitting_batch(WORLD, 64, 51) == 9
+    assert fitting_batch(WORLD, 64, 100_000) == 1
+
+
+def test_simulators_are_few_whatever_the_memory(monkeypatch):
+    monkeypatch.setattr(evaluation, "physical_memory", lambda device: 10**12)
+    assert fitting_batch(WORLD, 16, 50) > 10_000
+    assert fitting_batch(world("reacher"), 16, 50) == fitting_batch(world("CartPole-v1"), 16, 50) == 50
 
 
 def test_videos_say_what_to_install_before_anything_is_planned(tmp_path, monkeypatch):
@@ -335,14 +367,14 @@ def test_films_show_the_episode_beside_the_goal(tmp_path):
     frames = np.zeros((3, 128, 128, 3), np.uint8)
     frames[2] = 9
     goal = np.full((128, 128, 3), 77, np.uint8)
-    for solved in (True, False):
+    for solved in (True, False, None):
         film = compose(Film(0, frames, goal, solved))
         assert film.shape == (2 + HOLD, 256 + 2 * BORDER, 2 * (256 + 2 * BORDER), 3)
         assert (film[0, BORDER:-BORDER, BORDER : BORDER + 256] == 0).all()
         assert (film[-1, BORDER:-BORDER, BORDER : BORDER + 256] == 9).all()
         assert (film[:, BORDER:-BORDER, -BORDER - 256 : -BORDER] == 77).all()
         red, green, _ = film[-1, 0, 0].astype(int)
-        assert (green > red) == solved
+        assert np.sign(green - red) == {True: 1, False: -1, None: 0}[solved]
     imagined = np.full((3, 64, 64, 3), 33, np.uint8)
     film = compose(Film(0, frames, goal, True, imagined))
     assert film.shape == (2 + HOLD, 256 + 2 * BORDER, 3 * (256 + 2 * BORDER), 3)

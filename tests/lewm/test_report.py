@@ -63,7 +63,8 @@ def success(successes, episodes):
 def plan_report(successes):
     return {
         **success(successes, 8),
-        "random": success(1, 8),
+        "latent_distance": None,
+        "random": {**success(1, 8), "latent_distance": None},
         "protocol": "held-out",
         "goal_offset": 25,
         "budget": 50,
@@ -245,6 +246,25 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
 def test_a_training_that_has_not_logged_yet_is_no_training(run):
     (run / "metrics.jsonl").touch()
     assert write_report(run).sections == ("model",)
+
+
+def test_where_success_is_not_known_the_distances_are_shown(run):
+    def unknown(start, end):
+        known = dict.fromkeys(("success_rate", "successes", "interval_95"))
+        return {**known, "episodes": 8, "latent_distance": {"start": start, "end": end}}
+
+    report = {**plan_report(1), **unknown(16.1, 7.16), "random": unknown(16.1, 14.3), "goal_offset": None}
+    fill(run, "plan-20260101-000000", [], report)
+    page = Page(write_report(run).page)
+    for words in (
+        "LeWM + CEM 16.1 7.16",
+        "random actions 16.1 14.3",
+        "in a picture",
+        "16.1 → 7.16",
+        "mean over 8 tasks",
+    ):
+        assert words in page.said, words
+    assert "95 %" not in page.said
 
 
 def test_names_are_text(tmp_path, tiny):

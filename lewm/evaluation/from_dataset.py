@@ -1,0 +1,137 @@
+"""Tasks from the episodes of a dataset: the goal is a later moment of the episode of the start.
+
+N rows of the dataset, E episodes, W windows from a start to its goal, n of them, S state width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from lewm.errors import LewmError, unknown
+from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
+from lewm.states import states_of
+from lewm_data.envs.world import World
+from lewm_data.factors import PREFIX, recorded_factors
+from lewm_data.schema import ACTION
+from lewm_data.store import Dataset
+
+# Named ways of choosing tasks; both take the goal from the same episode as the start, `goal_offset` steps later.
+#   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted
+#   paper     any episode and any start, as arXiv 2603.19312 v3
+PROTOCOLS = ("held-out", "paper")
+
+SEED = "episode_seed"  # the column
+
+
+def draw_tasks(
+    dataset: Dataset,
+    world: World,
+    protocol: str,
+    held_out: Int64[np.ndarray, " E"],
+    count: int,
+    goal_offset: int,
+    budget: int,
+    seed: int,
+) -> Tasks:
+    """`count` different (episode, step) pairs in random order, by a named protocol.
+
+    Args:
+        held_out: The episodes that training did not see.
+
+    Raises:
+        LewmError: the protocol is unknown, the dataset does not say how to come to its moments again, or there are
+            fewer windows than tasks.
+    """
+    if protocol not in PROTOCOLS:
+        raise unknown("protocol", protocol, PROTOCOLS)
+    states = _states(dataset, world) if world.restorable else None
+    if states is None and SEED not in dataset.columns:
+        raise LewmError(
+            f"{dataset.path}: no column '{SEED}' to start tasks from: {world.name} is replayed from seeds",
+            'Use data made by "lewm collect".',
+        )
+    episodes = held_out if protocol == "held-out" else np.arange(dataset.num_episodes)
+    windows = [
+        (episode, step)
+        for episode in episodes.tolist()
+        for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
+    ]
+    order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
+    drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
+    rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]  # (W,)
+    if protocol == "paper":
+        usable = np.arange(len(drawn))[:count]
+    elif states is not None:
+        usable = np.flatnonzero(~world.solved(states[rows], states[rows + goal_offset]))[:count]
+    else:
+        usable = _unsolved(dataset, world, drawn, count, goal_offset)
+    if len(usable) < count:
+        raise LewmError(
+            f"{dataset.path}: {len(usable)} different {protocol} tasks with the goal {goal_offset} steps ahead, "
+            f"{count} asked for",
+            "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
+        )
+    chosen = drawn[usable]
+    starts: Iterator[Start]
+    if states is not None:
+        starts = _placed(dataset, states, rows[usable], goal_offset)
+    else:
+        starts = _replayed(dataset, chosen, goal_offset)
+    return Tasks(
+        env=world.name,
+        protocol=protocol,
+        dataset=dataset.fingerprint(),
+        each=tuple(map(Task, chosen[:, 0].tolist(), chosen[:, 1].tolist(), starts)),
+        picture=None,
+        goal_offset=goal_offset,
+        budget=budget,
+        solvable=world.solvable,
+        discarded_solved=int(usable[-1]) + 1 - count,
+        discarded_ended=0,
+    )
+
+
+def _states(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"]:
+    states = states_of(dataset, world)
+    if states is None:
+        parts = f" nor {', '.join(world.state_columns)}" if world.state_columns != ("state",) else ""
+        raise LewmError(
+            f"{dataset.path}: no column 'state'{parts} of {world.state_dim} numbers to start tasks from",
+            'Use data made by "lewm collect".',
+        )
+    return states
+
+
+def _placed(
+    dataset: Dataset, states: Float64[np.ndarray, "N S"], rows: Int64[np.ndarray, " W"], goal_offset: int
+) -> Iterator[Placed]:
+    names = [name for name in dataset.columns if name.startswith(PREFIX)]
+    factors = recorded_factors({name: dataset.column(name)[rows] for name in names}, len(rows))
+    return map(Placed, states[rows], states[rows + goal_offset], factors)
+
+
+def _replayed(dataset: Dataset, windows: Int64[np.ndarray, "W 2"], goal_offset: int) -> Iterator[Replayed]:
+    seeds, actions = dataset.column(SEED), dataset.column(ACTION).astype(np.float32)
+    for episode, step in windows.tolist():
+        begun = int(dataset.offsets[episode])
+        start = begun + step
+        yield Replayed(int(seeds[begun]), actions[begun:start], actions[start : start + goal_offset])
+
+
+def _unsolved(
+    dataset: Dataset, world: World, drawn: Int64[np.ndarray, "W 2"], count: int, goal_offset: int
+) -> Int64[np.ndarray, " n"]:
+    """The first `count` windows at whose start the environment itself does not say that it is solved."""
+    usable: list[int] = []
+    with closing(world.make(1, UNSEEN, False)) as env:
+        for number, start in enumerate(_replayed(dataset, drawn, goal_offset)):
+            if len(usable) == count:
+                break
+            begin(env, [start])
+            if not env.is_solved()[0]:
+                usable.append(number)
+    return np.array(usable, dtype=np.int64)

@@ -1,0 +1,182 @@
+"""A file of tasks, so that two people score the same ones. No dataset is needed to read it.
+
+    {
+      "format": 1,
+      "env": "two-room",            the world
+      "protocol": "held-out",       how the tasks were chosen
+      "dataset": "3f9c...",         fingerprint of the dataset they are from; null: the environment gave them
+      "goal_offset": 25,            environment steps from start to goal; null: not known
+      "budget": 50,                 environment steps allowed
+      "discarded_solved": 3,        draws whose start counted as solved
+      "discarded_ended": 0,         draws whose episode ended before the goal
+      "sha256": "...",              of what an agent is asked to do, as in reports
+      "tasks": [
+        {"episode": 7, "step": 31, "start": [0.25, 0.5], "goal": [0.75, 0.5], "factors": {}},
+        ...
+
+`episode` and `step` say where in the dataset a task is from. In a world whose states cannot be set, "seed", "actions"
+(from the beginning of the episode to the start) and "goal_actions" (from there to the goal) are in the place of
+"start", "goal" and "factors". Frames are drawn by the environment when the tasks are played.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lewm.errors import LewmError
+from lewm.evaluation.tasks import Placed, Replayed, Task, Tasks
+from lewm.files import write_text
+from lewm_data.envs.gymnasium_simulator import SEEDS
+from lewm_data.envs.world import World
+
+FORMAT = 1
+NOT_ONE = 'Give --tasks a file that "lewm plan --save-tasks" wrote.'
+DAMAGED = "Get the file again from where it was written."
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(gt=0)]
+Number = int | float
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _PlacedTask(_Strict):
+    episode: Count
+    step: Count
+    start: list[float]
+    goal: list[float]
+    factors: dict[str, Number | list[Number]]
+
+    def task(self, world: World) -> Task:
+        start, goal = (np.array(values, np.float64) for values in (self.start, self.goal))
+        if not start.shape == goal.shape == (world.state_dim,):
+            raise ValueError(f"start and goal are {len(start)} and {len(goal)} numbers, expected {world.state_dim}")
+        factors = {name: tuple(value) if isinstance(value, list) else value for name, value in self.factors.items()}
+        return Task(self.episode, self.step, Placed(start, goal, factors))
+
+
+class _ReplayedTask(_Strict):
+    episode: Count
+    step: Count
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)]
+    actions: list[list[float]]
+    goal_actions: list[list[float]]
+
+    def task(self, world: World) -> Task:
+        for action in (*self.actions, *self.goal_actions):
+            if len(action) != world.action_dim:
+                raise ValueError(f"an action is {len(action)} numbers, expected {world.action_dim}")
+        before, after = (
+            np.array(actions, np.float32).reshape(-1, world.action_dim) for actions in (self.actions, self.goal_actions)
+        )
+        return Task(self.episode, self.step, Replayed(self.seed, before, after))
+
+
+class _Manifest(_Strict):
+    format: int
+    env: str
+    protocol: str
+    dataset: str | None
+    goal_offset: Positive | None
+    budget: Positive
+    discarded_solved: Count
+    discarded_ended: Count
+    sha256: str
+    tasks: Annotated[list[dict[str, Any]], Field(min_length=1)]
+
+
+def write_tasks(path: Path, tasks: Tasks) -> None:
+    """Writes tasks, one a line; their numbers are read back exactly."""
+    assert tasks.picture is None, "a picture is no part of the file"
+    head = {
+        "format": FORMAT,
+        "env": tasks.env,
+        "protocol": tasks.protocol,
+        "dataset": tasks.dataset,
+        "goal_offset": tasks.goal_offset,
+        "budget": tasks.budget,
+        "discarded_solved": tasks.discarded_solved,
+        "discarded_ended": tasks.discarded_ended,
+        "sha256": tasks.sha256(),
+    }
+    opened = json.dumps(head, indent=2).removesuffix("\n}")
+    lines = ",\n".join(f"    {json.dumps(_plain(task))}" for task in tasks.each)
+    write_text(path, f'{opened},\n  "tasks": [\n{lines}\n  ]\n}}\n')
+
+
+def read_tasks(path: Path, world: World) -> Tasks:
+    """The tasks of a file.
+
+    Raises:
+        LewmError: it cannot be read, is not such a file, is of another format or world, or was changed.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or "tasks" not in content:
+        raise LewmError(f"{path}: is not a file of tasks", NOT_ONE)
+    if content.get("format") != FORMAT:
+        raise LewmError(
+            f"{path}: format {content.get('format')!r:.40}, this version reads {FORMAT}",
+            "Use the version that wrote it.",
+        )
+    if content.get("env") != world.name:
+        raise LewmError(
+            f"{path}: tasks in {content.get('env')!r:.80}, the run was trained in {world.name!r}",
+            "Give --run a run of that world, or --tasks tasks in this one.",
+        )
+    kind: type[_PlacedTask | _ReplayedTask] = _PlacedTask if world.restorable else _ReplayedTask
+    each: list[Task] = []
+    where: tuple[str | int, ...] = ()
+    try:
+        manifest = _Manifest.model_validate(content)
+        for number, stored in enumerate(manifest.tasks):
+            where = ("tasks", number)
+            each.append(kind.model_validate(stored).task(world))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise LewmError(f"{path}: {_dotted(*where, *fault['loc'])}: {fault['msg']}", DAMAGED) from error
+    except ValueError as error:
+        raise LewmError(f"{path}: {_dotted(*where)}: {error}", DAMAGED) from error
+    tasks = Tasks(
+        env=manifest.env,
+        protocol=manifest.protocol,
+        dataset=manifest.dataset,
+        each=tuple(each),
+        picture=None,
+        goal_offset=manifest.goal_offset,
+        budget=manifest.budget,
+        solvable=world.solvable,
+        discarded_solved=manifest.discarded_solved,
+        discarded_ended=manifest.discarded_ended,
+    )
+    if tasks.sha256() != manifest.sha256:
+        raise LewmError(f"{path}: was changed after it was written: its tasks have another sha256", DAMAGED)
+    return tasks
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LewmError(f"{path}: {error.strerror or error}", f"{NOT_ONE} Or from-env.") from error
+    except (ValueError, RecursionError) as error:
+        raise LewmError(f"{path}: is not JSON", NOT_ONE) from error
+
+
+def _dotted(*parts: str | int) -> str:
+    return ".".join(str(part) for part in parts)
+
+
+def _plain(task: Task) -> dict[str, Any]:
+    origin = {"episode": task.episode, "step": task.step}
+    start = task.start
+    if isinstance(start, Placed):
+        return origin | {"start": start.state.tolist(), "goal": start.goal.tolist(), "factors": dict(start.factors)}
+    actions = {"actions": start.actions.tolist(), "goal_actions": start.goal_actions.tolist()}
+    return origin | {"seed": start.seed} | actions

@@ -1,0 +1,77 @@
+"""How well an agent did, as it is written down.
+
+N tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lewm.evaluation.play import Played
+from lewm.evaluation.statistics import wilson_interval
+
+
+@dataclass(frozen=True)
+class LatentDistance:
+    """How far from the goal the model sees a frame: Euclidean distance of their latents, mean over the tasks."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class Success:
+    """How often an agent solved its tasks, with Wilson's 95 % interval.
+
+    None where it cannot be told what is solved; then there is the distance to the goal instead.
+    """
+
+    success_rate: float | None
+    successes: int | None
+    episodes: int
+    interval_95: tuple[float, float] | None
+    latent_distance: LatentDistance | None
+
+    @classmethod
+    def of(cls, played: Played) -> Success:
+        """Counted over the tasks."""
+        if played.solved is None:
+            start, end = played.distance.mean(axis=0).tolist()
+            return cls(None, None, len(played.distance), None, LatentDistance(start, end))
+        successes, episodes = int(played.solved.sum()), len(played.solved)
+        return cls(successes / episodes, successes, episodes, wilson_interval(successes, episodes), None)
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """The result of `lewm plan`, with everything needed to judge and repeat it.
+
+    Attributes:
+        success_rate, successes, episodes, interval_95, latent_distance: As in `Success`, of the planner.
+        random: The same for uniformly random actions on the same tasks.
+        protocol, goal_offset, budget, discarded_solved, discarded_ended: As in `Tasks`.
+        tasks_sha256: Equal digests, equal tasks.
+        seconds_per_plan: Mean over all plans.
+    """
+
+    success_rate: float | None
+    successes: int | None
+    episodes: int
+    interval_95: tuple[float, float] | None
+    latent_distance: LatentDistance | None
+    random: Success
+    protocol: str
+    goal_offset: int | None
+    budget: int
+    discarded_solved: int
+    discarded_ended: int
+    tasks_sha256: str
+    seconds_per_plan: float
+    planner: dict[str, Any]
+    checkpoint_sha256: str
+    versions: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
