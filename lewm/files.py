@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +19,24 @@ def home() -> Path:
     return Path(os.environ.get("LEWM_HOME") or Path.home() / ".lewm").expanduser()
 
 
-def newest_dataset(name: str = "") -> Path:
-    """The dataset written to last, of those whose file's name begins with `name`.
+def file_name(env: str) -> str:
+    """What files of an environment are called: its name with "-" for what no file's name should have.
+
+    "ALE-Pong-v5" for "ALE/Pong-v5", "my_package-MyEnv-v0" for "my_package:MyEnv-v0".
+    """
+    return re.sub(r"[^\w.-]", "-", env)
+
+
+def newest_dataset(env: str | None = None) -> Path:
+    """The dataset written to last; with `env`, of those that `lewm collect` names after that environment.
 
     Raises:
         LewmError: there is none.
     """
-    found = list((home() / "datasets").glob(f"{name}*.h5"))
+    found = list((home() / "datasets").glob("*.h5"))
+    if env is not None:
+        named = re.compile(re.escape(file_name(env)) + r"(-\d+)?")  # `unused` appends the number
+        found = [path for path in found if named.fullmatch(path.stem)]
     if not found:
         raise LewmError(f"no dataset in {home() / 'datasets'}", 'Make one with "lewm collect", or give --data.')
     return max(found, key=lambda path: path.stat().st_mtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from lewm_cli import options, output
 
 
 def collect(
-    env: Annotated[str, typer.Option(help='One of "lewm envs".')] = "two-room",
+    env: Annotated[str, typer.Option(help='One of "lewm envs", or any Gymnasium id.')] = "two-room",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the finished file.")] = 1000,
     policy: Annotated[
         str | None,
@@ -61,14 +62,14 @@ def collect(
         raise typer.BadParameter("a worker has one environment: give it with --workers 0", param_hint="--num-envs")
     from rich.progress import TextColumn
 
-    from lewm.files import home, newest_dataset, unused
+    from lewm.files import file_name, home, newest_dataset, unused
     from lewm.provenance import commit
     from lewm_data.collect import CollectProgress, collect
     from lewm_data.envs.registry import world
 
     place = world(env)
     if out is None:
-        default = home() / "datasets" / f"{place.name}.h5"
+        default = home() / "datasets" / f"{file_name(place.name)}.h5"
         if append and default.exists():
             out = newest_dataset(place.name)
         else:
@@ -82,22 +83,25 @@ def collect(
             rate = f"{progress.frames_per_second:,.0f} frames/s"
             bar.update(task, completed=progress.episodes, rate=rate)
 
-        report = collect(
-            place,
-            out,
-            episodes,
-            policy=policy or place.default_policy,
-            noise=place.default_noise if noise is None else noise,
-            repeat=repeat,
-            vary=vary,
-            frame_size=frame_size,
-            seed=seed,
-            num_envs=num_envs,
-            workers=None if workers == "auto" else int(workers),
-            mode="append" if append else "overwrite" if overwrite else "create",
-            commit=commit(),
-            on_progress=on_progress,
-        )
+        try:
+            report = collect(
+                place,
+                out,
+                episodes,
+                policy=policy or place.default_policy,
+                noise=place.default_noise if noise is None else noise,
+                repeat=repeat,
+                vary=vary,
+                frame_size=frame_size,
+                seed=seed,
+                num_envs=num_envs,
+                workers=None if workers == "auto" else int(workers),
+                mode="append" if append else "overwrite" if overwrite else "create",
+                commit=commit(),
+                on_progress=on_progress,
+            )
+        except KeyboardInterrupt:
+            raise _interrupted(out, episodes, overwrite, written=bar.tasks[task].completed > 0) from None
     if json:
         output.show_json(asdict(report))
     else:
@@ -106,3 +110,18 @@ def collect(
             f"{report.path}: {report.episodes} episodes, {report.frames} frames, {size:.0f} MB; "
             f"{report.new_frames} new in {report.seconds:.1f} s"
         )
+
+
+def _interrupted(out: Path, episodes: int, overwrite: bool, written: bool) -> KeyboardInterrupt:
+    """Ctrl-C, with what is kept and how to go on; before anything is `written`, the file may be one to be replaced."""
+    from lewm_data.store import Dataset
+
+    if not out.exists() or (overwrite and not written):
+        return KeyboardInterrupt(
+            "interrupted before an episode was finished: nothing new is kept\nGive the same command again."
+        )
+    with Dataset.open(out) as dataset:
+        kept = f"{dataset.num_episodes} of {episodes} episodes are in {out}"
+    instead = " in place of --overwrite" if overwrite else ""
+    how = f"give the same command with --append --out {shlex.quote(str(out))}{instead}"
+    return KeyboardInterrupt(f"interrupted: {kept}\nTo go on, {how}.")

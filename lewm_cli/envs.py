@@ -35,7 +35,7 @@ def list_all(context: typer.Context, json: options.Json = False) -> None:
 
 @envs.command()
 def show(
-    name: Annotated[str, typer.Argument(help='An environment of "lewm envs".')],
+    name: Annotated[str, typer.Argument(help='One of "lewm envs", or any Gymnasium id.')],
     out: Annotated[Path | None, typer.Option(help="PNG file to write.", show_default="NAME.png")] = None,
     vary: Annotated[
         str, typer.Option(help="Factors drawn for each episode, separated by commas, or all.", show_default="none")
@@ -45,11 +45,12 @@ def show(
     seed: options.Seed = 0,
 ) -> None:
     """Draw an environment: the goals and frames of a few episodes of each policy."""
+    from lewm.files import file_name
     from lewm_data.envs.gallery import draw_gallery
     from lewm_data.envs.registry import world
 
     place = world(name)
-    out = out or Path(f"{place.name}.png")
+    out = out or Path(f"{file_name(place.name)}.png")
     draw_gallery(place, out, frame_size=frame_size, episodes=episodes, seed=seed, vary=vary)
     output.show(str(out))
 

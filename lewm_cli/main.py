@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from lewm_cli import output
 from lewm_cli.collect import collect
@@ -17,8 +19,20 @@ from lewm_cli.report import report
 from lewm_cli.surprise import surprise
 from lewm_cli.train import train
 
+
+class _Commands(TyperGroup):
+    """The commands; Typer itself would leave without a word where one is interrupted."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # Typer's context, which it has from two places
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            sys.exit(output.fail(error))
+
+
 app = typer.Typer(
     name="lewm",
+    cls=_Commands,
     help="LeWorldModel: learn a small world model from pixels, plan with it, and see what it knows.\n\n"
     "collect, train, plan, probe, surprise VIDEO, decode and report work in that order with no other argument. "
     "Datasets and runs are kept in $LEWM_HOME (~/.lewm).",
@@ -38,9 +52,9 @@ app.command()(doctor)
 
 
 def main() -> None:
-    """Entry point: exit 0, 1 for a failure, 2 for wrong usage."""
+    """Entry point: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
     output.set_up_logging()
     try:
         app()
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         sys.exit(output.fail(error))

@@ -79,6 +79,8 @@ def explain(error: BaseException) -> tuple[str, str]:
     """What was expected and got, and what to do next."""
     lines = str(error).splitlines() or [type(error).__name__]
     if isinstance(error, KeyboardInterrupt):
+        if error.args:  # the command has said what is kept, and how to go on
+            return lines[0], " ".join(lines[1:])
         return "interrupted", "What was finished is kept; lewm collect --append and lewm train --resume continue."
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""

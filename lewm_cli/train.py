@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def train(
     data: options.Data = None,
-    env: Annotated[str | None, typer.Option(help="Environment of the data.", show_default="as the file says")] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            help='Environment of the data: one of "lewm envs", or any Gymnasium id.', show_default="as the file says"
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU) or paper (GPU).")] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of --steps.")] = None,
@@ -56,7 +61,7 @@ def train(
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
     from lewm.checkpoints.run import read_config
-    from lewm.files import home, newest_run, unused
+    from lewm.files import file_name, home, newest_run, unused
     from lewm.runtime import choose_device
     from lewm.training.loop import train as train_model
     from lewm.training.plot import plot_training
@@ -68,7 +73,7 @@ def train(
     else:
         data = _dataset(data)
         settings = _configure(recipe, data, env, config, assignments)
-        out = out or unused(home() / "runs" / f"{settings.env}-{settings.recipe}")
+        out = out or unused(home() / "runs" / f"{file_name(settings.env)}-{settings.recipe}")
     where = choose_device(device)
     output.note(f"{data} -> {out} on {where}")
     display = _Display(settings)

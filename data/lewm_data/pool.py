@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import multiprocessing
+import os
 import secrets
 import signal
 from collections import Counter
@@ -56,7 +57,7 @@ class Pool:
             )
         self.seconds = Seconds()
         self._world, self._settings = world, settings
-        self._blocks = f"lewm-{secrets.token_hex(4)}"
+        self._blocks = f"lewm-{os.getpid()}-{secrets.token_hex(4)}"
         self._deaths: Counter[int] = Counter()
         self._workers: list[_Worker] = []
         try:

@@ -69,7 +69,7 @@ def theirs():
 def demonstration():
     """What is observed in four episodes of the demonstrator, and its actions, step by step."""
     env = WORLD.make(4, SIZE, False)
-    expert = CubeExpert(env)
+    expert = CubeExpert(env, WORLD.default_noise)
     observation, _ = env.reset(seed=0)
     expert.reset(np.arange(4), [np.random.default_rng([1, i]) for i in range(4)])
     seen, actions = [observation], []
@@ -246,7 +246,7 @@ def test_the_demonstrator_reaches_its_goal_lets_go_and_goes_on(demonstration):
 def test_the_demonstrator_s_actions_do_not_depend_on_the_batch(demonstration):
     columns, actions = demonstration
     env = WORLD.make(1, SIZE, False)
-    expert = CubeExpert(env)
+    expert = CubeExpert(env, WORLD.default_noise)
     observation, _ = env.reset(seed=2)
     expert.reset(np.arange(1), [np.random.default_rng([1, 2])])
     for t in range(60):

@@ -238,7 +238,7 @@ def test_the_demonstrator_reaches_its_goal_and_goes_on_to_other_poses(noise):
 def test_the_demonstrator_s_actions_do_not_depend_on_the_batch():
     def run(seeds):
         env = REACHER.make(len(seeds), SIZE, False)
-        expert = ReacherExpert(env)
+        expert = ReacherExpert(env, REACHER.default_noise)
         observation, _ = env.reset(seed=list(seeds))
         expert.reset(np.arange(len(seeds)), [np.random.default_rng([2, s]) for s in seeds])
         taken = []

@@ -7,8 +7,9 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
+from lewm_data.envs.env import SimulatorEnv
 from lewm_data.envs.simulator import Simulator
-from lewm_data.envs.vector_env import SimulatorEnv, SimulatorVectorEnv
+from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.errors import DataError
 
 SIZE, STEPS = 16, 12

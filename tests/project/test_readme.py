@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 import typer.main
 from typer.testing import CliRunner
@@ -15,6 +16,13 @@ from lewm_cli.main import app
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^    lewm (.*?)(?:  #.*)?$", README, re.MULTILINE)
+ENVIRONMENT, LIBRARY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+SMALL = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4, 8]"]
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, (result.output, result.exception)
 
 
 def test_the_first_screen_has_the_two_commands_and_the_picture():
@@ -52,18 +60,29 @@ def test_links_lead_somewhere():
 
 def test_the_example_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("LEWM_HOME", str(tmp_path))
-    small = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4, 8]"]
-    for command in (
-        ["collect", "--episodes", "8", "--frame-size", "16"],
-        ["train", "--steps", "2", "--batch-size", "8", *small],
-    ):
-        result = CliRunner().invoke(app, command)
-        assert result.exit_code == 0, result.output
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    call("collect", "--episodes", "8", "--frame-size", "16")
+    call("train", "--steps", "2", "--batch-size", "8", *SMALL)
     names: dict = {}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(LIBRARY, "README.md", "exec"), names)
     assert names["cost"].shape == (1, 300)
     assert names["cost"].std() > 0
+
+
+def test_the_environment_is_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "my_worlds.py").write_text(ENVIRONMENT)
+    commands = [line for line in COMMANDS if "my_worlds:" in line]
+    assert {line.split()[0] for line in commands} == {"envs", "collect"}
+    for line in commands:
+        call(*shlex.split(line), "--episodes", "4", "--frame-size", "16")
+    assert (tmp_path / "ice.png").is_file()
+    with h5py.File(tmp_path / "datasets" / "my_worlds-Ice-v0.h5") as file:
+        assert file["observation.place"].shape == file["observation.velocity"].shape == (4 * 101, 2)
+        assert abs(file["observation.place"][:]).max() <= 0.9
+        assert len(set(file["episode_seed"][:])) == 4
+    call("train", "--steps", "2", "--batch-size", "8", *SMALL, "--set", "training.held_out=0.5")
 
 
 def test_tables_are_those_of_the_committed_results(monkeypatch):

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 
 from lewm_data.envs.gymnasium_simulator import GymnasiumSimulator
-from lewm_data.envs.vector_env import Observation, SimulatorVectorEnv
+from lewm_data.envs.observation import Observation
+from lewm_data.envs.vector_env import SimulatorVectorEnv
 
 
 class GymnasiumVectorEnv(SimulatorVectorEnv):

@@ -8,8 +8,9 @@ import importlib
 
 import gymnasium
 
+from lewm_data.envs.env import SimulatorEnv
 from lewm_data.envs.gymnasium_world import gymnasium_world, nearest_ids
-from lewm_data.envs.vector_env import SimulatorEnv, SimulatorVectorEnv
+from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
 from lewm_data.errors import unknown
 

@@ -1,4 +1,4 @@
-"""What all vector environments do alike when episodes begin.
+"""What environments do alike when episodes begin.
 
 Letters: N environments, K of them that begin an episode.
 """
@@ -10,7 +10,10 @@ import numpy as np
 from gymnasium.utils import seeding
 from jaxtyping import Int64
 
-from lewm_data.errors import DataError
+from lewm_data.envs.simulator import Simulator
+from lewm_data.errors import DataError, unknown
+
+OPTIONS = ("factors", "state", "goal", "reset_mask")
 
 
 def starting(options: Mapping[str, Any], num_envs: int) -> Int64[np.ndarray, " K"]:
@@ -55,3 +58,36 @@ class Generators:
             if seeds[slot] is not None or slot not in self._rngs:
                 self._rngs[slot], _ = seeding.np_random(seeds[slot])
         return [self._rngs[slot] for slot in slots.tolist()]
+
+
+def checked(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of a reset, without those that are None.
+
+    Raises:
+        DataError: An unknown one.
+    """
+    for name in options or {}:
+        if name not in OPTIONS:
+            raise unknown("reset option", str(name), OPTIONS)
+    return {name: value for name, value in (options or {}).items() if value is not None}
+
+
+def begin(simulator: Simulator, rng: np.random.Generator, options: Mapping[str, Any]) -> None:
+    """Resets a simulator with the options of one environment.
+
+    Raises:
+        DataError: An unknown factor, or a state that does not fit.
+    """
+    factors = options.get("factors", {})
+    for name in factors:
+        if name not in simulator.factors:
+            raise unknown("factor of variation", str(name), simulator.factors)
+    simulator.reset(rng, factors)
+    placed = {name: np.asarray(options[name], np.float64) for name in ("state", "goal") if name in options}
+    for name, value in placed.items():
+        if value.shape != simulator.state.shape:
+            raise DataError(
+                f"{name} has shape {value.shape}, expected {simulator.state.shape}", "Give a whole state of the world."
+            )
+    if placed:
+        simulator.set_state(placed.get("state", simulator.state), placed.get("goal"))

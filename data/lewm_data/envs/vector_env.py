@@ -1,4 +1,4 @@
-"""Gymnasium environments made of simulators: one, and many side by side.
+"""A vector environment of Gymnasium's made of simulators.
 
 Letters: N environments, S state width, Y and X the sides of a frame; an action may have any shape.
 """
@@ -6,78 +6,15 @@ Letters: N environments, S state width, Y and X the sides of a frame; an action 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Float64, Int64, Shaped, UInt8
 
-from lewm_data.envs.resets import Generators, starting
+from lewm_data.envs.observation import Observation, look, space_of
+from lewm_data.envs.resets import Generators, begin, checked, starting
 from lewm_data.envs.simulator import Simulator
-from lewm_data.errors import DataError, unknown
-
-Observation = dict[str, np.ndarray]
-OPTIONS = ("factors", "state", "goal", "reset_mask")
-
-
-class SimulatorEnv(gymnasium.Env[Observation, np.ndarray]):
-    """One simulator: a `SimulatorVectorEnv` of one, without the leading axis.
-
-    The options of `reset` are `factors`, `state` (S,) and `goal` (S,).
-
-    Args:
-        simulator: The world.
-        max_episode_steps: Steps until an episode is truncated.
-        terminates: Whether an episode ends where the goal is reached.
-        render_mode: "rgb_array", for `render`.
-    """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
-
-    def __init__(
-        self,
-        simulator: Simulator,
-        max_episode_steps: int,
-        terminates: bool = True,
-        render_mode: str | None = "rgb_array",
-    ) -> None:
-        self.simulator = simulator
-        self.max_episode_steps = max_episode_steps
-        self.terminates = terminates
-        self.render_mode = render_mode
-        self._steps = 0
-        simulator.reset(np.random.default_rng(0), {})
-        self.action_space = simulator.action_space
-        self.observation_space = _space_of(_look(simulator, pixels=True))
-
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode.
-
-        Raises:
-            DataError: An unknown option or factor, or a state that does not fit.
-        """
-        super().reset(seed=seed)
-        _begin(self.simulator, self.np_random, _checked(options))
-        self._steps = 0
-        return _look(self.simulator, pixels=True), {}
-
-    def step(self, action: Shaped[np.ndarray, "..."]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One step; the reward is 1 where the goal is reached."""
-        self.simulator.step(action)
-        self._steps += 1
-        solved, late = self.simulator.is_solved(), self._steps >= self.max_episode_steps
-        return _look(self.simulator, pixels=True), float(solved), solved and self.terminates, late, {}
-
-    def render(self) -> UInt8[np.ndarray, "Y X 3"] | None:
-        """The current frame."""
-        return self.simulator.render() if self.render_mode else None
-
-    def close(self) -> None:
-        """Releases the simulator."""
-        self.simulator.close()
+from lewm_data.errors import DataError
 
 
 class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
@@ -137,7 +74,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._steps = np.zeros(num_envs, np.int64)
         self._seen: Observation = {}
         self.single_action_space = self.simulators[0].action_space
-        self.single_observation_space = _space_of(_look(self.simulators[0], pixels))
+        self.single_observation_space = space_of(look(self.simulators[0], pixels))
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
 
@@ -149,7 +86,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         Raises:
             DataError: An unknown option or factor, a mask or state of the wrong shape.
         """
-        given = _checked(options)
+        given = checked(options)
         slots = starting(given, self.num_envs)
         given.pop("reset_mask", None)
         if isinstance(given.get("factors"), Mapping):
@@ -158,7 +95,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             if len(values) != self.num_envs:
                 raise DataError(f"{len(values)} {name} for {self.num_envs} environments", "Give one each.")
         for slot, rng in zip(slots.tolist(), self._generators.of(slots, seed), strict=True):
-            _begin(self.simulators[slot], rng, {name: values[slot] for name, values in given.items()})
+            begin(self.simulators[slot], rng, {name: values[slot] for name, values in given.items()})
         self._steps[slots] = 0
         self._look(slots if self._seen else np.arange(self.num_envs))
         return dict(self._seen), {}
@@ -209,7 +146,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
 
     def _look(self, slots: Int64[np.ndarray, " K"]) -> None:
         """Observes `slots`; of the others, what was seen last holds, for drawing is what takes time."""
-        each = [_look(self.simulators[slot], self._pixels) for slot in slots.tolist()]
+        each = [look(self.simulators[slot], self._pixels) for slot in slots.tolist()]
         every = len(slots) == self.num_envs
         for name in each[0]:
             values = np.stack([one[name] for one in each])
@@ -217,51 +154,3 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
                 fresh, values = values, self._seen[name].copy()
                 values[slots] = fresh
             self._seen[name] = values
-
-
-def _checked(options: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options of a reset, without those that are None."""
-    for name in options or {}:
-        if name not in OPTIONS:
-            raise unknown("reset option", str(name), OPTIONS)
-    return {name: value for name, value in (options or {}).items() if value is not None}
-
-
-def _begin(simulator: Simulator, rng: np.random.Generator, options: Mapping[str, Any]) -> None:
-    """Resets a simulator with the options of one environment."""
-    factors = options.get("factors", {})
-    for name in factors:
-        if name not in simulator.factors:
-            raise unknown("factor of variation", str(name), simulator.factors)
-    simulator.reset(rng, factors)
-    placed = {name: np.asarray(options[name], np.float64) for name in ("state", "goal") if name in options}
-    for name, value in placed.items():
-        if value.shape != simulator.state.shape:
-            raise DataError(
-                f"{name} has shape {value.shape}, expected {simulator.state.shape}", "Give a whole state of the world."
-            )
-    if placed:
-        simulator.set_state(placed.get("state", simulator.state), placed.get("goal"))
-
-
-def _look(simulator: Simulator, pixels: bool) -> Observation:
-    seen = {"pixels": simulator.render()} if pixels else {}
-    seen |= {"state": simulator.state, "goal": simulator.goal}
-    return seen | {name: np.array(value) for name, value in simulator.columns().items()}
-
-
-def _space_of(observation: Observation) -> spaces.Space[Any]:
-    return spaces.Dict({name: _box(values) for name, values in observation.items()})
-
-
-def _box(values: np.ndarray) -> spaces.Box:
-    """Everything that `values` could be by their type."""
-    low: float
-    high: float
-    if values.dtype.kind == "f":
-        low, high = -np.inf, np.inf
-    elif values.dtype.kind == "b":
-        low, high = 0, 1
-    else:
-        low, high = np.iinfo(values.dtype).min, np.iinfo(values.dtype).max
-    return spaces.Box(low, high, values.shape, values.dtype.type)

@@ -31,14 +31,14 @@ class CubeExpert:
     Raises:
         DataError: A negative noise.
 
-    Source: OGBench, arXiv 2410.20092, noise 0.1.
+    Source: OGBench, arXiv 2410.20092.
     """
 
-    def __init__(self, env: VectorEnvironment, noise: float = 0.1) -> None:
+    def __init__(self, env: VectorEnvironment, noise: float) -> None:
         from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle  # installed, since `env` is there
 
         if not 0 <= noise < np.inf:
-            raise DataError(f"noise is {noise}, expected at least 0", "OGBench's data has noise 0.1.")
+            raise DataError(f"noise is {noise}, expected at least 0", "It is a standard deviation; 0 is none.")
         self._strongest, self._steps = noise, env.max_episode_steps
         self._noise = EpisodeNoise(env.num_envs, self._steps, len(NOISE_SCALE))
         self._oracles: list[Any] = [CubeMarkovOracle(env=None) for _ in range(env.num_envs)]

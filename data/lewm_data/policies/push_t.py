@@ -47,7 +47,7 @@ class PushTExpert:
 
     def __init__(self, env: SimulatorVectorEnv, noise: float) -> None:
         if not 0 <= noise < np.inf:
-            raise DataError(f"noise is {noise}, expected at least 0", "The usual one is 0.1.")
+            raise DataError(f"noise is {noise}, expected at least 0", "It is a standard deviation; 0 is none.")
         self._env = env
         self._sigma = noise
         self._noise = EpisodeNoise(env.num_envs, env.max_episode_steps, 2)

@@ -33,9 +33,9 @@ class ReacherExpert:
         DataError: A negative noise.
     """
 
-    def __init__(self, env: VectorEnvironment, noise: float = 0.5) -> None:
+    def __init__(self, env: VectorEnvironment, noise: float) -> None:
         if not 0 <= noise < np.inf:
-            raise DataError(f"noise is {noise}, expected at least 0", "The usual one is 0.5.")
+            raise DataError(f"noise is {noise}, expected at least 0", "It is a standard deviation; 0 is none.")
         self._sigma, self._steps = noise, env.max_episode_steps
         self._noise = EpisodeNoise(env.num_envs, self._steps, 2)
         self._poses = np.zeros((env.num_envs, POSES, STATE_DIM))

@@ -27,13 +27,13 @@ class TwoRoomExpert:
     Raises:
         DataError: A negative noise.
 
-    Source: arXiv 2603.19312, with noise 2.0, and 5 % of the actions repeated.
+    Source: arXiv 2603.19312.
     Differs: a step that would overshoot the door or the goal is shortened, so that no door is too narrow.
     """
 
     def __init__(self, env: TwoRoomVectorEnv, noise: float) -> None:
         if not 0 <= noise < np.inf:
-            raise DataError(f"noise is {noise}, expected at least 0", "The paper's data has noise 2.0.")
+            raise DataError(f"noise is {noise}, expected at least 0", "It is a standard deviation; 0 is none.")
         self._env = env
         self._sigma = noise
         self._noise = EpisodeNoise(env.num_envs, env.max_episode_steps, 2)

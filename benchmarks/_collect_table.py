@@ -1,0 +1,43 @@
+"""The table of what bench_collect.py measured, for tables.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PATHS = ("bare loop", "collect", "collect, every core")
+
+
+def collecting() -> str:
+    """Frames a second of every world: the simulator alone, recorded on one core, and on all."""
+    header = "| world | simulator alone, one core | `lewm collect`, one core | of the simulator alone | every core |"
+    rows = [header, "|---|---|---|---|---|"]
+    path = RESULTS / "collect-cpu.json"
+    if not path.exists():
+        return "\n".join([*rows, "| every world | not measured | - | - | - |", ""])
+    report = json.loads(path.read_text())
+    for name in dict.fromkeys(row["world"] for row in report["results"]):
+        found = [row for row in report["results"] if row["world"] == name]
+        if "skipped" in found[0]:
+            rows.append(f"| {name} | {found[0]['skipped']} | - | - | - |")
+            continue
+        alone, one, every = (_row(found, kind) for kind in PATHS)
+        cells = [
+            _spread(alone),
+            _spread(one),
+            f"{one['share_of_bare']:.0%}",
+            f"{_spread(every)}, {every['cores']} cores",
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    sides = {row["frame_size"] for row in report["results"] if "skipped" not in row}
+    what = f"Frames of {' and '.join(map(str, sides))} px a second, median and 20 to 80 %"
+    return "\n".join([*rows, "", f"{what}; {report['cpu']}, {report['time'][:10]}.", ""])
+
+
+def _row(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    (found,) = [row for row in rows if row["path"] == kind]
+    return found
+
+
+def _spread(row: dict[str, Any]) -> str:
+    return f"{row['frames_per_second']:,.0f} ({row['p20']:,.0f} to {row['p80']:,.0f})"
