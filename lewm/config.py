@@ -51,6 +51,9 @@ class ConvEncoder(Section):
     kind: Literal["conv"] = "conv"
     channels: Annotated[tuple[Positive, ...], Field(min_length=1)]
     width: Positive
+    keypoints: Positive | None = (
+        None  # the linear map is of the places of so many; None: of the last feature map itself
+    )
 
 
 Encoder = Annotated[VitEncoder | ConvEncoder, Field(discriminator="kind")]

@@ -9,11 +9,15 @@ from types import ModuleType
 
 import matplotlib as mpl
 import pytest
+from hypothesis import HealthCheck, settings
 
 # A shell makes what it runs in the background deaf to Ctrl-C; some tests press it, and expect what a terminal sees.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 mpl.use("agg")
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -27,7 +27,7 @@ def dataset_of(path, lengths):
     frameskip=st.integers(1, 5),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_clips_are_all_that_fit_and_never_cross_an_episode(tmp_path_factory, lengths, num_frames, frameskip, data):
     chosen = data.draw(st.lists(st.sampled_from(range(len(lengths))), min_size=1, unique=True), label="episodes")
     expected = [
@@ -78,7 +78,7 @@ def test_too_short_episodes_name_the_longest(tmp_path):
 
 
 @given(st.integers(2, 300), st.floats(0.001, 0.999), st.integers(0, 2**40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_split_is_a_partition_by_episode(num_episodes, share, seed):
     train, held_out = split_episodes(num_episodes, share, seed)
     assert len(train) >= 1

@@ -49,7 +49,7 @@ def assert_equal_episodes(one, other):
     size=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     width=st.integers(1, 3),
 )
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_episodes_come_back_as_they_were_written(tmp_path_factory, lengths, size, width):
     path = tmp_path_factory.mktemp("round") / "a.h5"
     episodes = [random_episode(rows, seed, size, width) for seed, rows in enumerate(lengths)]

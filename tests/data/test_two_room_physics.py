@@ -48,7 +48,7 @@ def components(position: np.ndarray, world: TwoRoomFactors) -> tuple[np.ndarray,
     return across / PX, along / PX
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=factors, seed=seeds, reach=st.sampled_from([1e-12, 1e-3, 0.05, 0.3, 2.0]))
 def test_nobody_ever_enters_a_wall(world, seed, reach):
     rng = np.random.default_rng(seed)
@@ -59,7 +59,7 @@ def test_nobody_ever_enters_a_wall(world, seed, reach):
         assert overlap(state, world).max() < 1e-6  # pixels
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(world=factors, seed=seeds)
 def test_nobody_crosses_the_wall_beside_the_door(world, seed):
     """Whoever starts away from the door and moves across by up to two frames stays in the room."""
@@ -111,7 +111,7 @@ def test_round_a_corner_of_the_door_frame_by_hand():
     np.testing.assert_allclose(got[0] / PX, touch + np.array([-2.0, 2.0]), rtol=0, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(world=factors, seed=seeds)
 def test_the_world_of_upper_and_lower_rooms_is_the_transpose_of_the_other(world, seed):
     rng = np.random.default_rng(seed)
@@ -123,7 +123,7 @@ def test_the_world_of_upper_and_lower_rooms_is_the_transpose_of_the_other(world,
     assert np.array_equal(one, other[:, ::-1])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(worlds=st.lists(factors, min_size=2, max_size=6), seed=seeds)
 def test_bitwise_the_same_alone_or_in_a_batch(worlds, seed):
     rng = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def test_bitwise_the_same_alone_or_in_a_batch(worlds, seed):
         assert np.array_equal(alone[0], together[i])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(world=factors, seed=seeds)
 def test_clearance_is_the_distance_to_the_nearest_wall(world, seed):
     state = free_states(np.random.default_rng(seed), 100, world)

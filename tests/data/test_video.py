@@ -147,7 +147,7 @@ def test_sampling_shows_what_a_player_shows(videos, ending, fps):
     fps=st.sampled_from([1.0, 5.0, 12.5, 30.0, 60.0]),
     start=st.floats(0, 1),
 )
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sampling_a_variable_rate(tmp_path_factory, gaps, fps, start):
     ticks = np.cumsum([0, *gaps])
     path = tmp_path_factory.mktemp("variable") / "a.mkv"

@@ -41,7 +41,7 @@ def test_error_is_at_most_twice_that_of_the_definition(shape):
     assert error <= 2 * bound
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     episodes=st.lists(st.integers(0, 2**34), min_size=1, max_size=9, unique=True),
     iterations=st.integers(1, 6),

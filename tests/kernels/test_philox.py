@@ -196,7 +196,7 @@ def define_directions(seed: int, step: int, D: int, M: int) -> torch.Tensor:
     return columns / columns.norm(dim=0)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, (1 << 64) - 1), step=st.integers(0, (1 << 63) - 1), D=st.integers(1, 40), M=st.integers(1, 40)
 )

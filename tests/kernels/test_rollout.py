@@ -135,7 +135,7 @@ def test_a_candidate_is_the_same_alone_and_among_others(packed, L, monkeypatch):
         assert torch.equal(rollout(packed, latents, candidates, history), together)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     window=st.integers(1, 4), L=st.integers(1, 5), H=st.integers(1, 6), later=st.integers(0, 5), seed=st.integers(0, 99)
 )

@@ -197,7 +197,7 @@ def test_the_upstream_gradient_of_every_step_counts():
     torch.testing.assert_close(gradient, expected, rtol=1e-11, atol=1e-14)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data(), N=st.integers(1, 40), D=st.integers(1, 12), M=st.integers(1, 20), seed=st.integers(0, 99))
 def test_order_of_the_batch_and_sign_of_a_direction_do_not_matter(data, N, D, M, seed):
     z, directions, knots = random_inputs(2, N, D, M, 17, seed=seed)

@@ -86,7 +86,7 @@ def test_the_start_is_as_frequent_as_the_data(model, one_hot):
     assert torch.equal(one_hot.normalized(plan.bool()), model.normalize_actions(plan))
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(counts=st.lists(st.integers(0, 1000), min_size=5, max_size=5))
 def test_intervals_of_a_vector_meet_and_fill_it(tiny, counts):
     first, second = np.array(counts[:3]), np.array(counts[3:])
@@ -184,7 +184,7 @@ def test_of_equal_costs_the_most_probable_plan_comes_first(one_hot):
     assert torch.equal(plan.actions, torch.tensor([0.0, 1, 0, 1, 0] * F).expand(20, H, A))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     episodes=st.lists(st.integers(0, 10_000), min_size=2, max_size=12, unique=True),
     seed=st.integers(0, 2**63),

@@ -71,7 +71,7 @@ def test_keys_separate_episodes_replans_and_seeds():
         assert not torch.equal(plan(), plan(**change))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     episodes=st.lists(st.integers(0, 10_000), min_size=2, max_size=24, unique=True),
     seed=st.integers(0, 2**40),

@@ -67,7 +67,7 @@ def test_a_perfect_predictor_is_never_surprised(model, latents, actions):
 
 
 @pytest.mark.parametrize("search", [False, True])
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, FRAMES), max_size=6))
 def test_frames_in_pieces_score_as_the_whole_video(model, latents, actions, bank, search, cuts):
     known = ActionSearch(bank, seed=4) if search else blocks_leading_to(model, actions)
