@@ -48,6 +48,8 @@ bench: $(VENV)/installed
 		--json benchmarks/results/planning-cpu.json
 	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
+	$(BIN)/python benchmarks/bench_worlds.py push-t --json benchmarks/results/world-push-t-cpu.json
+	$(BIN)/python benchmarks/bench_worlds.py reacher --episodes 400 --json benchmarks/results/world-reacher-cpu.json
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/tables.py
 

@@ -1,4 +1,4 @@
-"""The table of what bench_collect.py measured, for tables.py."""
+"""The tables of what bench_collect.py and bench_worlds.py measured, for tables.py."""
 
 import json
 from pathlib import Path
@@ -32,6 +32,28 @@ def collecting() -> str:
     sides = {row["frame_size"] for row in report["results"] if "skipped" not in row}
     what = f"Frames of {' and '.join(map(str, sides))} px a second, median and 20 to 80 %"
     return "\n".join([*rows, "", f"{what}; {report['cpu']}, {report['time'][:10]}.", ""])
+
+
+def worlds() -> str:
+    """Success of the small recipe in worlds other than Two-Room, one row a training seed."""
+    rows = [
+        "| world | data | seed | LeWM + CEM | 95 % interval | random actions | its 95 % interval | train | plan |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("world-*-cpu.json"))]
+    for report in reports:
+        for result in report["results"]:
+            plan, data = result["plan"], result["data"]
+            agents = [
+                f"{one['successes']} of {one['episodes']} = {one['success_rate']:.1%} | "
+                f"{one['interval_95'][0]:.1%} to {one['interval_95'][1]:.1%}"
+                for one in (plan, plan["random"])
+            ]
+            minutes = [f"{result['seconds'][stage] / 60:.1f} min" for stage in ("train", "plan")]
+            what = f"{data['episodes']} episodes, {data['policy']}"
+            rows.append(f"| {' | '.join([result['world'], what, str(result['seed']), *agents, *minutes])} |")
+    days = {f"{report['cores']} cores of an {report['cpu']}, {report['time'][:10]}" for report in reports}
+    return "\n".join([*rows, "", f"Measured on {'; '.join(sorted(days))}.", ""])
 
 
 def _row(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from _collect_table import collecting
+from _collect_table import collecting, worlds
 from _planning_tables import growth, patches, planning, stages
 
 from lewm.recipes import small
@@ -240,7 +240,14 @@ def _load(name: str) -> dict[str, Any]:
 
 
 PAGES = {
-    "README.md": {"success": success, "recipe": recipe, "probing": probing, "surprise": surprise, "speed": speed},
+    "README.md": {
+        "success": success,
+        "recipe": recipe,
+        "worlds": worlds,
+        "probing": probing,
+        "surprise": surprise,
+        "speed": speed,
+    },
     "data/README.md": {"collecting": collecting},
     "kernels/README.md": {
         "floor": floor,
