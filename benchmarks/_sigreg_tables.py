@@ -1,0 +1,72 @@
+"""The tables of what bench_sigreg.py and bench_philox.py measured, for tables.py."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+# Data sheet of the H100 SXM: 67 TFLOP/s of float32 outside the tensor cores, 3.35 TB/s
+H100_MULTIPLY_ADDS, H100_BYTES = 33.5e12, 3.35e12
+
+
+def sigreg() -> str:
+    """The SIGReg operator, every measured row; where there is no result of a GPU, a row that says so."""
+    rows = [
+        "| device | T, N, D, M, K | threads | pass | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for device in ("CPU", "H100"):
+        files = sorted(RESULTS.glob(f"sigreg-*{device.lower()}.json"))
+        results = [result for path in files for result in _load(path.name)["results"]]
+        if not results:
+            rows.append(f"| {device} | every shape | - | both | every path | not measured | - | - | - |")
+        for r in results:
+            shape = f"{r['T']}, {r['N']}, {r['D']}, {r['M']}, {r['K']}"
+            row = f"| {device} | {shape} | {r['threads']} | {r['pass']} | {r['path']} "
+            if "skipped" in r:
+                rows.append(row + f"| {r['skipped']} | - | - | - |")
+                continue
+            speedup = f"{r['speedup']:.1f}" if "speedup" in r else "-"
+            rows.append(
+                row + f"| {r['median_ms']:.1f} ({r['p20_ms']:.1f} to {r['p80_ms']:.1f}) | {speedup} "
+                f"| {r['peak_extra_bytes'] / 2**20:.1f} | {r['error_value']:.1e}, {r['error_gradient']:.1e} |"
+            )
+    return "\n".join([*rows, ""])
+
+
+def floor() -> str:
+    """What SIGReg costs an H100 at least, forward and backward, from counts alone."""
+    rows = [
+        "| T, N, D, M, K | products, G multiply-adds | powers, G operations | MB moved | floor, µs |",
+        "|---|---|---|---|---|",
+    ]
+    for T, N, D, M, K in (
+        (4, 128, 192, 1024, 17),
+        (4, 64, 32, 256, 17),
+        (4, 4096, 192, 4096, 17),
+        (2, 1024, 1024, 1024, 17),
+    ):
+        projections = T * N * M
+        products = 3 * projections * D  # there, there again, and back
+        powers = (6 + 4) * (K - 1) * projections  # rotate and add up; rotate for Horner
+        moved = 4 * (
+            3 * T * N * D + 3 * D * M + 4 * T * M * (K - 1)
+        )  # z twice, its gradient, directions, sums and coefficients
+        seconds = max((products + powers) / H100_MULTIPLY_ADDS, moved / H100_BYTES)
+        cells = (products / 1e9, powers / 1e9, moved / 1e6, 1e6 * seconds)
+        rows.append(f"| {T}, {N}, {D}, {M}, {K} | " + " | ".join(f"{cell:.3g}" for cell in cells) + " |")
+    return "\n".join([*rows, ""])
+
+
+def philox() -> str:
+    """Normal numbers, every measured row."""
+    rows = ["| B | threads | path | ns a number | 20 to 80 % |", "|---|---|---|---|---|"]
+    for r in _load("philox-cpu.json")["results"]:
+        spread = f"{r['p20_ns']:.1f} to {r['p80_ns']:.1f}"
+        rows.append(f"| {r['B']} | {r['threads']} | {r['path']} | {r['ns_per_number']:.1f} | {spread} |")
+    return "\n".join([*rows, ""])
+
+
+def _load(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / name).read_text())
