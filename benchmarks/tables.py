@@ -163,7 +163,8 @@ def speed() -> str:
     memory = {r["frames"]: r["peak_bytes"] for r in watched if r["case"] == "actions unknown"}
     grown = " and ".join(f"{size / 2**20:.0f} MiB for {frames:,} frames" for frames, size in sorted(memory.items()))
     rows.append(f"| its peak memory, PyTorch included | {grown} |")
-    return "\n".join([*rows, "", _machine(rooms), ""])
+    days = sorted({report["time"][:10] for report in (rooms, statistic, plans, _load("surprise-cpu.json"))})
+    return "\n".join([*rows, "", f"Measured on {rooms['cores']} cores of an {rooms['cpu']}, {' and '.join(days)}.", ""])
 
 
 def _rounded(estimate: dict[str, Any]) -> str:

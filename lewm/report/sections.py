@@ -149,7 +149,7 @@ def planning(path: Path, take: Take) -> Content:
         body += elements.paragraph(
             f"{min(FILMS, len(films))} of {len(films)} films: left what the plans do, right the goal, between them, "
             "framed blue, what the model imagines, if that was asked for. At the end the frame is green where the goal "
-            "was reached, red where not.",
+            "was reached, red where not, grey where that is not known.",
             "quiet",
         )
     return Content(body, (_success(report, "by plans"), _success(report["random"], "by random actions")))
