@@ -22,10 +22,18 @@ from lewm.model.world_model import WorldModel
 # Bytes that one program may have, from the table of compute capabilities in CUDA's programming guide.
 SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
 
+REGISTERS = 65536  # of a multiprocessor
+
 # Bytes that a thread may keep in memory while it loads a tile of rows or stores it; loops that spill take 250 or more.
 SPILLED = 160
 
-KERNELS = ("attention_in_kernel", "attention_out_kernel", "mlp_kernel")
+KERNELS = {
+    "kernels": ("attention_in_kernel", "attention_out_kernel", "mlp_kernel"),
+    "whole_kernels": ("attention_kernel",),
+    "layerwise_kernels": ("enter_kernel", "attend_kernel", "gelu_linear_kernel"),
+}
+SPLIT_LAYER = list(KERNELS["kernels"])
+WITHOUT_PRODUCTS = ("enter_kernel", "attend_kernel")  # these need no shared memory
 
 
 class Driver:
@@ -64,41 +72,57 @@ def compiled_by(monkeypatch):
     """Compiles what a rollout of `C` candidates launches; the result are names and kernels."""
     from triton.runtime import driver
 
-    module = importlib.import_module("lewm_kernels.rollout.kernels")
     path = importlib.import_module("lewm_kernels.rollout.triton")
 
-    def compile_all(capability, packed, C, L, H):
+    def compile_all(capability, packed, C, L, H, design):
         compiled = []
         driver.set_active(Driver(capability))
-        for name in KERNELS:
-            monkeypatch.setattr(module, name, CompileOnly(getattr(module, name), compiled))
+        for module, names in KERNELS.items():
+            module = importlib.import_module(f"lewm_kernels.rollout.{module}")
+            for name in names:
+                monkeypatch.setattr(module, name, CompileOnly(getattr(module, name), compiled))
         latents, history = torch.zeros(1, L, packed.latent), torch.zeros(1, L - 1, packed.action_block)
-        path.rollout(packed, latents, torch.zeros(1, C, H, packed.action_block), history)
+        path.rollout(packed, latents, torch.zeros(1, C, H, packed.action_block), history, design)
+        monkeypatch.undo()
         return compiled
 
     yield compile_all
     driver.set_active(None)
 
 
-def check(capability, compiled):
-    cubin = compiled.asm["cubin"]
+def check(capability, name, compiled):
+    cubin, ptx = compiled.asm["cubin"], compiled.asm["ptx"]
     assert len(cubin) > 1000
-    assert 0 < compiled.metadata.shared <= SHARED_MEMORY[capability]
+    assert (name not in WITHOUT_PRODUCTS) <= compiled.metadata.shared <= SHARED_MEMORY[capability]
     assert compiled.metadata.global_scratch_size == 0  # memory that no launcher allocates
-    assert not re.search(r"\b(atom|red)\.", compiled.asm["ptx"])  # sums in an order of their own
-    assert stack(cubin) <= SPILLED
+    assert not re.search(r"\b(atom|red)\.", ptx)  # sums in an order of their own
+    assert usage(cubin)["STACK"] <= SPILLED
+    assert not re.search(NARROW_LOAD, loops(ptx))
 
 
-def stack(cubin):
-    """Bytes that a thread keeps in memory."""
+# Two bytes at a time: what the compiler makes of weights when it does not know how they are aligned.
+NARROW_LOAD = r"\bld\.global\S*\.[bu]16\b"
+
+
+def loops(ptx):
+    """All lines between a label and a jump back to it."""
+    lines = ptx.splitlines()
+    labels = {line.split(":")[0].strip(): i for i, line in enumerate(lines) if re.match(r"\s*\$L\w+:", line)}
+    jumps = ((i, re.search(r"\bbra(?:\.uni)?\s+(\$L\w+);", line)) for i, line in enumerate(lines))
+    within = {j for i, jump in jumps if jump for j in range(labels[jump[1]], i)}
+    return "\n".join(lines[i] for i in sorted(within))
+
+
+def usage(cubin):
+    """Registers of a thread (REG), and bytes that it keeps in memory (STACK)."""
     from triton import knobs
 
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
-        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return int(re.search(r"STACK:(\d+)", usage)[1])
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {name: int(re.search(rf"{name}:(\d+)", shown)[1]) for name in ("REG", "STACK")}
 
 
 def pack(recipe, precision, **predictor):
@@ -109,29 +133,73 @@ def pack(recipe, precision, **predictor):
 
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
-def test_many_candidates_of_the_papers_model(compiled_by, capability):
-    compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 720, L=3, H=1)
-    assert [name for name, _ in compiled] == [*KERNELS, *KERNELS, "mlp_kernel"]
-    for _, kernel in compiled:
-        check(capability, kernel)
-    products = {80: r"\bmma\.sync\S*\.bf16", 90: r"\bwgmma\.\S*\.bf16", 100: r"\btcgen05\.mma\b"}
+def test_many_split_candidates_of_the_papers_model(compiled_by, capability):
+    compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 720, L=3, H=1, design="split")
+    assert [name for name, _ in compiled] == [*SPLIT_LAYER, *SPLIT_LAYER, "mlp_kernel"]
+    for name, kernel in compiled:
+        check(capability, name, kernel)
     for _, kernel in compiled[:3]:  # of the first layer; in the last, a third of the rows go on
-        assert re.search(products[capability], kernel.asm["ptx"])
+        assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
 
 
-def test_few_candidates_of_the_papers_model(compiled_by):
-    compiled = compiled_by(90, pack(recipes.paper, "bf16"), 300, L=1, H=2)
-    for _, kernel in compiled:
-        check(90, kernel)
-        assert stack(kernel.asm["cubin"]) == 0
+PRODUCTS = {80: r"\bmma\.sync\S*\.bf16", 90: r"\bwgmma\.\S*\.bf16", 100: r"\btcgen05\.mma\b"}
+
+
+def test_few_split_candidates_of_the_papers_model(compiled_by):
+    for name, kernel in compiled_by(90, pack(recipes.paper, "bf16"), 300, L=1, H=2, design="split"):
+        check(90, name, kernel)
+        assert usage(kernel.asm["cubin"])["STACK"] == 0
+        assert usage(kernel.asm["cubin"])["REG"] <= 80
+
+
+@pytest.mark.parametrize("capability", [90, 100])
+def test_whole_rows_of_the_papers_model(compiled_by, capability):
+    compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 15000, L=3, H=1, design="whole")
+    layer = ["enter_kernel", *["attention_kernel"] * 3, "mlp_kernel"]
+    last_layer = ["enter_kernel", "attention_kernel", "mlp_kernel"]
+    assert [name for name, _ in compiled] == [*layer, *last_layer, "mlp_kernel"]
+    for name, kernel in compiled:
+        check(capability, name, kernel)
+        if name != "enter_kernel":
+            assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
+        if capability == 90:  # two programs share a multiprocessor: one computes while the other waits
+            assert 2 * kernel.metadata.shared <= SHARED_MEMORY[90]
+            assert 2 * 32 * kernel.metadata.num_warps * usage(kernel.asm["cubin"])["REG"] <= REGISTERS
+
+
+@pytest.mark.parametrize("capability", SHARED_MEMORY)
+@pytest.mark.parametrize("C", [300, 15000])
+def test_layers_between_products(compiled_by, capability, C):
+    compiled = compiled_by(capability, pack(recipes.paper, "bf16"), C, L=3, H=1, design="layerwise")
+    layer = ["enter_kernel", "attend_kernel", "enter_kernel", "gelu_linear_kernel"]
+    assert [name for name, _ in compiled] == [*layer, *layer, "enter_kernel", "gelu_linear_kernel"]
+    for name, kernel in compiled:
+        check(capability, name, kernel)
+        assert usage(kernel.asm["cubin"])["STACK"] == 0
+        if name in WITHOUT_PRODUCTS:  # bound by memory, so many programs have to wait for it at a time
+            assert usage(kernel.asm["cubin"])["REG"] <= 64
+        else:
+            assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 @pytest.mark.parametrize("history", [1, 3])
-def test_float32(compiled_by, history, precision):
-    compiled = compiled_by(90, pack(recipes.small, precision, history=history), 300, L=history, H=1)
-    of_a_layer = [name for name in KERNELS if history > 1 or name != "attention_out_kernel"]
-    assert [name for name, _ in compiled] == [*of_a_layer, *of_a_layer, "mlp_kernel"]
-    for _, kernel in compiled:
-        check(90, kernel)
-        assert bool(re.search(r"mma\S*tf32", kernel.asm["ptx"])) == (precision == "tf32")
+@pytest.mark.parametrize("design", ["split", "layerwise"])
+def test_float32(compiled_by, design, history, precision):
+    compiled = compiled_by(90, pack(recipes.small, precision, history=history), 300, L=history, H=1, design=design)
+    of_split = [name for name in SPLIT_LAYER if history > 1 or name != "attention_out_kernel"]
+    of_layerwise = ["enter_kernel", *["attend_kernel"] * (history > 1), "enter_kernel", "gelu_linear_kernel"]
+    layer, projector = {
+        "split": (of_split, ["mlp_kernel"]),
+        "layerwise": (of_layerwise, ["enter_kernel", "gelu_linear_kernel"]),
+    }[design]
+    assert [name for name, _ in compiled] == [*layer, *layer, *projector]
+    for name, kernel in compiled:
+        check(90, name, kernel)
+        has_tf32 = bool(re.search(r"mma\S*tf32", kernel.asm["ptx"]))
+        assert has_tf32 == (precision == "tf32" and name not in WITHOUT_PRODUCTS)
+
+
+def test_narrow_loads_are_found_in_loops_alone():
+    ptx = "ld.global.b16 a;\n$L__BB0_1:\n  @%p1 ld.global.b16 b;\n  @%p2 bra $L__BB0_1;\nld.global.u16 c;"
+    assert re.findall(NARROW_LOAD + r".*", loops(ptx)) == ["ld.global.b16 b;"]

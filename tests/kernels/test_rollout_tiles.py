@@ -53,3 +53,21 @@ def test_what_it_does_not_take(predictor, reason):
     changes = {f"model.predictor.{key}": value for key, value in {"head_dim": 16, **predictor}.items()}
     model = WorldModel(resolve(recipes.small("two-room", 2), None, changes).model).eval()
     assert tiles.unsupported(model.pack()) == reason
+
+
+@pytest.mark.parametrize(
+    ("predictor", "precision", "reason"),
+    [
+        ({}, "bf16", None),
+        ({}, "fp32", "its kernels multiply in bf16, and the model is packed in fp32"),
+        ({"width": 193}, "bf16", "rows of width 193 are wider than 192"),
+        ({"head_dim": 128}, "bf16", "heads of width 128 are wider than 64"),
+        ({"history": 4}, "bf16", "windows of 4 latents are longer than 3"),
+    ],
+)
+def test_whole_rows_are_taken_where_they_fit_and_there_are_many(predictor, precision, reason):
+    changes = {f"model.predictor.{key}": value for key, value in {"head_dim": 16, **predictor}.items()}
+    packed = WorldModel(resolve(recipes.small("two-room", 2), None, changes).model).eval().pack(precision)
+    assert tiles.unsupported_whole(packed) == reason
+    assert tiles.design_for(300, packed) == "layerwise"
+    assert tiles.design_for(15000, packed) == ("layerwise" if reason else "whole")

@@ -1,4 +1,4 @@
-"""The rollout's Triton kernels in Triton's interpreter. Products of bfloat16 and TF32 are not what a GPU makes of them.
+"""The rollout's Triton kernels in Triton's interpreter, which does not round to TF32 as a GPU does.
 
 Run with TRITON_INTERPRET=1, in a process of its own, because Triton chooses when it is imported: see conftest.py.
 
@@ -7,10 +7,12 @@ Shapes: B environments, S candidates, L context length, H horizon in blocks, D l
 
 import importlib
 
+import numpy as np
 import pytest
 import torch
 import triton
 import triton.language as tl
+from triton.runtime import interpreter
 
 from lewm import recipes
 from lewm.config import resolve
@@ -68,32 +70,85 @@ def typed(tensors, dtype):
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
+def packed_in(precision, tensors, heads=2):
+    return pack(typed(tensors, torch.float32), heads=heads, precision=precision)
+
+
 def single(tensors, heads=2):
-    return pack(typed(tensors, torch.float32), heads=heads)
+    return packed_in("fp32", tensors, heads)
 
 
-@pytest.mark.usefixtures("unwritten_is_nan")
-@pytest.mark.parametrize(
-    ("B", "S", "L", "H", "predictor", "seeds"),
-    [
-        (1, 1, 1, 4, {}, 5),
-        (2, 9, 1, 2, {"history": 1}, 3),
-        (1, 17, 2, 3, {"depth": 1, "width": 33}, 1),
-        (1, 3, 5, 2, {"history": 2, "width": 16, "heads": 3}, 3),
-    ],
-    ids=str,
-)
-def test_error_is_at_most_twice_that_of_the_definition(B, S, L, H, predictor, seeds):
+@pytest.fixture
+def products_of_bfloat16(monkeypatch):
+    """Has the interpreter multiply bfloat16 for what it is. It holds such numbers as 16 bits of an integer."""
+
+    def numbers(operand):
+        is_bfloat16 = operand.dtype.scalar == tl.bfloat16
+        return (operand.data.astype(np.uint32) << 16).view(np.float32) if is_bfloat16 else operand.data
+
+    def create_dot(self, a, b, d, input_precision, max_num_imprecise_acc):
+        product = np.matmul(numbers(a), numbers(b), dtype=np.float32)
+        return interpreter.TensorHandle(product + d.data, d.dtype.scalar)
+
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", create_dot)
+
+
+every_design = pytest.mark.parametrize("design", tiles.DESIGNS)
+
+
+CASES = [
+    (1, 5, 1, 4, {}, 2),
+    (2, 9, 1, 2, {"history": 1}, 2),
+    (1, 17, 2, 3, {"depth": 1, "width": 33}, 1),
+    (1, 5, 5, 2, {"history": 2, "width": 16, "heads": 3}, 2),
+]
+
+
+def errors(design, precision, B, S, L, H, predictor, seeds):
+    """Squares of the errors of a design and of the definition in the same dtype, against float64."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     ours = definition = 0.0
     heads = predictor.get("heads", 2)
     for seed in range(seeds):  # of a handful of numbers one alone is often right by chance
         tensors, given = tiny(seed, **predictor), inputs(B, S, L, H, seed=seed)
         exact = reference.rollout(tensors, *(x.double() for x in given), heads=heads)
-        plain = reference.rollout(typed(tensors, torch.float32), *given, heads=heads)
-        got = rollout(single(tensors, heads), *given, backend="triton")
+        plain = reference.rollout(typed(tensors, dtype), *(x.to(dtype) for x in given), heads=heads)
+        got = kernels.rollout(packed_in(precision, tensors, heads), *given, design=design)
         ours += (got - exact).square().sum().item()
         definition += (plain - exact).square().sum().item()
+    return ours, definition
+
+
+@pytest.mark.usefixtures("unwritten_is_nan")
+@every_design
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_error_is_at_most_twice_that_of_the_definition(design, case):
+    ours, definition = errors(design, "fp32", *case)
     assert ours <= 4 * definition
+
+
+@pytest.mark.usefixtures("unwritten_is_nan", "products_of_bfloat16")
+@every_design
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_error_in_bfloat16_is_at_most_twice_that_of_the_definition(design, case):
+    ours, definition = errors(design, "bf16", *case)
+    assert 0 < ours <= 4 * definition
+
+
+def test_the_operator_takes_the_design_that_is_asked_for(monkeypatch):
+    taken = []
+    for name in tiles.DESIGNS:
+        module = importlib.import_module(f"lewm_kernels.rollout.{name}")
+        layers = module.layers
+        monkeypatch.setattr(
+            module, "layers", lambda packed, C, name=name, layers=layers: taken.append(name) or layers(packed, C)
+        )
+    packed, given = single(tiny(depth=1)), inputs(1, 2, 1, 1)
+    for design in (None, "split", "layerwise"):
+        rollout(packed, *given, backend="triton", design=design)
+    assert taken == ["layerwise", "split", "layerwise"]
+    with pytest.raises(ValueError, match="the design whole cannot run here: its kernels multiply in bf16"):
+        rollout(packed, *given, backend="triton", design="whole")
 
 
 @pytest.mark.usefixtures("unwritten_is_nan")
@@ -106,30 +161,32 @@ def test_how_the_work_is_cut_changes_roundings_alone_and_repeats_to_the_bit(monk
         monkeypatch.setattr(tiles, "_PROGRAMS", programs)
         out, mlp = tiles.attention_out_tile(40, 1, 17, 2, 16, 4), tiles.mlp_tile(40, 1, 17, 70, 4)
         assert (out.rows, mlp.splits, out.splits) == rows_and_splits
-        bits.append(kernels.rollout(packed, *given))
-        assert torch.equal(bits[-1], kernels.rollout(packed, *given))
+        bits.append(kernels.rollout(packed, *given, design="split"))
+        assert torch.equal(bits[-1], kernels.rollout(packed, *given, design="split"))
         assert (bits[-1] - exact).norm() <= 2e-6 * exact.norm()
     assert not torch.equal(*bits)  # or nothing was split
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, which plays the GPU
-def test_what_is_not_a_number_stays_with_its_candidate():
+@every_design
+def test_what_is_not_a_number_stays_with_its_candidate(design):
     packed, (latents, candidates, _) = single(tiny()), inputs(2, 3, 1, 3)
-    expected = kernels.rollout(packed, latents, candidates)
+    expected = kernels.rollout(packed, latents, candidates, design=design)
     candidates[1, 2, 1, 0] = torch.nan
-    got = kernels.rollout(packed, latents, candidates)
+    got = kernels.rollout(packed, latents, candidates, design=design)
     assert got[1, 2, 1:].isnan().all()
     got[1, 2, 1:] = expected[1, 2, 1:]
     assert torch.equal(got, expected)
 
 
-def test_layout_and_what_no_window_sees_do_not_matter():
+@every_design
+def test_layout_and_what_no_window_sees_do_not_matter(design):
     packed, (latents, candidates, history) = single(tiny(history=2)), inputs(2, 2, 4, 2)
-    expected = kernels.rollout(packed, latents[:, 2:], candidates, history[:, 2:])
+    expected = kernels.rollout(packed, latents[:, 2:], candidates, history[:, 2:], design=design)
     latents[:, :2], history[:, :2] = torch.nan, torch.nan
     strided = [x.mT.contiguous().mT for x in (latents, candidates, history)]
     assert not any(x.is_contiguous() for x in strided)
-    assert torch.equal(kernels.rollout(packed, *strided), expected)
+    assert torch.equal(kernels.rollout(packed, *strided, design=design), expected)
 
 
 @triton.jit

@@ -16,7 +16,7 @@ from torch import Tensor, autocast, float32, is_grad_enabled, no_grad
 from lewm_kernels._dispatch import choose
 from lewm_kernels.rollout import reference
 from lewm_kernels.rollout.pack import Packed, pack
-from lewm_kernels.rollout.tiles import unsupported
+from lewm_kernels.rollout.tiles import DESIGNS, unsupported, unsupported_whole
 
 __all__ = ["Packed", "check_context", "pack", "reference", "rollout"]
 
@@ -28,6 +28,7 @@ def rollout(
     history: Float[Tensor, "B P A"] | None = None,
     *,
     backend: str = "auto",
+    design: str | None = None,
 ) -> Float32[Tensor, "B S H D"]:
     """Latents that each candidate's H action blocks lead to, one after the other.
 
@@ -42,10 +43,12 @@ def rollout(
         history: The L - 1 blocks executed between the context's latents; needed when L > 1.
         backend: "auto", "torch" or "triton". auto takes Triton where it runs and torch elsewhere, or what the
             environment variable LEWM_KERNELS says; `lewm doctor` shows which and why.
+        design: How the Triton kernels go through a layer, "split", "whole" or "layerwise"; the fastest for so many
+            candidates when None. Results differ by rounding alone.
 
     Raises:
-        ValueError: If shapes or devices disagree, a dimension is empty, an input requires a gradient, or the backend
-            is unknown or cannot run here.
+        ValueError: If shapes or devices disagree, a dimension is empty, an input requires a gradient, the backend or
+            the design is unknown, the backend cannot run here, or a design is asked for that it does not have.
 
     Source: LeWorldModel, sections 3 and 4; `lewm_kernels.rollout.reference` has it in the paper's order.
     """
@@ -63,10 +66,26 @@ def rollout(
                 f"Call that, or pass {name}.detach()."
             )
     chosen = choose("rollout", packed.device, backend, unsupported(packed)).backend
+    _check_design(packed, chosen, design)
     path: Any = import_module(f"{__name__}.{chosen}")  # called as its backend, and imported when it is needed
     with no_grad(), autocast(packed.device.type, enabled=False):
-        result: Tensor = path.rollout(packed, *(tensor.to(float32) for tensor in inputs.values()))
+        options = {} if design is None else {"design": design}
+        result: Tensor = path.rollout(packed, *(tensor.to(float32) for tensor in inputs.values()), **options)
     return result
+
+
+def _check_design(packed: Packed, backend: str, design: str | None) -> None:
+    if design is None:
+        return
+    if design not in DESIGNS:
+        raise ValueError(f"rollout: expected one of the designs {', '.join(DESIGNS)}, got {design!r}.")
+    obstacle = unsupported_whole(packed) if design == "whole" else None
+    if backend != "triton":
+        obstacle = f"it is one of the Triton kernels, and the backend is {backend}"
+    if obstacle:
+        raise ValueError(
+            f"rollout: the design {design} cannot run here: {obstacle}. Leave it out, and one is taken that can."
+        )
 
 
 def check_context(latents: Float[Tensor, "B L D"], history: Float[Tensor, "B P A"] | None) -> None:

@@ -15,10 +15,9 @@ without weights, which are in the products after them. The biases of the modulat
 scale, rounded to bfloat16, little of the scale would be left.
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them. Tuples
-# grow by `+`, since it knows no `*`.
+# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them.
 # mypy: disable-error-code="import-untyped"
-# ruff: noqa: ANN001, ANN201, ANN202, RUF005
+# ruff: noqa: ANN001, ANN201, ANN202
 
 from __future__ import annotations
 
@@ -27,10 +26,21 @@ from typing import no_type_check
 import triton
 import triton.language as tl
 
-from lewm_kernels.rollout.rows import add_branch, add_linear, begin, gelu, linear, load, modulate, operand, store
+from lewm_kernels.rollout.rows import (
+    add_branch,
+    add_linear,
+    attend,
+    begin,
+    gelu,
+    linear,
+    load,
+    modulate,
+    operand,
+    store,
+)
 
 # Arguments that differ between the launches of one rollout, for which no kernel is to be compiled again.
-_PLAIN = ["C", "N", "splits", "share", "chunk", "place", "asking"]
+_PLAIN = ["C", "N", "splits", "share", "steps", "chunk", "place", "asking"]
 
 
 @triton.jit
@@ -89,6 +99,7 @@ def attention_in_kernel(
         x = add_branch(
             x_ptr,
             parts_ptr,
+            None,
             modulations_ptr,
             modulation_bias_ptr,
             o_r,
@@ -148,29 +159,7 @@ def attention_out_kernel(
     rows = begin(bias_ptr, split == 0, BLOCK_R, WIDTH, BLOCK_W)
     for head in range(split * share, tl.minimum((split + 1) * share, HEADS)):
         o_d = head * HEAD_DIM + tl.arange(0, HEAD_DIM)
-        ptrs = qkv_ptr + o_r[:, None] * (3 * INNER) + o_d[None, :]
-        if PLACES == 1:
-            attended = tl.load(ptrs + 2 * INNER, mask=m_r[:, None], other=0.0)
-        else:
-            m_q = o_r < tl.where(place > 0, C - first_c, 0)
-            q = tl.load(ptrs + place * stride_place, mask=m_q[:, None], other=0.0).to(tl.float32)
-            scores = ()
-            for j in tl.static_range(PLACES):
-                m_k = o_r < tl.where(j <= place, C - first_c, 0)
-                k = tl.load(ptrs + j * stride_place + INNER, mask=m_k[:, None], other=0.0).to(tl.float32)
-                scores = scores + (tl.where(j <= place, tl.sum(q * k, axis=1), float("-inf")),)
-            largest = scores[0]
-            for j in tl.static_range(1, PLACES):
-                largest = tl.maximum(largest, scores[j])
-            total = tl.zeros_like(largest)
-            attended = tl.zeros_like(q)
-            for j in tl.static_range(PLACES):
-                m_v = o_r < tl.where(j <= place, C - first_c, 0)
-                v = tl.load(ptrs + j * stride_place + 2 * INNER, mask=m_v[:, None], other=0.0).to(tl.float32)
-                weight = tl.exp(scores[j] - largest)
-                total += weight
-                attended = tl.fma(weight[:, None], v, attended)
-            attended = attended / total[:, None]
+        attended = attend(qkv_ptr, None, o_r, C - first_c, o_d, place, stride_place, INNER, PLACES)
         rows = add_linear(rows, attended, weight_ptr, o_d, o_d < INNER, INNER, WIDTH, BLOCK_W, PRECISION)
     parts_ptr += (split.to(tl.int64) * N * C + first_row) * WIDTH
     store(parts_ptr, rows, o_r, m_r, WIDTH, BLOCK_W)
@@ -192,7 +181,7 @@ def mlp_kernel(
     C,
     N,
     splits,
-    share,
+    steps,
     chunk,
     stride_modulations,
     PARTS: tl.constexpr,
@@ -206,7 +195,7 @@ def mlp_kernel(
     BLOCK_F: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
-    """A branch y in parts, each of `share` hidden units; the projector neither modulates nor keeps x."""
+    """A branch y in parts, each of `steps` blocks of hidden units; the projector neither modulates nor keeps x."""
     split, _, first_c, first_row = _program(C, N, splits, BLOCK_R)
     o_r = tl.arange(0, BLOCK_R)
     m_r = o_r < C - first_c
@@ -218,6 +207,7 @@ def mlp_kernel(
     x = add_branch(
         x_ptr,
         parts_ptr,
+        None,
         modulations_ptr,
         modulation_bias_ptr,
         o_r,
@@ -237,8 +227,9 @@ def mlp_kernel(
     x = operand(x, fc1_weight_ptr.dtype.element_ty, WIDTH, BLOCK_W, PRECISION)
 
     rows = begin(fc2_bias_ptr, split == 0, BLOCK_R, OUTPUTS, BLOCK_O)
-    for start in range(split * share, tl.minimum((split + 1) * share, HIDDEN), BLOCK_F):
-        o_f = start + tl.arange(0, BLOCK_F)
+    # Counted in blocks, so that the compiler knows how the weights of each begin and loads 16 bytes at a time.
+    for i in range(split * steps, tl.minimum((split + 1) * steps, tl.cdiv(HIDDEN, BLOCK_F))):
+        o_f = i * BLOCK_F + tl.arange(0, BLOCK_F)
         m_f = o_f < HIDDEN
         h = linear(x, fc1_weight_ptr, fc1_bias_ptr, o_f, m_f, WIDTH, BLOCK_W, PRECISION)
         h = gelu(h, fc2_weight_ptr.dtype.element_ty == tl.bfloat16)

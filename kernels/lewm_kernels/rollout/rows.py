@@ -84,6 +84,7 @@ def begin(bias_ptr, is_first, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: 
 def add_branch(
     x_ptr,
     parts_ptr,
+    branch_bias_ptr,
     gate_ptr,
     bias_ptr,
     o_r,
@@ -100,9 +101,25 @@ def add_branch(
         branch = block(parts_ptr, first, o_r, m_r, WIDTH, WIDTH, BLOCK_W)
         for j in tl.static_range(1, PARTS):
             branch += block(parts_ptr + j * part, first, o_r, m_r, WIDTH, WIDTH, BLOCK_W)
+        if branch_bias_ptr is not None:
+            o_w = first + tl.arange(0, BLOCK_W)
+            branch += tl.load(branch_bias_ptr + o_w, mask=o_w < WIDTH, other=0.0)[None, :]
         gate = modulation(gate_ptr, bias_ptr, first, o_r, m_r, stride, WIDTH, BLOCK_W)
         rows = rows + (tl.fma(gate, branch, block(x_ptr, first, o_r, m_r, WIDTH, WIDTH, BLOCK_W)),)
     return rows
+
+
+@triton.jit
+@no_type_check
+def differences(ptr, o_r, m_r, stride_place, PLACE: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr):
+    """Operands of the tokens at the places 1 to `PLACE` less that at place 0, one token's blocks after the other's."""
+    first = load(ptr, o_r, m_r, WIDTH, BLOCK_W)
+    less = ()
+    for j in tl.static_range(1, PLACE + 1):
+        own = load(ptr + j * stride_place, o_r, m_r, WIDTH, BLOCK_W)
+        for i in tl.static_range(len(first)):
+            less = less + (own[i] - first[i],)
+    return less
 
 
 @triton.jit
@@ -154,11 +171,39 @@ def cast(x, dtype: tl.constexpr, PRECISION: tl.constexpr):
 @no_type_check
 def operand(rows, dtype: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr, PRECISION: tl.constexpr):
     """LayerNorm, for a product."""
-    normal = normalize(rows, _NORM_EPS, WIDTH, BLOCK_W)
+    return cast_all(normalize(rows, _NORM_EPS, WIDTH, BLOCK_W), dtype, PRECISION)
+
+
+@triton.jit
+@no_type_check
+def cast_all(rows, dtype: tl.constexpr, PRECISION: tl.constexpr):
+    """`cast`, of every block."""
     operands = ()
     for i in tl.static_range(len(rows)):
-        operands = operands + (cast(normal[i], dtype, PRECISION),)
+        operands = operands + (cast(rows[i], dtype, PRECISION),)
     return operands
+
+
+@triton.jit
+@no_type_check
+def product(
+    rows,
+    FIRST: tl.constexpr,
+    weight_ptr,
+    o_out,
+    m_out,
+    WIDTH: tl.constexpr,
+    BLOCK_W: tl.constexpr,
+    PRECISION: tl.constexpr,
+):
+    """Some outputs of a product with one row; its blocks begin at number `FIRST` of `rows`."""
+    y = tl.zeros((rows[0].shape[0], o_out.shape[0]), tl.float32)
+    for first in tl.static_range(0, WIDTH, BLOCK_W):
+        o_w = first + tl.arange(0, BLOCK_W)
+        m = (o_w < WIDTH)[:, None] & m_out[None, :]
+        weight = tl.load(weight_ptr + o_out[None, :] * WIDTH + o_w[:, None], mask=m, other=0.0)
+        y = tl.dot(rows[FIRST + first // BLOCK_W], weight, y, input_precision=PRECISION)
+    return y
 
 
 @triton.jit
@@ -167,12 +212,7 @@ def linear(
     rows, weight_ptr, bias_ptr, o_out, m_out, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr, PRECISION: tl.constexpr
 ):
     """Some outputs of a Linear."""
-    y = tl.zeros((rows[0].shape[0], o_out.shape[0]), tl.float32)
-    for i in tl.static_range(len(rows)):
-        o_w = i * BLOCK_W + tl.arange(0, BLOCK_W)
-        m = (o_w < WIDTH)[:, None] & m_out[None, :]
-        weight = tl.load(weight_ptr + o_out[None, :] * WIDTH + o_w[:, None], mask=m, other=0.0)
-        y = tl.dot(rows[i], weight, y, input_precision=PRECISION)
+    y = product(rows, 0, weight_ptr, o_out, m_out, WIDTH, BLOCK_W, PRECISION)
     return y + tl.load(bias_ptr + o_out, mask=m_out, other=0.0)[None, :]
 
 
@@ -198,6 +238,44 @@ def add_linear(
         weight = tl.load(weight_ptr + o_w[None, :] * INPUTS + o_in[:, None], mask=m, other=0.0)
         added = added + (tl.dot(h, weight, rows[i], input_precision=PRECISION),)
     return added
+
+
+@triton.jit
+@no_type_check
+def attend(qkv_ptr, bias_ptr, o_r, left, o_d, place, stride_place, INNER: tl.constexpr, PLACES: tl.constexpr):
+    """What one head, whose columns are `o_d`, takes from the tokens up to `place`, in float32.
+
+    Only rows before `left` are there. Queries, keys and values lie side by side, and places `stride_place` apart. Where
+    their bias is not in them yet, it is added; that of the keys changes all scores of a query alike, so it is left out.
+    """
+    ptrs = qkv_ptr + o_r[:, None] * (3 * INNER) + o_d[None, :]
+    if PLACES == 1:
+        attended = tl.load(ptrs + 2 * INNER, mask=(o_r < left)[:, None], other=0.0).to(tl.float32)
+    else:
+        m_q = o_r < tl.where(place > 0, left, 0)
+        q = tl.load(ptrs + place * stride_place, mask=m_q[:, None], other=0.0).to(tl.float32)
+        if bias_ptr is not None:
+            q += tl.load(bias_ptr + o_d)[None, :]
+        scores = ()
+        for j in tl.static_range(PLACES):
+            m_k = o_r < tl.where(j <= place, left, 0)
+            k = tl.load(ptrs + j * stride_place + INNER, mask=m_k[:, None], other=0.0).to(tl.float32)
+            scores = scores + (tl.where(j <= place, tl.sum(q * k, axis=1), float("-inf")),)
+        largest = scores[0]
+        for j in tl.static_range(1, PLACES):
+            largest = tl.maximum(largest, scores[j])
+        total = tl.zeros_like(largest)
+        attended = tl.zeros_like(q)
+        for j in tl.static_range(PLACES):
+            m_v = o_r < tl.where(j <= place, left, 0)
+            v = tl.load(ptrs + j * stride_place + 2 * INNER, mask=m_v[:, None], other=0.0).to(tl.float32)
+            weight = tl.exp(scores[j] - largest)
+            total += weight
+            attended = tl.fma(weight[:, None], v, attended)
+        attended = attended / total[:, None]
+    if bias_ptr is not None:
+        attended += tl.load(bias_ptr + 2 * INNER + o_d)[None, :]
+    return attended
 
 
 @triton.jit
