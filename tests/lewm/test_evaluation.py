@@ -281,11 +281,13 @@ def test_report_has_every_key_and_is_written(tiny, trained, data):
     assert written == json.loads(json.dumps(report.as_dict()))
     success = ["success_rate", "successes", "episodes", "interval_95", "latent_distance"]
     keys = ["random", "protocol", "goal_offset", "budget", "discarded_solved", "discarded_ended", "tasks_sha256"]
-    assert list(written) == [*success, *keys, "seconds_per_plan", "planner", "checkpoint_sha256", "versions"]
+    assert list(written) == [*success, *keys, "seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256", "versions"]
     assert list(written["random"]) == success
     assert written["latent_distance"] is None
     assert written["episodes"] == written["random"]["episodes"] == 5
+    assert written["seconds_preparing"] == 0
     assert written["planner"]["precision"] == "fp32"
+    assert written["planner"]["precision_reason"] == "chosen by default on cpu"
     assert len(list(path.with_suffix("").glob("episode-*.gif"))) == 5
     _, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
     with Dataset.open(data) as opened:
