@@ -139,22 +139,23 @@ def test_what_cannot_be_captured_runs_as_it_is_and_leaves_no_trace(config, monke
     expected = a_solver(config).solve(*problem(config, 3), 0)
     distance = solvers.last_step
 
-    def waiting(packed, latents, goal):
+    def refusing(packed, latents, goal):
         cost = distance(packed, latents, goal)
 
-        def waits(candidates):
-            torch.cuda.synchronize()  # not allowed in a capture
+        def refuses(candidates):
+            if torch.cuda.is_current_stream_capturing():
+                raise RuntimeError("this cannot be captured\nThe second line is for another reader.")
             return cost(candidates)
 
-        return waits
+        return refuses
 
-    monkeypatch.setattr(solvers, "last_step", waiting)
+    monkeypatch.setattr(solvers, "last_step", refusing)
     solver, stream = a_solver(config), torch.cuda.current_stream()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert_close(solver.solve(*problem(config, 3), 0), expected)
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "planning without a CUDA graph, more slowly"
+    assert [record.message for record in caplog.records] == [
+        "planning without a CUDA graph, more slowly: this cannot be captured"
     ]
     assert solver._graphs == {4: None}
     assert torch.cuda.current_stream() == stream
