@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Environments of a group where every size has to be prepared. 50 are what the paper and the released code evaluate
-# together: with 300 candidates each, they fill a large GPU.
+# together: with 300 candidates each they have, by count, enough work for every multiprocessor of a large GPU.
 SIZES = (1, 2, 4, 8, 16, 32, 50)
 
 # The launches of a group take about as long as this many environments more would. A guess from counts of launches and

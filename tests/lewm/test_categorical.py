@@ -1,6 +1,7 @@
 """Plans of one-hot actions: the search finds minima, keeps every possible choice, and gives exact one-hot vectors."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lewm.config import Planning, resolve
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+from lewm.planning import solver as solvers
 from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
 from lewm.planning.cem import Keys
 from lewm.planning.controller import Controller
@@ -240,6 +242,26 @@ def test_plans_of_a_model_are_cheap_and_do_not_depend_on_the_groups(model, one_h
     torch.testing.assert_close(plan.cost, (costs.gather(1, _index(plan.actions, blocks))[:, 0]))
     better = (costs < plan.cost[:, None]).float().mean(dim=1)
     assert (better < 0.01).all()
+
+
+def test_graphs_of_padded_groups_change_no_plan(model, one_hot, monkeypatch):
+    captured = []
+
+    def graph(search, inputs, others):
+        captured.append(len(inputs[0]))
+        return SimpleNamespace(replay=search)
+
+    monkeypatch.setattr(solvers, "Graph", graph)
+    latents, goals = torch.randn(2, 5, model.config.latent, generator=torch.Generator().manual_seed(0))
+    planning = PLANNING.model_copy(update={"samples": 64, "elites": 8, "iterations": 8})
+    solver, plain = (Solver(model.pack(), planning, 3, 100, one_hot) for _ in range(2))
+    solver._prepares = solver._captures = True
+    for replan in range(2):
+        inputs = latents[:, None], goals, torch.arange(5), replan
+        plan, expected = solver.solve(*inputs), plain.solve(*inputs)
+        for name in ("actions", "cost", "history"):
+            assert torch.equal(getattr(plan, name), getattr(expected, name)), name
+    assert captured == [8]
 
 
 def _index(plans, blocks):
