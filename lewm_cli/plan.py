@@ -194,7 +194,7 @@ def _table(report: EvalReport) -> Table:
     planner = report.planner
     lines = [f"{report.seconds_per_plan:.2g} s a plan in {planner['precision']}, {planner['precision_reason']}"]
     if report.seconds_preparing:
-        lines.append(f"{report.seconds_preparing:.2g} s before that to compile kernels and to capture CUDA graphs")
+        lines.append(f"{report.seconds_preparing:.2g} s beside the plans to compile kernels and to capture CUDA graphs")
     if report.latent_distance is None:
         lines.append(f"{report.discarded_solved} starts discarded as solved already")
     else:

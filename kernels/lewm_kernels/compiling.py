@@ -17,7 +17,7 @@ def count(run: Callable[[], object]) -> int:
     """How many kernels `run` launches that this process has not compiled yet; 0 where there is no Triton.
 
     Everything that `run` does is done, apart from launches of those kernels: they are neither compiled nor launched. So
-    its results mean nothing, and its kernels must not be in control of where others read or write.
+    its results mean nothing, and none of its kernels may read or write at an address that another computes.
 
     Args:
         run: To be called once.

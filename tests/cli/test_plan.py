@@ -113,7 +113,7 @@ def test_kernels_are_counted_while_they_are_compiled_and_their_seconds_said_apar
     assert (report["seconds_per_plan"], report["seconds_preparing"]) == (0.25, 12.0)
     assert "compiling kernels, once: 14 of 29" in shown
     assert "0.25 s a plan in fp32, chosen by default on cpu" in shown
-    assert "12 s before that to compile kernels and to capture CUDA graphs" in shown
+    assert "12 s beside the plans to compile kernels and to capture CUDA graphs" in shown
 
 
 def test_tasks_from_the_environment(rooms, tmp_path):
