@@ -9,6 +9,7 @@ import torch
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.planning import solver as solvers
+from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
 from lewm.planning.cost import last_step, rows_together
 from lewm.planning.solver import Solver
@@ -36,6 +37,14 @@ def a_solver(model, planning, together=100, precision="fp32"):
 def assert_same(plan, other):
     for name in ("actions", "cost", "history"):
         assert torch.equal(getattr(plan, name), getattr(other, name)), name
+
+
+def test_a_solve_is_one_search_for_all_environments(model, planning):
+    latents, goals, episodes = problem(model, 10)
+    packed = model.pack()
+    start = Gaussian.standard(10, planning.horizon, model.config.action_block, model.device)
+    expected = cem(last_step(packed, latents, goals), start, planning, Keys(SEED, episodes, 2))
+    assert_same(a_solver(model, planning, 4).solve(latents, goals, episodes, replan=2), expected)
 
 
 @pytest.mark.parametrize("together", [1, 3, 7, 10])
