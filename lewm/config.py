@@ -150,7 +150,8 @@ class Planning(Section):
     iterations: Positive
     horizon: Positive  # H, in blocks
     execute: Positive | None = None  # blocks executed before replanning; all of the plan when None
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"  # of the predictor's matrix products; sums are always float32
+    # Of the predictor's matrix products; sums are always float32. What auto is, `choose_precision` decides.
+    precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Planning:

@@ -1,8 +1,9 @@
-"""Where tensors live."""
+"""Where tensors live, and when work on them is done."""
 
 from __future__ import annotations
 
 import os
+import time
 
 import torch
 
@@ -32,3 +33,10 @@ def physical_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, read when all work that was given to the device is done."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()

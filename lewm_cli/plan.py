@@ -42,7 +42,9 @@ def plan(
     precision: Annotated[
         str | None,
         typer.Option(
-            metavar="fp32|tf32|bf16", help="Of the predictor's matrix products; tf32 on CUDA.", show_default="the run's"
+            metavar="auto|fp32|tf32|bf16",
+            help="Of the predictor's matrix products. auto: bf16 on CUDA devices that have it, else fp32.",
+            show_default="the run's",
         ),
     ] = None,
     goal_offset: Annotated[
@@ -140,9 +142,13 @@ def plan(
         task = bar.add_task("planning", total=1, solved="")
 
         def on_progress(share: float, solved: int) -> None:
-            bar.update(task, completed=share, solved=f"{solved} solved" if solved else "")
+            solved_so_far = f"{solved} solved" if solved else ""
+            bar.update(task, description="planning", completed=share, solved=solved_so_far)
 
-        report, path = evaluate_run(request, where, on_progress)
+        def on_compile(compiled: int, total: int) -> None:
+            bar.update(task, description=f"compiling kernels, once: {compiled} of {total}")
+
+        report, path = evaluate_run(request, where, on_progress, on_compile)
     if save_tasks:
         output.note(f"tasks: {save_tasks}")
     output.note(f"report: {path}")
@@ -185,9 +191,12 @@ def _table(report: EvalReport) -> Table:
             low, high = result.interval_95
             solved = f"{result.successes} of {result.episodes}"
             table.add_row(name, solved, f"{result.success_rate:.1%}", f"{low:.1%} - {high:.1%}")
-    lines = [f"{report.seconds_per_plan:.2g} s a plan in {report.planner['precision']}"]
+    planner = report.planner
+    lines = [f"{report.seconds_per_plan:.2g} s a plan in {planner['precision']}, {planner['precision_reason']}"]
+    if report.seconds_preparing:
+        lines.append(f"{report.seconds_preparing:.2g} s beside the plans to compile kernels and to capture CUDA graphs")
     if report.latent_distance is None:
-        lines[0] += f"; {report.discarded_solved} starts discarded as solved already"
+        lines.append(f"{report.discarded_solved} starts discarded as solved already")
     else:
         lines += [
             "Nothing tells here whether a goal is reached. Distances to it are in latent space,",

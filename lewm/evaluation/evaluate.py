@@ -23,6 +23,7 @@ from lewm.evaluation.run import OnProgress, evaluate, random_floor
 from lewm.evaluation.tasks import Tasks
 from lewm.files import report_path, sha256, write_text
 from lewm.planning.controller import Controller
+from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
@@ -99,9 +100,16 @@ class PlanRequest:
 
 
 def evaluate_run(
-    request: PlanRequest, device: torch.device, on_progress: OnProgress = lambda share, solved: None
+    request: PlanRequest,
+    device: torch.device,
+    on_progress: OnProgress = lambda share, solved: None,
+    on_compile: OnCompile = lambda compiled, total: None,
 ) -> tuple[EvalReport, Path]:
     """Plan towards goals and report success; the report is also written into the run.
+
+    Args:
+        on_progress: Called whenever the planner says how far it is.
+        on_compile: Called after each kernel that was compiled, on CUDA devices.
 
     Returns:
         The report, and the JSON file it was written to. Videos lie beside it in a folder of the same name.
@@ -113,7 +121,8 @@ def evaluate_run(
     config, trained_on = run.read_config(request.run)
     place = world(config.env)
     frame_size = trained_on.frame_size[0]
-    controller = Controller(load(request.run).to(device), request.planning, request.seed, place.action_groups)
+    model = load(request.run).to(device)
+    controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)
     decode = load_decoder(request.run, device).frames if request.imagine else None
     tasks = _tasks(request, config, trained_on, place)
     if request.save_tasks:
@@ -136,12 +145,15 @@ def evaluate_run(
         discarded_solved=tasks.discarded_solved,
         discarded_ended=tasks.discarded_ended,
         tasks_sha256=tasks.sha256(),
-        seconds_per_plan=seconds,
+        seconds_per_plan=seconds.per_plan,
+        seconds_preparing=seconds.preparing,
         planner={
             "name": "cem" if place.action_groups is None else "categorical cem",
             "seed": request.seed,
             "batch": batch,
             **request.planning.model_dump(),
+            "precision": controller.precision.name,
+            "precision_reason": controller.precision.reason,
         },
         checkpoint_sha256=sha256(request.run / run.MODEL),
         versions=versions(),

@@ -53,6 +53,8 @@ class EvalReport:
         protocol, goal_offset, budget, discarded_solved, discarded_ended: As in `Tasks`.
         tasks_sha256: Equal digests, equal tasks.
         seconds_per_plan: Mean over all plans.
+        seconds_preparing: Beside the plans, compiling kernels and capturing CUDA graphs; 0 on other devices.
+        planner: Its settings. `precision` is the one that was used, and `precision_reason` says why.
     """
 
     success_rate: float | None
@@ -68,6 +70,7 @@ class EvalReport:
     discarded_ended: int
     tasks_sha256: str
     seconds_per_plan: float
+    seconds_preparing: float
     planner: dict[str, Any]
     checkpoint_sha256: str
     versions: dict[str, str]

@@ -5,10 +5,9 @@ B environments, A action width, V and U the sides of a decoded frame, N latents,
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -18,10 +17,24 @@ from torch import Tensor
 from lewm.evaluation.play import Act, Distance, Film, Played, frames_of, play
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
+from lewm.runtime import clock
 from lewm_data.envs.world import World, WorldEnv
 
 Decode = Callable[[Float[Tensor, "N D"]], UInt8[np.ndarray, "N V U 3"]]
 OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What planning took.
+
+    Attributes:
+        per_plan: One plan, the mean over all plans.
+        preparing: Beside the plans, compiling kernels and capturing CUDA graphs; 0 on other devices.
+    """
+
+    per_plan: float
+    preparing: float
 
 
 def evaluate(
@@ -33,7 +46,7 @@ def evaluate(
     on_film: Callable[[Film], None] | None = None,
     on_progress: OnProgress = lambda share, solved: None,
     decode: Decode | None = None,
-) -> tuple[Played, float]:
+) -> tuple[Played, Seconds]:
     """Plan, execute and replan until each task is solved, its episode has ended, or its budget is spent.
 
     An episode's actions do not depend on `batch` or on the other tasks.
@@ -46,9 +59,10 @@ def evaluate(
         decode: Given, films also show what the plans expect.
 
     Returns:
-        What became of the tasks, and the seconds that one plan took (the mean over all plans).
+        What became of the tasks, and how long planning took.
     """
-    seconds, plans = 0.0, 0
+    solver, device = controller.solver, controller.model.device
+    seconds, plans, prepared = 0.0, 0, solver.seconds_preparing
     meter = _Meter(on_progress, -(-len(tasks) // batch), -(-tasks.budget // controller.execute))
     imagination = _Imagination(controller, decode, on_film) if decode and on_film else None
 
@@ -59,10 +73,10 @@ def evaluate(
         def act(active: np.ndarray, step: int) -> np.ndarray:
             nonlocal seconds, plans, replan
             frames = frames_of(env)
-            begun = time.perf_counter()
+            begun = clock(device)
             meter.replan = replan
             actions = controller.plan(frames[active], goals[active], first + active, replan, meter.iteration)
-            seconds, plans, replan = seconds + time.perf_counter() - begun, plans + len(active), replan + 1
+            seconds, plans, replan = seconds + clock(device) - begun, plans + len(active), replan + 1
             actions = actions[:, : controller.execute]
             if imagination:
                 imagination.planned(first + active, frames[active], actions)
@@ -72,7 +86,8 @@ def evaluate(
 
     films = imagination.film if imagination else on_film
     played = play(world, tasks, frame_size, batch, agent, latent_distance(controller), films, meter.batch_finished)
-    return played, seconds / max(1, plans)
+    preparing = solver.seconds_preparing - prepared
+    return played, Seconds((seconds - preparing) / max(1, plans), preparing)
 
 
 def random_floor(controller: Controller, world: World, tasks: Tasks, frame_size: int, batch: int) -> Played:

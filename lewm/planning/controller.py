@@ -18,7 +18,8 @@ from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 from lewm.planning.categorical import OneHot
 from lewm.planning.cost import rows_together
-from lewm.planning.solver import OnIteration, Solver
+from lewm.planning.precision import Precision, choose_precision
+from lewm.planning.solver import OnCompile, OnIteration, Solver
 from lewm_kernels.rollout import Packed, rollout
 
 
@@ -34,6 +35,8 @@ class Controller:
         seed: Of the candidates' noise.
         action_groups: Sizes of the one-hot vectors that an action consists of, which are then what is searched; None
             where actions are numbers.
+        on_compile: Told after each kernel that was compiled, how many these are and how many are to be. It happens on
+            CUDA devices, when the first plans are made for some number of environments.
 
     Raises:
         LewmError: the model's device does not have the precision, or its actions are not as wide as the groups.
@@ -43,14 +46,10 @@ class Controller:
     planning: Planning
     seed: int
     action_groups: tuple[int, ...] | None = None
+    on_compile: OnCompile = lambda compiled, total: None
 
     def __post_init__(self) -> None:
-        device = self.model.device.type
-        if self.planning.precision == "tf32" and device != "cuda":
-            raise LewmError(
-                f"precision tf32 is there on CUDA devices only, and the model is on {device}",
-                "Use --precision fp32 or bf16, or --device cuda.",
-            )
+        choose_precision(self.planning.precision, self.model.device)
         width = self.model.config.action_dim
         if self.action_groups is not None and sum(self.action_groups) != width:
             raise LewmError(
@@ -62,6 +61,11 @@ class Controller:
     def execute(self) -> int:
         """Environment steps of a plan that are executed before the next."""
         return (self.planning.execute or self.planning.horizon) * self.model.config.frameskip
+
+    @property
+    def precision(self) -> Precision:
+        """Of the predictor's matrix products in plans."""
+        return choose_precision(self.planning.precision, self.model.device)
 
     @torch.inference_mode()
     def embed(self, frames: UInt8[np.ndarray, "B Y X 3"]) -> Float[Tensor, "B D"]:
@@ -91,7 +95,7 @@ class Controller:
         """
         model, horizon = self.model, self.planning.horizon
         numbers = torch.from_numpy(episodes).to(model.device)
-        plan = self._solver.solve(self.embed(frames)[:, None], goals, numbers, replan, on_iteration)
+        plan = self.solver.solve(self.embed(frames)[:, None], goals, numbers, replan, on_iteration)
         blocks = plan.actions if self.action_groups is not None else model.denormalize_actions(plan.actions)
         actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
         return actions.float().cpu().numpy()
@@ -110,11 +114,16 @@ class Controller:
         return rollout(self._packed, self.embed(frames)[:, None], model.normalize_actions(blocks)[:, None])[:, 0]
 
     @cached_property
-    def _packed(self) -> Packed:
-        return self.model.pack(self.planning.precision)
+    def solver(self) -> Solver:
+        """What makes the plans; made at its first use, when the predictor is packed.
 
-    @cached_property
-    def _solver(self) -> Solver:
+        Raises:
+            LewmError: the checkpoint has no action statistics.
+        """
         together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.samples)
         one_hot = None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
-        return Solver(self._packed, self.planning, self.seed, together, one_hot)
+        return Solver(self._packed, self.planning, self.seed, together, one_hot, self.on_compile)
+
+    @cached_property
+    def _packed(self) -> Packed:
+        return self.model.pack(self.precision.name)

@@ -5,9 +5,9 @@ B environments, D latent width.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
-import math
 from collections.abc import Callable
 
 import torch
@@ -19,13 +19,15 @@ from lewm.errors import LewmError
 from lewm.planning.categorical import OneHot, categorical_cem
 from lewm.planning.cem import Gaussian, Keys, Plan, cem
 from lewm.planning.cost import last_step
+from lewm.planning.groups import even_groups, padded_groups
+from lewm.runtime import clock
+from lewm_kernels import compiling
 from lewm_kernels.rollout import Packed
 
 log = logging.getLogger(__name__)
 
-GRAPHS = 8  # kept at a time; each is of one number of environments, which shrinks as episodes are solved
-
 OnIteration = Callable[[float], None]  # share of the solve that is done
+OnCompile = Callable[[int, int], None]  # kernels that are compiled, of how many
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]  # latents, goals, episodes and replan, as of `Solver.solve`
 
 
@@ -33,25 +35,37 @@ class Solver:
     """CEM towards goals in latent space, for any number of environments, with the same settings each time.
 
     On a CUDA device a solve is thousands of launches, most of them shorter than the host needs for the next. So it is
-    captured in a CUDA graph and replayed: for each number of environments the first solve runs as it is, which also
-    compiles the kernels, and the second is captured.
+    captured in a CUDA graph and replayed. Groups are padded to a few sizes there, and the first solve of each size
+    prepares it: it compiles the kernels, runs a short search, and captures a whole one.
 
     Args:
         packed: The world model's predictor.
-        planning: CEM's settings.
+        planning: CEM's settings, apart from the precision, which is that of `packed`.
         seed: Of the candidates' noise.
         together: Environments that may be planned together; fewer should that turn out too many for the memory.
         one_hot: What plans consist of where actions are one-hot vectors; None where they are numbers.
+        on_compile: Told after each kernel that was compiled.
+
+    Attributes:
+        seconds_preparing: What the preparation of sizes has taken; 0 where there is none.
     """
 
     def __init__(
-        self, packed: Packed, planning: Planning, seed: int, together: int, one_hot: OneHot | None = None
+        self,
+        packed: Packed,
+        planning: Planning,
+        seed: int,
+        together: int,
+        one_hot: OneHot | None = None,
+        on_compile: OnCompile = lambda compiled, total: None,
     ) -> None:
         self.packed, self.planning, self.seed, self.together = packed, planning, seed, together
-        self.one_hot = one_hot
-        self._captures = packed.device.type == "cuda"
-        self._known: set[int] = set()  # numbers of environments that were solved
-        self._graphs: dict[int, Graph] = {}  # by number of environments; the last is the one last used
+        self.one_hot, self.on_compile = one_hot, on_compile
+        self.seconds_preparing = 0.0
+        on_cuda = packed.device.type == "cuda"
+        self._prepares = self._captures = on_cuda
+        self._stream = torch.cuda.Stream(packed.device) if on_cuda else None
+        self._graphs: dict[int, Graph | None] = {}  # by number of environments; None where it could not be captured
         self._has_shrunk = False
 
     @torch.inference_mode()
@@ -77,21 +91,27 @@ class Solver:
         """
         B, done, parts = len(latents), 0, []
         number = torch.full((), replan, device=latents.device)
-        while done < B:
-            groups = math.ceil((B - done) / self.together)
-            size = math.ceil((B - done) / groups)  # all of one size, where that can be: they share a graph
-            some = slice(done, done + size)
+        sizes = self._groups(B)
+        while sizes:
+            size = sizes[0]
+            # a padded group repeats the last environment
+            some = torch.arange(done, done + size, device=latents.device).clamp(max=B - 1)
 
             def report(share: float, done: int = done, size: int = size) -> None:
                 on_iteration((done + share * size) / B)
 
             try:
                 parts.append(self._solve_group((latents[some], goals[some], episodes[some], number), report))
-                done += size
             except torch.OutOfMemoryError as error:
                 self._shrink(size, error)
+                sizes = self._groups(B - done)
+            else:
+                done, sizes = done + size, sizes[1:]
         actions, cost, history = zip(*((part.actions, part.cost, part.history) for part in parts), strict=True)
-        return Plan(torch.cat(actions), torch.cat(cost), torch.cat(history))
+        return Plan(torch.cat(actions)[:B], torch.cat(cost)[:B], torch.cat(history)[:B])
+
+    def _groups(self, environments: int) -> list[int]:
+        return (padded_groups if self._prepares else even_groups)(environments, self.together)
 
     def _shrink(self, environments: int, error: torch.OutOfMemoryError) -> None:
         """Make groups half as large as the one that did not fit."""
@@ -108,27 +128,41 @@ class Solver:
         self._graphs.clear()
 
     def _solve_group(self, inputs: Inputs, report: OnIteration) -> Plan:
-        if not self._captures:
-            return self._search(inputs, report)
-        report(0.0)
+        if not self._prepares:
+            return self._search(self.planning, inputs, report)
         environments = len(inputs[0])
         with torch.cuda.device_of(inputs[0]):
-            if environments not in self._known:
-                self._known.add(environments)
-                return self._search(inputs)
-            graph = self._graphs.pop(environments, None) or self._capture(inputs)
-            if graph is None:
-                return self._search(inputs)
-            self._graphs[environments] = graph
-            if len(self._graphs) > GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-            return graph.replay(inputs)
+            if environments not in self._graphs:
+                self._graphs[environments] = self._prepare(inputs)
+            report(0.0)
+            graph = self._graphs[environments]
+            return graph.replay(inputs) if graph else self._search(self.planning, inputs)
+
+    def _prepare(self, inputs: Inputs) -> Graph | None:
+        """Compile the kernels, run a short search, and capture a whole one; None where that cannot be captured.
+
+        The short search has the shapes of the whole one: those of an iteration, and those of the result's cost. It runs
+        in the stream of the capture, so that cuBLAS has a handle and a workspace there, and no kernel is loaded in the
+        capture.
+        """
+        begun = clock(self.packed.device)
+        short = self.planning.model_copy(update={"iterations": 1})
+        try:
+            with torch.cuda.stream(self._stream):  # also after a capture that failed, which does not leave its stream
+                kernels = compiling.count(lambda: self._search(short, inputs))
+                with compiling.watch(lambda compiled: self.on_compile(compiled, kernels)):
+                    self._search(short, inputs)
+                return self._capture(inputs)
+        finally:
+            self.seconds_preparing += clock(self.packed.device) - begun
 
     def _capture(self, inputs: Inputs) -> Graph | None:
         """A graph, in the memory of the other graphs, which never run at the same time; None where that failed."""
-        others = next(iter(self._graphs.values()), None)
+        if not self._captures:
+            return None
+        others = next((graph for graph in self._graphs.values() if graph), None)
         try:
-            return Graph(self._search, inputs, others)
+            return Graph(functools.partial(self._search, self.planning), inputs, others)
         except RuntimeError as error:
             reason = error.__context__ or error  # the end of a capture fails too, after what made it fail
             if isinstance(reason, torch.OutOfMemoryError):
@@ -137,26 +171,26 @@ class Solver:
             self._captures = False
             return None
 
-    def _search(self, inputs: Inputs, report: OnIteration = lambda share: None) -> Plan:
+    def _search(self, planning: Planning, inputs: Inputs, report: OnIteration = lambda share: None) -> Plan:
         latents, goals, episodes, replan = inputs
         distance, calls = last_step(self.packed, latents, goals), itertools.count()
 
         def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-            report(next(calls) / (self.planning.iterations + 1))  # one call for the result
+            report(next(calls) / (planning.iterations + 1))  # one call for the result
             return distance(candidates)
 
         keys = Keys(self.seed, episodes, replan)
         if self.one_hot is not None:
-            return categorical_cem(cost, self.one_hot, self.planning, keys)
-        start = Gaussian.standard(len(latents), self.planning.horizon, self.packed.action_block, latents.device)
-        return cem(cost, start, self.planning, keys)
+            return categorical_cem(cost, self.one_hot, planning, keys)
+        start = Gaussian.standard(len(latents), planning.horizon, self.packed.action_block, latents.device)
+        return cem(cost, start, planning, keys)
 
 
 class Graph:
-    """A search, captured; its inputs are tensors of its own, into which each replay copies.
+    """A search, captured in the current stream; its inputs are tensors of its own, into which each replay copies.
 
     Args:
-        search: What to capture.
+        search: What to capture. It has run before, in this stream.
         inputs: Of the shapes of all inputs to come.
         others: A graph whose memory this one may use too.
     """
@@ -165,7 +199,8 @@ class Graph:
         latents, goals, episodes, replan = inputs
         self._inputs = (latents.clone(), goals.clone(), episodes.clone(), replan.clone())
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, pool=others._graph.pool() if others else None):
+        pool, stream = others._graph.pool() if others else None, torch.cuda.current_stream()
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream):
             self._plan = search(self._inputs)
 
     def replay(self, inputs: Inputs) -> Plan:

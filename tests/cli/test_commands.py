@@ -251,9 +251,12 @@ def test_plan_says_in_which_precision(home):
     call(*TRAIN)
     code, shown = call(*PLAN, "--precision", "bf16", "--device", "cpu")
     assert code == 0, shown
-    assert "s a plan in bf16;" in re.sub(r"\s+", " ", shown)
+    assert "s a plan in bf16, as asked" in re.sub(r"\s+", " ", shown)
     report = next((home / "runs" / "two-room-small").glob("plan-*.json"))
     assert json.loads(report.read_text())["planner"]["precision"] == "bf16"
+    _, shown = call(*PLAN, "--device", "cpu")
+    assert "s a plan in fp32, chosen by default on cpu" in re.sub(r"\s+", " ", shown)
+    assert "to compile kernels" not in shown
 
 
 def start(*arguments, home):

@@ -9,6 +9,8 @@ import pytest
 from matplotlib import image
 from typer.testing import CliRunner
 
+from lewm.evaluation.play import Played
+from lewm.evaluation.run import Seconds
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -97,6 +99,21 @@ def test_tasks_are_saved_before_the_first_is_tried(rooms, tmp_path, monkeypatch)
     tasks = tmp_path / "tasks.json"
     call("plan", "--run", str(run), *PLANNER, "--episodes", "3", "--save-tasks", str(tasks))
     assert len(json.loads(tasks.read_text())["tasks"]) == 3
+
+
+def test_kernels_are_counted_while_they_are_compiled_and_their_seconds_said_apart(rooms, monkeypatch):
+    run, _ = rooms
+
+    def compiling(controller, world, tasks, *_):
+        controller.on_compile(14, 29)
+        return Played(np.ones(len(tasks), dtype=bool), np.zeros((0, 2))), Seconds(0.25, 12.0)
+
+    monkeypatch.setattr("lewm.evaluation.evaluate.evaluate", compiling)
+    report, shown = plan(run, "--episodes", "2", "--device", "cpu")
+    assert (report["seconds_per_plan"], report["seconds_preparing"]) == (0.25, 12.0)
+    assert "compiling kernels, once: 14 of 29" in shown
+    assert "0.25 s a plan in fp32, chosen by default on cpu" in shown
+    assert "12 s beside the plans to compile kernels and to capture CUDA graphs" in shown
 
 
 def test_tasks_from_the_environment(rooms, tmp_path):

@@ -13,6 +13,7 @@ compiles = os.environ.get("LEWM_COMPILE_ONLY") == "1"
 belongs_here = {
     **{f"test_{operator}_triton.py": interprets for operator in ("candidates", "rollout", "sigreg")},
     **{f"test_{operator}_compile.py": compiles for operator in ("candidates", "rollout", "sigreg")},
+    "test_compiling_compile.py": compiles,
     "test_triton.py": not interprets and not compiles,
 }
 collect_ignore = [file for file, here in belongs_here.items() if not here]

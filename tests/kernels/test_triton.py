@@ -16,7 +16,8 @@ import pytest
         (f"test_{operator}_{tier}.py", variable)
         for operator in ("candidates", "rollout", "sigreg")
         for tier, variable in (("triton", "TRITON_INTERPRET"), ("compile", "LEWM_COMPILE_ONLY"))
-    ],
+    ]
+    + [("test_compiling_compile.py", "LEWM_COMPILE_ONLY")],
 )
 def test_in_a_process_of_its_own(file, variable, tmp_path):
     others = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}

@@ -1,6 +1,7 @@
 """Plans of one-hot actions: the search finds minima, keeps every possible choice, and gives exact one-hot vectors."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lewm.config import Planning, resolve
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+from lewm.planning import solver as solvers
 from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
 from lewm.planning.cem import Keys
 from lewm.planning.controller import Controller
@@ -242,6 +244,26 @@ def test_plans_of_a_model_are_cheap_and_do_not_depend_on_the_groups(model, one_h
     assert (better < 0.01).all()
 
 
+def test_graphs_of_padded_groups_change_no_plan(model, one_hot, monkeypatch):
+    captured = []
+
+    def graph(search, inputs, others):
+        captured.append(len(inputs[0]))
+        return SimpleNamespace(replay=search)
+
+    monkeypatch.setattr(solvers, "Graph", graph)
+    latents, goals = torch.randn(2, 5, model.config.latent, generator=torch.Generator().manual_seed(0))
+    planning = PLANNING.model_copy(update={"samples": 64, "elites": 8, "iterations": 8})
+    solver, plain = (Solver(model.pack(), planning, 3, 100, one_hot) for _ in range(2))
+    solver._prepares = solver._captures = True
+    for replan in range(2):
+        inputs = latents[:, None], goals, torch.arange(5), replan
+        plan, expected = solver.solve(*inputs), plain.solve(*inputs)
+        for name in ("actions", "cost", "history"):
+            assert torch.equal(getattr(plan, name), getattr(expected, name)), name
+    assert captured == [8]
+
+
 def _index(plans, blocks):
     """The number of each plan among all pairs of blocks."""
     first, second = (plans[:, h] @ blocks.T for h in range(H))  # the number of equal choices
@@ -258,7 +280,7 @@ def test_the_controller_gives_zeros_and_ones_the_same_alone(model):
     alone = controller.plan(frames[[2]], controller.embed(goals[[2]]), np.array([2]), replan=0)
     assert np.array_equal(actions[2], alone[0])
     imagined = controller.imagine(frames, actions)[:, -1]
-    plan = controller._solver.solve(controller.embed(frames)[:, None], controller.embed(goals), torch.arange(4), 0)
+    plan = controller.solver.solve(controller.embed(frames)[:, None], controller.embed(goals), torch.arange(4), 0)
     torch.testing.assert_close((imagined - controller.embed(goals)).square().sum(dim=1), plan.cost)
 
 
@@ -301,7 +323,7 @@ def test_a_cuda_graph_replays_what_runs_without_it_and_nothing_waits(tiny):
         plan = solver.solve(latents[:, None], goals, episodes, replan)
         torch.testing.assert_close(plan.cost, expected.cost)
         assert_one_hot(plan.actions.cpu())
-    assert set(solver._graphs) == {6}
+    assert set(solver._graphs) == {8}
     torch.cuda.set_sync_debug_mode("error")
     try:
         plain.solve(latents[:, None], goals, episodes, 0)

@@ -12,6 +12,7 @@ from lewm.config import Planning, resolve
 from lewm.decoding.panels import BORDER
 from lewm.errors import LewmError
 from lewm.evaluation import evaluate as evaluation
+from lewm.evaluation import run as evaluation_run
 from lewm.evaluation.evaluate import FromDataset, PlanRequest, evaluate_run, fitting_batch
 from lewm.evaluation.film import HOLD, compose, film_writer
 from lewm.evaluation.from_dataset import draw_tasks
@@ -184,6 +185,25 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     assert [share for share, _ in shares] == sorted(share for share, _ in shares)
 
 
+def test_preparation_is_no_part_of_the_seconds_a_plan(dataset, tiny, monkeypatch):
+    now, made = [0.0], []
+
+    class Slow(Controller):
+        def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
+            made.append(len(frames))
+            now[0] += 7
+            self.solver.seconds_preparing += 5
+            return np.zeros((len(frames), 25, 2), np.float32)
+
+    monkeypatch.setattr(evaluation_run, "clock", lambda device: now[0])
+    controller = Slow(WorldModel(tiny.model), tiny.planning, seed=0)
+    for _ in range(2):
+        made.clear()
+        _, seconds = evaluate(controller, WORLD, draw(dataset, count=6), 16, 4)
+        assert seconds.per_plan == pytest.approx(2 * len(made) / sum(made))
+        assert seconds.preparing == 5 * len(made)
+
+
 def test_random_actions_are_the_same_for_the_same_seed_and_in_any_batch(dataset, tiny):
     tasks = draw(dataset, count=40)
     model = WorldModel(tiny.model)
@@ -281,11 +301,14 @@ def test_report_has_every_key_and_is_written(tiny, trained, data):
     assert written == json.loads(json.dumps(report.as_dict()))
     success = ["success_rate", "successes", "episodes", "interval_95", "latent_distance"]
     keys = ["random", "protocol", "goal_offset", "budget", "discarded_solved", "discarded_ended", "tasks_sha256"]
-    assert list(written) == [*success, *keys, "seconds_per_plan", "planner", "checkpoint_sha256", "versions"]
+    keys += ["seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256", "versions"]
+    assert list(written) == [*success, *keys]
     assert list(written["random"]) == success
     assert written["latent_distance"] is None
     assert written["episodes"] == written["random"]["episodes"] == 5
+    assert written["seconds_preparing"] == 0
     assert written["planner"]["precision"] == "fp32"
+    assert written["planner"]["precision_reason"] == "chosen by default on cpu"
     assert len(list(path.with_suffix("").glob("episode-*.gif"))) == 5
     _, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
     with Dataset.open(data) as opened:

@@ -9,6 +9,7 @@ import torch
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.planning import solver as solvers
+from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
 from lewm.planning.cost import last_step, rows_together
 from lewm.planning.solver import Solver
@@ -38,6 +39,14 @@ def assert_same(plan, other):
         assert torch.equal(getattr(plan, name), getattr(other, name)), name
 
 
+def test_a_solve_is_one_search_for_all_environments(model, planning):
+    latents, goals, episodes = problem(model, 10)
+    packed = model.pack()
+    start = Gaussian.standard(10, planning.horizon, model.config.action_block, model.device)
+    expected = cem(last_step(packed, latents, goals), start, planning, Keys(SEED, episodes, 2))
+    assert_same(a_solver(model, planning, 4).solve(latents, goals, episodes, replan=2), expected)
+
+
 @pytest.mark.parametrize("together", [1, 3, 7, 10])
 def test_a_plan_does_not_depend_on_the_groups(model, planning, together):
     inputs = problem(model, 10)
@@ -47,7 +56,7 @@ def test_a_plan_does_not_depend_on_the_groups(model, planning, together):
 
 def test_groups_shrink_as_the_search_grows(model, planning):
     def together(**change):
-        return Controller(model, planning.model_copy(update=change), SEED)._solver.together
+        return Controller(model, planning.model_copy(update=change), SEED).solver.together
 
     assert together() > together(samples=1000) >= 1
     assert together(samples=10**6) == 1
@@ -117,88 +126,6 @@ def test_progress_is_told_at_every_iteration(model, planning):
     torch.testing.assert_close(torch.tensor(shares), torch.cat([of_group * 2 / 3, 2 / 3 + of_group / 3]))
 
 
-class Recording:
-    """Stands for a CUDA graph."""
-
-    made: list[int]
-    replayed: list[int]
-
-    def __init__(self, search, inputs, others=None):
-        self.search, self.environments = search, len(inputs[0])
-        self.made.append(self.environments)
-
-    def replay(self, inputs):
-        assert len(inputs[0]) == self.environments
-        self.replayed.append(self.environments)
-        return self.search(inputs)
-
-
-@pytest.fixture
-def recording(monkeypatch):
-    monkeypatch.setattr(Recording, "made", [], raising=False)
-    monkeypatch.setattr(Recording, "replayed", [], raising=False)
-    monkeypatch.setattr(solvers, "Graph", Recording)
-    monkeypatch.setattr(solvers, "GRAPHS", 2)
-    return Recording
-
-
-def test_the_second_solve_of_a_number_of_environments_is_captured(model, planning, recording):
-    solver, plain = a_solver(model, planning), a_solver(model, planning)
-    solver._captures = True
-    for turn, environments in enumerate([4, 2, 4, 4, 2]):
-        inputs = problem(model, environments, seed=turn)
-        shares = []
-        assert_same(solver.solve(*inputs, turn, shares.append), plain.solve(*inputs, turn))
-        assert shares == [0.0]
-    assert recording.made == [4, 2]
-    assert recording.replayed == [4, 4, 2]
-
-
-def test_the_graphs_used_last_are_kept(model, planning, recording):
-    solver = a_solver(model, planning)
-    solver._captures = True
-    for environments in [1, 1, 2, 2, 1, 3, 3, 1, 2]:  # 2 gives way to 3
-        solver.solve(*problem(model, environments), 0)
-    assert recording.made == [1, 2, 3, 2]
-
-
-def test_what_cannot_be_captured_is_said_and_runs_as_it_is(model, planning, monkeypatch, caplog):
-    def refuse(search, inputs, others):
-        try:
-            raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might")
-        finally:
-            raise RuntimeError("operation failed due to a previous error during capture")
-
-    monkeypatch.setattr(solvers, "Graph", refuse)
-    solver, inputs = a_solver(model, planning), problem(model, 3)
-    solver._captures = True
-    with caplog.at_level(logging.WARNING):
-        plans = [solver.solve(*inputs, 0) for _ in range(4)]
-    for plan in plans[1:]:
-        assert_same(plan, plans[0])
-    assert [record.message for record in caplog.records] == [
-        "planning without a CUDA graph, more slowly: operation not permitted when stream is capturing"
-    ]
-
-
-def test_memory_that_runs_out_in_a_capture_halves_the_groups(model, planning, monkeypatch, recording):
-    def refuse(search, inputs, others):
-        if len(inputs[0]) > 2:
-            try:
-                raise torch.OutOfMemoryError
-            finally:
-                raise RuntimeError("operation failed due to a previous error during capture")
-        return Recording(search, inputs, others)
-
-    monkeypatch.setattr(solvers, "Graph", refuse)
-    solver, inputs = a_solver(model, planning), problem(model, 4)
-    solver._captures = True
-    for _ in range(3):
-        assert_same(solver.solve(*inputs, 0), a_solver(model, planning).solve(*inputs, 0))
-    assert solver.together == 2
-    assert recording.made == [2]
-
-
 def test_elites_are_those_of_the_definition_up_to_ties(model, planning):
     latents, goals, _ = problem(model, 6)
     heads = model.config.predictor.heads
@@ -227,6 +154,11 @@ def test_plans_in_bf16_are_as_good(model, tiny):
     assert costs["bf16"].mean() < 1.01 * costs["fp32"].mean()
 
 
+def test_the_default_precision_is_auto_and_fp32_on_a_cpu(model, planning):
+    assert planning.precision == "auto"
+    assert Controller(model, planning, SEED).solver.packed.precision == "fp32"
+
+
 def test_tf32_is_refused_on_a_cpu(model, planning):
     with pytest.raises(LewmError, match=r"tf32 .* CUDA devices only, and the model is on cpu\nUse --precision fp32"):
         Controller(model, planning.model_copy(update={"precision": "tf32"}), SEED)
@@ -243,7 +175,7 @@ def test_a_cuda_graph_replays_what_runs_without_it(model, planning, precision):
         plan, expected = solver.solve(*inputs, turn), plain.solve(*inputs, turn)
         for name in ("actions", "cost", "history"):
             torch.testing.assert_close(getattr(plan, name), getattr(expected, name))
-    assert set(solver._graphs) == {1, 3, 50}
+    assert set(solver._graphs) == {1, 4, 50}
 
 
 @pytest.mark.gpu

@@ -52,7 +52,8 @@ def _store(mean_ptr, std_ptr, candidates_ptr, o_e, noise, count, width):
     tl.store(candidates_ptr + o_e, mean + std * tl.where(o_e < width, 0.0, noise), mask=m_e)
 
 
-@triton.jit(do_not_specialize=["seed"])
+# Streams are read a word at a time: with their alignment, which differs between iterations, nothing would be gained.
+@triton.jit(do_not_specialize=["seed"], do_not_specialize_on_alignment=["streams_ptr"])
 @no_type_check
 def _candidates_kernel(
     streams_ptr,

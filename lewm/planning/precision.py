@@ -1,0 +1,49 @@
+"""In which precision the predictor's matrix products run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from lewm.errors import LewmError
+
+BF16_CAPABILITY = 8  # NVIDIA's tensor cores multiply bfloat16 from this major compute capability on
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A precision of the matrix products, and the reason for taking it.
+
+    Attributes:
+        name: "fp32", "tf32" or "bf16".
+        reason: In words, to follow the name in a report.
+    """
+
+    name: str
+    reason: str
+
+
+def choose_precision(wanted: str, device: torch.device) -> Precision:
+    """The precision to plan with on `device`.
+
+    Args:
+        wanted: "auto", or one of the names of `Precision`, which is then taken or refused.
+
+    Raises:
+        LewmError: the device does not have that precision.
+    """
+    if wanted == "tf32" and device.type != "cuda":
+        raise LewmError(
+            f"precision tf32 is there on CUDA devices only, and the model is on {device.type}",
+            "Use --precision fp32 or bf16, or --device cuda.",
+        )
+    if wanted != "auto":
+        return Precision(wanted, "as asked")
+    if device.type != "cuda":
+        return Precision("fp32", f"chosen by default on {device.type}")
+    major, minor = torch.cuda.get_device_capability(device)
+    # bf16 is the fastest by a count of operations and bytes. Small models plan as well in it on a CPU; that large ones
+    # do on a GPU has still to be measured.
+    name = "bf16" if major >= BF16_CAPABILITY else "fp32"
+    return Precision(name, f"chosen by default for compute capability {major}.{minor}")

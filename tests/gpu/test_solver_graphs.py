@@ -1,0 +1,165 @@
+"""Solves as CUDA graphs of the Triton kernels: captured at the first of a size, equal to the search that they hold."""
+
+import logging
+
+import pytest
+import torch
+
+from lewm import recipes
+from lewm.config import resolve
+from lewm.model.world_model import WorldModel
+from lewm.planning import solver as solvers
+from lewm.planning.categorical import OneHot
+from lewm.planning.solver import Solver
+from lewm_kernels import compiling
+from lewm_kernels._dispatch import choose
+from lewm_kernels.rollout.tiles import unsupported
+
+pytestmark = pytest.mark.gpu
+
+# Heads 16 wide: the kernels refuse narrower ones.
+SMALL = {
+    "model.latent": 32,
+    "model.projector_hidden": 64,
+    "model.predictor.width": 32,
+    "model.predictor.depth": 2,
+    "model.predictor.heads": 2,
+    "model.predictor.head_dim": 16,
+    "model.predictor.mlp": 64,
+    "planning.samples": 64,
+    "planning.elites": 8,
+    "planning.iterations": 5,
+    "planning.horizon": 3,
+}
+SEED = 5
+ONE_HOT = (3, 2)  # numbers of the two one-hot vectors of an action
+
+
+@pytest.fixture(params=[1, 3], ids=["history-1", "history-3"])
+def config(request):
+    return resolve(recipes.small("two-room", 2), None, SMALL | {"model.predictor.history": request.param})
+
+
+def a_model(config, action_dim=2):
+    """Random weights, all of which matter."""
+    torch.manual_seed(0)
+    model = WorldModel(resolve(config, None, {"model.action_dim": action_dim}).model)
+    for block in model.predictor.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.3)
+    model.action_mean.fill_(0.5)
+    model.action_std.fill_(0.5)
+    return model.eval().to("cuda")
+
+
+def a_solver(config, precision="bf16", one_hot=False, **options):
+    model = a_model(config, sum(ONE_HOT) if one_hot else 2)
+    packed = model.pack(precision)
+    assert choose("rollout", model.device, unsupported=unsupported(packed)).backend == "triton"
+    return Solver(packed, config.planning, SEED, 100, OneHot.of(model, ONE_HOT) if one_hot else None, **options)
+
+
+def problem(config, environments, seed=0):
+    """Latents, goals and numbers of episodes."""
+    generator = torch.Generator().manual_seed(seed)
+    latents, goals = torch.randn(2, environments, config.model.latent, generator=generator).cuda()
+    return latents[:, None], goals, torch.arange(100, 100 + environments, device="cuda")
+
+
+def assert_close(plan, other):
+    for name in ("actions", "cost", "history"):
+        torch.testing.assert_close(getattr(plan, name), getattr(other, name))
+
+
+@pytest.fixture
+def captured(monkeypatch):
+    """Sizes in the order of their captures."""
+    made = []
+
+    class Noted(solvers.Graph):
+        def __init__(self, search, inputs, others=None):
+            made.append(len(inputs[0]))
+            with compiling.watch(lambda compiled: pytest.fail("a kernel was compiled in a capture")):
+                super().__init__(search, inputs, others)
+
+    monkeypatch.setattr(solvers, "Graph", Noted)
+    return made
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_an_evaluation_captures_two_graphs_which_replay_what_runs_without_them(config, captured, precision):
+    solver, eager = a_solver(config, precision), a_solver(config, precision)
+    eager._captures = False
+    for turn, environments in enumerate([200, 97, 50, 3, 50, 3]):
+        inputs = problem(config, environments, seed=turn)
+        assert_close(solver.solve(*inputs, turn), eager.solve(*inputs, turn))
+    assert captured == [50, 4]
+    assert all(solver._graphs.values())
+
+
+def test_graphs_of_one_hot_actions(config, captured):
+    solver, eager = a_solver(config, one_hot=True), a_solver(config, one_hot=True)
+    eager._captures = False
+    for turn, environments in enumerate([50, 3, 60, 4]):
+        inputs = problem(config, environments, seed=turn)
+        plan = solver.solve(*inputs, turn)
+        assert_close(plan, eager.solve(*inputs, turn))
+        for vector in plan.actions.cpu().split(ONE_HOT * config.model.frameskip, dim=-1):
+            assert (vector.sum(dim=-1) == 1).all()
+    assert captured == [50, 4, 32]
+
+
+def test_all_kernels_are_compiled_while_the_first_solve_of_a_size_is_prepared(config, captured):
+    told = []
+    solver = a_solver(config, on_compile=lambda *progress: told.append(progress))
+    solver.solve(*problem(config, 1), 0)
+    assert captured == [1]
+    assert told == [(compiled, len(told)) for compiled in range(1, len(told) + 1)]
+    first = solver.seconds_preparing
+    assert first > 0
+    with compiling.watch(lambda compiled: pytest.fail("a kernel was compiled in a replay")):
+        solver.solve(*problem(config, 1, seed=1), 1)
+    assert solver.seconds_preparing == first
+
+
+@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("is_replayed", [False, True])
+def test_a_prepared_solve_never_waits_for_the_device(config, one_hot, is_replayed):
+    solver, inputs = a_solver(config, one_hot=one_hot), problem(config, 3)
+    solver._captures = is_replayed
+    solver.solve(*inputs, 0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        solver.solve(*inputs, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert bool(solver._graphs[4]) == is_replayed
+
+
+def test_what_cannot_be_captured_runs_as_it_is_and_leaves_no_trace(config, monkeypatch, caplog):
+    expected = a_solver(config).solve(*problem(config, 3), 0)
+    distance = solvers.last_step
+
+    def refusing(packed, latents, goal):
+        cost = distance(packed, latents, goal)
+
+        def refuses(candidates):
+            if torch.cuda.is_current_stream_capturing():
+                raise RuntimeError("this cannot be captured\nThe second line is for another reader.")
+            return cost(candidates)
+
+        return refuses
+
+    monkeypatch.setattr(solvers, "last_step", refusing)
+    solver, stream = a_solver(config), torch.cuda.current_stream()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            assert_close(solver.solve(*problem(config, 3), 0), expected)
+    assert [record.message for record in caplog.records] == [
+        "planning without a CUDA graph, more slowly: this cannot be captured"
+    ]
+    assert solver._graphs == {4: None}
+    assert torch.cuda.current_stream() == stream
+    monkeypatch.setattr(solvers, "last_step", distance)
+    again = a_solver(config)
+    assert_close(again.solve(*problem(config, 3), 0), expected)
+    assert again._graphs[4] is not None

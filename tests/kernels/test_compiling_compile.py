@@ -1,0 +1,142 @@
+"""What is counted before kernels are compiled is what is compiled then, with Triton's own hooks; this needs no GPU.
+
+Kernels are compiled where they would be launched, and not launched. Run with LEWM_COMPILE_ONLY=1, in a process of its
+own, because interpreted kernels cannot be compiled: see conftest.py.
+"""
+
+import itertools
+
+import pytest
+import torch
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from lewm import recipes
+from lewm.config import resolve
+from lewm.model.world_model import WorldModel
+from lewm.planning import solver as solvers
+from lewm.planning.solver import Solver
+from lewm_kernels import _dispatch, compiling, rollout
+
+SMALL = {
+    "model.latent": 16,
+    "model.projector_hidden": 16,
+    "model.predictor.width": 16,
+    "model.predictor.depth": 1,
+    "model.predictor.heads": 1,
+    "model.predictor.head_dim": 16,
+    "model.predictor.mlp": 16,
+    "model.predictor.history": 3,
+    "planning.samples": 16,
+    "planning.elites": 4,
+    "planning.iterations": 4,
+    "planning.horizon": 2,
+}
+
+
+DEVICES = itertools.count()
+
+
+class Driver:
+    """Says what a driver is asked before a launch; each has a device, and so a cache of kernels, of its own."""
+
+    def __init__(self):
+        self.device = next(DEVICES)
+
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self):
+        return self.device
+
+    def get_current_stream(self, _device):
+        return 0
+
+
+@pytest.fixture(autouse=True)
+def compile_only(monkeypatch):
+    """Operators take their Triton kernels, which are compiled where they would be launched."""
+    monkeypatch.setenv("LEWM_KERNELS", "triton")
+    monkeypatch.setattr(_dispatch, "_obstacle", lambda device: None)
+    run = JITFunction.run
+    monkeypatch.setattr(JITFunction, "run", lambda self, *a, warmup, **options: run(self, *a, warmup=True, **options))
+    driver.set_active(Driver())
+    yield
+    driver.set_active(None)
+
+
+@pytest.fixture
+def model():
+    return WorldModel(resolve(recipes.small("two-room", 2), None, SMALL).model).eval()
+
+
+def compiled_by(run):
+    """What `watch` tells meanwhile."""
+    told = []
+    with compiling.watch(told.append):
+        run()
+    return told
+
+
+def test_what_is_counted_is_compiled_and_then_no_more(model):
+    packed = model.pack()
+
+    def roll_out(candidates):
+        latents = torch.zeros(1, 1, packed.latent)
+        rollout(packed, latents, torch.zeros(1, candidates, 2, packed.action_block))
+
+    assert compiling.count(lambda: None) == 0
+    few = compiling.count(lambda: roll_out(16))
+    assert few > 3
+    assert compiling.count(lambda: roll_out(16)) == few  # counting compiles nothing
+    assert compiled_by(lambda: roll_out(16)) == list(range(1, few + 1))
+    assert compiling.count(lambda: roll_out(16)) == 0
+    assert compiled_by(lambda: roll_out(16)) == []
+    more = compiling.count(lambda: roll_out(700))
+    assert more > 0
+    assert len(compiled_by(lambda: roll_out(700))) == more
+
+
+def test_hooks_that_were_there_are_there_again(model):
+    def fail():
+        raise RuntimeError("out of memory")
+
+    for name, use in (
+        ("jit_cache_hook", lambda: compiling.count(fail)),
+        ("jit_post_compile_hook", lambda: compiled_by(fail)),
+    ):
+        mine = lambda **_: None  # noqa: E731
+        setattr(knobs.runtime, name, mine)
+        try:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                use()
+            assert getattr(knobs.runtime, name) is mine
+        finally:
+            setattr(knobs.runtime, name, None)
+
+
+@pytest.mark.parametrize("environments", [1, 2])
+def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, environments):
+    """Also for one environment, whose streams of random numbers are aligned otherwise in every second iteration."""
+    told, late = [], []
+
+    class Graph:
+        def __init__(self, search, inputs, others):
+            late.extend(compiled_by(lambda: search(inputs)))
+            self.search = search
+
+        def replay(self, inputs):
+            return self.search(inputs)
+
+    monkeypatch.setattr(solvers, "Graph", Graph)
+    planning = resolve(recipes.small("two-room", 2), None, SMALL).planning
+    solver = Solver(model.pack(), planning, 0, 100, on_compile=lambda *progress: told.append(progress))
+    solver._prepares = solver._captures = True
+    latents, goals = torch.zeros(2, environments, 16)
+    solver.solve(latents[:, None], goals, torch.arange(environments), 0)
+    total = len(told)
+    assert total > 3
+    assert told == [(compiled, total) for compiled in range(1, total + 1)]
+    assert late == []
