@@ -85,7 +85,7 @@ def test_what_is_counted_is_compiled_and_then_no_more(model):
 
     def roll_out(candidates):
         latents = torch.zeros(1, 1, packed.latent)
-        rollout(packed, latents, torch.zeros(1, candidates, 2, packed.action_block))
+        rollout(packed, latents, torch.zeros(1, candidates, 2, packed.action_block), design="split")
 
     assert compiling.count(lambda: None) == 0
     few = compiling.count(lambda: roll_out(16))
