@@ -27,8 +27,9 @@ from lewm.states import states_of
 from lewm.surprise.reference import keep, of_training
 from lewm.training import state
 from lewm.training.batches import Batch, copier
+from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
-from lewm.training.objective import Loss, objective
+from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
 from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import world
@@ -128,6 +129,11 @@ class _Trainer:
         self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
         self.device = model.device
         self.statistics = model.block_statistics()
+        compilation = choose_compilation(config.training.compile, self.device)
+        log.info(
+            "encoder and predictor are %s: %s", "compiled" if compilation.on else "not compiled", compilation.reason
+        )
+        self.network: Network = Compiled.of(model) if compilation.on else model  # in training mode
         self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
         self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
         self.done = 0
@@ -200,7 +206,7 @@ class _Trainer:
         settings = self.config.objective
         bf16 = self.config.training.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return objective(self.model, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
+            return objective(self.network, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
 
     def _directions(self, step: int) -> RandomDirections:
         return RandomDirections(self.config.training.seed, step, self.config.objective.directions)
