@@ -25,12 +25,12 @@ class Compilation:
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """What the loss calls of a world model in training mode, compiled for the first shapes that come.
+    """What the loss calls of a world model in training mode, compiled for the shapes of the first batch.
 
-    In eval mode call the model itself, which needs no program of its own for that.
+    For eval mode there is the model itself: here it would be compiled a second time.
 
     Attributes:
-        encode: As `WorldModel.encode`, scaling and normalising of the frames included.
+        encode: As `WorldModel.encode`; scaling and normalising become a single pass over the frames.
         predict: As `WorldModel.predict`.
     """
 
@@ -39,10 +39,10 @@ class Compiled:
 
     @classmethod
     def of(cls, model: WorldModel) -> Compiled:
-        """The model itself stays as it is, and so do the names in its checkpoints.
+        """Compiled functions of the model, which itself stays as it is, with its names in checkpoints.
 
-        Dropout draws its seeds from the device's default generator as it does uncompiled, but makes other masks of
-        them.
+        Dropout is a function of the state of the device's default generator as ever, but its masks are others than
+        those of the model itself.
         """
         return cls(torch.compile(model.encode, dynamic=False), torch.compile(model.predict, dynamic=False))
 
@@ -58,6 +58,6 @@ def choose_compilation(setting: Literal["auto", "off"], device: torch.device) ->
 
 
 def _no_c_compiler() -> str | None:
-    """Triton builds with it what starts its kernels, and looks for it as here."""
+    """Why Triton cannot build the code that starts its kernels, or None; it looks for a compiler as this does."""
     found = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     return None if found else "Triton finds no C compiler"
