@@ -54,7 +54,7 @@ class BatchReader(Generic[T]):
         self._clips, self._prepare, self._step = clips, prepare, start_step
         self._order = ClipOrder(len(clips), batch_size, seed)
         self._closed = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one, so that tasks keep their order
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one: tasks keep their order
         self._read: deque[Future[ClipBatch]] = deque()
         self._read_next()
         self._prepared = self._prepare_next()
