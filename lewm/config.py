@@ -130,6 +130,8 @@ class Training(Section):
     warmup: Fraction  # share of the steps
     held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the episodes
     precision: Literal["fp32", "bf16"]
+    # Encoder and predictor. auto: on CUDA devices that have a compiler, see `lewm.training.compilation`.
+    compile: Literal["auto", "off"] = "auto"
     seed: Annotated[int, Field(ge=0)]
     log_every: Positive
     evaluate_every: Positive

@@ -63,6 +63,7 @@ def train(
     from lewm.checkpoints.run import read_config
     from lewm.files import file_name, home, newest_run, unused
     from lewm.runtime import choose_device
+    from lewm.training.compilation import choose_compilation
     from lewm.training.loop import train as train_model
     from lewm.training.plot import plot_training
 
@@ -76,6 +77,8 @@ def train(
         out = out or unused(home() / "runs" / f"{file_name(settings.env)}-{settings.recipe}")
     where = choose_device(device)
     output.note(f"{data} -> {out} on {where}")
+    if choose_compilation(settings.training.compile, where).on:
+        output.note("the first step compiles encoder and predictor; without: --set training.compile=off")
     display = _Display(settings)
     with display.live:
         report = train_model(settings, data, out, where, resume=resume, on_progress=display.update)

@@ -3,10 +3,11 @@
 Shape letters: B clips of a batch.
 """
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Int64
@@ -15,10 +16,13 @@ from lewm_data.clips import ClipBatch, Clips, shuffled
 from lewm_data.errors import DataError
 
 READ_AHEAD = 4  # batches; at 128 clips of 4 frames of 64×64 pixels, 25 MB
+THREAD = "lewm-batches"
+
+T = TypeVar("T")
 
 
-class BatchReader:
-    """An endless iterator of `ClipBatch`: an epoch visits the clips once, in a new order, less the odd rest.
+class BatchReader(Generic[T]):
+    """An endless iterator of batches: an epoch visits the clips once, in a new order, less the odd rest.
 
     A run that is resumed at step k sees what an uninterrupted one saw: start with `start_step=k`. Close it
     after use, or use `with`.
@@ -27,6 +31,8 @@ class BatchReader:
         clips: Where the batches come from; its dataset stays open.
         batch_size: B.
         seed: Of the order, at least 0.
+        prepare: What `next` gives is what this makes of a batch. It is called in the background thread, and only one
+            batch ahead of `next`, for what it makes may lie where memory is scarce.
         start_step: The first batch, counted from 0 at the beginning of training.
 
     Attributes:
@@ -36,51 +42,63 @@ class BatchReader:
         DataError: Fewer clips than a batch.
     """
 
-    def __init__(self, clips: Clips, batch_size: int, seed: int, start_step: int = 0) -> None:
+    def __init__(
+        self, clips: Clips, batch_size: int, seed: int, prepare: Callable[[ClipBatch], T], start_step: int = 0
+    ) -> None:
         if not 1 <= batch_size <= len(clips):
             raise DataError(
                 f"{clips.dataset.path}: {len(clips)} clips are not enough for a batch of {batch_size}",
                 "Use a smaller batch, or collect more episodes.",
             )
         self.wait_seconds = 0.0
+        self._clips, self._prepare, self._step = clips, prepare, start_step
         self._order = ClipOrder(len(clips), batch_size, seed)
-        self._batches: queue.SimpleQueue[ClipBatch | BaseException] = queue.SimpleQueue()
-        self._room = threading.Semaphore(READ_AHEAD)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=_read_ahead,
-            args=(clips.read, self._order, start_step, self._batches, self._room, self._stop),
-            name="lewm-batches",
-            daemon=True,
-        )
-        self._thread.start()
+        self._closed = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one: tasks keep their order
+        self._read: deque[Future[ClipBatch]] = deque()
+        self._read_next()
+        self._prepared = self._prepare_next()
+        for _ in range(READ_AHEAD - 1):
+            self._read_next()
 
-    def __iter__(self) -> "BatchReader":
+    def __iter__(self) -> "BatchReader[T]":
         return self
 
-    def __next__(self) -> ClipBatch:
-        if self._stop.is_set():
+    def __next__(self) -> T:
+        if self._closed:
             raise StopIteration
+        batch, self._prepared = self._prepared, self._prepare_next()
+        self._read_next()
         began = time.perf_counter()
-        batch = self._batches.get()
-        self.wait_seconds += time.perf_counter() - began
-        self._room.release()
-        if isinstance(batch, BaseException):
+        try:
+            return batch.result()
+        except BaseException:
             self.close()
-            raise batch
-        return batch
+            raise
+        finally:
+            self.wait_seconds += time.perf_counter() - began
 
     def close(self) -> None:
         """Ends the background thread; iteration stops."""
-        self._stop.set()
-        self._room.release()
-        self._thread.join()
+        self._closed = True
+        self._thread.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> "BatchReader":
+    def __enter__(self) -> "BatchReader[T]":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _read_next(self) -> None:
+        self._read.append(self._thread.submit(self._read_step, self._step))
+        self._step += 1
+
+    def _read_step(self, step: int) -> ClipBatch:
+        return self._clips.read(self._order(step))
+
+    def _prepare_next(self) -> Future[T]:
+        read = self._read.popleft()  # done by then, as it was submitted before
+        return self._thread.submit(lambda: self._prepare(read.result()))
 
 
 class ClipOrder:
@@ -96,23 +114,3 @@ class ClipOrder:
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, shuffled(self._num_clips, self._seed, stream=epoch + 1)
         return self._permutation[batch * self._batch_size : (batch + 1) * self._batch_size]
-
-
-def _read_ahead(
-    read: Callable[[np.ndarray], ClipBatch],
-    order: ClipOrder,
-    step: int,
-    batches: "queue.SimpleQueue[ClipBatch | BaseException]",
-    room: threading.Semaphore,
-    stop: threading.Event,
-) -> None:
-    """The background thread: whatever goes wrong in it is raised by `next`."""
-    try:
-        while True:
-            room.acquire()
-            if stop.is_set():
-                return
-            batches.put(read(order(step)))
-            step += 1
-    except BaseException as error:  # handed to the reader's own thread, which raises it
-        batches.put(error)

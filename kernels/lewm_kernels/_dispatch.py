@@ -69,7 +69,7 @@ def choose(operator: str, device: torch.device, backend: str = "auto", unsupport
         )
     if asked in ("torch", "compiled"):
         return Choice(asked, f"{origin} asks for it")
-    obstacle = unsupported or _obstacle(device)
+    obstacle = unsupported or triton_obstacle(device)
     if asked == "triton":
         if obstacle:
             raise BackendError(
@@ -82,7 +82,7 @@ def choose(operator: str, device: torch.device, backend: str = "auto", unsupport
     return Choice("torch", obstacle) if obstacle else Choice("triton", "CUDA device and Triton are there")
 
 
-def _obstacle(device: torch.device) -> str | None:
+def triton_obstacle(device: torch.device) -> str | None:
     """Why Triton cannot run on the device, or None."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         return _no_triton()

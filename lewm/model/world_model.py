@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lewm import config as cfg
 from lewm.errors import LewmError
+from lewm.model.actions import BlockStatistics
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.predictor import ActionEmbedder, Predictor
 from lewm.model.rows import at_least_min_rows
@@ -146,17 +147,21 @@ class WorldModel(nn.Module):
         """Action blocks in environment units to z-scores.
 
         Raises:
-            LewmError: the checkpoint has no action statistics, or a standard deviation is 0.
+            LewmError: As `block_statistics`, which each call takes anew.
         """
-        mean, std = self._block_statistics()
-        return (blocks - mean) / std
+        return self.block_statistics().normalize(blocks)
 
     def denormalize_actions(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
         """The inverse of `normalize_actions`."""
-        mean, std = self._block_statistics()
-        return blocks * std + mean
+        return self.block_statistics().denormalize(blocks)
 
-    def _block_statistics(self) -> tuple[Tensor, Tensor]:
+    def block_statistics(self) -> BlockStatistics:
+        """A copy of the action statistics, for whole blocks. They are checked, and the host waits for the device: in a
+        loop, take them once before it.
+
+        Raises:
+            LewmError: the checkpoint has no action statistics, or a standard deviation is 0.
+        """
         if bool(self.action_mean.isnan().any()):
             raise LewmError(
                 "this checkpoint has no action statistics, which planning in environment units needs",
@@ -167,7 +172,8 @@ class WorldModel(nn.Module):
                 f"the standard deviations of the actions are {self.action_std.tolist()}, expected above 0",
                 "Set model.action_std to 1 where an action never varies, as lewm_data.clips.action_statistics has it.",
             )
-        return self.action_mean.repeat(self.config.frameskip), self.action_std.repeat(self.config.frameskip)
+        frameskip = self.config.frameskip
+        return BlockStatistics(self.action_mean.repeat(frameskip), self.action_std.repeat(frameskip))
 
     def _frames_together(self) -> int:
         if self.device.type == "cpu":

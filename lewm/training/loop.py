@@ -26,10 +26,12 @@ from lewm.model.world_model import WorldModel
 from lewm.states import states_of
 from lewm.surprise.reference import keep, of_training
 from lewm.training import state
+from lewm.training.batches import Batch, copier
+from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
-from lewm.training.objective import Loss, objective
+from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
-from lewm_data.clips import ClipBatch, Clips, action_statistics, split_episodes
+from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
@@ -98,7 +100,7 @@ def train(
         done = state.restore(out, model, optimizer) if resume else 0
         trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
         health = None
-        with BatchReader(clips, training.batch_size, training.seed, start_step=done) as reader:
+        with BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done) as reader:
             if not resume:  # every fault of the settings has been found: nothing is left behind by them
                 run.write_config(out, config, identity)
             _truncate_metrics(out / run.METRICS, done)
@@ -126,12 +128,18 @@ class _Trainer:
     ) -> None:
         self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
         self.device = model.device
+        self.statistics = model.block_statistics()
+        compilation = choose_compilation(config.training.compile, self.device)
+        log.info(
+            "encoder and predictor are %s: %s", "compiled" if compilation.on else "not compiled", compilation.reason
+        )
+        self.network: Network = Compiled.of(model) if compilation.on else model  # in training mode
         self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
         self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
         self.done = 0
         self.warned = False
 
-    def steps_from(self, done: int, reader: BatchReader) -> Iterator[dict[str, Any]]:
+    def steps_from(self, done: int, reader: BatchReader[Batch]) -> Iterator[dict[str, Any]]:
         """Train from step `done` on; yields the metrics of every step at which something is logged or saved."""
         training = self.config.training
         self.done = since = done
@@ -141,13 +149,13 @@ class _Trainer:
             events = (training.log_every, training.evaluate_every, training.checkpoint_every)
             if self.done < self.steps and all(self.done % every for every in events):
                 continue
-            if not self.finite():
+            count, sums = self.done - since, self.sums.cpu().numpy()  # waits for the device, which no step does
+            if not np.isfinite(sums).all():  # some loss or gradient since the last look, and so the weights
                 raise LewmError(
                     f"the loss is not finite at step {self.done} of {self.steps}",
                     "Lower --set training.learning_rate, or use --precision fp32; the last good checkpoint is kept.",
                 )
-            count, now = self.done - since, time.perf_counter()
-            means = (self.sums / count).tolist()
+            now, means = time.perf_counter(), (sums / np.float32(count)).tolist()
             metrics: dict[str, Any] = {
                 "step": self.done,
                 **dict(zip(("loss", "prediction", "sigreg", "gradient_norm"), means, strict=True)),
@@ -160,10 +168,6 @@ class _Trainer:
             yield metrics
             self.sums.zero_()
             since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
-
-    def finite(self) -> bool:
-        """Whether every loss and gradient since the last look was finite, and so the weights are."""
-        return bool(self.sums.isfinite().all())
 
     def measure_health(self, step: int) -> Health:
         """Health on held-out data; warns in words, once, when the latents have collapsed."""
@@ -182,12 +186,12 @@ class _Trainer:
             )
         return health
 
-    def _step(self, batch: ClipBatch) -> None:
+    def _step(self, batch: Batch) -> None:
         training = self.config.training
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(training, self.done, self.steps)
-        frames = _to_device(batch.frames, self.device)
-        actions = self.model.normalize_actions(_to_device(batch.actions, self.device))
+        frames, actions = batch.on(self.device)
+        actions = self.statistics.normalize(actions)
         self.model.train()
         with _seeded(training.seed, self.done, self.device):
             loss = self._loss(frames, actions)
@@ -202,7 +206,7 @@ class _Trainer:
         settings = self.config.objective
         bf16 = self.config.training.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return objective(self.model, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
+            return objective(self.network, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
 
     def _directions(self, step: int) -> RandomDirections:
         return RandomDirections(self.config.training.seed, step, self.config.objective.directions)
@@ -272,8 +276,3 @@ def _truncate_metrics(path: Path, done: int) -> None:
         except (json.JSONDecodeError, KeyError):
             break
     write_text(path, "".join(line + "\n" for line in kept))
-
-
-def _to_device(array: np.ndarray, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(array)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

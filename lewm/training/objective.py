@@ -6,11 +6,11 @@ B clips, T frames a clip, A action-block width, K knots.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from lewm.model.world_model import WorldModel
 from lewm_kernels import RandomDirections, sigreg
 
 
@@ -23,8 +23,19 @@ class Loss:
     sigreg: Float[Tensor, ""]
 
 
+@runtime_checkable
+class Network(Protocol):
+    """What the loss needs of a world model, as `WorldModel` has it; compiled or not."""
+
+    def encode(self, frames: Tensor, /) -> Tensor:
+        """Embeddings of frames."""
+
+    def predict(self, latents: Tensor, actions: Tensor, /) -> Tensor:
+        """Next latent after each step, teacher forced."""
+
+
 def objective(
-    model: WorldModel,
+    model: Network,
     frames: UInt8[Tensor, "B T Y X 3"],
     actions: Float[Tensor, "B T A"],
     directions: RandomDirections,

@@ -6,7 +6,7 @@ import pytest
 
 from lewm_data.clips import ClipBatch, Clips
 from lewm_data.errors import DataError
-from lewm_data.reader import READ_AHEAD, BatchReader, ClipOrder
+from lewm_data.reader import READ_AHEAD, THREAD, BatchReader, ClipOrder
 from lewm_data.store import Dataset
 from lewm_data.writer import Writer
 
@@ -27,8 +27,8 @@ def numbers(batch):
 
 
 def take(clips, count, **arguments):
-    with BatchReader(clips, **{"batch_size": 5, "seed": 3, **arguments}) as reader:
-        return [numbers(next(reader)) for _ in range(count)]
+    with BatchReader(clips, **{"batch_size": 5, "seed": 3, "prepare": numbers, **arguments}) as reader:
+        return [next(reader) for _ in range(count)]
 
 
 def test_an_epoch_visits_every_clip_once_but_the_odd_rest(clips):
@@ -55,7 +55,7 @@ def test_order_stays_the_same_over_releases():
 
 def test_batches_too_large_for_the_data(clips):
     with pytest.raises(DataError, match=r"23 clips are not enough for a batch of 24\n"):
-        BatchReader(clips, 24, seed=0)
+        BatchReader(clips, 24, 0, numbers)
 
 
 class SlowClips:
@@ -76,26 +76,45 @@ class SlowClips:
         return ClipBatch(frames, np.zeros((len(indices), 1, 1), np.float32))
 
 
-def reader_of(monkeypatch, source):
+def reader_of(monkeypatch, source, prepare=numbers):
     clips = Clips.__new__(Clips)  # the annotations accept nothing else
     monkeypatch.setattr(Clips, "__len__", lambda _: len(source))
     clips.read = source.read
-    return BatchReader(clips, 2, seed=0)
+    return BatchReader(clips, 2, 0, prepare)
+
+
+def reached(count, of):
+    """Whether `of()` gets to `count`, and no further in a while."""
+    deadline = time.monotonic() + 5
+    while of() < count and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.05)
+    return of() == count
 
 
 def test_reads_ahead_but_not_without_bound(monkeypatch):
     source = SlowClips()
     source.leave.release(1000)
     with reader_of(monkeypatch, source) as reader:
-        deadline = time.monotonic() + 5
-        while source.count < READ_AHEAD and time.monotonic() < deadline:
-            time.sleep(0.001)
-        time.sleep(0.05)
-        assert source.count == READ_AHEAD
+        assert reached(READ_AHEAD, lambda: source.count)
         next(reader)
-        while source.count < READ_AHEAD + 1 and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert source.count == READ_AHEAD + 1
+        assert reached(READ_AHEAD + 1, lambda: source.count)
+
+
+def test_prepares_one_batch_ahead_in_the_background(monkeypatch):
+    source, threads = SlowClips(), []
+    source.leave.release(1000)
+
+    def prepare(batch):
+        threads.append(threading.current_thread())
+        return len(threads), batch.frames.shape
+
+    with reader_of(monkeypatch, source, prepare) as reader:
+        assert reached(1, lambda: len(threads))
+        assert next(reader) == (1, (2, 1, 1, 1, 3))
+        assert reached(2, lambda: len(threads))
+        assert next(reader)[0] == 2
+    assert threading.current_thread() not in threads
 
 
 def test_counts_the_time_spent_waiting(monkeypatch):
@@ -104,26 +123,45 @@ def test_counts_the_time_spent_waiting(monkeypatch):
         threading.Timer(0.1, source.leave.release).start()
         next(reader)
         assert 0.09 < reader.wait_seconds < 5
-        source.leave.release()
+        source.leave.release(1000)
 
 
-def test_errors_of_the_thread_reach_the_caller(monkeypatch):
-    source = SlowClips(fail_at=2)
-    source.leave.release(1000)
-    reader = reader_of(monkeypatch, source)
+def fails_at_the_third(reader, message):
     next(reader)
     next(reader)
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(OSError, match=message):
         next(reader)
     assert list(reader) == []  # closed
     reader.close()
 
 
+def test_errors_of_the_thread_reach_the_caller_after_the_batches_before(monkeypatch):
+    source = SlowClips(fail_at=2)
+    source.leave.release(1000)
+    fails_at_the_third(reader_of(monkeypatch, source), "the disk is gone")
+
+
+def test_errors_of_preparation_reach_the_caller_too(monkeypatch):
+    def prepare(_):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError("no memory is left")
+
+    source, calls = SlowClips(), []
+    source.leave.release(1000)
+    fails_at_the_third(reader_of(monkeypatch, source, prepare), "no memory is left")
+
+
 def test_close_ends_the_thread_and_the_iteration(clips):
-    reader = BatchReader(clips, 5, seed=0)
+    reader = BatchReader(clips, 5, 0, numbers)
     next(reader)
+    assert background()
     reader.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "lewm-batches"]
+    assert not background()
     with pytest.raises(StopIteration):
         next(reader)
     reader.close()
+
+
+def background():
+    return [thread for thread in threading.enumerate() if thread.name.startswith(THREAD)]

@@ -105,6 +105,22 @@ def test_frames_of_another_size_are_resized_with_antialiasing(model):
     assert not torch.allclose(model.encode(large[:, :, ::3, ::3]), expected, atol=0.02)
 
 
+@pytest.mark.parametrize("encoder", ["vit", "conv"])
+@pytest.mark.parametrize("side", [16, 24], ids=["as they are", "resized"])
+@torch.inference_mode()
+def test_frames_reach_the_first_convolution_channels_last(tiny, encoder, side):
+    """As they are in memory: no pass over the pixels only reorders them."""
+    vit = VitEncoder(patch=4, width=24, depth=1, heads=3, mlp=32).model_dump()
+    model = WorldModel(resolve(tiny, None, {"model.encoder": vit} if encoder == "vit" else {}).model)
+    first = next(module for module in model.encoder.modules() if isinstance(module, torch.nn.Conv2d))
+    layouts = []
+    first.register_forward_pre_hook(
+        lambda _, inputs: layouts.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    model.encode(frames(2, 1, side, side))
+    assert layouts == [True]
+
+
 def test_actions_return_from_their_normal_form(model):
     model.action_mean.copy_(torch.tensor([0.5, -2.0]))
     model.action_std.copy_(torch.tensor([2.0, 0.1]))
@@ -113,6 +129,10 @@ def test_actions_return_from_their_normal_form(model):
     torch.testing.assert_close(normal[:, 0], (blocks[:, 0] - 0.5) / 2)
     torch.testing.assert_close(normal[:, 9], (blocks[:, 9] + 2) / 0.1)
     torch.testing.assert_close(model.denormalize_actions(normal), blocks)
+    statistics = model.block_statistics()
+    model.action_mean.add_(1)
+    assert torch.equal(statistics.normalize(blocks), normal)
+    torch.testing.assert_close(statistics.denormalize(normal), blocks)
 
 
 def test_a_standard_deviation_of_zero_is_refused(model):

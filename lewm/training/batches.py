@@ -1,0 +1,62 @@
+"""Clips on their way from the dataset to the device.
+
+B clips, T frames a clip, Y and X the sides of a frame, A action-block width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from lewm_data.clips import ClipBatch
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips as tensors, in environment units.
+
+    Attributes:
+        frames: As in `ClipBatch`.
+        actions: As in `ClipBatch`.
+        copied: On a CUDA device, what the stream of the copies reaches when both have arrived. Else None.
+    """
+
+    frames: UInt8[Tensor, "B T Y X 3"]
+    actions: Float32[Tensor, "B T A"]
+    copied: torch.cuda.Event | None = None
+
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Frames and actions there, for the work that the current stream is given from now on.
+
+        Where they are copied by a stream of their own, that work waits for the copies; the host does not.
+        """
+        if self.copied is None:
+            return self.frames.to(device), self.actions.to(device)
+        stream = torch.cuda.current_stream(device)
+        stream.wait_event(self.copied)
+        for tensor in (self.frames, self.actions):
+            tensor.record_stream(stream)  # else the copies' stream could overwrite it as soon as Python lets it go
+        return self.frames, self.actions
+
+
+def copier(device: torch.device) -> Callable[[ClipBatch], Batch]:
+    """What makes tensors of clips; for `BatchReader`, whose thread calls it.
+
+    For a CUDA device it begins to copy them there, out of pinned memory and on a stream of its own, so that copies run
+    beside the computation.
+    """
+    if device.type != "cuda":
+        return lambda clips: Batch(torch.from_numpy(clips.frames), torch.from_numpy(clips.actions))
+    stream = torch.cuda.Stream(device)
+
+    def copy(clips: ClipBatch) -> Batch:
+        with torch.cuda.stream(stream):
+            pinned = [torch.from_numpy(array).pin_memory() for array in (clips.frames, clips.actions)]
+            frames, actions = (tensor.to(device, non_blocking=True) for tensor in pinned)
+            return Batch(frames, actions, stream.record_event())
+
+    return copy
