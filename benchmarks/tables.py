@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from _design_counts import designs
 from _planning_tables import growth, patches, planning, stages
 from _sigreg_tables import floor, philox, sigreg
 from _world_tables import collecting, worlds
@@ -193,6 +194,7 @@ PAGES = {
     "kernels/README.md": {
         "floor": floor,
         "sigreg": sigreg,
+        "designs": designs,
         "planning": planning,
         "stages": stages,
         "patches": patches,

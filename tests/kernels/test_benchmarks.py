@@ -1,6 +1,7 @@
 """The kernels' benchmarks run, and say what they measured."""
 
 import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lewm import recipes
 from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import reference, rollout
+from lewm_kernels.rollout.tiles import DESIGNS
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -137,6 +140,54 @@ def test_the_products_counted_are_those_that_are_computed(module, width, history
 def matrix_products(counter: FlopCounterMode) -> int:
     """Multiply-adds, without attention's."""
     return sum(flops for operator, flops in counter.get_flop_counts()["Global"].items() if "mm" in str(operator)) // 2
+
+
+class Counted:
+    """Stands for a kernel, and counts its launches."""
+
+    def __init__(self, launched):
+        self.launched = launched
+
+    def __getitem__(self, grid):
+        return lambda **arguments: self.launched.append(grid)
+
+
+class Launches(TorchDispatchMode):
+    """Counts PyTorch's products and sums."""
+
+    def __init__(self, launched):
+        super().__init__()
+        self.launched = launched
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        counted = (torch.ops.aten.mm.default, torch.ops.aten.mm.out, torch.ops.aten.sum.IntList_out)
+        if function in (*counted, torch.ops.aten.add.out):
+            self.launched.append(function)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+@pytest.mark.parametrize("design", DESIGNS)
+def test_the_launches_counted_are_those_that_are_made(module, monkeypatch, design):
+    counts, sizes = module("_design_counts"), recipes.paper("two-room", 2).model
+    packed, C, H = WorldModel(sizes).eval().pack("bf16"), 3, 5
+    launched = []
+    for name in ("kernels", "whole_kernels", "layerwise_kernels"):
+        kernels = importlib.import_module(f"lewm_kernels.rollout.{name}")
+        for kernel in (name for name in vars(kernels) if name.endswith("_kernel")):
+            monkeypatch.setattr(kernels, kernel, Counted(launched))
+    path = importlib.import_module("lewm_kernels.rollout.triton")
+    with torch.no_grad(), Launches(launched):
+        path.rollout(packed, torch.zeros(1, 1, 192), torch.zeros(1, C, H, 10), None, design)
+    assert len(launched) == sum(launch.count for launch in counts.of_call(sizes, design, C, H))
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_each_design_multiplies_as_much_as_is_needed_or_little_more(module, design):
+    counts, sizes = module("_counts"), recipes.paper("two-room", 2).model
+    launches = list(module("_design_counts").of_call(sizes, design, 1, 5))
+    needed = counts.multiply_adds(counts.needed(sizes, 5))
+    assert needed < 1.02 * sum(launch.multiply_adds for launch in launches) < 1.2 * needed
 
 
 def test_wrong_costs_and_another_choice_are_found(module):

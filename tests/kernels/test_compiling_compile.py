@@ -59,7 +59,7 @@ class Driver:
 def compile_only(monkeypatch):
     """Operators take their Triton kernels, which are compiled where they would be launched."""
     monkeypatch.setenv("LEWM_KERNELS", "triton")
-    monkeypatch.setattr(_dispatch, "_obstacle", lambda device: None)
+    monkeypatch.setattr(_dispatch, "triton_obstacle", lambda device: None)
     run = JITFunction.run
     monkeypatch.setattr(JITFunction, "run", lambda self, *a, warmup, **options: run(self, *a, warmup=True, **options))
     driver.set_active(Driver())
