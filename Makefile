@@ -44,7 +44,8 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_reader.py --json benchmarks/results/reader-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg.py --shapes paper small wide large --threads 2 1 --compile \
 		--json benchmarks/results/sigreg-cpu.json
-	$(BIN)/python benchmarks/bench_planning.py --threads 2 --compile --turns 3 \
+	$(BIN)/python benchmarks/bench_planning.py --threads 2 --turns 3 \
+		--paths reference reference-compiled stable-worldmodel lewm \
 		--json benchmarks/results/planning-cpu.json
 	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
