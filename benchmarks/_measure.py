@@ -138,6 +138,11 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
     return peak
 
 
+def reason(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def _synchronise(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

@@ -3,9 +3,12 @@
 B environments, S candidates.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from _measure import reason
 from _planning_case import Case, Row
 from _planning_paths import Path, true_costs
 from torch import Tensor
@@ -29,6 +32,15 @@ class Checked:
     about: dict[str, Row]
     faults: dict[str, str]
 
+    @contextlib.contextmanager
+    def or_fault(self, name: str) -> Iterator[None]:
+        """Whatever a path dies of, the others are still to be measured: it becomes a fault."""
+        try:
+            yield
+        except Exception as error:
+            self.paths.pop(name, None)
+            self.faults[name] = reason(error)
+
 
 def check(case: Case, B: int) -> Checked:
     """Compares all paths, for as many environments as will be timed; on a CPU for two at most."""
@@ -40,18 +52,15 @@ def check(case: Case, B: int) -> Checked:
     checked = Checked({}, {}, dict(case.left_out))
     for name in [name for name in case.paths if name not in case.left_out]:
         path = case.paths[name]
-        try:
+        with checked.or_fault(name):
             costs, again = path.costs(*inputs), path.costs(*inputs)
-        except Exception as error:  # whatever a path dies of, the others are still to be measured
-            checked.faults[name] = reason(error)
-            continue
-        wrong = judge(costs, truth, planning.elites, path.precision)
-        if wrong:
-            checked.faults[name] = wrong
-            continue
-        checked.paths[name] = path
-        error = float((costs.double() - truth).norm() / truth.norm())
-        checked.about[name] = {"error": float(f"{error:.3g}"), "repeats": torch.equal(costs, again)}
+            wrong = judge(costs, truth, planning.elites, path.precision)
+            if wrong:
+                checked.faults[name] = wrong
+                continue
+            checked.paths[name] = path
+            error = float((costs.double() - truth).norm() / truth.norm())
+            checked.about[name] = {"error": float(f"{error:.3g}"), "repeats": torch.equal(costs, again)}
     return checked
 
 
@@ -65,8 +74,3 @@ def judge(costs: Tensor, truth: Tensor, elites: int, precision: str) -> str | No
     dearest = truth.topk(elites, largest=False).values[:, -1]  # of the true elites
     excess = float((chosen.amax(dim=1) / dearest).max()) - 1
     return f"an elite is dearer than all of the reference's, by {excess:.2g}" if excess > limit else None
-
-
-def reason(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

@@ -14,7 +14,6 @@ from _planning_check import check
 from _planning_paths import SEED, family, products, true_costs
 from torch import Tensor
 
-from lewm.config import Planning
 from lewm.planning.cem import Gaussian, Keys, cem
 from lewm_kernels.candidates import Sampler
 
@@ -27,9 +26,12 @@ def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
     S, H = case.planning.samples, case.planning.horizon
     about = {"part": "a", "stage": "rollout", "environments": B, "samples": S, "horizon": H}
     checked, inputs = check(case, B), case.inputs(B, S, H)
-    plain = {name: functools.partial(path.costs, *inputs) for name, path in checked.paths.items()}
-    peak = {name: peak_bytes(call, case.device) for name, call in plain.items()}
-    calls = {name: case.as_graph(call) if checked.paths[name].graph else call for name, call in plain.items()}
+    plain, peak, calls = {}, {}, {}
+    for name, path in list(checked.paths.items()):
+        plain[name] = functools.partial(path.costs, *inputs)
+        with checked.or_fault(name):
+            peak[name] = peak_bytes(plain[name], case.device)
+            calls[name] = case.as_graph(plain[name]) if path.graph else plain[name]
     needed_products = functools.partial(products, case.model, B * S, H)
     precisions = dict.fromkeys(path.precision for path in case.paths.values())
     bare = {f"products {precision}": needed_products(precision) for precision in precisions}
@@ -69,23 +71,21 @@ def solve(case: Case, part: str, B: int, limit: float) -> list[Row]:
     about |= {"iterations": planning.iterations, "from": "latents"}
     checked = check(case, B)
 
-    def shortened(iterations: int) -> Planning:
-        return planning.model_copy(update={"iterations": iterations})
-
     iterations, calls, of_path = {}, {}, {}
-    for name, path in checked.paths.items():
-        one = seconds(functools.partial(path.costs, latents, goals, candidates), case.device)
-        iterations[name] = min(planning.iterations, max(1, int(limit / one)))
-        call = functools.partial(path.solve, latents, goals, shortened(iterations[name]))
-        first = seconds(call, case.device)
-        traced = functools.partial(path.solve, latents, goals, shortened(TRACED_ITERATIONS))
-        peak = peak_bytes(traced, case.device)
-        calls[name] = case.as_graph(call) if path.graph and not path.captures else call
-        of_path[name] = _of_solve(case, calls[name], iterations[name]) | {
-            "peak_extra_bytes": peak,
-            "first_ms": round(1e3 * first, 1),
-            "error": checked.about[name]["error"],
-        }
+    for name, path in list(checked.paths.items()):
+        with checked.or_fault(name):
+            one = seconds(functools.partial(path.costs, latents, goals, candidates), case.device)
+            count = min(planning.iterations, max(1, int(limit / one)))
+            measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
+            call = functools.partial(path.solve, latents, goals, measured)
+            first = seconds(call, case.device)
+            about_path = {"first_ms": round(1e3 * first, 1), "error": checked.about[name]["error"]}
+            about_path["peak_extra_bytes"] = peak_bytes(
+                functools.partial(path.solve, latents, goals, traced), case.device
+            )
+            graphed = case.as_graph(call) if path.graph and not path.captures else call
+            of_path[name] = about_path | _of_solve(case, graphed, count)
+            iterations[name], calls[name] = count, graphed
     times = case.timed(calls | _stages(case, B))
     scaled = {}
     for name in calls:

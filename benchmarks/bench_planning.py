@@ -36,9 +36,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from _measure import best_device, keep_freed_memory
+from _measure import best_device, keep_freed_memory, reason
 from _planning_case import Case, Row, build
-from _planning_check import reason
 from _planning_parts import growth, one_iteration, solve
 from _planning_patches import against_patches
 from _planning_paths import FAMILIES, PRECISIONS

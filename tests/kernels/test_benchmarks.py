@@ -45,6 +45,8 @@ def run_quickly(name: str, json_file: Path, *options: str | Path) -> dict:
 def test_sigreg(tmp_path):
     report = run_quickly("sigreg", tmp_path / "sigreg.json")
     rows = {(row["pass"], row["path"]): row for row in report["results"]}
+    for way in ("forward", "forward+backward"):
+        assert "no exact form" in rows.pop((way, "exact"))["skipped"]
     assert set(rows) == {(p, q) for p in ("forward", "forward+backward") for q in ("definition", "torch")}
     for (_, path), row in rows.items():
         assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
@@ -169,6 +171,26 @@ def gpu_report(rows: list[dict]) -> str:
     same = {"model": "paper", "samples": 300, "horizon": 5, "iterations": 30, "device": "cuda", "threads": 16}
     same |= {"median_ms": 2.0, "p20_ms": 1.0, "p80_ms": 3.0, "ratios": {}}
     return json.dumps({"device": "A GPU", "results": [same | row for row in rows]})
+
+
+def test_sigreg_on_a_gpu_is_compared_with_the_definitions_fastest_form(tmp_path, module, monkeypatch):
+    tables = module("_sigreg_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.sigreg().endswith("| GPU | every shape | - | both | every path | not measured | - | - | - | - |\n")
+    same = {"shape": "paper", "T": 4, "N": 128, "D": 192, "M": 1024, "K": 17, "device": "cuda", "threads": 16}
+    same |= {"pass": "forward", "p20_ms": 0.01, "p80_ms": 0.4, "peak_extra_bytes": 2**20}
+    same |= {"error_value": 1e-7, "error_gradient": 2e-7}
+    paths = {"definition": 0.3, "definition-compiled-graph": 0.09, "triton-graph": 0.0301}
+    rows = [same | {"path": path, "median_ms": ms, "speedup": 0.3 / ms} for path, ms in paths.items()]
+    rows.append({**same, "path": "exact", "skipped": "not there"})
+    (tmp_path / "sigreg-gpu.json").write_text(json.dumps({"device": "A GPU", "results": rows}))
+    table = tables.sigreg()
+    assert (
+        "| A GPU | 4, 128, 192, 1024, 17 | 16 | forward | triton-graph | 0.0301 (0.01 to 0.4) | 10.0 | 3.0 | 1.0 "
+        "| 1.0e-07, 2.0e-07 |" in table
+    )
+    assert "| exact | not there | - | - | - | - |" in table
+    assert "not measured" not in table
 
 
 def test_a_gpu_has_its_rows_and_each_baselines_fastest_form_counts(tmp_path, module, monkeypatch):
