@@ -82,8 +82,7 @@ def captured(call: Call) -> Call:
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):
-            call()
+        call()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=_graph_memory()):
@@ -96,12 +95,13 @@ def captured(call: Call) -> Call:
     return replay
 
 
-def profile(name: str, call: Call, device: torch.device, file: Path) -> None:
+def profile(name: str, call: Call, device: torch.device, file: Path, warm_up: int = 1) -> None:
     """Appends to a file which kernels of one call take how long."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    call()
+    for _ in range(warm_up):
+        call()
     _synchronise(device)
     with torch.profiler.profile(activities=activities) as found:
         call()

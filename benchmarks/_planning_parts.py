@@ -11,7 +11,7 @@ from _counts import multiply_adds, needed, released
 from _measure import Call, median_ratio, peak_bytes, profile, seconds
 from _planning_case import BASELINES, Case, Row
 from _planning_check import check
-from _planning_paths import SEED, family, products, true_costs
+from _planning_paths import PRECISIONS, SEED, family, products, true_costs
 from torch import Tensor
 
 from lewm.planning.cem import Gaussian, Keys, cem
@@ -22,7 +22,7 @@ TRACED_ITERATIONS = 2  # for a solve's memory
 
 
 def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
-    """Part (a); with `profiles`, which kernels take the time goes into that file."""
+    """Part (a); with `profiles`, which kernels take the time in the fastest precision goes into that file."""
     S, H = case.planning.samples, case.planning.horizon
     about = {"part": "a", "stage": "rollout", "environments": B, "samples": S, "horizon": H}
     checked, inputs = check(case, B), case.inputs(B, S, H)
@@ -53,17 +53,19 @@ def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
         return row
 
     rows = case.rows(times, about, of_path) + case.skipped(about, checked.faults)
+    fastest_precision = next(precision for precision in reversed(PRECISIONS) if precision in precisions)
     for name, path in checked.paths.items() if profiles else ():
-        if path.captures or not path.graph:
+        if path.precision == fastest_precision and (path.captures or not path.graph):
             profile(f"{case.name}, {B} environments, {name}", plain[name], case.device, profiles)
     return rows
 
 
-def solve(case: Case, part: str, B: int, limit: float) -> list[Row]:
+def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> list[Row]:
     """Parts (b) and (c), and the stages of the library's search.
 
     A path's first solve compiles what is missing and captures its graph, so it is not among the timed ones. Of a solve
-    that would take longer than `limit` seconds, so many iterations are timed as fit, and multiplied up to all of them.
+    that would take longer than `limit` seconds, or `library_limit` if it is the library's own, so many iterations are
+    timed as fit, and multiplied up to all of them.
     """
     planning = case.planning
     latents, goals, candidates = case.inputs(B, planning.samples, planning.horizon)
@@ -75,7 +77,8 @@ def solve(case: Case, part: str, B: int, limit: float) -> list[Row]:
     for name, path in list(checked.paths.items()):
         with checked.or_fault(name):
             one = seconds(functools.partial(path.costs, latents, goals, candidates), case.device)
-            count = min(planning.iterations, max(1, int(limit / one)))
+            longest = library_limit if name.startswith("lewm ") else limit
+            count = min(planning.iterations, max(1, int(longest / one)))
             measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
             call = functools.partial(path.solve, latents, goals, measured)
             first = seconds(call, case.device)

@@ -133,7 +133,7 @@ def test_a_path_that_is_left_out_dies_or_errs_stops_no_other(tmp_path, module):
     }
     with torch.inference_mode():
         assert checks.check(tiny, 1).faults == faults
-        for rows in (parts.one_iteration(tiny, 1, None), parts.solve(tiny, "b", 1, 60.0)):
+        for rows in (parts.one_iteration(tiny, 1, None), parts.solve(tiny, "b", 1, 60.0, 60.0)):
             skipped = {f"{row['path']} {row['precision']}": row["skipped"] for row in rows if "skipped" in row}
             assert skipped == faults
             (timed,) = [row for row in rows if row["path"] == "lewm" and row["stage"] in ("rollout", "solve")][:1]
