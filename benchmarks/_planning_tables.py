@@ -43,6 +43,22 @@ def stages() -> str:
     return _finished(table)
 
 
+def on_gpus() -> list[str]:
+    """For README.md, a row for each solve on a GPU: the library's in its fastest precision."""
+    fastest: dict[tuple[str, str, str], Row] = {}
+    for row in _rows("b", "solve") + _rows("c", "solve"):
+        if row["path"] == "lewm" and row["device"] != "cpu" and "skipped" not in row:
+            key = (row["where"], row["model"], row["part"])
+            fastest[key] = min(row, fastest.get(key, row), key=lambda row: row["median_ms"])
+    rows = []
+    for row in fastest.values():
+        what = f"{_what(row)}, {row['model']} model, {row['where']}, {row['precision']}"
+        ratios = {"the reference": _ratio(row, "reference"), "it compiled": _ratio(row, "reference-compiled")}
+        slower = ", ".join(f"{name} {ratio}" for name, ratio in ratios.items() if ratio)
+        rows.append(f"| {what} | {_spread(row)}; {slower} |")
+    return rows
+
+
 def patches() -> str:
     """A plan from a frame, against a world model of DINO-WM's size."""
     table = ["| path | device | time (20 to 80 %) | of DINO-WM's size |", "|---|---|---|---|"]

@@ -217,6 +217,10 @@ def test_a_gpu_has_its_rows_and_each_baselines_fastest_form_counts(tmp_path, mod
     assert "| reference-compiled bf16 | A GPU | RuntimeError: no compiler |" in table
     assert "not measured" not in table
     assert "| lewm bf16 | A GPU | 2 ms (1 to 3) | 300 × |" in tables.patches()
+    (row,) = tables.on_gpus()
+    assert row == (
+        "| a solve, 50 environments, paper model, A GPU, bf16 | 2.5 ms (1 to 3); the reference 4 ×, it compiled 3 × |"
+    )
 
 
 def test_a_table_of_nothing_measured_says_so(tmp_path, module, monkeypatch):
