@@ -10,7 +10,7 @@ SIZE=full
     SIZE=tiny
     shift
 }
-WHEELS=${1-} TOTAL=${TOTAL:-570} LOG=gpu-pass.log
+WHEELS=${1-} TOTAL=${TOTAL:-570}
 # shellcheck source=benchmarks/gpu_steps.sh
 source "$(dirname "${BASH_SOURCE[0]}")/gpu_steps.sh"
 
@@ -65,4 +65,5 @@ sys.exit(not found.healthy)
     end
 }
 
-logged pass
+pass 2>&1 | tee "$OUT/gpu-pass.log"
+exit "${PIPESTATUS[0]}"

@@ -1,7 +1,6 @@
 # shellcheck shell=bash
 # What gpu_pass.sh and gpu_train.sh share: where things are, and steps with limits. They source it with
 #   TOTAL   seconds for everything: no step runs on beyond them
-#   LOG     name of the log in $OUT
 #   WHEELS  folder of wheels to install aside, or empty
 #   SIZE    full, or tiny: everything small, on the CPU, nothing compiled
 
@@ -17,8 +16,10 @@ trap 'rm -rf "$WORK"' EXIT
 export PYTHONPATH=$WORK/site:$ROOT:$ROOT/kernels:$ROOT/data${PYTHONPATH:+:$PYTHONPATH}
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLBACKEND=agg LEWM_HOME=$WORK/home
 export TRITON_CACHE_DIR=$WORK/triton TORCHINDUCTOR_CACHE_DIR=$WORK/inductor # shared by all steps
+# shellcheck disable=SC2034 # they are for the scripts that source this
 DEVICE=auto QUICK=()
 if [ "$SIZE" = tiny ]; then
+    # shellcheck disable=SC2034
     DEVICE=cpu QUICK=(--quick)
     export TORCHDYNAMO_DISABLE=1 OMP_NUM_THREADS=1
 fi
@@ -68,10 +69,4 @@ for name in ("torch", "triton", "numpy", "pydantic", "gymnasium", "pymunk", "bea
 end() {
     echo "### $SECONDS s: done, $FAILED steps failed; results are in $OUT"
     [ "$FAILED" = 0 ]
-}
-
-# logged FUNCTION: runs it, and keeps what it prints.
-logged() {
-    "$1" 2>&1 | tee "$OUT/$LOG"
-    exit "${PIPESTATUS[0]}"
 }

@@ -10,7 +10,7 @@ SIZE=full
     SIZE=tiny
     shift
 }
-WHEELS=${1-} TOTAL=${TOTAL:-570} LOG=gpu-train.log
+WHEELS=${1-} TOTAL=${TOTAL:-570}
 # shellcheck source=benchmarks/gpu_steps.sh
 source "$(dirname "${BASH_SOURCE[0]}")/gpu_steps.sh"
 
@@ -28,4 +28,5 @@ main() {
     end
 }
 
-logged main
+main 2>&1 | tee "$OUT/gpu-train.log"
+exit "${PIPESTATUS[0]}"

@@ -68,12 +68,11 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
 def test_what_a_step_breaks_or_outlasts_stops_no_other(tmp_path):
     script = tmp_path / "steps.sh"
     script.write_text(
-        "set -u\nSIZE=tiny WHEELS= TOTAL=60 LOG=log\n"
+        "set -u\nSIZE=tiny WHEELS= TOTAL=60\n"
         f"source {BENCHMARKS / 'gpu_steps.sh'}\n"
         "all() {\n"
         "step broken 9 false\nstep slow 1 sleep 30\nstep fine 9 echo works\nTOTAL=0\nstep late 9 echo no\nend\n"
-        "}\n"
-        "logged all\n"
+        "}\nall\n"
     )
     environment = {**os.environ, "OUT": str(tmp_path / "out")}
     done = subprocess.run(["bash", script], capture_output=True, text=True, env=environment, check=False)
