@@ -118,9 +118,13 @@ def build(
             torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
     model = model.to(device)
     paths = all_paths(model, families, precisions, device.type)
-    return Case(
-        name, model, config.planning, paths, turns, {path: left_out[path] for path in paths if path in left_out}
-    )
+    faults = {}
+    for path in paths:
+        title, precision = path.split()
+        plain = f"{family(title)} {precision}"  # what is left out is left out under a graph too
+        if plain in left_out:
+            faults[path] = left_out[plain]
+    return Case(name, model, config.planning, paths, turns, faults)
 
 
 def describe(row: Row) -> str:

@@ -24,6 +24,7 @@ from lewm_kernels.rollout import Packed, reference, rollout, tiles
 SEED = 0
 FAMILIES = ("reference", "reference-compiled", "stable-worldmodel", "torch", "triton", "lewm")
 PRECISIONS = ("fp32", "tf32", "bf16")
+REFUSED = "ValueError: rollout: the design"  # so begins the reason where a design does not take a model
 GRAPH = "-graph"  # at the end of a path's title: the same under a CUDA graph
 
 Rollout = Callable[[Tensor, Tensor], Tensor]  # latents (B, 1, D), candidates (B, S, H, A) -> (B, S, H, D)

@@ -19,8 +19,8 @@ has() { "$PYTHON" -c "import $1" 2> /dev/null; }
 # The tests on the GPU, several at a time where pytest-xdist is there. Warnings of the machine's own plugins fail nothing.
 gpu_tests() {
     local options=(-m gpu -q -rs -o filterwarnings=default -p no:cacheprovider -p no:benchmark)
-    has xdist && options+=(-n 6)
-    has pytest_timeout && options+=(--timeout 60)
+    has xdist && options+=(-n 12)
+    has pytest_timeout && options+=(--timeout 100)
     if [ "$SIZE" = tiny ]; then
         echo "no CUDA device: the tests are only collected"
         options+=(--collect-only)

@@ -3,7 +3,8 @@
     python benchmarks/warm_kernels.py --failed failed.txt
 
 Each case runs once, in a process of its own: what one dies of stops no other, and `--failed` lists the paths that died,
-as `bench_planning.py --without` takes them. Without a CUDA device nothing is done.
+as `bench_planning.py --without` takes them. A design that does not take a precision has nothing to compile. Without a
+CUDA device nothing is done.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 from _planning_case import build
-from _planning_paths import PRECISIONS, tiles
+from _planning_paths import PRECISIONS, REFUSED, tiles
 from bench_planning import MANY
 from bench_sigreg import SHAPES, call, directions_inside, inputs, ours
 
@@ -73,8 +74,8 @@ def _apart(name: str) -> str | None:
         return f"not done after {SECONDS} s"
     if done.returncode == 0:
         return None
-    last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-    return last[0]
+    last = next(reversed(done.stderr.strip().splitlines()), f"exit status {done.returncode}")
+    return None if last.startswith(REFUSED) else last
 
 
 @torch.inference_mode()

@@ -158,6 +158,10 @@ def test_on_a_cuda_device_every_design_precision_and_form_is_a_path(module, monk
     for name, path in found.items():
         assert path.graph == (name.startswith("lewm") or "-graph" in name)
         assert path.precision == name.split()[1]
+    cases = module("_planning_case")
+    monkeypatch.setattr(cases, "all_paths", lambda *_: found)
+    case = cases.build("tiny", torch.device("cpu"), 1, families, precisions, {"triton-whole bf16": "it died"})
+    assert case.left_out == {"triton-whole bf16": "it died", "triton-whole-graph bf16": "it died"}
     called = []
     monkeypatch.setattr(paths, "rollout", lambda packed, *inputs, **how: called.append((packed.precision, how)))
     for name in ("triton-whole bf16", "torch-graph fp32"):
