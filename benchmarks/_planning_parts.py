@@ -82,12 +82,11 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
             measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
             call = functools.partial(path.solve, latents, goals, measured)
             first = seconds(call, case.device)
-            about_path = {"first_ms": round(1e3 * first, 1), "error": checked.about[name]["error"]}
-            about_path["peak_extra_bytes"] = peak_bytes(
-                functools.partial(path.solve, latents, goals, traced), case.device
-            )
+            peak = peak_bytes(functools.partial(path.solve, latents, goals, traced), case.device)
             graphed = case.as_graph(call) if path.graph and not path.captures else call
-            of_path[name] = about_path | _of_solve(case, graphed, count)
+            of_path[name] = _of_solve(case, graphed, count)
+            of_path[name] |= {"error": checked.about[name]["error"], "peak_extra_bytes": peak}
+            of_path[name]["first_ms"] = round(1e3 * first, 1)
             iterations[name], calls[name] = count, graphed
     times = case.timed(calls | _stages(case, B))
     scaled = {}
@@ -119,8 +118,8 @@ def growth(case: Case) -> list[Row]:
         for value in values:
             sizes = base | {size: value}
             inputs = case.inputs(*sizes.values())
-            ours = {name: path for name, path in case.paths.items() if name.startswith("lewm")}
-            calls = {name: case.as_graph(functools.partial(path.costs, *inputs)) for name, path in ours.items()}
+            ours = [name for name in case.paths if name.startswith("lewm") and name not in case.left_out]
+            calls = {name: case.as_graph(functools.partial(case.paths[name].costs, *inputs)) for name in ours}
             rows += case.rows(case.timed(calls), {"part": "growth", "stage": "rollout", "of": size, **sizes})
     return rows
 

@@ -8,10 +8,11 @@ frame, against a world model of DINO-WM's size, and growth: how the time of (a) 
 Every path's costs are first compared with those of the reference in float64, for as many environments as are timed (two
 on a CPU). A path that is wrong, prefers other candidates, or dies is left out with the reason, and the program ends
 with status 1; a design of the kernels that does not take a model is left out too. Then all paths take turns in the same
-run. `ratios` are medians over turns of a baseline's time as a multiple of the row's in the same turn. The baselines are `lewm_kernels.rollout.reference` in our search, the same under
-torch.compile, and where it is installed stable-worldmodel's search with its own predictor. "lewm" is what a user of the
-library gets. On a CUDA device each path but stable-worldmodel's is measured as it is and under a CUDA graph, and
-baselines in float32 and bfloat16, so that the fastest form of each is there.
+run. `ratios` are medians over turns of a baseline's time as a multiple of the row's in the same turn. The baselines are
+`lewm_kernels.rollout.reference` in our search, the same under torch.compile, and where it is installed
+stable-worldmodel's search with its own predictor. "lewm" is what a user of the library gets. On a CUDA device each path
+but stable-worldmodel's is measured as it is and under a CUDA graph, and the reference in float32 and bfloat16: the
+fastest form of each baseline is there.
 
 "products" are no paths: the matrix products that a rollout cannot do without, and nothing else, once with PyTorch's
 plain tensors and on a CPU once with oneDNN's. The less of their times as a share of a path's is the share of the
