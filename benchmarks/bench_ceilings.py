@@ -56,7 +56,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for name, times in in_turns(calls, device, options.turns, warm_up=3).items():
         rate = work[name] / statistics.median(times)
-        row = {"what": "copy" if name == "copy" else f"matrix product, {name}", "device": str(device)}
+        row: dict[str, Any] = {"what": "copy" if name == "copy" else f"matrix product, {name}", "device": str(device)}
         row |= {"threads": torch.get_num_threads(), "turns": options.turns}
         rows.append(row | ({"tb_per_s": rate / 1e12} if name == "copy" else {"tflop_per_s": rate / 1e12}))
         print(f"{row['what']}: {rate / 1e12:.3g} T{'B' if name == 'copy' else 'FLOP'}/s", flush=True)

@@ -59,7 +59,7 @@ def measure(config: Config, data: Path, device: torch.device, path: str) -> dict
     batch = config.training.batch_size
     steps = [batch / metrics["clips_per_second"] for metrics in logged]  # seconds
     counted = steps[PREPARING:]
-    row = {"path": path, "recipe": config.recipe, "batch": batch, "frame_size": config.model.frame_size}
+    row: dict[str, Any] = {"path": path, "recipe": config.recipe, "batch": batch, "frame_size": config.model.frame_size}
     row |= {"device": str(device), "threads": torch.get_num_threads(), **spread(counted)}
     row["clips_per_second"] = round(1e3 * batch / row["median_ms"], 1)
     row["waiting_for_data"] = round(sum(m["waiting_for_data"] for m in logged[PREPARING:]) / len(counted), 3)

@@ -20,9 +20,11 @@ from pathlib import Path
 
 import torch
 from _planning_case import build
-from _planning_paths import PRECISIONS, REFUSED, tiles
+from _planning_paths import PRECISIONS, REFUSED
 from bench_planning import MANY
 from bench_sigreg import SHAPES, call, directions_inside, inputs, ours
+
+from lewm_kernels.rollout import tiles
 
 SECONDS = 90  # after which a case counts as dead
 

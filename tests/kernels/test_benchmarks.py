@@ -290,6 +290,15 @@ def test_the_model_of_dino_wms_size_has_its_size_and_sees_no_later_frame(module)
     assert model.mask[512:].all()
 
 
+def test_outside_a_checkout_the_report_names_the_commit_that_it_is_told(module, monkeypatch):
+    report = module("_report")
+    monkeypatch.setattr(report, "_git", lambda *arguments: None)
+    assert report.environment()["commit"] is None
+    monkeypatch.setenv("LEWM_COMMIT", 40 * "a")
+    assert report.environment()["commit"] == 40 * "a"
+    assert report.environment()["dirty"] is None
+
+
 @pytest.mark.parametrize("name", ["sigreg", "philox", "planning"])
 def test_committed_results_are_of_a_commit(name):
     report = json.loads((BENCHMARKS / "results" / f"{name}-cpu.json").read_text())
