@@ -56,10 +56,10 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
     assert {"reference", "reference-compiled", "lewm", "dino-wm-sized-compiled"} <= {row["path"] for row in planned}
     assert not [row for row in planned if "skipped" in row]
     assert {row["path"] for row in results(out / "sigreg-gpu.json") if "skipped" in row} == {"exact"}
-    assert [(row["path"], row["clips_per_second"] > 0) for row in results(out / "training-gpu.json")] == [
-        ("eager", True),
-        ("compiled", True),
-    ]
+    eager, compiled = results(out / "training-gpu.json")
+    assert eager["path"] == "eager"
+    assert eager["clips_per_second"] > 0
+    assert compiled["skipped"] == "nothing is compiled here: the device is cpu, not cuda"
     profile = (out / "profile.txt").read_text()
     assert "tiny, 1 environments, lewm fp32" in profile
     assert "training, 6 steps, eager" in profile
