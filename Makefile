@@ -1,14 +1,15 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
 #   make quickstart   every command once; ends with a page of pictures, quickstart/index.html
 #   make test         the checks and the tests
-# On a quiet machine, make bench measures everything again and rewrites the tables.
+# On a quiet machine, make bench measures everything again and rewrites the tables. docs/gpu.md is about machines with a
+# GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 HOME_DIR := $(CURDIR)/.lewm/quickstart
 
-.PHONY: quickstart test check bench clean
+.PHONY: quickstart test check bench gpu-wheels gpu-pass gpu-train clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,7 +45,8 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_reader.py --json benchmarks/results/reader-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg.py --shapes paper small wide large --threads 2 1 --compile \
 		--json benchmarks/results/sigreg-cpu.json
-	$(BIN)/python benchmarks/bench_planning.py --threads 2 --compile --turns 3 \
+	$(BIN)/python benchmarks/bench_planning.py --threads 2 --turns 3 \
+		--paths reference reference-compiled stable-worldmodel lewm \
 		--json benchmarks/results/planning-cpu.json
 	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
@@ -52,6 +54,16 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_worlds.py reacher --episodes 400 --json benchmarks/results/world-reacher-cpu.json
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/tables.py
+
+# For Python 3.12, whatever Python is here
+gpu-wheels:
+	$(PYTHON) -m pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		$(foreach glibc,2_28 2_27 2_17,--platform manylinux_$(glibc)_x86_64) --platform manylinux2014_x86_64 \
+		--requirement benchmarks/gpu-wheels.txt --dest .lewm/gpu-wheels
+
+# With the packages of PYTHON, and those of .lewm/gpu-wheels where that is there
+gpu-pass gpu-train:
+	PYTHON=$(PYTHON) bash benchmarks/$(subst -,_,$@).sh $(wildcard .lewm/gpu-wheels)
 
 clean:
 	rm -rf $(VENV) .lewm quickstart build dist *.egg-info

@@ -1,6 +1,7 @@
 """Times of calls that take turns, and what a call allocates."""
 
 import ctypes
+import functools
 import json
 import statistics
 import sys
@@ -13,6 +14,8 @@ from typing import Any
 import torch
 
 Call = Callable[[], object]
+
+PROFILE_ROWS = 25
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -72,16 +75,41 @@ def median_ratio(times: list[float], own: list[float]) -> float:
 
 
 def captured(call: Call) -> Call:
-    """The replay of a CUDA graph of a call."""
+    """The replay of a CUDA graph of a call. It returns what the call returned, written anew each time.
+
+    All graphs share one pool of memory: only one runs at a time, and their results alone outlive a replay.
+    """
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        for _ in range(3):
-            call()
+        call()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=_graph_memory()):
+        result = call()
+
+    def replay() -> object:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def profile(name: str, call: Call, device: torch.device, file: Path, warm_up: int = 1) -> None:
+    """Appends to a file which kernels of one call take how long."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    for _ in range(warm_up):
         call()
-    return graph.replay
+    _synchronise(device)
+    with torch.profiler.profile(activities=activities) as found:
+        call()
+        _synchronise(device)
+    key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    table = found.key_averages().table(sort_by=key, row_limit=PROFILE_ROWS, max_name_column_width=60)
+    with file.open("a") as out:
+        out.write(f"{name}\n{table}\n\n")
 
 
 def peak_bytes(call: Call, device: torch.device) -> int | None:
@@ -110,6 +138,16 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
     return peak
 
 
+def reason(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def _synchronise(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
+
+
+@functools.cache
+def _graph_memory() -> tuple[int, int]:
+    return torch.cuda.graph_pool_handle()

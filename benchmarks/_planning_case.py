@@ -3,13 +3,13 @@
 B environments, S candidates, H horizon in blocks, A action-block width, D latent width, Y and X the sides of a frame.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from _measure import Call, captured, in_turns, median_ratio, spread
-from _planning_paths import SEED, Path, all_paths
+from _planning_paths import SEED, Path, all_paths, family
 from torch import Tensor
 
 from lewm import recipes
@@ -17,7 +17,7 @@ from lewm.config import Config, Planning, resolve
 from lewm.model.world_model import WorldModel
 from lewm_kernels import normal
 
-BASELINES = ("reference", "reference-compiled", "stable-worldmodel", "dino-wm-sized")
+BASELINES = ("reference", "reference-compiled", "stable-worldmodel", "dino-wm-sized", "dino-wm-sized-compiled")
 TINY = {
     "model.frame_size": 16,
     "model.latent": 8,
@@ -32,13 +32,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """A model, the paths that plan with it (their names end in a precision), and how often to measure."""
+    """A model, the paths that plan with it (their names end in a precision), and how often to measure.
+
+    `left_out` are paths that are not run, each with the reason.
+    """
 
     name: str
     model: WorldModel
     planning: Planning
     paths: dict[str, Path]
     turns: int
+    left_out: Mapping[str, str]
 
     @property
     def device(self) -> torch.device:
@@ -62,9 +66,9 @@ class Case:
         """The call as it is launched inside a search: on a CUDA device it is part of a graph."""
         return captured(call) if self.device.type == "cuda" else call
 
-    def timed(self, calls: dict[str, Call]) -> dict[str, list[float]]:
-        """Seconds of each call in each turn; the library captures a search the second time."""
-        return in_turns(calls, self.device, self.turns, warm_up=2 if self.device.type == "cuda" else 1)
+    def timed(self, calls: Mapping[str, Call]) -> dict[str, list[float]]:
+        """Seconds of each call in each turn."""
+        return in_turns(calls, self.device, self.turns, warm_up=1)
 
     def rows(
         self, times: dict[str, list[float]], about: Row, of_path: Callable[[str], Row] = lambda name: {}
@@ -78,14 +82,33 @@ class Case:
                 row |= {"backend": path.backend, "graph": path.graph}
             row |= {"device": str(self.device), "threads": torch.get_num_threads(), **spread(own)}
             row["ratios"] = {
-                other: median_ratio(theirs, own) for other, theirs in times.items() if other.split()[0] in BASELINES
+                other: median_ratio(theirs, own)
+                for other, theirs in times.items()
+                if family(other.split()[0]) in BASELINES
             }
             rows.append(row | of_path(name))
             print(describe(rows[-1]), flush=True)
         return rows
 
+    def skipped(self, about: Row, faults: Mapping[str, str]) -> list[Row]:
+        """A row for each path that was not timed, with the reason."""
+        rows = []
+        for name, reason in faults.items():
+            title, _, precision = name.partition(" ")
+            row = {"model": self.name, **about, "path": title, "precision": precision, "skipped": reason}
+            rows.append(row | {"device": str(self.device), "threads": torch.get_num_threads(), "ratios": {}})
+            print(f"{self.name} ({about['part']}) {name}: {reason}", flush=True)
+        return rows
 
-def build(name: str, device: torch.device, turns: int, compiled: bool) -> Case:
+
+def build(
+    name: str,
+    device: torch.device,
+    turns: int,
+    families: Iterable[str],
+    precisions: Iterable[str],
+    left_out: Mapping[str, str],
+) -> Case:
     """A case with random weights, on which time does not depend."""
     config = _config(name)
     with torch.random.fork_rng(devices=[]):
@@ -94,7 +117,14 @@ def build(name: str, device: torch.device, turns: int, compiled: bool) -> Case:
         for block in model.predictor.blocks:
             torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
     model = model.to(device)
-    return Case(name, model, config.planning, all_paths(model, compiled), turns)
+    paths = all_paths(model, families, precisions, device.type)
+    faults = {}
+    for path in paths:
+        title, precision = path.split()
+        plain = f"{family(title)} {precision}"  # what is left out is left out under a graph too
+        if plain in left_out:
+            faults[path] = left_out[plain]
+    return Case(name, model, config.planning, paths, turns, faults)
 
 
 def describe(row: Row) -> str:
@@ -104,10 +134,12 @@ def describe(row: Row) -> str:
     peak = row.get("peak_extra_bytes")
     return (
         f"{row['threads']} threads {row['model']:6} ({row['part']}) {row['stage']:8} B {row['environments']:<3} "
-        f"S {row['samples']:<5} H {row['horizon']:<3} {row['path']:19} {row['precision']}  {row['median_ms']:11.3f} ms "
+        f"S {row['samples']:<5} H {row['horizon']:<3} {row['path']:25} {row['precision']}  {row['median_ms']:11.3f} ms "
         f"({row['p20_ms']:.3f} to {row['p80_ms']:.3f})"
         + (f"  {share:.0%} of the matrix rate" if share else "")
         + (f"  {peak / 2**20:.1f} MiB" if peak is not None else "")
+        + (f"  error {row['error']:.1e}" if "error" in row else "")
+        + ("  does not repeat" if row.get("repeats") is False else "")
         + (f"  [{faster}]" if faster else "")
     )
 

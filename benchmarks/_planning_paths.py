@@ -4,8 +4,8 @@ B environments, S candidates, E elites, H horizon in blocks, A action-block widt
 """
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import _stable_worldmodel
 import torch
@@ -19,11 +19,13 @@ from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.cost import rows_together
 from lewm.planning.solver import Solver
 from lewm_kernels._dispatch import choose
-from lewm_kernels.rollout import Packed, reference, rollout
+from lewm_kernels.rollout import Packed, reference, rollout, tiles
 
 SEED = 0
-# Relative errors of a cost that rounding explains: of float32, of ten bits of mantissa, and of seven.
-ROUNDING = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
+FAMILIES = ("reference", "reference-compiled", "stable-worldmodel", "torch", "triton", "lewm")
+PRECISIONS = ("fp32", "tf32", "bf16")
+REFUSED = "ValueError: rollout: the design"  # so begins the reason where a design does not take a model
+GRAPH = "-graph"  # at the end of a path's title: the same under a CUDA graph
 
 Rollout = Callable[[Tensor, Tensor], Tensor]  # latents (B, 1, D), candidates (B, S, H, A) -> (B, S, H, D)
 Costs = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents (B, D), goals (B, D), candidates -> (B, S)
@@ -40,6 +42,7 @@ class Path:
         costs: Of candidates.
         solve: The whole search, from latents.
         graph: Whether it runs as a CUDA graph.
+        captures: Whether `solve` makes that graph itself.
     """
 
     precision: str
@@ -47,53 +50,58 @@ class Path:
     costs: Costs
     solve: Solve
     graph: bool = False
+    captures: bool = False
 
 
-def all_paths(model: WorldModel, compiled: bool) -> dict[str, Path]:
-    """Every path that runs on the model's device, baselines first. "lewm" is what a user of the library gets."""
-    on_cuda = model.device.type == "cuda"
-    paths = baselines(model, compiled)
-    for precision in ("fp32", "tf32", "bf16") if on_cuda else ("fp32",):
-        packed = model.pack(precision)
-        backends = ["torch", "triton"] if on_cuda else []  # on the CPU, torch is what "lewm" takes
-        for backend in backends:
-            operator = functools.partial(rollout, packed, backend=backend)
-            paths[f"{backend} {precision}"] = _searching(model, precision, backend, operator)
-        paths[f"lewm {precision}"] = _library(model, packed)
-    return paths
+def all_paths(
+    model: WorldModel, families: Iterable[str], precisions: Iterable[str], device_type: str
+) -> dict[str, Path]:
+    """The paths of some families that run on such a device, baselines first.
 
-
-def baselines(model: WorldModel, compiled: bool) -> dict[str, Path]:
-    """The released arithmetic in our search, and the released search where it is installed."""
-    paths = {}
-    for precision in ("fp32", "bf16") if model.device.type == "cuda" else ("fp32",):
-        plain = _reference(model, precision, reference.rollout)
-        paths[f"reference {precision}"] = _searching(model, precision, "reference", plain)
-        if compiled:
-            fused = _compiled(_reference(model, precision, torch.compile(reference.rollout, dynamic=False)), plain)
-            paths[f"reference-compiled {precision}"] = _searching(model, precision, "reference", fused)
-    if _stable_worldmodel.installed():
+    On a CPU everything is float32, and "lewm" is what a user of the library gets. On a CUDA device there are Triton's
+    designs beside it, and whatever can be captured runs both as it is and under a CUDA graph.
+    """
+    on_cuda = device_type == "cuda"
+    precisions = list(precisions) if on_cuda else ["fp32"]
+    paths: dict[str, Path] = {}
+    for precision in precisions:
+        paths |= _with_graphs(baselines(model, families, precision), on_cuda)
+    if "stable-worldmodel" in families and _stable_worldmodel.installed():
         theirs = _stable_worldmodel.StableWorldModel(model)
         paths["stable-worldmodel fp32"] = Path("fp32", _stable_worldmodel.version(), theirs.costs, theirs.solve)
+    for precision in precisions:
+        packed = model.pack(precision)
+        if on_cuda:
+            paths |= _with_graphs(_operators(model, packed, families), on_cuda)
+        if "lewm" in families:
+            paths[f"lewm {precision}"] = _library(model, packed, on_cuda)
     return paths
 
 
-def judge(costs: Tensor, truth: Tensor, elites: int, precision: str) -> str | None:
-    """What is wrong with costs (B, S): further from the true ones than rounding explains, or another choice."""
-    costs, truth, limit = costs.double(), truth.double(), ROUNDING[precision]
-    error = float((costs - truth).norm() / truth.norm())
-    if not error < limit:
-        return f"costs differ from the reference's by {error:.2g}"
-    chosen = truth.gather(1, costs.topk(elites, largest=False).indices)
-    dearest = truth.topk(elites, largest=False).values[:, -1]  # of the true elites
-    excess = float((chosen.amax(dim=1) / dearest).max()) - 1
-    return f"an elite is dearer than all of the reference's, by {excess:.2g}" if excess > limit else None
+def baselines(model: WorldModel, families: Iterable[str], precision: str) -> dict[str, Path]:
+    """The released arithmetic in our search, which knows no tf32: bfloat16 is faster, float32 more exact."""
+    if precision == "tf32":
+        return {}
+    paths = {}
+    plain = _reference(model, precision, reference.rollout)
+    if "reference" in families:
+        paths[f"reference {precision}"] = _searching(model, precision, "reference", plain)
+    if "reference-compiled" in families:
+        fused = _compiled(_reference(model, precision, torch.compile(reference.rollout, dynamic=False)), plain)
+        paths[f"reference-compiled {precision}"] = _searching(model, precision, "reference", fused)
+    return paths
+
+
+def family(title: str) -> str:
+    """Of a path's title: the same for a path as it is and under a graph."""
+    return title.removesuffix(GRAPH)
 
 
 def true_costs(model: WorldModel, latents: Tensor, goals: Tensor, candidates: Tensor) -> Tensor:
-    """Costs (B, S) of the reference in float64."""
+    """Costs (B, S) of the reference in float64, an environment at a time."""
     exact = _reference(model, "fp64", reference.rollout)
-    return _distance(exact(latents[:, None], candidates), goals)
+    parts = zip(latents.split(1), goals.split(1), candidates.split(1), strict=True)
+    return torch.cat([_distance(exact(latent[:, None], some), goal) for latent, goal, some in parts])
 
 
 def products(
@@ -113,6 +121,30 @@ def products(
         torch.set_float32_matmul_precision(before)
 
     return call
+
+
+def _operators(model: WorldModel, packed: Packed, families: Iterable[str]) -> dict[str, Path]:
+    """The rollout's PyTorch path, and every design of its Triton kernels."""
+    calls: dict[str, Rollout] = {}
+    if "torch" in families:
+        calls["torch"] = functools.partial(rollout, packed, backend="torch")
+    if "triton" in families:
+        for design in tiles.DESIGNS:
+            calls[f"triton-{design}"] = functools.partial(rollout, packed, backend="triton", design=design)
+    precision = packed.precision
+    return {
+        f"{title} {precision}": _searching(model, precision, title.partition("-")[0], call)
+        for title, call in calls.items()
+    }
+
+
+def _with_graphs(paths: dict[str, Path], on_cuda: bool) -> dict[str, Path]:
+    """The same paths, and on a CUDA device each of them under a graph."""
+    graphed = {}
+    for name, path in paths.items() if on_cuda else ():
+        title, precision = name.split()
+        graphed[f"{title}{GRAPH} {precision}"] = replace(path, graph=True)
+    return paths | graphed
 
 
 def _reference(model: WorldModel, precision: str, path: Callable[..., Tensor]) -> Rollout:
@@ -148,7 +180,7 @@ def _searching(model: WorldModel, precision: str, backend: str, roll_out: Rollou
     return Path(precision, backend, costs, solve)
 
 
-def _library(model: WorldModel, packed: Packed) -> Path:
+def _library(model: WorldModel, packed: Packed, on_cuda: bool) -> Path:
     @functools.cache
     def solver(planning: Planning) -> Solver:
         together = max(1, rows_together(model, planning.horizon) // planning.samples)
@@ -160,7 +192,7 @@ def _library(model: WorldModel, packed: Packed) -> Path:
 
     backend = choose("rollout", model.device).backend
     alone = _searching(model, packed.precision, backend, functools.partial(rollout, packed))
-    return Path(packed.precision, backend, alone.costs, solve, graph=model.device.type == "cuda")
+    return Path(packed.precision, backend, alone.costs, solve, graph=on_cuda, captures=on_cuda)
 
 
 def _distance(reached: Tensor, goals: Tensor) -> Tensor:

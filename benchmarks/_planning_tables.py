@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from _planning_paths import family
+
 RESULTS = Path(__file__).resolve().parent / "results"
 BASELINES = ("reference", "reference-compiled", "stable-worldmodel")
+SAME = ("model", "part", "stage", "environments", "samples", "horizon", "of", "path", "precision")
 Row = dict[str, Any]
 
 
@@ -28,22 +31,40 @@ def planning() -> str:
 def stages() -> str:
     """Where the time of a solve goes."""
     names = ("encode", "sample", "rollout", "select")
-    table = [f"| model | what | device | {' | '.join(names)} |", "|---|---|---|---|---|---|---|"]
-    by_solve: dict[tuple[str, str, str], dict[str, str]] = {}
+    table = [f"| model | what | precision | device | {' | '.join(names)} |", "|---|---|---|---|---|---|---|---|"]
+    by_solve: dict[tuple[str, int, str, str], dict[str, Row]] = {}
     for row in _rows("b") + _rows("c"):
-        if row["path"] == "lewm" and row["precision"] == "fp32":
-            key = (row["model"], _what(row), row["where"])
-            by_solve.setdefault(key, {})[row["stage"]] = _spread(row).partition(" (")[0]
-    for key, times in by_solve.items():
-        table.append(f"| {' | '.join([*key, *(times.get(name, '') for name in names)])} |")
+        if row["path"] == "lewm" and row["stage"] in names:
+            key = (row["model"], row["environments"], row["precision"], row["where"])
+            by_solve.setdefault(key, {})[row["stage"]] = row
+    for (model, _, precision, where), found in by_solve.items():
+        times = [_spread(found[name]).partition(" (")[0] if name in found else "" for name in names]
+        table.append(f"| {' | '.join([model, _what(found['rollout']), precision, where, *times])} |")
     return _finished(table)
+
+
+def on_gpus() -> list[str]:
+    """For README.md, a row for each solve on a GPU: the library's in its fastest precision."""
+    fastest: dict[tuple[str, str, str], Row] = {}
+    for row in _rows("b", "solve") + _rows("c", "solve"):
+        if row["path"] == "lewm" and row["device"] != "cpu" and "skipped" not in row:
+            key = (row["where"], row["model"], row["part"])
+            fastest[key] = min(row, fastest.get(key, row), key=lambda row: row["median_ms"])
+    rows = []
+    for row in fastest.values():
+        what = f"{_what(row)}, {row['model']} model, {row['where']}, {row['precision']}"
+        ratios = {"the reference": _ratio(row, "reference"), "it compiled": _ratio(row, "reference-compiled")}
+        slower = ", ".join(f"{name} {ratio}" for name, ratio in ratios.items() if ratio)
+        rows.append(f"| {what} | {_spread(row)}; {slower} |")
+    return rows
 
 
 def patches() -> str:
     """A plan from a frame, against a world model of DINO-WM's size."""
     table = ["| path | device | time (20 to 80 %) | of DINO-WM's size |", "|---|---|---|---|"]
     for row in _rows("d", "plan"):
-        table.append(f"| {_path(row)} | {row['where']} | {_spread(row)} | {_ratio(row, 'dino-wm-sized')} |")
+        ratio = _ratio(row, "dino-wm-sized", "dino-wm-sized-compiled")
+        table.append(f"| {_path(row)} | {row['where']} | {_spread(row)} | {ratio} |")
     return _finished(table)
 
 
@@ -51,6 +72,8 @@ def growth() -> str:
     """How the time of one iteration grows with its sizes."""
     table = ["| model | device | B, S, H | time (20 to 80 %) | µs a candidate and block |", "|---|---|---|---|---|"]
     for row in _rows("growth"):
+        if "skipped" in row:
+            continue
         sizes = [row[size] for size in ("environments", "samples", "horizon")]
         each = 1e3 * row["median_ms"] / (sizes[0] * sizes[1] * sizes[2])
         cells = [row["model"], row["where"], ", ".join(map(str, sizes)), _spread(row), f"{each:.1f}"]
@@ -59,8 +82,11 @@ def growth() -> str:
 
 
 def _rows(part: str, stage: str | None = None) -> list[Row]:
-    """Of all machines; `where` says on which."""
-    found = []
+    """Of all machines; `where` says on which.
+
+    A path that was measured in several files, with other baselines each time, is one row: the first, with all ratios.
+    """
+    found: dict[tuple[Any, ...], Row] = {}
     for file in sorted(RESULTS.glob("planning-*.json")):
         report = json.loads(file.read_text())
         for row in report["results"]:
@@ -70,8 +96,13 @@ def _rows(part: str, stage: str | None = None) -> list[Row]:
                     if row["device"] != "cpu"
                     else f"CPU, {row['threads']} thread{'s' * (row['threads'] > 1)}"
                 )
-                found.append({**row, "where": where})
-    return found
+                key = (where, *(row.get(name) for name in SAME))
+                first = found.get(key)
+                if first is None or "skipped" in first:
+                    found[key] = {**row, "where": where}
+                else:
+                    found[key] = {**first, "ratios": row["ratios"] | first["ratios"]}
+    return list(found.values())
 
 
 def _finished(table: list[str]) -> str:
@@ -100,9 +131,9 @@ def _path(row: Row) -> str:
     return f"{row['path']} {row['precision']}{measured}"
 
 
-def _ratio(row: Row, baseline: str) -> str:
-    """Of the fastest of a baseline's precisions."""
-    ratios = [ratio for name, ratio in row["ratios"].items() if name.split()[0] == baseline]
+def _ratio(row: Row, *baselines: str) -> str:
+    """Of the fastest form of some baselines: any precision, under a graph or not."""
+    ratios = [ratio for name, ratio in row["ratios"].items() if family(name.split()[0]) in baselines]
     if not ratios or row["path"].startswith("products"):
         return ""
     return f"{min(ratios):.3g} ×" if min(ratios) < 1000 else f"{min(ratios):,.0f} ×"
@@ -110,6 +141,8 @@ def _ratio(row: Row, baseline: str) -> str:
 
 def _matrix_rate(row: Row) -> str:
     """The share that a path reaches; of the products alone, the rate."""
+    if "skipped" in row:
+        return ""
     if row["path"].startswith("products"):
         candidates = row["environments"] * row["samples"]
         rate = 2 * row["multiply_adds_a_candidate"] * candidates / (1e6 * row["median_ms"])
@@ -118,6 +151,9 @@ def _matrix_rate(row: Row) -> str:
 
 
 def _spread(row: Row) -> str:
+    """The time, or why there is none."""
+    if "skipped" in row:
+        return row["skipped"]
     times = [row[name] for name in ("median_ms", "p20_ms", "p80_ms")]
     if times[0] < 1000:
         return "{:.3g} ms ({:.3g} to {:.3g})".format(*times)

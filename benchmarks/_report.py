@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+COMMIT = "LEWM_COMMIT"  # environment variable: what the code is of where it is no checkout
 PACKAGES = ("lewm", "torch", "triton", "numpy", "gymnasium", "h5py")
 
 
@@ -27,7 +28,7 @@ def environment() -> dict[str, Any]:
     commit = _git("rev-parse", "HEAD")
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
+        "commit": commit or os.environ.get(COMMIT),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
         "cpu": _cpu(),
         "cores": os.cpu_count(),

@@ -58,11 +58,13 @@ def main() -> None:
     write_report(arguments.json, f"quickstart, {collected['frames']} frames", results)
 
 
-def run(home: str, *command: str) -> tuple[dict[str, Any], float]:
-    """One command as a user gives it: its JSON result, and the seconds it took from start to end."""
+def run(home: str, *command: str, limit: float | None = None) -> tuple[dict[str, Any], float]:
+    """One command as a user gives it: its JSON result, and the seconds it took from start to end, at most `limit`."""
     begun = time.perf_counter()
     environment = {**os.environ, "LEWM_HOME": home}
-    shown = subprocess.run([*LEWM, *command, "--json"], check=True, stdout=subprocess.PIPE, env=environment, text=True)
+    shown = subprocess.run(
+        [*LEWM, *command, "--json"], check=True, stdout=subprocess.PIPE, env=environment, text=True, timeout=limit
+    )
     return json.loads(shown.stdout), time.perf_counter() - begun
 
 

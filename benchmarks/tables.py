@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from _design_counts import designs
-from _planning_tables import growth, patches, planning, stages
+from _gpu_tables import ceilings, trained, training
+from _planning_tables import growth, on_gpus, patches, planning, stages
 from _sigreg_tables import floor, philox, sigreg
 from _world_tables import collecting, worlds
 
@@ -153,6 +154,7 @@ def speed() -> str:
             slower = ", ".join(f"{name} {ratio:.1f} times as long" for name, ratio in baselines.items())
             what = f"{r['samples']} candidates, {r['horizon']} blocks, {r['iterations']} iterations"
             rows.append(f"| a plan of the {r['model']} model, {what} | {r['median_ms'] / 1e3:.2g} s; {slower} |")
+    rows += on_gpus()
     watched = _load("surprise-cpu.json")["results"]
     longest = max(r["frames"] for r in watched)
     for r in watched:
@@ -201,6 +203,7 @@ PAGES = {
         "growth": growth,
         "philox": philox,
     },
+    "docs/gpu.md": {"ceilings": ceilings, "training": training, "trained": trained},
 }
 
 

@@ -1,5 +1,7 @@
 """The kernels' benchmarks run, and say what they measured."""
 
+import contextlib
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -27,7 +29,7 @@ def module(monkeypatch):
     return importlib.import_module
 
 
-def run_quickly(name: str, json_file: Path) -> dict:
+def run_quickly(name: str, json_file: Path, *options: str | Path) -> dict:
     command = [
         sys.executable,
         BENCHMARKS / f"bench_{name}.py",
@@ -36,6 +38,7 @@ def run_quickly(name: str, json_file: Path) -> dict:
         "cpu",
         "--json",
         json_file,
+        *options,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,6 +48,8 @@ def run_quickly(name: str, json_file: Path) -> dict:
 def test_sigreg(tmp_path):
     report = run_quickly("sigreg", tmp_path / "sigreg.json")
     rows = {(row["pass"], row["path"]): row for row in report["results"]}
+    for way in ("forward", "forward+backward"):
+        assert "no exact form" in rows.pop((way, "exact"))["skipped"]
     assert set(rows) == {(p, q) for p in ("forward", "forward+backward") for q in ("definition", "torch")}
     for (_, path), row in rows.items():
         assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
@@ -64,7 +69,7 @@ def test_philox(tmp_path):
 
 
 def test_planning(tmp_path, module, monkeypatch):
-    report = run_quickly("planning", tmp_path / "planning-cpu.json")
+    report = run_quickly("planning", tmp_path / "planning-cpu.json", "--profile", tmp_path / "profile.txt")
     rows = {(row["part"], row["stage"], row["path"]): row for row in report["results"] if row["part"] != "growth"}
     for path in ("reference", "lewm"):
         for part, stage in (("a", "rollout"), ("b", "solve"), ("c", "solve"), ("d", "plan")):
@@ -74,13 +79,17 @@ def test_planning(tmp_path, module, monkeypatch):
             assert row["precision"] == "fp32"
             assert row["environments"] == (3 if part == "c" else 1)
             assert part == "d" or row["peak_extra_bytes"] > 0
+            assert part == "d" or (0 < row["error"] < 1e-6 and row["repeats"])
+        assert f"tiny, 1 environments, {path} fp32" in (tmp_path / "profile.txt").read_text()
     one = rows["a", "rollout", "lewm"]
     assert one["share_of_matrix_rate"] > 0
     assert one["multiply_adds_a_candidate"] < rows["a", "rollout", "reference"]["multiply_adds_a_candidate"]
     for part in ("b", "c"):
-        assert rows[part, "rollout", "lewm"]["median_ms"] < rows[part, "solve", "lewm"]["median_ms"]
+        solve = rows[part, "solve", "lewm"]
+        assert rows[part, "rollout", "lewm"]["median_ms"] < solve["median_ms"]
         assert rows[part, "encode", "lewm"]["median_ms"] > 0
-    assert rows["c", "solve", "lewm"]["measured_iterations"] < rows["c", "solve", "lewm"]["iterations"]
+        assert 1 == solve["measured_iterations"] < solve["iterations"]
+        assert solve["first_ms"] > 0
     large = rows["d", "plan", "dino-wm-sized"]
     assert large["measured_candidates"] < large["samples"] * large["iterations"]
     assert rows["d", "plan", "lewm"]["ratios"]["dino-wm-sized fp32"] > 1
@@ -89,17 +98,136 @@ def test_planning(tmp_path, module, monkeypatch):
 
     tables = module("_planning_tables")
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    whole = tables.planning()
-    for what in (
-        "one iteration",
-        "a solve",
-        f"a solve, 3 environments (1 of {large['iterations']} iterations measured)",
-    ):
+    whole, stages = tables.planning(), tables.stages()
+    for what in ("one iteration", f"a solve, 3 environments (1 of {large['iterations']} iterations measured)"):
         assert f"| tiny | {what} | lewm fp32 | CPU, " in whole
-    for table in (whole, tables.stages(), tables.patches(), tables.growth()):
+    assert f"| tiny | a solve (1 of {large['iterations']} iterations measured) | fp32 | CPU, " in stages
+    for table in (whole, stages, tables.patches(), tables.growth()):
         header, ruler, *lines = table.splitlines()
         assert {line.count("|") for line in (ruler, *lines[:-2])} == {header.count("|")}
         assert lines[-2:] == ["", "GPU: not measured."]
+
+
+def test_what_the_budget_leaves_out_is_in_the_report_and_in_the_table(tmp_path, module, monkeypatch):
+    report = run_quickly("planning", tmp_path / "planning-cpu.json", "--budget", "0", "--parts", "c", "a")
+    assert [(row["part"], row["skipped"]) for row in report["results"]] == [
+        (part, "the budget of 0 s was spent") for part in "ca"
+    ]
+    tables = module("_planning_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert "| the budget of 0 s was spent |" in tables.planning()
+
+
+def test_a_path_that_is_left_out_dies_or_errs_stops_no_other(tmp_path, module):
+    case, paths = module("_planning_case"), module("_planning_paths")
+    checks, parts = module("_planning_check"), module("_planning_parts")
+    tiny = case.build("tiny", torch.device("cpu"), 2, ["reference", "lewm"], ["fp32"], {"reference fp32": "known"})
+    right = tiny.paths["lewm fp32"]
+
+    def dies(*_):
+        raise RuntimeError("no kernel\nand a long story")
+
+    tiny.paths["dies fp32"] = dataclasses.replace(right, costs=dies)
+    tiny.paths["errs fp32"] = dataclasses.replace(right, costs=lambda *inputs: 1.01 * right.costs(*inputs))
+    faults = {
+        "reference fp32": "known",
+        "dies fp32": "RuntimeError: no kernel",
+        "errs fp32": "costs differ from the reference's by 0.01",
+    }
+    with torch.inference_mode():
+        assert checks.check(tiny, 1).faults == faults
+        for rows in (parts.one_iteration(tiny, 1, None), parts.solve(tiny, "b", 1, 60.0, 60.0)):
+            skipped = {f"{row['path']} {row['precision']}": row["skipped"] for row in rows if "skipped" in row}
+            assert skipped == faults
+            (timed,) = [row for row in rows if row["path"] == "lewm" and row["stage"] in ("rollout", "solve")][:1]
+            assert timed["median_ms"] > 0
+    # all iterations were done, so the plan's cost is known, and it is better than doing nothing
+    latents, goals, _ = tiny.inputs(1, tiny.planning.samples, tiny.planning.horizon)
+    idle = torch.zeros(1, 1, tiny.planning.horizon, tiny.model.config.action_block)
+    assert timed["plan_cost"] < float(paths.true_costs(tiny.model, latents, goals, idle))
+
+
+def test_on_a_cuda_device_every_design_precision_and_form_is_a_path(module, monkeypatch):
+    paths = module("_planning_paths")
+    monkeypatch.setattr(paths.tiles, "DESIGNS", ("split", "whole", "layerwise"), raising=False)
+    model = WorldModel(recipes.small("two-room", 2).model).eval()
+    families = ["reference", "torch", "triton", "lewm"]
+    precisions = ["bf16", "fp32"]  # a model on a CPU cannot be packed in tf32
+    found = paths.all_paths(model, families, precisions, "cuda")
+    operators = ["torch", "triton-split", "triton-whole", "triton-layerwise"]
+    expected = {f"{title}{form} {p}" for title in operators for form in ("", "-graph") for p in precisions}
+    expected |= {f"reference{form} {p}" for form in ("", "-graph") for p in precisions}
+    assert set(found) == expected | {f"lewm {p}" for p in precisions}
+    for name, path in found.items():
+        assert path.graph == (name.startswith("lewm") or "-graph" in name)
+        assert path.precision == name.split()[1]
+    cases = module("_planning_case")
+    monkeypatch.setattr(cases, "all_paths", lambda *_: found)
+    case = cases.build("tiny", torch.device("cpu"), 1, families, precisions, {"triton-whole bf16": "it died"})
+    assert case.left_out == {"triton-whole bf16": "it died", "triton-whole-graph bf16": "it died"}
+    called = []
+    monkeypatch.setattr(paths, "rollout", lambda packed, *inputs, **how: called.append((packed.precision, how)))
+    for name in ("triton-whole bf16", "torch-graph fp32"):
+        calls = paths.all_paths(model, families, precisions, "cuda")[name]
+        with contextlib.suppress(TypeError):  # the call gives nothing to go on with
+            calls.costs(torch.zeros(1, 64), torch.zeros(1, 64), torch.zeros(1, 2, 5, 10))
+    assert called == [("bf16", {"backend": "triton", "design": "whole"}), ("fp32", {"backend": "torch"})]
+
+
+def gpu_report(rows: list[dict]) -> str:
+    same = {"model": "paper", "samples": 300, "horizon": 5, "iterations": 30, "device": "cuda", "threads": 16}
+    same |= {"median_ms": 2.0, "p20_ms": 1.0, "p80_ms": 3.0, "ratios": {}}
+    return json.dumps({"device": "A GPU", "results": [same | row for row in rows]})
+
+
+def test_sigreg_on_a_gpu_is_compared_with_the_definitions_fastest_form(tmp_path, module, monkeypatch):
+    tables = module("_sigreg_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.sigreg().endswith("| GPU | every shape | - | both | every path | not measured | - | - | - | - |\n")
+    same = {"shape": "paper", "T": 4, "N": 128, "D": 192, "M": 1024, "K": 17, "device": "cuda", "threads": 16}
+    same |= {"pass": "forward", "p20_ms": 0.01, "p80_ms": 0.4, "peak_extra_bytes": 2**20}
+    same |= {"error_value": 1e-7, "error_gradient": 2e-7}
+    paths = {"definition": 0.3, "definition-compiled-graph": 0.09, "triton-graph": 0.0301}
+    rows = [same | {"path": path, "median_ms": ms, "speedup": 0.3 / ms} for path, ms in paths.items()]
+    rows.append({**same, "path": "exact", "skipped": "not there"})
+    (tmp_path / "sigreg-gpu.json").write_text(json.dumps({"device": "A GPU", "results": rows}))
+    table = tables.sigreg()
+    assert (
+        "| A GPU | 4, 128, 192, 1024, 17 | 16 | forward | triton-graph | 0.0301 (0.01 to 0.4) | 10.0 | 3.0 | 1.0 "
+        "| 1.0e-07, 2.0e-07 |" in table
+    )
+    assert "| exact | not there | - | - | - | - |" in table
+    assert "not measured" not in table
+
+
+def test_a_gpu_has_its_rows_and_each_baselines_fastest_form_counts(tmp_path, module, monkeypatch):
+    tables = module("_planning_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    ours = {"path": "lewm", "precision": "bf16", "environments": 50, "part": "c", "stage": "solve"}
+    (tmp_path / "planning-gpu.json").write_text(
+        gpu_report([ours | {"ratios": {"reference fp32": 9.0, "reference bf16": 5.0, "reference-graph bf16": 4.0}}])
+    )
+    (tmp_path / "planning-gpu-compiled.json").write_text(
+        gpu_report(
+            [
+                ours
+                | {"median_ms": 2.5, "ratios": {"reference-compiled bf16": 3.5, "reference-compiled-graph bf16": 3.0}},
+                ours | {"path": "reference-compiled", "skipped": "RuntimeError: no compiler"},
+                {"path": "lewm", "precision": "bf16", "environments": 1, "part": "d", "stage": "plan"}
+                | {"ratios": {"dino-wm-sized bf16": 400.0, "dino-wm-sized-compiled-graph bf16": 300.0}},
+            ]
+        )
+    )
+    table = tables.planning()
+    assert "| paper | a solve, 50 environments | lewm bf16 | A GPU | 2.5 ms (1 to 3) | 4 × | 3 × |" in table
+    assert table.count("lewm bf16") == 1
+    assert "| reference-compiled bf16 | A GPU | RuntimeError: no compiler |" in table
+    assert "not measured" not in table
+    assert "| lewm bf16 | A GPU | 2 ms (1 to 3) | 300 × |" in tables.patches()
+    (row,) = tables.on_gpus()
+    assert row == (
+        "| a solve, 50 environments, paper model, A GPU, bf16 | 2.5 ms (1 to 3); the reference 4 ×, it compiled 3 × |"
+    )
 
 
 def test_a_table_of_nothing_measured_says_so(tmp_path, module, monkeypatch):
@@ -191,7 +319,7 @@ def test_each_design_multiplies_as_much_as_is_needed_or_little_more(module, desi
 
 
 def test_wrong_costs_and_another_choice_are_found(module):
-    judge = module("_planning_paths").judge
+    judge = module("_planning_check").judge
     truth = torch.arange(1.0, 101.0)[None]  # (1, S)
     assert judge(truth * (1 + 1e-6), truth, 10, "fp32") is None
     assert "differ" in judge(truth * 1.01, truth, 10, "fp32")
@@ -211,6 +339,15 @@ def test_the_model_of_dino_wms_size_has_its_size_and_sees_no_later_frame(module)
     assert model.mask.shape == (768, 768)
     assert model.mask[:256].sum(dim=1).eq(256).all()
     assert model.mask[512:].all()
+
+
+def test_outside_a_checkout_the_report_names_the_commit_that_it_is_told(module, monkeypatch):
+    report = module("_report")
+    monkeypatch.setattr(report, "_git", lambda *arguments: None)
+    assert report.environment()["commit"] is None
+    monkeypatch.setenv("LEWM_COMMIT", 40 * "a")
+    assert report.environment()["commit"] == 40 * "a"
+    assert report.environment()["dirty"] is None
 
 
 @pytest.mark.parametrize("name", ["sigreg", "philox", "planning"])

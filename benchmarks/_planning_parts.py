@@ -1,0 +1,157 @@
+"""The measurements of bench_planning.py: one iteration, a whole search, and growth.
+
+B environments, S candidates, H horizon in blocks.
+"""
+
+import functools
+from pathlib import Path as File
+
+import torch
+from _counts import multiply_adds, needed, released
+from _measure import Call, median_ratio, peak_bytes, profile, seconds
+from _planning_case import BASELINES, Case, Row
+from _planning_check import check
+from _planning_paths import PRECISIONS, SEED, family, products, true_costs
+from torch import Tensor
+
+from lewm.planning.cem import Gaussian, Keys, cem
+from lewm_kernels.candidates import Sampler
+
+GROWTH = {"samples": (30, 100, 300, 1000), "horizon": (1, 2, 3, 5, 10), "environments": (1, 5, 20, 50)}
+TRACED_ITERATIONS = 2  # for a solve's memory
+
+
+def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
+    """Part (a); with `profiles`, which kernels take the time in the fastest precision goes into that file."""
+    S, H = case.planning.samples, case.planning.horizon
+    about = {"part": "a", "stage": "rollout", "environments": B, "samples": S, "horizon": H}
+    checked, inputs = check(case, B), case.inputs(B, S, H)
+    plain, peak, calls = {}, {}, {}
+    for name, path in list(checked.paths.items()):
+        plain[name] = functools.partial(path.costs, *inputs)
+        with checked.or_fault(name):
+            peak[name] = peak_bytes(plain[name], case.device)
+            calls[name] = case.as_graph(plain[name]) if path.graph else plain[name]
+    needed_products = functools.partial(products, case.model, B * S, H)
+    precisions = dict.fromkeys(path.precision for path in case.paths.values())
+    bare = {f"products {precision}": needed_products(precision) for precision in precisions}
+    if case.device.type == "cpu":
+        bare["products-onednn fp32"] = needed_products("fp32", Tensor.to_mkldnn)
+    times = case.timed(calls | {name: case.as_graph(call) for name, call in bare.items()})
+    counts = {True: multiply_adds(released(case.model.config, H)), False: multiply_adds(needed(case.model.config, H))}
+
+    def of_path(name: str) -> Row:
+        title, precision = name.split()
+        is_baseline = family(title) in BASELINES
+        row: Row = {"multiply_adds_a_candidate": counts[is_baseline]}
+        if name in bare:
+            return row
+        row |= {"peak_extra_bytes": peak[name], **checked.about[name]}
+        if not is_baseline:
+            fastest = map(min, zip(*(times[other] for other in bare if other.endswith(precision)), strict=True))
+            row["share_of_matrix_rate"] = median_ratio(list(fastest), times[name])
+        return row
+
+    rows = case.rows(times, about, of_path) + case.skipped(about, checked.faults)
+    fastest_precision = next(precision for precision in reversed(PRECISIONS) if precision in precisions)
+    for name, path in checked.paths.items() if profiles else ():
+        if path.precision == fastest_precision and (path.captures or not path.graph):
+            profile(f"{case.name}, {B} environments, {name}", plain[name], case.device, profiles)
+    return rows
+
+
+def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> list[Row]:
+    """Parts (b) and (c), and the stages of the library's search.
+
+    A path's first solve compiles what is missing and captures its graph, so it is not among the timed ones. Of a solve
+    that would take longer than `limit` seconds, or `library_limit` if it is the library's own, so many iterations are
+    timed as fit, and multiplied up to all of them.
+    """
+    planning = case.planning
+    latents, goals, candidates = case.inputs(B, planning.samples, planning.horizon)
+    about: Row = {"part": part, "environments": B, "samples": planning.samples, "horizon": planning.horizon}
+    about |= {"iterations": planning.iterations, "from": "latents"}
+    checked = check(case, B)
+
+    iterations, calls, of_path = {}, {}, {}
+    for name, path in list(checked.paths.items()):
+        with checked.or_fault(name):
+            one = seconds(functools.partial(path.costs, latents, goals, candidates), case.device)
+            longest = library_limit if name.startswith("lewm ") else limit
+            count = min(planning.iterations, max(1, int(longest / one)))
+            measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
+            call = functools.partial(path.solve, latents, goals, measured)
+            first = seconds(call, case.device)
+            peak = peak_bytes(functools.partial(path.solve, latents, goals, traced), case.device)
+            graphed = case.as_graph(call) if path.graph and not path.captures else call
+            of_path[name] = _of_solve(case, graphed, count)
+            of_path[name] |= {"error": checked.about[name]["error"], "peak_extra_bytes": peak}
+            of_path[name]["first_ms"] = round(1e3 * first, 1)
+            iterations[name], calls[name] = count, graphed
+    times = case.timed(calls | _stages(case, B))
+    scaled = {}
+    for name in calls:
+        scale = planning.iterations / iterations[name]
+        scaled[name] = [scale * t for t in times[name]]
+        if scale > 1:
+            of_path[name]["measured_iterations"] = iterations[name]
+
+    def less(longer: list[float], shorter: list[float]) -> list[float]:
+        return [a - b for a, b in zip(longer, shorter, strict=True)]
+
+    rows = case.rows(scaled, about | {"stage": "solve"}, of_path.__getitem__)
+    rows += case.skipped(about | {"stage": "solve"}, checked.faults)
+    select = less(times["search"], times["sample"])
+    for name in [name for name in scaled if name.startswith("lewm ")]:
+        for stage, own in (("encode", times["encode"]), ("sample", times["sample"]), ("select", select)):
+            rows += case.rows({name: own}, about | {"stage": stage})
+    staged = {name: less(scaled[name], times["search"]) for name in scaled if name.split()[0] in ("lewm", "reference")}
+    measured = {name: {k: v for k, v in of_path[name].items() if k == "measured_iterations"} for name in staged}
+    return rows + case.rows(staged, about | {"stage": "rollout"}, measured.__getitem__)
+
+
+def growth(case: Case) -> list[Row]:
+    """How the time of one iteration grows with each of its sizes."""
+    rows = []
+    base = {"environments": 1, "samples": case.planning.samples, "horizon": case.planning.horizon}
+    for size, values in GROWTH.items():
+        for value in values:
+            sizes = base | {size: value}
+            inputs = case.inputs(*sizes.values())
+            ours = [name for name in case.paths if name.startswith("lewm") and name not in case.left_out]
+            calls = {name: case.as_graph(functools.partial(case.paths[name].costs, *inputs)) for name in ours}
+            rows += case.rows(case.timed(calls), {"part": "growth", "stage": "rollout", "of": size, **sizes})
+    return rows
+
+
+def _stages(case: Case, B: int) -> dict[str, Call]:
+    """What a solve does beside rollouts: `search` is all of it, `sample` a part; and what comes before, `encode`."""
+    planning = case.planning
+    start = Gaussian.standard(B, planning.horizon, case.model.config.action_block, case.device)
+    keys = Keys(SEED, torch.arange(B, device=case.device), 0)
+    costs = case.inputs(B, planning.samples, planning.horizon)[2][:, :, 0, 0]
+
+    def sample() -> None:
+        draw = Sampler(keys.seed, keys.streams(planning.iterations), planning.samples)
+        for iteration in range(planning.iterations):
+            draw(iteration, start.mean, start.std)
+
+    def search() -> None:
+        cem(lambda some: costs[:, : some.shape[1]], start, planning, keys)
+
+    encode = functools.partial(case.model.embed, case.frames(B))
+    return {"sample": case.as_graph(sample), "search": case.as_graph(search), "encode": encode}
+
+
+def _of_solve(case: Case, call: Call, iterations: int) -> Row:
+    """Whether two solves give the same bits, and where all iterations were done, the plans' mean cost in float64."""
+    plans = call()
+    assert isinstance(plans, Tensor)
+    plans = plans.clone()  # a graph writes the next into the same tensor
+    again = call()
+    assert isinstance(again, Tensor)
+    row: Row = {"repeats": torch.equal(plans, again)}
+    if iterations == case.planning.iterations:
+        latents, goals, _ = case.inputs(len(plans), case.planning.samples, case.planning.horizon)
+        row["plan_cost"] = float(f"{float(true_costs(case.model, latents, goals, plans[:, None]).mean()):.5g}")
+    return row

@@ -1,0 +1,71 @@
+"""Part (d) of bench_planning.py: a plan from a frame, against a world model of DINO-WM's size."""
+
+import copy
+import functools
+
+import torch
+from _measure import Call
+from _planning_case import Case, Row
+from _planning_check import check
+from _planning_paths import SEED
+from dino_wm_sized import DinoWmSized
+from torch import Tensor
+
+from lewm.config import Planning
+from lewm.planning.cem import Gaussian, Keys, cem
+
+# What is timed of the large model, where a whole search would take hours on a CPU and many seconds on a GPU. A GPU gets
+# all candidates, which it needs to be busy.
+FEW = {"cpu": {"samples": 3, "elites": 2, "iterations": 1}, "cuda": {"iterations": 1}}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def against_patches(case: Case, compiled: bool) -> list[Row]:
+    """From a frame and the goal's embedding to a plan; `compiled` adds the large model under torch.compile."""
+    planning = case.planning
+    few = planning.model_copy(update=FEW[case.device.type])
+    rolled_out = few.samples * few.iterations + 1  # and the result
+    scale = (planning.samples * planning.iterations + 1) / rolled_out
+    about = {"part": "d", "stage": "plan", "environments": 1, "samples": planning.samples, "horizon": planning.horizon}
+    about |= {"iterations": planning.iterations, "from": "frame"}
+    frames, (_, goals, _) = case.frames(1), case.inputs(1, 1, planning.horizon)
+    checked = check(case, 1)
+    calls: dict[str, Call] = {
+        name: lambda path=path: path.solve(case.model.embed(frames), goals, planning)
+        for name, path in checked.paths.items()
+        if name.split()[0] in ("lewm", "reference")
+    }
+    large = []
+    for precision in [precision for precision in DTYPES if f"lewm {precision}" in calls]:
+        for title, with_compiler in (("dino-wm-sized", False), ("dino-wm-sized-compiled", True))[: 1 + compiled]:
+            encode, search = _patch_calls(case, few, DTYPES[precision], with_compiler)
+            large.append(f"{title} {precision}")
+            calls |= {f"{large[-1]} encode": case.as_graph(encode), f"{large[-1]} search": case.as_graph(search)}
+    times = case.timed(calls)
+    for name in large:
+        parts = zip(times.pop(f"{name} encode"), times.pop(f"{name} search"), strict=True)
+        times[name] = [encode + scale * search for encode, search in parts]
+
+    def of_path(name: str) -> Row:
+        return {"measured_candidates": rolled_out} if scale > 1 and name in large else {}
+
+    return case.rows(times, about, of_path) + case.skipped(about, checked.faults)
+
+
+def _patch_calls(case: Case, planning: Planning, dtype: torch.dtype, compiled: bool) -> tuple[Call, Call]:
+    """Encoding a frame, and the search, with a model of DINO-WM's size."""
+    sizes = case.model.config
+    plain = DinoWmSized(sizes.frame_size, sizes.action_block).eval().to(case.device, dtype)
+    fused = copy.deepcopy(plain)
+    for layer in (*fused.encoder, *fused.predictor) if compiled else ():
+        layer.compile(dynamic=False)
+    pixels = (case.frames(1).permute(0, 3, 1, 2) / 255).to(case.device, dtype)
+    there = plain.encode(pixels)
+    start = Gaussian.standard(1, planning.horizon, sizes.action_block, case.device)
+    keys = Keys(SEED, torch.zeros(1, dtype=torch.int64, device=case.device), 0)
+
+    def cost(candidates: Tensor) -> Tensor:
+        large = fused if candidates.shape[1] > 1 else plain  # the result's is not worth a compilation
+        return large.cost(there, candidates.to(dtype), there).float()
+
+    return functools.partial(fused.encode, pixels), functools.partial(cem, cost, start, planning, keys)

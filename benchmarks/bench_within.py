@@ -1,0 +1,124 @@
+"""What a recipe reaches in a world in given times: collect for so long, train for so long, then plan.
+
+    python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --json world-push-t-gpu.json
+
+Collection stops at its time, or when the disk is nearly full, with the episodes that are finished. How many training
+steps fit is found by a short training first; one that takes longer all the same is ended, and its last checkpoint goes
+on. The JSON is written after every stage, so that whatever ends the program, what is done is there.
+"""
+
+import argparse
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _report import write_report
+from bench_quickstart import run
+
+from lewm_data.collect import CollectProgress, collect
+from lewm_data.envs.registry import world
+from lewm_data.store import Dataset
+
+FREE = 4 * 2**30  # bytes of the disk that frames leave
+TRIAL_STEPS, EVERY = 60, 10  # of the short training, whose last logged steps tell the speed
+TRAINING_SHARE = 0.85  # of the seconds for training; the rest is for compiling, health and checkpoints
+LONGEST = 1.15  # times the seconds for training, after which it is ended
+CHECKPOINTS = 10  # of a training; health is measured as often
+
+
+class EnoughError(Exception):
+    """Nothing more is to be collected."""
+
+
+def collected(options: argparse.Namespace, path: Path) -> dict[str, Any]:
+    """A dataset; what it holds, and how fast that went."""
+    place = world(options.world)
+    began = time.monotonic()
+
+    def stop(_: CollectProgress) -> None:
+        if time.monotonic() - began > options.collect_seconds or shutil.disk_usage(path.parent).free < FREE:
+            raise EnoughError
+
+    settings = {"policy": place.default_policy, "noise": place.default_noise, "frame_size": options.frame_size}
+    ended = "all episodes"
+    try:
+        collect(place, path, options.episodes, **settings, seed=0, workers=None, on_progress=stop)
+    except EnoughError:
+        ended = "the time or the disk"
+    seconds = time.monotonic() - began
+    with Dataset.open(path) as dataset:
+        episodes, frames = dataset.num_episodes, int(dataset.lengths.sum())
+    data = {"episodes": episodes, "frames": frames, "policy": place.default_policy, "ended_by": ended}
+    return data | {"seconds": round(seconds, 1), "frames_per_second": round(frames / seconds)}
+
+
+def steps_that_fit(home: str, command: list[str], seconds: float) -> int:
+    """So many training steps take about so long."""
+    report, _ = run(home, *command, "--steps", str(TRIAL_STEPS), "--set", f"training.log_every={EVERY}")
+    folder = Path(report["run"])
+    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    batch = json.loads((folder / "config.json").read_text())["config"]["training"]["batch_size"]
+    shutil.rmtree(folder)
+    return max(TRIAL_STEPS, int(TRAINING_SHARE * seconds * last["clips_per_second"] / batch))
+
+
+def trained(options: argparse.Namespace, home: str, data: Path) -> dict[str, Any]:
+    """A run in `home`: how it was made, and the last line of its metrics."""
+    out = Path(home) / "runs" / "within"
+    settings = ["--recipe", options.recipe, "--set", f"model.frame_size={options.frame_size}", *options.train]
+    command = ["train", "--data", str(data), "--device", options.device, *settings]
+    steps = options.steps or steps_that_fit(home, command, options.train_seconds)
+    for event in ("evaluate", "checkpoint"):
+        command += ["--set", f"training.{event}_every={max(1, steps // CHECKPOINTS)}"]
+    began, ended = time.monotonic(), "all steps"
+    try:
+        run(home, *command, "--steps", str(steps), "--out", str(out), limit=LONGEST * options.train_seconds)
+    except subprocess.TimeoutExpired:
+        ended = "the time"
+    seconds = round(time.monotonic() - began, 1)
+    last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    return {"settings": settings, "steps": steps, "ended_by": ended, "seconds": seconds, "last": last}
+
+
+def main() -> None:
+    """Collects, trains, plans, and writes the JSON after each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("world")
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--recipe", default="small")
+    parser.add_argument("--frame-size", type=int, default=64)
+    parser.add_argument("--episodes", type=int, default=10_000, help="to collect, if the time and the disk suffice")
+    parser.add_argument("--collect-seconds", type=float, required=True)
+    parser.add_argument("--train-seconds", type=float, required=True)
+    parser.add_argument("--steps", type=int, help="of training, instead of as many as fit")
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--device", default="auto")
+    for command in ("train", "plan"):
+        parser.add_argument(
+            f"--{command}", type=shlex.split, default=[], help=f'="--further options" of lewm {command}'
+        )
+    options = parser.parse_args()
+    result: dict[str, Any] = {"world": options.world, "recipe": options.recipe, "frame_size": options.frame_size}
+
+    def keep(stage: str, what: dict[str, Any]) -> None:
+        result[stage] = what
+        write_report(options.json, f"the {options.recipe} recipe in {options.world}, in given times", [result])
+        print(f"{stage}: {json.dumps(what)[:400]}", flush=True)
+
+    with tempfile.TemporaryDirectory() as home:
+        data = Path(home) / "data.h5"
+        keep("data", collected(options, data))
+        keep("train", trained(options, home, data))
+        tasks = ["--episodes", str(options.tasks), "--device", options.device]
+        planned, seconds = run(home, "plan", *tasks, *options.plan)
+        keep("plan", planned)
+        keep("seconds", {"collect": result["data"]["seconds"], "train": result["train"]["seconds"], "plan": seconds})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The scripts for a machine with a GPU run every step here, small and on the CPU."""
+
+import argparse
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+
+
+def run_tiny(script: str, out: Path) -> tuple[int, str]:
+    """Exit status and log."""
+    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", BENCHMARKS / script, "--tiny"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=out.parent,  # anywhere
+        check=False,
+    )
+    (log,) = out.glob("*.log")
+    assert log.read_text() == done.stdout
+    return done.returncode, done.stdout
+
+
+def results(path: Path) -> list[dict]:
+    return json.loads(path.read_text())["results"]
+
+
+def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
+    out = tmp_path / "out"
+    status, log = run_tiny("gpu_pass.sh", out)
+    assert status == 0, log
+    steps = re.findall(r"^### \d+ s: (\w+), at most", log, re.MULTILINE)
+    assert [step for step in steps if step != "gpu"] == [
+        *("versions", "doctor", "kernels", "ceilings", "planning", "tests", "sigreg", "training", "baselines")
+    ]
+    assert "rollout cpu torch" in log
+    assert "no CUDA device: there is nothing to compile for" in log
+    assert "no CUDA device: the tests are only collected" in log
+    assert "0 steps failed" in log
+    assert {path.name for path in out.iterdir()} == {
+        *("gpu-pass.log", "profile.txt", "doctor.json", "ceilings-gpu.json", "planning-gpu.json"),
+        *("planning-gpu-compiled.json", "sigreg-gpu.json", "training-gpu.json"),
+    }
+    assert json.loads((out / "doctor.json").read_text())["healthy"]
+    assert all(row["tb_per_s"] > 0 for row in results(out / "ceilings-gpu.json") if row["what"] == "copy")
+    planned = results(out / "planning-gpu.json") + results(out / "planning-gpu-compiled.json")
+    assert {row["part"] for row in planned} == set("abcd")
+    assert {"reference", "reference-compiled", "lewm", "dino-wm-sized-compiled"} <= {row["path"] for row in planned}
+    assert not [row for row in planned if "skipped" in row]
+    assert {row["path"] for row in results(out / "sigreg-gpu.json") if "skipped" in row} == {"exact"}
+    eager, compiled = results(out / "training-gpu.json")
+    assert eager["path"] == "eager"
+    assert eager["clips_per_second"] > 0
+    assert compiled["skipped"] == "nothing is compiled here: the device is cpu, not cuda"
+    profile = (out / "profile.txt").read_text()
+    assert "tiny, 1 environments, lewm fp32" in profile
+    assert "training, 6 steps, eager" in profile
+
+
+def test_what_a_step_breaks_or_outlasts_stops_no_other(tmp_path):
+    script = tmp_path / "steps.sh"
+    script.write_text(
+        "set -u\nSIZE=tiny WHEELS= TOTAL=60\n"
+        f"source {BENCHMARKS / 'gpu_steps.sh'}\n"
+        "all() {\n"
+        "step broken 9 false\nstep slow 1 sleep 30\nstep fine 9 echo works\nTOTAL=0\nstep late 9 echo no\nend\n"
+        "}\nall\n"
+    )
+    environment = {**os.environ, "OUT": str(tmp_path / "out")}
+    done = subprocess.run(["bash", script], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    lines = [re.sub(r"^### \d+ s: ", "", line) for line in done.stdout.splitlines()]
+    assert lines[:-1] == [
+        "broken, at most 9 s",
+        "broken ended with status 1",
+        "slow, at most 1 s",
+        "slow ended with status 124, its time was over",
+        "fine, at most 9 s",
+        "works",
+        "late is left out, the 0 s are over",
+    ]
+    assert lines[-1].startswith("done, 3 steps failed")
+
+
+def test_a_world_is_collected_trained_on_and_planned_in(tmp_path):
+    out = tmp_path / "out"
+    status, log = run_tiny("gpu_train.sh", out)
+    assert status == 0, log
+    (result,) = results(out / "world-push-t-gpu.json")
+    assert result["data"]["episodes"] == 12
+    assert result["data"]["ended_by"] == "all episodes"
+    assert result["train"]["last"]["step"] == result["train"]["steps"] == 4
+    assert result["plan"]["episodes"] == 2
+    assert set(result["seconds"]) == {"collect", "train", "plan"}
+
+
+def test_the_page_has_every_steps_limit_and_expects_at_most_eight_minutes():
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    rows = re.findall(r"^\| ([\w, ]+) \|.*\| (\d*)(?: more)? \| ([\d +]+)(?:, cut at (\d+))? \|$", page, re.MULTILINE)
+    (*steps, (last, expected, limits, cut)) = rows
+    assert last == "all"
+    scripts = [(BENCHMARKS / name).read_text() for name in ("gpu_steps.sh", "gpu_pass.sh")]
+    written = [found for script in scripts for found in re.findall(r"step (\w+) (\d+) ", script)]
+    named = []
+    for names, _, limit, _ in steps:
+        named += zip(names.split(", "), map(int, limit.split(" + ")), strict=True)
+    assert dict(named) == {name: int(limit) for name, limit in written}
+    assert sum(limit for _, limit in named) == int(limits)
+    assert sum(int(seconds) for _, seconds, _, _ in steps) == int(expected) <= 480
+    assert f"TOTAL=${{TOTAL:-{cut}}}" in scripts[1]
+
+
+def test_the_wheels_to_carry_are_those_of_the_constraints():
+    constraints = set((ROOT / "constraints.txt").read_text().splitlines())
+    wheels = [line for line in (BENCHMARKS / "gpu-wheels.txt").read_text().splitlines() if not line.startswith("#")]
+    assert wheels
+    assert set(wheels) <= constraints
+
+
+def test_collection_ends_with_its_time_and_keeps_what_is_finished(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    within = importlib.import_module("bench_within")
+    options = argparse.Namespace(world="two-room", frame_size=16, episodes=10_000, collect_seconds=0)
+    data = within.collected(options, tmp_path / "data.h5")
+    assert 0 < data["episodes"] < 10_000
+    assert data["frames"] >= data["episodes"]
+    assert data["ended_by"] == "the time or the disk"
+
+
+def test_reports_of_a_gpu_become_tables(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    tables = importlib.import_module("_gpu_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    for table in (tables.ceilings(), tables.training(), tables.trained()):
+        assert table.endswith("|---|\n\nGPU: not measured.\n")
+
+    def report(name: str, rows: list[dict], device: str = "A GPU") -> None:
+        (tmp_path / name).write_text(json.dumps({"device": device, "results": rows}))
+
+    report("ceilings-gpu.json", [{"what": "copy", "tb_per_s": 2.987}, {"what": "matrix product", "tflop_per_s": 801.4}])
+    report("ceilings-gpu-other.json", [{"what": "copy", "tb_per_s": 1.0}], device="cpu")  # a trial without a GPU
+    step = {"path": "eager", "recipe": "paper", "frame_size": 224, "batch": 128, "median_ms": 51.26, "p20_ms": 50.0}
+    step |= {"p80_ms": 53.0, "clips_per_second": 2497.1, "waiting_for_data": 0.014, "preparation_s": 3.2}
+    report(
+        "training-gpu.json",
+        [step | {"peak_bytes": 3 * 2**29}, {"path": "compiled", "recipe": "paper", "skipped": "no compiler"}],
+    )
+    plan = {"successes": 120, "episodes": 200, "success_rate": 0.6, "interval_95": [0.53, 0.666]}
+    row = {"world": "push-t", "recipe": "small", "frame_size": 96, "data": {"frames": 2010000}}
+    done = row | {"train": {"last": {"step": 9000}}, "plan": plan | {"random": {"success_rate": 0.03}}}
+    done |= {"seconds": {"collect": 150.0, "train": 230.0, "plan": 31.0}}
+    report("world-push-t-gpu.json", [done, row])
+    assert "| A GPU | copy | 2.99 TB/s |\n| A GPU | matrix product | 801 TFLOP/s |\n" in tables.ceilings()
+    assert "1.00 TB/s" not in tables.ceilings()
+    assert "| A GPU | paper, 224 px | 128 | eager | 51.3 (50 to 53) | 2,497 | 1% | 3 s | 1.5 |" in tables.training()
+    assert "| A GPU | paper |  | compiled | no compiler |" in tables.training()
+    cells = "120 of 200 = 60.0% | 53.0% to 66.6% | 3.0% | 150 s | 230 s | 31 s |"
+    assert f"| A GPU | push-t | small, 96 px | 2,010,000 | 9,000 | {cells}" in tables.trained()
+    assert "| 2,010,000 |  | not done |" in tables.trained()
+    for table in (tables.ceilings(), tables.training(), tables.trained()):
+        assert len({line.count("|") for line in table.splitlines() if line}) == 1
