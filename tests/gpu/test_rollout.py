@@ -10,6 +10,7 @@ from lewm import recipes
 from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import pack, reference, rollout
 
+pytestmark = pytest.mark.gpu
 HEADS = 16
 
 
@@ -25,14 +26,6 @@ def paper():
     return model.cuda().state_dict()
 
 
-@pytest.fixture
-def matmul_precision():
-    """Sets PyTorch's for the time of a test."""
-    before = torch.get_float32_matmul_precision()
-    yield torch.set_float32_matmul_precision
-    torch.set_float32_matmul_precision(before)
-
-
 def inputs(B, S, L):
     generator = torch.Generator().manual_seed(0)
     shapes = (B, L, 192), (B, S, 5, 10), (B, L - 1, 10)
@@ -43,7 +36,6 @@ def typed(tensors, dtype):
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize(("B", "S", "L"), [(1, 300, 1), (1, 300, 3), (3, 17, 2), (7, 300, 1), (50, 300, 1)])
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
 def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(paper, matmul_precision, precision, B, S, L):
@@ -58,7 +50,6 @@ def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(paper, matmu
     assert torch.equal(got, rollout(packed, *given, backend="triton"))
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_graph_records_it(paper, precision):
     packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
