@@ -73,9 +73,8 @@ def with_commands(tmp_path_factory):
 
 
 def run(tree, site, program, *arguments, code=0):
-    """Runs a program that sees Python's own modules, `site` and `tree`; what it wrote."""
-    paths = [str(tree), str(tree / "kernels"), str(tree / "data"), str(site)]
-    program = f"import sys; sys.path[:0] = {paths}; sys.argv[0] = 'lewm'\n{program}"
+    """Runs a program in the source tree that finds Python's own modules and those of `site`; what it wrote."""
+    program = f"import sys; sys.path.insert(0, {str(site)!r})\n{program}"
     command = [sys.executable, "-I", "-S", "-c", program, *arguments]
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
@@ -112,11 +111,11 @@ def test_a_gpu_test_that_needs_more_is_found(tree, few, tmp_path):
 
 @pytest.mark.parametrize(("file", "expected"), [("pyproject.toml", VERSION), (None, "unknown")])
 def test_versions_are_told_without_metadata(tree, few, tmp_path, file, expected):
-    for folder in ("lewm", "data"):
-        shutil.copytree(tree / folder, tmp_path / folder)
+    shutil.copytree(tree / "lewm", tmp_path / "lewm")
     if file:
         shutil.copy(tree / file, tmp_path)
-    told = run(tmp_path, few, "import json; from lewm.provenance import *; print(json.dumps([versions(), commit()]))")
+    program = "sys.path.insert(0, '.'); import json; from lewm.provenance import commit, versions\n"
+    told = run(tmp_path, few, program + "print(json.dumps([versions(), commit()]))")
     versions, commit = json.loads(told)
     assert versions["lewm"] == expected
     assert versions["numpy"] == importlib.metadata.version("numpy")
@@ -125,7 +124,8 @@ def test_versions_are_told_without_metadata(tree, few, tmp_path, file, expected)
 
 def test_commands_work(tree, with_commands, tmp_path):
     def lewm(*arguments):
-        program = f"import os; os.environ['LEWM_HOME'] = {str(tmp_path)!r}; from lewm_cli.main import main; main()"
+        program = f"import os; os.environ['LEWM_HOME'] = {str(tmp_path)!r}; sys.path[:0] = ['.', 'kernels', 'data']\n"
+        program += "from lewm_cli.main import main; main()"
         return json.loads(run(tree, with_commands, program, *arguments, "--json"))
 
     assert lewm("doctor")["versions"]["lewm"] == VERSION
