@@ -78,7 +78,6 @@ def test_a_cuda_graph_draws_directions_for_the_step_that_it_finds():
             assert (got.double() - exact).norm() < 1e-5 * exact.norm()
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # PyTorch's own
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_on_cuda(mode):
     inputs = cuda_inputs()
