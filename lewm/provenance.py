@@ -12,7 +12,7 @@ _ROOT = Path(__file__).parent.parent
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result depends on. One that nothing tells is "unknown"."""
+    """Versions that a result depends on; "unknown" where neither metadata nor source tree tells one."""
     return {
         "lewm": _installed("lewm") or _of_source_tree() or "unknown",
         "torch": _installed("torch") or "unknown",
@@ -46,8 +46,8 @@ def commit() -> str | None:
         return None
     try:
         git = ["git", "-C", str(_ROOT)]
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, check=True).stdout
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
-    return head + "+dirty" * bool(dirty.strip())
+    return head.decode().strip() + "+dirty" * bool(dirty.strip())

@@ -1,7 +1,7 @@
 """What the tests of this folder share.
 
-They also run on machines that were lent for minutes: beside torch and triton they import only what CONTRIBUTING.md
-names. What is not marked `gpu` runs everywhere.
+They also run where little is installed: CONTRIBUTING.md names the packages that they may use. What is not marked `gpu`
+runs everywhere.
 """
 
 from __future__ import annotations

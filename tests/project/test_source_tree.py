@@ -1,6 +1,6 @@
-"""A source tree that is not installed, beside few packages: commands work, and `pytest -m gpu tests/gpu` can start.
+"""A source tree that is not installed, with few other packages: commands work, and `pytest -m gpu tests/gpu` can start.
 
-So it is on a machine with a GPU that was lent for minutes.
+A machine with a GPU often has no more than that.
 """
 
 import importlib.metadata
@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-# What the tests of kernels, model and planner need, as CONTRIBUTING.md names it; and what commands need besides.
+# What the gpu tests may use, as CONTRIBUTING.md says, and what commands need besides.
 PACKAGES = ("torch", "triton", "numpy", "scipy", "h5py", "safetensors", "jaxtyping", "pydantic", "gymnasium")
 PACKAGES += ("beartype", "hypothesis", "pytest")
 COMMANDS = ("typer", "rich")
