@@ -1,5 +1,7 @@
 """Worlds by name, and that each keeps its contract."""
 
+import importlib.metadata
+
 import gymnasium
 import numpy as np
 import pytest
@@ -127,4 +129,16 @@ def test_an_extra_is_installed_when_all_of_its_packages_are(monkeypatch):
     monkeypatch.setattr("importlib.metadata.requires", lambda _: wanted)
     assert is_installed("two")
     assert not is_installed("one")
+    assert not is_installed("three")
+
+
+def test_what_an_extra_consists_of_is_also_known_of_a_source_tree_that_is_not_installed(monkeypatch):
+    def not_installed(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    asked = []
+    monkeypatch.setattr("importlib.metadata.requires", not_installed)
+    monkeypatch.setattr("importlib.metadata.version", asked.append)
+    assert is_installed("mujoco")
+    assert asked == ["mujoco", "dm-control", "ogbench"]
     assert not is_installed("three")

@@ -224,6 +224,6 @@ def test_the_library_works_without_triton():
     run(IMPORT_WITHOUT_TRITON)
 
 
+@pytest.mark.usefixtures("interpreter")
 def test_sigreg_runs_through_triton_when_asked():
-    pytest.importorskip("triton")
     run(IN_THE_INTERPRETER, TRITON_INTERPRET="1")

@@ -11,10 +11,7 @@ from lewm_kernels.sigreg import reference
 
 compiled = importlib.import_module("lewm_kernels.sigreg.compiled")
 
-pytestmark = [
-    pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler"),
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),  # PyTorch's own
-]
+pytestmark = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
 K = 7  # two anchors, the second of them with one power after it
 
 

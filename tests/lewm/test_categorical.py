@@ -308,24 +308,3 @@ def test_a_choice_that_is_never_made_is_normalised_to_one_at_most_and_not_planne
     )
     assert (plans[..., [2, 3]] == 0).all()
     assert (plans[..., 4] == 1).all()
-
-
-@pytest.mark.gpu
-def test_a_cuda_graph_replays_what_runs_without_it_and_nothing_waits(tiny):
-    model = a_model(tiny).to("cuda")
-    one_hot = OneHot.of(model, GROUPS)
-    solver, plain = (Solver(model.pack(), PLANNING, 3, 100, one_hot) for _ in range(2))
-    plain._captures = False
-    latents, goals = torch.randn(2, 6, model.config.latent, device="cuda")
-    episodes = torch.arange(6, device="cuda")
-    for replan in range(4):
-        expected = plain.solve(latents[:, None], goals, episodes, replan)
-        plan = solver.solve(latents[:, None], goals, episodes, replan)
-        torch.testing.assert_close(plan.cost, expected.cost)
-        assert_one_hot(plan.actions.cpu())
-    assert set(solver._graphs) == {8}
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        plain.solve(latents[:, None], goals, episodes, 0)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

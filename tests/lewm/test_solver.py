@@ -162,30 +162,3 @@ def test_the_default_precision_is_auto_and_fp32_on_a_cpu(model, planning):
 def test_tf32_is_refused_on_a_cpu(model, planning):
     with pytest.raises(LewmError, match=r"tf32 .* CUDA devices only, and the model is on cpu\nUse --precision fp32"):
         Controller(model, planning.model_copy(update={"precision": "tf32"}), SEED)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_a_cuda_graph_replays_what_runs_without_it(model, planning, precision):
-    model.to("cuda")
-    solver, plain = (a_solver(model, planning, precision=precision) for _ in range(2))
-    plain._captures = False
-    for turn, environments in enumerate([3, 50, 3, 50, 3, 50, 1, 1, 1]):
-        inputs = problem(model, environments, seed=turn)
-        plan, expected = solver.solve(*inputs, turn), plain.solve(*inputs, turn)
-        for name in ("actions", "cost", "history"):
-            torch.testing.assert_close(getattr(plan, name), getattr(expected, name))
-    assert set(solver._graphs) == {1, 4, 50}
-
-
-@pytest.mark.gpu
-def test_a_solve_on_cuda_never_waits_for_the_device(model, planning):
-    model.to("cuda")
-    solver, inputs = a_solver(model, planning), problem(model, 3)
-    solver.solve(*inputs, 0)
-    solver._captures = False
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        solver.solve(*inputs, 1)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from lewm_data.envs.registry import WORLDS, world
 
@@ -63,9 +65,21 @@ def overview() -> tuple[Overview, ...]:
 
 def is_installed(extra: str) -> bool:
     """Whether every package of one of lewm's extras is there, in any version."""
-    wanted = [one for one in importlib.metadata.requires("lewm") or [] if re.search(rf"extra == .{extra}\W", one)]
-    names = [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in wanted]
+    names = [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in _wanted(extra)]
     return bool(names) and all(_is_there(name) for name in names)
+
+
+def _wanted(extra: str) -> list[str]:
+    """What an extra consists of: from lewm's metadata, or from its source tree where it is not installed."""
+    try:
+        requirements = importlib.metadata.requires("lewm") or []
+    except importlib.metadata.PackageNotFoundError:
+        try:
+            project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
+            return list(project["optional-dependencies"][extra])
+        except (OSError, ValueError, KeyError):  # no such file, or not one of this project
+            return []
+    return [one for one in requirements if re.search(rf"extra == .{extra}\W", one)]
 
 
 def _is_there(package: str) -> bool:

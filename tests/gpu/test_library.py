@@ -1,4 +1,4 @@
-"""The same results on a CUDA device: `pytest -m gpu` where there is one."""
+"""The library gives on a CUDA device what it gives on a CPU."""
 
 import numpy as np
 import pytest
@@ -10,10 +10,10 @@ from lewm.training.loop import train
 from lewm_data.collect import collect
 from lewm_data.envs.registry import world
 
-pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")
 
 
+@pytest.mark.gpu
 @torch.inference_mode()
 def test_embeddings_and_rollouts_equal_those_of_the_cpu(model):
     frames = torch.randint(0, 256, (3, 1, 16, 16, 3), dtype=torch.uint8)
@@ -27,6 +27,7 @@ def test_embeddings_and_rollouts_equal_those_of_the_cpu(model):
     )
 
 
+@pytest.mark.gpu
 def test_plans_from_the_same_keys_are_near(model, tiny):
     frames, goals = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), dtype=np.uint8)
     plans = []
@@ -37,6 +38,7 @@ def test_plans_from_the_same_keys_are_near(model, tiny):
     assert np.abs(plans[0] - plans[1]).max() < 0.2
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("search", [False, True])
 def test_surprise_equals_that_of_the_cpu(model, search):
     latents, bank = torch.randn(40, model.config.latent), torch.randn(300, model.config.action_block)
@@ -48,8 +50,9 @@ def test_surprise_equals_that_of_the_cpu(model, search):
     torch.testing.assert_close(*scores, rtol=1e-2, atol=1e-3, equal_nan=True)
 
 
-def test_trains_in_bf16(tiny, tmp_path):
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_trains_in_bf16(tiny, tmp_path, device):
     collect(world("two-room"), tmp_path / "a.h5", 12, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=12)
     config = tiny.model_copy(update={"training": tiny.training.model_copy(update={"precision": "bf16"})})
-    report = train(config, tmp_path / "a.h5", tmp_path / "run", CUDA)
+    report = train(config, tmp_path / "a.h5", tmp_path / "run", torch.device(device))
     assert np.isfinite(report.health.std_mean)

@@ -9,7 +9,9 @@ import torch
 from lewm import recipes
 from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import pack, reference, rollout
+from lewm_kernels.rollout.tiles import DESIGNS
 
+pytestmark = pytest.mark.gpu
 HEADS = 16
 
 
@@ -25,14 +27,6 @@ def paper():
     return model.cuda().state_dict()
 
 
-@pytest.fixture
-def matmul_precision():
-    """Sets PyTorch's for the time of a test."""
-    before = torch.get_float32_matmul_precision()
-    yield torch.set_float32_matmul_precision
-    torch.set_float32_matmul_precision(before)
-
-
 def inputs(B, S, L):
     generator = torch.Generator().manual_seed(0)
     shapes = (B, L, 192), (B, S, 5, 10), (B, L - 1, 10)
@@ -43,33 +37,46 @@ def typed(tensors, dtype):
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
-@pytest.mark.gpu
+# Every design in every precision that it takes; None is what the tile table picks.
+FORMS = [
+    (design, precision)
+    for design in (None, *DESIGNS)
+    for precision in ("fp32", "tf32", "bf16")
+    if design != "whole" or precision == "bf16"
+]
+
+
 @pytest.mark.parametrize(("B", "S", "L"), [(1, 300, 1), (1, 300, 3), (3, 17, 2), (7, 300, 1), (50, 300, 1)])
-@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
-def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(paper, matmul_precision, precision, B, S, L):
+@pytest.mark.parametrize(("design", "precision"), FORMS)
+def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(
+    paper, matmul_precision, design, precision, B, S, L
+):
     given = inputs(B, S, L)
     exact = reference.rollout(paper, *(x.double() for x in given), heads=HEADS)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     matmul_precision("high" if precision == "tf32" else "highest")
     plain = reference.rollout(typed(paper, dtype), *(x.to(dtype) for x in given), heads=HEADS)
     packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
-    got = rollout(packed, *given, backend="triton")
+    got = rollout(packed, *given, backend="triton", design=design)
     assert (got - exact).norm() <= 2 * (plain - exact).norm()
-    assert torch.equal(got, rollout(packed, *given, backend="triton"))
+    assert torch.equal(got, rollout(packed, *given, backend="triton", design=design))
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_graph_records_it(paper, precision):
+@pytest.mark.parametrize(("design", "precision"), FORMS)
+def test_a_graph_records_it(paper, design, precision):
     packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
     latents, candidates, _ = inputs(2, 100, 1)
-    first = rollout(packed, latents, candidates, backend="triton")  # compiles
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # compiles, and gives cuBLAS a workspace
+        first = rollout(packed, latents, candidates, backend="triton", design=design)
+    torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        recorded = rollout(packed, latents, candidates, backend="triton")
+        recorded = rollout(packed, latents, candidates, backend="triton", design=design)
     graph.replay()
     assert torch.equal(recorded, first)
     candidates.neg_()
     graph.replay()
-    assert torch.equal(recorded, rollout(packed, latents, candidates, backend="triton"))
+    assert torch.equal(recorded, rollout(packed, latents, candidates, backend="triton", design=design))
     assert not torch.equal(recorded, first)

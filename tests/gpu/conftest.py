@@ -1,0 +1,41 @@
+"""What the tests of this folder share.
+
+They also run where little is installed: CONTRIBUTING.md names the packages that they may use. What is not marked `gpu`
+runs everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def matmul_precision() -> Iterator[Callable[[str], None]]:
+    """Sets PyTorch's for the time of a test."""
+    before = torch.get_float32_matmul_precision()
+    yield torch.set_float32_matmul_precision
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.fixture
+def nothing_waits() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which it is an error if the host waits for the device."""
+
+    @contextlib.contextmanager
+    def context() -> Iterator[None]:
+        with warnings.catch_warnings():
+            # PyTorch says so at the first call in a process, and here warnings are errors.
+            warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype feature", UserWarning)
+            torch.cuda.set_sync_debug_mode("error")
+        try:
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    return context
