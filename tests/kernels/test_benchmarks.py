@@ -356,3 +356,21 @@ def test_committed_results_are_of_a_commit(name):
     assert report["benchmark"] == name
     assert len(report["commit"]) == 40
     assert report["results"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+def test_a_tile_takes_the_place_of_the_tables(module, monkeypatch):
+    bench = module("bench_tiles")
+    seen = []
+    for (design, function), others in bench.TILES.items():
+        where = importlib.import_module(f"lewm_kernels.rollout.{design}")
+        monkeypatch.setattr(
+            bench,
+            "rollout",
+            lambda *given, where=where, function=function, **_: seen.append(getattr(where, function)()),
+        )
+        own = getattr(where, function)
+        for tile in others:
+            bench.Variant(design, function, tile).call(None, None, None)
+            assert seen.pop() == tile
+        assert getattr(where, function) is own

@@ -1,0 +1,162 @@
+"""Where the designs of the rollout's Triton kernels meet, and other tiles than those of the table: for a CUDA device.
+
+    python benchmarks/bench_tiles.py --json benchmarks/results/tiles-gpu.json
+
+A call of the paper's model in bfloat16, as a CUDA graph. First every design for a growing number of candidates: where
+the fastest changes is what `design_for` of lewm_kernels/rollout/tiles.py has to know. Then one tile at a time takes the
+place of the table's. All of a number of candidates take turns. Each is compiled first, in a process of its own, and
+compared with the definition in float64; what cannot be compiled or is wrong is left out with the reason.
+"""
+
+import argparse
+import functools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from _measure import best_device, captured, in_turns, reason, spread
+from _report import write_report
+from torch import Tensor
+
+from lewm.model.world_model import WorldModel
+from lewm.recipes import paper
+from lewm_kernels.rollout import Packed, rollout
+from lewm_kernels.rollout.tiles import DESIGNS, Tile
+
+CANDIDATES = (300, 1200, 4800, 15000)
+MANY, HORIZON, TURNS = 15000, 5, 7
+CHECKED = 16  # candidates that are compared with the definition, the last ones
+WRONG = 0.1  # a relative error that no rounding to bfloat16 explains
+
+# By design and function of the table: what takes its place. The table's own is among the designs' rows.
+TILES = {
+    ("whole", "whole_attention_tile"): [Tile(64, 64, 1, 4), Tile(64, 16, 1, 4), Tile(128, 32, 1, 8)],
+    ("whole", "whole_mlp_tile"): [
+        Tile(rows, step, stages, warps, share=2048)
+        for rows, step, stages, warps in ((64, 64, 2, 4), (64, 32, 2, 4), (128, 32, 3, 8), (128, 64, 2, 8))
+    ],
+    ("layerwise", "enter_tile"): [Tile(4, 0, 1, 4), Tile(16, 0, 1, 4), Tile(16, 0, 1, 8)],
+    ("layerwise", "attend_tile"): [Tile(16, 0, 1, 4), Tile(64, 0, 1, 4)],
+    ("layerwise", "gelu_linear_tile"): [Tile(64, 64, 1, 4), Tile(64, 128, 1, 4), Tile(128, 128, 1, 8)],
+}
+Row = dict[str, Any]
+
+
+class Variant:
+    """A design, perhaps with another tile."""
+
+    def __init__(self, design: str, function: str | None = None, tile: Tile | None = None) -> None:
+        self.design, self.function, self.tile = design, function, tile
+        self.name = design if tile is None else f"{design} {function} {tile}"
+
+    def call(self, packed: Packed, latents: Tensor, candidates: Tensor) -> Tensor:
+        """The rollout with this tile in place of the table's."""
+        with ExitStack() as stack:
+            if self.function is not None:
+                where = f"lewm_kernels.rollout.{self.design}.{self.function}"
+                stack.enter_context(patch(where, lambda *sizes: self.tile))
+            return rollout(packed, latents, candidates, backend="triton", design=self.design)
+
+
+def variants(candidates: int) -> list[Variant]:
+    """What is compared for so many candidates."""
+    found = [Variant(design) for design in DESIGNS]
+    for (design, function), others in TILES.items():
+        if candidates == MANY or (candidates == CANDIDATES[0] and design == "layerwise"):
+            found += [Variant(design, function, tile) for tile in others]
+    return found
+
+
+@functools.cache
+def model(device: torch.device) -> WorldModel:
+    """The paper's with random weights."""
+    torch.manual_seed(0)
+    made = WorldModel(paper("two-room", 2).model).eval().requires_grad_(False)
+    for block in made.predictor.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
+    return made.to(device)
+
+
+def inputs(device: torch.device, candidates: int) -> tuple[Packed, Tensor, Tensor]:
+    """The packed model, a latent and candidates."""
+    sizes = model(device).config
+    latents = torch.randn(1, 1, sizes.latent, device=device)
+    return model(device).pack("bf16"), latents, torch.randn(1, candidates, HORIZON, sizes.action_block, device=device)
+
+
+def error(got: Tensor, latents: Tensor, candidates: Tensor) -> float:
+    """Relative, of the last candidates."""
+    exact = {name: tensor.double() for name, tensor in model(got.device).state_dict().items()}
+    heads = paper("two-room", 2).model.predictor.heads
+    expected = reference.rollout(exact, latents.double(), candidates[:, -CHECKED:].double(), heads=heads)
+    return float((got[:, -CHECKED:] - expected).norm() / expected.norm())
+
+
+def measure(device: torch.device, candidates: int, problems: dict[str, str]) -> Iterator[Row]:
+    """A row for each variant."""
+    given, calls, errors = inputs(device, candidates), {}, {}
+    about = {"candidates": candidates, "horizon": HORIZON, "device": str(device)}
+    for variant in variants(candidates):
+        problem = problems.get(f"{candidates} {variant.name}")
+        if problem is None:
+            try:
+                errors[variant.name] = error(variant.call(*given), *given[1:])
+                if errors[variant.name] < WRONG:
+                    calls[variant.name] = captured(functools.partial(variant.call, *given))
+                else:
+                    problem = f"its relative error is {errors[variant.name]:.2g}"
+            except Exception as failure:  # the others are still wanted
+                problem = reason(failure)
+        if problem is not None:
+            yield {**about, "path": variant.name, "skipped": problem}
+    for name, times in in_turns(calls, device, TURNS, warm_up=1).items():
+        yield {**about, "path": name, "error": errors[name], **spread(times)}
+
+
+def compiled(case: str) -> str | None:
+    """Compiles a variant in a process of its own; what that died of."""
+    command = [sys.executable, __file__, "--case", case]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    return next(reversed(done.stderr.strip().splitlines()), "it died") if done.returncode else None
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Parses the command line, measures, writes the JSON after each number of candidates."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--case", help="run one variant, such as '300 split'")
+    options = parser.parse_args()
+    device = best_device()
+    if device.type != "cuda":
+        sys.exit("bench_tiles.py: expected a CUDA device, and there is none. Run it on a machine with a GPU.")
+    cases: dict[str, Callable[[], object]] = {}
+    for candidates in CANDIDATES:
+        for variant in variants(candidates):
+            cases[f"{candidates} {variant.name}"] = lambda variant=variant, C=candidates: variant.call(
+                *inputs(device, C)
+            )
+    if options.case:
+        cases[options.case]()
+        torch.cuda.synchronize()
+        return
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        problems = {case: died for case, died in zip(cases, pool.map(compiled, cases), strict=True) if died}
+    rows: list[Row] = []
+    for candidates in CANDIDATES:
+        for row in measure(device, candidates, problems):
+            print(row, flush=True)
+            rows.append(row)
+        if options.json:
+            write_report(options.json, "tiles", rows)
+
+
+if __name__ == "__main__":
+    main()
