@@ -35,7 +35,7 @@ def random_inputs(T, N, D, M, K, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(T, N, D, generator=generator).to(dtype)
     directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator), dim=0)
-    return z, directions, torch.randn(T, M, K - 1, 2, generator=generator), 3 / (K - 1)
+    return z, directions, torch.randn(T, K - 1, 2, M, generator=generator), 3 / (K - 1)
 
 
 def angles(z, directions, K, delta):
@@ -44,12 +44,12 @@ def angles(z, directions, K, delta):
 
 def define_power_sums(z, directions, K, delta):
     x = angles(z, directions, K, delta)  # (T, N, M, K - 1)
-    return torch.stack([x.cos().sum(dim=1), x.sin().sum(dim=1)], dim=-1)
+    return torch.stack([x.cos().sum(dim=1), x.sin().sum(dim=1)], dim=-1).permute(0, 2, 3, 1)
 
 
 def define_gradient(z, directions, coefficients, delta):
-    x = angles(z, directions, coefficients.shape[2] + 1, delta)
-    re, im = coefficients[:, None].unbind(-1)
+    x = angles(z, directions, coefficients.shape[1] + 1, delta)
+    re, im = coefficients.permute(2, 0, 3, 1)[:, :, None]  # (T, 1, M, K - 1)
     return (re * x.sin() + im * x.cos()).sum(dim=-1) @ directions.T
 
 
@@ -113,7 +113,7 @@ MOST = ((1 << 64) - 1, (1 << 63) - 1)  # seed, step
 def test_the_directions_inside_are_those_of_the_matrix(D, M, seed, step):
     """One embedding a step, the unit vectors, and δ = 1: the sums are the cosine and sine of the directions."""
     sums = kernels.power_sums(torch.eye(D)[:, None], RandomDirections(seed, torch.tensor(step), M), 2, 1.0)
-    drawn = torch.atan2(sums[:, :, 0, 1], sums[:, :, 0, 0])  # (D, M)
+    drawn = torch.atan2(sums[:, 0, 1], sums[:, 0, 0])  # (D, M)
     torch.testing.assert_close(drawn, directions(seed, step, D, M), rtol=0, atol=4e-7)
 
 
@@ -209,7 +209,7 @@ def test_cosine_and_sine_of_any_angle():
     """One embedding, which is 1, and δ = 1: the sums are the cosine and the sine of the "directions"."""
 
     def cos_sin(x):
-        return kernels.power_sums(torch.ones(1, 1, 1), x[None], 2, 1.0)[0, :, 0]
+        return kernels.power_sums(torch.ones(1, 1, 1), x[None], 2, 1.0)[0, 0].T
 
     for largest in (1e-3, 1.0, 10.0, 1e4):
         x = torch.linspace(-largest, largest, 1000)

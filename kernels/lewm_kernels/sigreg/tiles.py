@@ -41,6 +41,12 @@ def backward_tile(D: int, random: bool) -> Tile:
     return Tile(BLOCK_N=32 if D <= 256 else 16, BLOCK_M=16 if random and D > 192 else 32, BLOCK_D=32, num_warps=8)
 
 
+def finish_tile(K: int) -> dict[str, int]:
+    """Sums that a program takes at a time, 16 a thread: BLOCK_P cosine and sine parts of BLOCK_M directions."""
+    parts = 1 << (2 * (K - 1) - 1).bit_length()
+    return {"BLOCK_P": parts, "BLOCK_M": min(1024, 8192 // parts), "num_warps": 16}
+
+
 def row_blocks(D: int) -> tuple[int, int]:
     """Two powers of two, or one and 0, that cover a row: 192 = 128 + 64, where one alone would take 256."""
     head = max(_LEAST, 1 << (D.bit_length() - 1))
