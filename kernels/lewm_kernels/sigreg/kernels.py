@@ -157,8 +157,8 @@ def sigreg_finish_kernel(
     k = (o_p // 2 + 1).to(tl.float64)
     delta = tl.full((), DELTA, tl.float64)
     density = tl.exp(-0.5 * (k * delta) * (k * delta))
-    weight = delta * density * tl.where(k < K - 1, 2.0, 1.0) / M  # the trapezoid rule, with the knots below 0
-    slope = (delta * k * weight * tl.where(is_cos, -2.0, 2.0) / n.to(tl.float64)).to(tl.float32)[:, None]
+    weight = delta / M * density * tl.where(k < K - 1, 2.0, 1.0)  # the trapezoid rule, with the knots below 0
+    slope = (delta / n.to(tl.float64) * k * weight * tl.where(is_cos, -2.0, 2.0)).to(tl.float32)[:, None]
     # What E subtracts, as two float32: the rounding of one would be the same in every direction.
     expected = tl.where(is_cos, density, 0.0)
     high = expected.to(tl.float32)
