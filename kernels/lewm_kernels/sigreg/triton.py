@@ -105,6 +105,7 @@ def finish(
             K=P + 1,
             DELTA=delta,
             **finish_tile(P + 1),
+            enable_fp_fusion=True,
         )
     return statistic, coefficients
 
