@@ -29,8 +29,13 @@ class Tile:
 
 
 def forward_tile() -> Tile:
-    """Tile of the sums over N."""
-    return Tile(BLOCK_N=64, BLOCK_M=64, BLOCK_D=16, num_warps=8)
+    """Tile of the sums over N.
+
+    Twice the directions with twice the warps take as many instructions, and leave a multiprocessor's registers to one
+    program of 8 warps, not to three of 4. From 64 directions on, Triton up to 3.7 takes TF32 on sm_100 where float32
+    is asked for.
+    """
+    return Tile(BLOCK_N=64, BLOCK_M=32, BLOCK_D=16, num_warps=4)
 
 
 def backward_tile(D: int, random: bool) -> Tile:
