@@ -284,6 +284,19 @@ def test_splitting_the_loops_changes_roundings_alone_and_repeats_to_the_bit(monk
     assert not torch.equal(bits[1][1], bits[2][1])
 
 
+@pytest.mark.usefixtures("unwritten_is_nan")
+@pytest.mark.parametrize("M", [256, 257, 600])
+def test_sums_over_many_directions_are_added_up_in_memory(M, monkeypatch):
+    monkeypatch.setattr(tiles, "_PROGRAMS", 1)  # or many programs would take a few directions each
+    z, u, c, delta = random_inputs(2, 33, 17, M, 4)
+    exact, plain = define_gradient(*double(z, u, c), delta), define_gradient(z, u, c, delta)
+    got = kernels.gradient(z, u, c, delta)
+    assert (got - exact).norm() <= 2 * (plain - exact).norm()
+    random = RandomDirections(3, torch.tensor(5), M)
+    drawn = kernels.gradient(z, random, c, delta)
+    torch.testing.assert_close(drawn, kernels.gradient(z, directions(3, 5, 17, M), c, delta), rtol=1e-5, atol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, which plays the GPU
 def test_what_is_not_a_number_stays_with_its_own_sample_and_row():
     z, u, c, delta = random_inputs(3, 5, 4, 6, 6)

@@ -70,6 +70,7 @@ def sigreg_forward_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
+    """One program a split, a step and a block of directions, whose sums it keeps in registers."""
     blocks_m = tl.cdiv(M, BLOCK_M)
     pid = tl.program_id(0)
     row = (pid // blocks_m).to(tl.int64)  # of (S, T)
@@ -206,7 +207,12 @@ def sigreg_backward_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
+    CHAIN: tl.constexpr,
 ):
+    """One program a split, a step and a block of embeddings, whose gradient it sums up over CHAIN directions at a time.
+
+    It adds these sums in memory: of a thousand products added one by one, in registers, the error grows too large.
+    """
     blocks_n = tl.cdiv(N, BLOCK_N)
     pid = tl.program_id(0)
     row = (pid // blocks_n).to(tl.int64)  # of (S, T)
@@ -214,80 +220,90 @@ def sigreg_backward_kernel(
     m_n = o_n < N
     z_ptr += row % T * stride_z_t
     coefficients_ptr += row % T * M * (K - 1) * 2
-    first_m = row // T * columns_of_split
+    first_m = pid // blocks_n // T * columns_of_split
+    end_m = tl.minimum(first_m + columns_of_split, M)
     RANDOM: tl.constexpr = directions_ptr is None
     if RANDOM:
         step = tl.load(step_ptr)
     # One block is a power of two: the rows are held as two, their beginning and their end.
     o_head = tl.arange(0, BLOCK_HEAD).to(tl.int64)
-    m_head = o_head < D
-    head = tl.zeros((BLOCK_N, BLOCK_HEAD), tl.float32)
+    m_head = m_n[:, None] & (o_head < D)[None, :]
+    gradient_ptrs = gradient_ptr + (row * N + o_n)[:, None] * D
     if BLOCK_TAIL > 0:
         o_tail = BLOCK_HEAD + tl.arange(0, BLOCK_TAIL).to(tl.int64)
-        m_tail = o_tail < D
-        tail = tl.zeros((BLOCK_N, BLOCK_TAIL), tl.float32)
+        m_tail = m_n[:, None] & (o_tail < D)[None, :]
 
-    for start_m in range(first_m, tl.minimum(first_m + columns_of_split, M), BLOCK_M):
-        o_m = start_m + tl.arange(0, BLOCK_M).to(tl.int64)
-        m_m = o_m < M
-        h = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
-        squares = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
-        for start_d in range(0, D, BLOCK_D):
-            o_d = start_d + tl.arange(0, BLOCK_D).to(tl.int64)
-            m_d = o_d < D
-            z = tl.load(
-                z_ptr + o_n[:, None] * stride_z_n + o_d[None, :] * stride_z_d,
-                mask=m_n[:, None] & m_d[None, :],
-                other=0.0,
-            )
-            if RANDOM:
-                u = columns_tile(seed, step, o_m, start_d, D, M, BLOCK_D)
-                squares += u * u
-                u = u.T
-            else:
-                u = tl.load(
-                    directions_ptr + o_d[:, None] * stride_directions_d + o_m[None, :] * stride_directions_m,
-                    mask=m_d[:, None] & m_m[None, :],
+    for chain_m in range(first_m, end_m, CHAIN):
+        head = tl.zeros((BLOCK_N, BLOCK_HEAD), tl.float32)
+        if BLOCK_TAIL > 0:
+            tail = tl.zeros((BLOCK_N, BLOCK_TAIL), tl.float32)
+
+        for start_m in range(chain_m, tl.minimum(chain_m + CHAIN, end_m), BLOCK_M):
+            o_m = start_m + tl.arange(0, BLOCK_M).to(tl.int64)
+            m_m = o_m < M
+            h = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+            squares = tl.zeros((BLOCK_M, BLOCK_D), tl.float32)
+            for start_d in range(0, D, BLOCK_D):
+                o_d = start_d + tl.arange(0, BLOCK_D).to(tl.int64)
+                m_d = o_d < D
+                z = tl.load(
+                    z_ptr + o_n[:, None] * stride_z_n + o_d[None, :] * stride_z_d,
+                    mask=m_n[:, None] & m_d[None, :],
                     other=0.0,
                 )
-            h = tl.dot(z.to(tl.float32), u.to(tl.float32), h, input_precision="ieee")
-        if RANDOM:
-            scale = (1.0 / tl.sqrt(tl.sum(squares, axis=1)))[None, :]
-            h *= scale
-
-        r_re, r_im = cos_sin(_knot(1, DELTA) * h)
-        a_re, a_im = r_re, r_im
-        slope = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
-        for anchor in range(1, K, _STRIDE):
-            if anchor > 1:
-                a_re, a_im = cos_sin(_knot(anchor, DELTA) * h)
-            p_re = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
-            p_im = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
-            for j in tl.static_range(_STRIDE):
-                k = anchor + _STRIDE - 1 - j
-                c_ptrs = coefficients_ptr + (k - 1) * 2 * M + o_m
-                m_c = tl.where(k < K, m_m, False)
-                c_re = tl.load(c_ptrs, mask=m_c, other=0.0)[None, :]
-                c_im = tl.load(c_ptrs + M, mask=m_c, other=0.0)[None, :]
-                p_re, p_im = _multiply_add(p_re, p_im, r_re, r_im, c_re, c_im)
-            slope = tl.fma(p_re, a_im, tl.fma(p_im, a_re, slope))
-
-        if RANDOM:
-            slope *= scale
-            u = columns_tile(seed, step, o_m, 0, D, M, BLOCK_HEAD)
-        else:
-            u_ptrs = directions_ptr + o_m[:, None] * stride_directions_m
-            u = tl.load(u_ptrs + o_head[None, :] * stride_directions_d, mask=m_m[:, None] & m_head[None, :], other=0.0)
-        head = tl.dot(slope, u.to(tl.float32), head, input_precision="ieee")
-        if BLOCK_TAIL > 0:
+                if RANDOM:
+                    u = columns_tile(seed, step, o_m, start_d, D, M, BLOCK_D)
+                    squares += u * u
+                    u = u.T
+                else:
+                    u = tl.load(
+                        directions_ptr + o_d[:, None] * stride_directions_d + o_m[None, :] * stride_directions_m,
+                        mask=m_d[:, None] & m_m[None, :],
+                        other=0.0,
+                    )
+                h = tl.dot(z.to(tl.float32), u.to(tl.float32), h, input_precision="ieee")
             if RANDOM:
-                u = columns_tile(seed, step, o_m, BLOCK_HEAD, D, M, BLOCK_TAIL)
-            else:
-                m_u = m_m[:, None] & m_tail[None, :]
-                u = tl.load(u_ptrs + o_tail[None, :] * stride_directions_d, mask=m_u, other=0.0)
-            tail = tl.dot(slope, u.to(tl.float32), tail, input_precision="ieee")
+                scale = (1.0 / tl.sqrt(tl.sum(squares, axis=1)))[None, :]
+                h *= scale
 
-    gradient_ptrs = gradient_ptr + (row * N + o_n)[:, None] * D
-    tl.store(gradient_ptrs + o_head[None, :], head, mask=m_n[:, None] & m_head[None, :])
-    if BLOCK_TAIL > 0:
-        tl.store(gradient_ptrs + o_tail[None, :], tail, mask=m_n[:, None] & m_tail[None, :])
+            r_re, r_im = cos_sin(_knot(1, DELTA) * h)
+            a_re, a_im = r_re, r_im
+            slope = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+            for anchor in range(1, K, _STRIDE):
+                if anchor > 1:
+                    a_re, a_im = cos_sin(_knot(anchor, DELTA) * h)
+                p_re = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+                p_im = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
+                for j in tl.static_range(_STRIDE):
+                    k = anchor + _STRIDE - 1 - j
+                    c_ptrs = coefficients_ptr + (k - 1) * 2 * M + o_m
+                    m_c = tl.where(k < K, m_m, False)
+                    c_re = tl.load(c_ptrs, mask=m_c, other=0.0)[None, :]
+                    c_im = tl.load(c_ptrs + M, mask=m_c, other=0.0)[None, :]
+                    p_re, p_im = _multiply_add(p_re, p_im, r_re, r_im, c_re, c_im)
+                slope = tl.fma(p_re, a_im, tl.fma(p_im, a_re, slope))
+
+            if RANDOM:
+                slope *= scale
+                u = columns_tile(seed, step, o_m, 0, D, M, BLOCK_HEAD)
+            else:
+                u_ptrs = directions_ptr + o_m[:, None] * stride_directions_m
+                m_u = m_m[:, None] & (o_head < D)[None, :]
+                u = tl.load(u_ptrs + o_head[None, :] * stride_directions_d, mask=m_u, other=0.0)
+            head = tl.dot(slope, u.to(tl.float32), head, input_precision="ieee")
+            if BLOCK_TAIL > 0:
+                if RANDOM:
+                    u = columns_tile(seed, step, o_m, BLOCK_HEAD, D, M, BLOCK_TAIL)
+                else:
+                    m_u = m_m[:, None] & (o_tail < D)[None, :]
+                    u = tl.load(u_ptrs + o_tail[None, :] * stride_directions_d, mask=m_u, other=0.0)
+                tail = tl.dot(slope, u.to(tl.float32), tail, input_precision="ieee")
+
+        m_before = tl.where(chain_m > first_m, m_head, False)
+        head += tl.load(gradient_ptrs + o_head[None, :], mask=m_before, other=0.0)
+        tl.store(gradient_ptrs + o_head[None, :], head, mask=m_head)
+        if BLOCK_TAIL > 0:
+            m_before = tl.where(chain_m > first_m, m_tail, False)
+            tail += tl.load(gradient_ptrs + o_tail[None, :], mask=m_before, other=0.0)
+            tl.store(gradient_ptrs + o_tail[None, :], tail, mask=m_tail)
+        tl.debug_barrier()  # before another thread of the program may read them

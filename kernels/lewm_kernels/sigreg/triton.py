@@ -9,13 +9,12 @@ order and not that of the PyTorch path. Nothing waits for the device, so a CUDA 
 from __future__ import annotations
 
 import torch
-import triton
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from lewm_kernels.philox import RandomDirections
 from lewm_kernels.sigreg import kernels
-from lewm_kernels.sigreg.tiles import backward_tile, finish_tile, forward_tile, row_blocks, split
+from lewm_kernels.sigreg.tiles import CHAIN, backward_tile, finish_tile, forward_tile, power_of_two, row_blocks, split
 
 
 def statistic_and_gradient(
@@ -52,7 +51,7 @@ def _partial_sums(
     T, N, D = z.shape
     M = directions.count if isinstance(directions, RandomDirections) else directions.shape[1]
     tile = forward_tile()
-    blocks_m = triton.cdiv(M, tile.BLOCK_M)
+    blocks_m = -(-M // tile.BLOCK_M)
     S, rows = split(N, tile.BLOCK_N, T * blocks_m)
     sums = torch.empty(S, T, K - 1, 2, M, dtype=torch.float32, device=z.device)
     with torch.cuda.device_of(z):  # Triton launches on the current device
@@ -70,7 +69,7 @@ def _partial_sums(
             **_source(directions),
             K=K,
             DELTA=delta,
-            BLOCK_K=triton.next_power_of_2(K - 1),
+            BLOCK_K=power_of_two(K - 1),
             **vars(tile),
             enable_fp_fusion=True,
         )
@@ -129,7 +128,7 @@ def gradient(
     M = directions.count if isinstance(directions, RandomDirections) else directions.shape[1]
     tile = backward_tile(D, random=isinstance(directions, RandomDirections))
     head, tail = row_blocks(D)
-    blocks_n = triton.cdiv(N, tile.BLOCK_N)
+    blocks_n = -(-N // tile.BLOCK_N)
     S, columns = split(M, tile.BLOCK_M, T * blocks_n)
     parts = torch.empty(S, T, N, D, dtype=torch.float32, device=z.device)
     with torch.cuda.device_of(z):  # Triton launches on the current device
@@ -150,6 +149,7 @@ def gradient(
             DELTA=delta,
             BLOCK_HEAD=head,
             BLOCK_TAIL=tail,
+            CHAIN=CHAIN,
             **vars(tile),
             enable_fp_fusion=True,
         )
