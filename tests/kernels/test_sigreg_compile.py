@@ -29,8 +29,9 @@ KERNELS = ("sigreg_forward_kernel", "sigreg_finish_kernel", "sigreg_backward_ker
 # multiprocessor has for each of a program's threads: 65,536 for 256 or 512.
 BOUNDS = dict(zip(KERNELS, ((255, 24 << 10), (128, 2 << 10), (255, 24 << 10)), strict=True))
 
-# Bytes that a thread may keep in memory for want of registers: what ptxas of Triton 3.7 keeps, for sm_100 alone.
-SPILLED = 16
+# Bytes that a thread may keep in memory for want of registers: Triton 3.7 does so for sm_100, and with the widest rows,
+# which fill the registers, Triton 3.9 for sm_80, in 16 of its 13,000 instructions.
+SPILLED, SPILLED_WIDE = 16, 128
 
 
 class Driver:
@@ -144,7 +145,7 @@ def test_other_widths_and_knots(compiled_by, capability, random, dtype, D, K, tm
     for name, compiled in compiled_by(capability, torch.zeros(2, 64, D, dtype=dtype), random, M=48, K=K).items():
         check(capability, compiled)
         if name == "sigreg_finish_kernel" or (random, D) in ((True, 512), (False, 1024)):
-            assert resources(compiled, tmp_path)[1] <= SPILLED
+            assert resources(compiled, tmp_path)[1] <= (SPILLED_WIDE if D == 1024 else SPILLED)
 
 
 def test_sizes_of_one_which_triton_makes_constants(compiled_by):
