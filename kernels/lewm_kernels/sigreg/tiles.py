@@ -2,8 +2,8 @@
 
 Shapes: T time steps, N embeddings, D latent width, M directions.
 
-Chosen by what the compiler reports for sm_80, sm_90 and sm_100: no spilled registers at D = 192 and 1024 in float32
-(of random directions, up to 512), two buffers of operands, the fewest instructions an element.
+Chosen by what the compiler reports for sm_80, sm_90 and sm_100: next to no spilled registers at D = 192 and 1024 in
+float32 (of random directions, up to 512), two buffers of operands, the fewest instructions an element.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 # device, so that the order of the sums is the same everywhere.
 _PROGRAMS = 264
 
-# Directions of which a program sums the gradient in registers: with 4,096, errors are four times those of a product in
-# blocks, with 256 the same.
+# Directions over which a program sums the gradient in registers: with 4,096 in one chain of additions, its error is
+# four to seven times the definition's, with 256 the same.
 CHAIN = 256
 
 # The least extent of an operand that `tl.dot` takes.
@@ -35,9 +35,9 @@ class Tile:
 def forward_tile() -> Tile:
     """Tile of the sums over N.
 
-    Twice the directions with twice the warps take as many instructions, and leave a multiprocessor's registers to one
-    program of 8 warps, not to three of 4. From 64 directions on, Triton up to 3.7 takes TF32 on sm_100 where float32
-    is asked for.
+    Twice the directions with twice the warps take as many instructions, but a multiprocessor's registers then suffice
+    for one program of 8 warps, here for two or three of 4. With 64 directions, Triton up to 3.7 takes TF32 on sm_100
+    where float32 is asked for.
     """
     return Tile(BLOCK_N=64, BLOCK_M=32, BLOCK_D=16, num_warps=4)
 
