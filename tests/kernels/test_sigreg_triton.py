@@ -12,11 +12,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lewm_kernels import RandomDirections, directions
 from lewm_kernels.sigreg import reference, sigreg, tiles
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "set TRITON_INTERPRET=1 for this file"
+fast = importlib.import_module("lewm_kernels.sigreg.torch")
 kernels = importlib.import_module("lewm_kernels.sigreg.triton")
 
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]
@@ -35,7 +37,7 @@ def random_inputs(T, N, D, M, K, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     z = torch.randn(T, N, D, generator=generator).to(dtype)
     directions = torch.nn.functional.normalize(torch.randn(D, M, generator=generator), dim=0)
-    return z, directions, torch.randn(T, M, K - 1, 2, generator=generator), 3 / (K - 1)
+    return z, directions, torch.randn(T, K - 1, 2, M, generator=generator), 3 / (K - 1)
 
 
 def angles(z, directions, K, delta):
@@ -44,13 +46,24 @@ def angles(z, directions, K, delta):
 
 def define_power_sums(z, directions, K, delta):
     x = angles(z, directions, K, delta)  # (T, N, M, K - 1)
-    return torch.stack([x.cos().sum(dim=1), x.sin().sum(dim=1)], dim=-1)
+    return torch.stack([x.cos().sum(dim=1), x.sin().sum(dim=1)], dim=-1).permute(0, 2, 3, 1)
 
 
 def define_gradient(z, directions, coefficients, delta):
-    x = angles(z, directions, coefficients.shape[2] + 1, delta)
-    re, im = coefficients[:, None].unbind(-1)
+    x = angles(z, directions, coefficients.shape[1] + 1, delta)
+    re, im = coefficients.permute(2, 0, 3, 1)[:, :, None]  # (T, 1, M, K - 1)
     return (re * x.sin() + im * x.cos()).sum(dim=-1) @ directions.T
+
+
+def define_finish(sums, count, delta):
+    sums = sums.sum(dim=0)  # (T, K - 1, 2, M)
+    k = torch.arange(1, sums.shape[1] + 1).to(sums.dtype)[:, None]
+    density = torch.exp(-((k * delta) ** 2) / 2)
+    weight = density * torch.where(k <= len(k) - 1, 2 * delta, delta)
+    error = sums / count - torch.stack([density, torch.zeros_like(density)], dim=1)
+    statistic = count * (error.square().sum(dim=2) * weight).sum(dim=1).mean(dim=-1)
+    sign = torch.tensor([-1.0, 1.0]).to(sums.dtype)[:, None]
+    return statistic, error * (k * weight * (2 * delta / sums.shape[-1]))[:, None] * sign
 
 
 def double(*tensors):
@@ -59,7 +72,7 @@ def double(*tensors):
 
 @pytest.mark.usefixtures("unwritten_is_nan")
 @pytest.mark.parametrize(
-    ("shape", "dtypes", "seeds"),  # T, N, D, M, K: tiles are 64 x 64 and 32 x 32, steps over D 16 and 32
+    ("shape", "dtypes", "seeds"),  # T, N, D, M, K: tiles are 64 x 32 and 32 x 32, steps over D 16 and 32
     [
         ((1, 1, 1, 1, 2), FLOATS, 20),
         ((1, 1, 5, 9, 3), FLOATS, 20),
@@ -89,6 +102,86 @@ def test_error_is_at_most_twice_that_of_the_definition(shape, dtypes, seeds):
         assert (ours <= 4 * definition).all(), (dtype, ours, definition)
 
 
+@pytest.mark.usefixtures("unwritten_is_nan")
+@pytest.mark.parametrize("on_device", [False, True], ids=["number", "tensor"])
+@pytest.mark.parametrize(
+    ("S", "T", "M", "K", "N"),  # blocks are 1024 directions at K = 2, 256 at 17, 64 at 64
+    [
+        (1, 1, 1, 2, 1),
+        (2, 3, 7, 5, 40),
+        (1, 2, 255, 17, 100),
+        (3, 1, 256, 17, 1000),
+        (1, 4, 257, 17, 128),
+        (5, 2, 1025, 2, 7),
+        (2, 1, 65, 64, 10**6),
+    ],
+)
+def test_finish_has_at_most_twice_the_error_of_the_definition(S, T, M, K, N, on_device):
+    delta, count = 3 / (K - 1), torch.tensor(N, dtype=torch.float32) if on_device else N
+    ours, definition = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        h = torch.randn(S * T, 3, M, generator=generator) + 0.2
+        sums = define_power_sums(h, torch.eye(M), K, delta) * (N / (3 * S))  # each embedding as if there many times
+        sums = sums.reshape(S, T, K - 1, 2, M).contiguous()
+        got, plain = kernels.finish(sums, count, delta), define_finish(sums, N, delta)
+        exact = define_finish(sums.double(), N, delta)
+        for errors, results in ((ours, got), (definition, plain)):
+            errors += torch.stack([(a - b).square().sum() for a, b in zip(results, exact, strict=True)])
+    assert (ours <= 4 * definition).all(), (ours, definition)
+
+
+def test_finish_adds_up_shares_and_agrees_with_the_pytorch_path():
+    sums = torch.randn(3, 2, 4, 2, 5, generator=torch.Generator().manual_seed(0)) * 9
+    statistic, coefficients = kernels.finish(sums, 20, 0.5)
+    of_whole = kernels.finish(sums[0] + sums[1] + sums[2], torch.tensor(20.0), 0.5)
+    assert torch.equal(statistic, of_whole[0])
+    assert torch.equal(coefficients, of_whole[1])
+    expected, slopes = fast.finish(sums.double().sum(dim=0).permute(0, 3, 1, 2), 20, 0.5)  # (T, M, K - 1, 2)
+    torch.testing.assert_close(statistic, expected.float(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(coefficients, slopes.float().permute(0, 2, 3, 1), rtol=1e-5, atol=1e-7)
+
+
+class Computed(TorchDispatchMode):
+    """Names what PyTorch computes, in the order of the calls: neither memory nor views."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names = names
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if not func.is_view and func.overloadpacket.__name__ not in ("empty", "new_empty", "detach"):
+            self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("shape", "parts"),  # T, N, D, M, K; whether the gradient is computed in parts that have to be added up
+    [((4, 128, 192, 1024, 17), ["sum"]), ((4, 4096, 192, 4096, 17), [])],
+    ids=["paper", "large"],
+)
+def test_forward_and_gradient_are_three_launches(shape, parts, monkeypatch):
+    """The kernels are replaced by ones that only say their name."""
+
+    class Launch:
+        def __init__(self, name):
+            self.name = name
+
+        def __getitem__(self, grid):
+            return lambda **arguments: launched.append(self.name)
+
+    T, N, D, M, K = shape
+    names = [f"sigreg_{part}_kernel" for part in ("forward", "finish", "backward")]
+    for name in names:
+        monkeypatch.setattr(kernels.kernels, name, Launch(name))
+    z = torch.empty(T, N, D)
+    for source in (torch.empty(D, M), RandomDirections(0, torch.tensor(0), M)):
+        launched = []
+        with Computed(launched):
+            kernels.statistic_and_gradient(z, source, K, 3 / (K - 1), True)
+        assert launched == names + parts
+
+
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 def test_value_and_gradient_of_the_operator(backend):
     z, u, *_ = random_inputs(6, 33, 24, 40, 17)
@@ -113,7 +206,7 @@ MOST = ((1 << 64) - 1, (1 << 63) - 1)  # seed, step
 def test_the_directions_inside_are_those_of_the_matrix(D, M, seed, step):
     """One embedding a step, the unit vectors, and δ = 1: the sums are the cosine and sine of the directions."""
     sums = kernels.power_sums(torch.eye(D)[:, None], RandomDirections(seed, torch.tensor(step), M), 2, 1.0)
-    drawn = torch.atan2(sums[:, :, 0, 1], sums[:, :, 0, 0])  # (D, M)
+    drawn = torch.atan2(sums[:, 0, 1], sums[:, 0, 0])  # (D, M)
     torch.testing.assert_close(drawn, directions(seed, step, D, M), rtol=0, atol=4e-7)
 
 
@@ -178,9 +271,9 @@ def test_splitting_the_loops_changes_roundings_alone_and_repeats_to_the_bit(monk
     z, u, c, delta = random_inputs(1, 450, 3, 110, 3)
     exact = define_power_sums(*double(z, u), 3, delta), define_gradient(*double(z, u, c), delta)
     bits = []
-    for programs, splits in ((1, (1, 1)), (4, (2, 1)), (30, (8, 2))):
+    for programs, splits in ((1, (1, 1)), (8, (2, 1)), (40, (8, 2))):
         monkeypatch.setattr(tiles, "_PROGRAMS", programs)
-        assert (tiles.split(450, 64, 2)[0], tiles.split(110, 32, 15)[0]) == splits
+        assert (tiles.split(450, 64, 4)[0], tiles.split(110, 32, 15)[0]) == splits
         got = kernels.power_sums(z, u, 3, delta), kernels.gradient(z, u, c, delta)
         again = kernels.power_sums(z, u, 3, delta), kernels.gradient(z, u, c, delta)
         for a, b, truth in zip(got, again, exact, strict=True):
@@ -189,6 +282,19 @@ def test_splitting_the_loops_changes_roundings_alone_and_repeats_to_the_bit(monk
         bits.append(got)
     assert not torch.equal(bits[0][0], bits[1][0])  # or the loops were not split
     assert not torch.equal(bits[1][1], bits[2][1])
+
+
+@pytest.mark.usefixtures("unwritten_is_nan")
+@pytest.mark.parametrize("M", [256, 257, 600])
+def test_sums_over_many_directions_are_added_up_in_memory(M, monkeypatch):
+    monkeypatch.setattr(tiles, "_PROGRAMS", 1)  # or many programs would take a few directions each
+    z, u, c, delta = random_inputs(2, 33, 17, M, 4)
+    exact, plain = define_gradient(*double(z, u, c), delta), define_gradient(z, u, c, delta)
+    got = kernels.gradient(z, u, c, delta)
+    assert (got - exact).norm() <= 2 * (plain - exact).norm()
+    random = RandomDirections(3, torch.tensor(5), M)
+    drawn = kernels.gradient(z, random, c, delta)
+    torch.testing.assert_close(drawn, kernels.gradient(z, directions(3, 5, 17, M), c, delta), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # numpy's, which plays the GPU
@@ -209,7 +315,7 @@ def test_cosine_and_sine_of_any_angle():
     """One embedding, which is 1, and δ = 1: the sums are the cosine and the sine of the "directions"."""
 
     def cos_sin(x):
-        return kernels.power_sums(torch.ones(1, 1, 1), x[None], 2, 1.0)[0, :, 0]
+        return kernels.power_sums(torch.ones(1, 1, 1), x[None], 2, 1.0)[0, 0].T
 
     for largest in (1e-3, 1.0, 10.0, 1e4):
         x = torch.linspace(-largest, largest, 1000)

@@ -16,7 +16,6 @@ from lewm_kernels._dispatch import choose
 from lewm_kernels._ranks import name_of, sum_over_ranks
 from lewm_kernels.philox import RandomDirections, check_directions, step_on
 from lewm_kernels.philox import directions as draw
-from lewm_kernels.sigreg.torch import finish
 
 # The largest error of a knot, as a part of the last: eight float32 roundings.
 _KNOT_TOLERANCE = 1e-6
@@ -164,15 +163,12 @@ def _sigreg(
     backend = choose("sigreg", z.device, backend, _unsupported(z, K)).backend
     path: Any = import_module(f"{__name__}.{backend}")  # called as its backend, and imported when it is needed
     source = _source(backend, z.shape[-1], directions, step, seed, count)
-    if group is None and backend != "triton":
+    if group is None:
         result: tuple[Tensor, Tensor] = path.statistic_and_gradient(z, source, K, delta, with_gradient)
         return result
-    sums = path.power_sums(z, source, K, delta)  # (T, M, K - 1, 2)
-    N: int | Tensor = z.shape[1]
-    if group is not None:
-        packed = sum_over_ranks(cat([sums.flatten(), sums.new_full((1,), z.shape[1])]), group)
-        sums, N = packed[:-1].view_as(sums), packed[-1]
-    statistic, coefficients = finish(sums, N, delta)
+    sums = path.power_sums(z, source, K, delta)  # of T, M, K - 1 and 2, in an order that the paths keep to themselves
+    packed = sum_over_ranks(cat([sums.flatten(), sums.new_full((1,), z.shape[1])]), group)
+    statistic, coefficients = path.finish(packed[:-1].view_as(sums), packed[-1], delta)
     gradient = path.gradient(z, source, coefficients, delta) if with_gradient else sums.new_empty(0)
     return statistic, gradient
 
