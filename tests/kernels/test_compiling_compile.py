@@ -9,8 +9,6 @@ import itertools
 import pytest
 import torch
 from triton import knobs
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
 from lewm import recipes
@@ -36,35 +34,17 @@ SMALL = {
 }
 
 
-DEVICES = itertools.count()
-
-
-class Driver:
-    """Says what a driver is asked before a launch; each has a device, and so a cache of kernels, of its own."""
-
-    def __init__(self):
-        self.device = next(DEVICES)
-
-    def get_current_target(self):
-        return GPUTarget("cuda", 90, 32)
-
-    def get_current_device(self):
-        return self.device
-
-    def get_current_stream(self, _device):
-        return 0
+DEVICES = itertools.count()  # each has a cache of kernels of its own
 
 
 @pytest.fixture(autouse=True)
-def compile_only(monkeypatch):
+def compile_only(monkeypatch, compile_for):
     """Operators take their Triton kernels, which are compiled where they would be launched."""
     monkeypatch.setenv("LEWM_KERNELS", "triton")
     monkeypatch.setattr(_dispatch, "triton_obstacle", lambda device: None)
     run = JITFunction.run
     monkeypatch.setattr(JITFunction, "run", lambda self, *a, warmup, **options: run(self, *a, warmup=True, **options))
-    driver.set_active(Driver())
-    yield
-    driver.set_active(None)
+    compile_for(90, device=next(DEVICES))
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ Shapes: C candidates, L context length, H horizon in blocks.
 """
 
 import dataclasses
+import functools
 import importlib
 import re
-import subprocess
-import tempfile
 
 import pytest
 import torch
@@ -27,77 +26,39 @@ REGISTERS = 65536  # of a multiprocessor
 # Bytes that a thread may keep in memory while it loads a tile of rows or stores it; loops that spill take 250 or more.
 SPILLED = 160
 
-KERNELS = {
-    "kernels": ("attention_in_kernel", "attention_out_kernel", "mlp_kernel"),
-    "whole_kernels": ("attention_kernel",),
-    "layerwise_kernels": ("enter_kernel", "attend_kernel", "gelu_linear_kernel"),
-}
-SPLIT_LAYER = list(KERNELS["kernels"])
+SPLIT_LAYER = ["attention_in_kernel", "attention_out_kernel", "mlp_kernel"]
 WITHOUT_PRODUCTS = ("enter_kernel", "attend_kernel")  # these need no shared memory
 
 
-class Driver:
-    """Says what a driver is asked before a launch."""
-
-    def __init__(self, capability):
-        self.capability = capability
-
-    def get_current_target(self):
-        from triton.backends.compiler import GPUTarget
-
-        return GPUTarget("cuda", self.capability, 32)
-
-    def get_current_device(self):
-        return self.capability  # for Triton's cache: kernels of different targets are on different devices
-
-    def get_current_stream(self, _device):
-        return 0
-
-
-class CompileOnly:
-    """A kernel that is compiled where it would be launched."""
-
-    def __init__(self, kernel, compiled):
-        self.kernel, self.compiled = kernel, compiled
-
-    def __getitem__(self, grid):
-        def launch(**arguments):
-            self.compiled.append((self.kernel.fn.__name__, self.kernel.warmup(grid=grid, **arguments)))
-
-        return launch
-
-
 @pytest.fixture
-def compiled_by(monkeypatch):
+def compiled_by(compiled_when_launched):
     """Compiles what a rollout of `C` candidates launches; the result are names and kernels."""
-    from triton.runtime import driver
-
     path = importlib.import_module("lewm_kernels.rollout.triton")
+    modules = [f"lewm_kernels.rollout.{name}" for name in ("kernels", "whole_kernels", "layerwise_kernels")]
 
     def compile_all(capability, packed, C, L, H, design):
-        compiled = []
-        driver.set_active(Driver(capability))
-        for module, names in KERNELS.items():
-            module = importlib.import_module(f"lewm_kernels.rollout.{module}")
-            for name in names:
-                monkeypatch.setattr(module, name, CompileOnly(getattr(module, name), compiled))
         latents, history = torch.zeros(1, L, packed.latent), torch.zeros(1, L - 1, packed.action_block)
-        path.rollout(packed, latents, torch.zeros(1, C, H, packed.action_block), history, design)
-        monkeypatch.undo()
-        return compiled
+        candidates = torch.zeros(1, C, H, packed.action_block)
+        run = functools.partial(path.rollout, packed, latents, candidates, history, design)
+        return compiled_when_launched(capability, modules, run)
 
-    yield compile_all
-    driver.set_active(None)
+    return compile_all
 
 
-def check(capability, name, compiled):
-    cubin, ptx = compiled.asm["cubin"], compiled.asm["ptx"]
-    assert len(cubin) > 1000
+def check(capability, name, compiled, usage):
+    ptx = compiled.asm["ptx"]
+    assert len(compiled.asm["cubin"]) > 1000
     assert (name not in WITHOUT_PRODUCTS) <= compiled.metadata.shared <= SHARED_MEMORY[capability]
     assert compiled.metadata.global_scratch_size == 0  # memory that no launcher allocates
     assert not re.search(r"\b(atom|red)\.", ptx)  # sums in an order of their own
-    assert usage(cubin)["STACK"] <= SPILLED
+    assert usage(compiled)["STACK"] <= SPILLED
     assert not re.search(NARROW_LOAD, loops(ptx))
+
+
+def two_fit(compiled, usage):
+    """Whether two programs share a multiprocessor of an H100, so that one computes while the other waits."""
+    registers = 32 * compiled.metadata.num_warps * usage(compiled)["REG"]
+    return 2 * compiled.metadata.shared <= SHARED_MEMORY[90] and 2 * registers <= REGISTERS
 
 
 # Two bytes at a time: what the compiler makes of weights when it does not know how they are aligned.
@@ -113,18 +74,6 @@ def loops(ptx):
     return "\n".join(lines[i] for i in sorted(within))
 
 
-def usage(cubin):
-    """Registers of a thread (REG), and bytes that it keeps in memory (STACK)."""
-    from triton import knobs
-
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return {name: int(re.search(rf"{name}:(\d+)", shown)[1]) for name in ("REG", "STACK")}
-
-
 def pack(recipe, precision, **predictor):
     changes = {f"model.predictor.{key}": value for key, value in {"depth": 2, **predictor}.items()}
     model = WorldModel(resolve(recipe("two-room", 2), None, changes).model).eval()
@@ -133,11 +82,11 @@ def pack(recipe, precision, **predictor):
 
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
-def test_many_split_candidates_of_the_papers_model(compiled_by, capability):
+def test_many_split_candidates_of_the_papers_model(compiled_by, usage, capability):
     compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 720, L=3, H=1, design="split")
     assert [name for name, _ in compiled] == [*SPLIT_LAYER, *SPLIT_LAYER, "mlp_kernel"]
     for name, kernel in compiled:
-        check(capability, name, kernel)
+        check(capability, name, kernel, usage)
     for _, kernel in compiled[:3]:  # of the first layer; in the last, a third of the rows go on
         assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
 
@@ -145,47 +94,46 @@ def test_many_split_candidates_of_the_papers_model(compiled_by, capability):
 PRODUCTS = {80: r"\bmma\.sync\S*\.bf16", 90: r"\bwgmma\.\S*\.bf16", 100: r"\btcgen05\.mma\b"}
 
 
-def test_few_split_candidates_of_the_papers_model(compiled_by):
+def test_few_split_candidates_of_the_papers_model(compiled_by, usage):
     for name, kernel in compiled_by(90, pack(recipes.paper, "bf16"), 300, L=1, H=2, design="split"):
-        check(90, name, kernel)
-        assert usage(kernel.asm["cubin"])["STACK"] == 0
-        assert usage(kernel.asm["cubin"])["REG"] <= 80
+        check(90, name, kernel, usage)
+        assert usage(kernel)["STACK"] == 0
+        assert usage(kernel)["REG"] <= 80
 
 
 @pytest.mark.parametrize("capability", [90, 100])
-def test_whole_rows_of_the_papers_model(compiled_by, capability):
+def test_whole_rows_of_the_papers_model(compiled_by, usage, capability):
     compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 15000, L=3, H=1, design="whole")
     layer = ["enter_kernel", *["attention_kernel"] * 3, "mlp_kernel"]
     last_layer = ["enter_kernel", "attention_kernel", "mlp_kernel"]
     assert [name for name, _ in compiled] == [*layer, *last_layer, "mlp_kernel"]
     for name, kernel in compiled:
-        check(capability, name, kernel)
+        check(capability, name, kernel, usage)
         if name != "enter_kernel":
             assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
-        if capability == 90:  # two programs share a multiprocessor: one computes while the other waits
-            assert 2 * kernel.metadata.shared <= SHARED_MEMORY[90]
-            assert 2 * 32 * kernel.metadata.num_warps * usage(kernel.asm["cubin"])["REG"] <= REGISTERS
+        assert capability != 90 or two_fit(kernel, usage)
 
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
 @pytest.mark.parametrize("C", [300, 15000])
-def test_layers_between_products(compiled_by, capability, C):
+def test_layers_between_products(compiled_by, usage, capability, C):
     compiled = compiled_by(capability, pack(recipes.paper, "bf16"), C, L=3, H=1, design="layerwise")
     layer = ["enter_kernel", "attend_kernel", "enter_kernel", "gelu_linear_kernel"]
     assert [name for name, _ in compiled] == [*layer, *layer, "enter_kernel", "gelu_linear_kernel"]
     for name, kernel in compiled:
-        check(capability, name, kernel)
-        assert usage(kernel.asm["cubin"])["STACK"] == 0
+        check(capability, name, kernel, usage)
+        assert usage(kernel)["STACK"] == 0
         if name in WITHOUT_PRODUCTS:  # bound by memory, so many programs have to wait for it at a time
-            assert usage(kernel.asm["cubin"])["REG"] <= 64
+            assert usage(kernel)["REG"] <= 64
         else:
             assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
+            assert capability != 90 or two_fit(kernel, usage)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32"])
 @pytest.mark.parametrize("history", [1, 3])
 @pytest.mark.parametrize("design", ["split", "layerwise"])
-def test_float32(compiled_by, design, history, precision):
+def test_float32(compiled_by, usage, design, history, precision):
     compiled = compiled_by(90, pack(recipes.small, precision, history=history), 300, L=history, H=1, design=design)
     of_split = [name for name in SPLIT_LAYER if history > 1 or name != "attention_out_kernel"]
     of_layerwise = ["enter_kernel", *["attend_kernel"] * (history > 1), "enter_kernel", "gelu_linear_kernel"]
@@ -195,7 +143,7 @@ def test_float32(compiled_by, design, history, precision):
     }[design]
     assert [name for name, _ in compiled] == [*layer, *layer, *projector]
     for name, kernel in compiled:
-        check(90, name, kernel)
+        check(90, name, kernel, usage)
         has_tf32 = bool(re.search(r"mma\S*tf32", kernel.asm["ptx"]))
         assert has_tf32 == (precision == "tf32" and name not in WITHOUT_PRODUCTS)
 

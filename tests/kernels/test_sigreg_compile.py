@@ -6,15 +6,12 @@ LEWM_COMPILE_ONLY=1, in a process of its own, because interpreted kernels cannot
 Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
 """
 
+import functools
 import importlib
 import re
-import subprocess
 
 import pytest
 import torch
-from triton import knobs
-from triton.backends.compiler import GPUTarget
-from triton.runtime import driver
 
 from lewm_kernels import RandomDirections
 
@@ -34,52 +31,18 @@ BOUNDS = dict(zip(KERNELS, ((255, 24 << 10), (128, 2 << 10), (255, 24 << 10)), s
 SPILLED, SPILLED_WIDE = 32, 128
 
 
-class Driver:
-    """Says what a driver is asked before a launch."""
-
-    def __init__(self, capability):
-        self.capability = capability
-
-    def get_current_target(self):
-        return GPUTarget("cuda", self.capability, 32)
-
-    def get_current_device(self):
-        return self.capability  # for Triton's cache: kernels of different targets are on different devices
-
-    def get_current_stream(self, _device):
-        return 0
-
-
-class CompileOnly:
-    """A kernel that is compiled where it would be launched."""
-
-    def __init__(self, kernel, compiled):
-        self.kernel, self.compiled = kernel, compiled
-
-    def __getitem__(self, grid):
-        def launch(**arguments):
-            self.compiled[self.kernel.fn.__name__] = self.kernel.warmup(grid=grid, **arguments)
-
-        return launch
-
-
 @pytest.fixture
-def compiled_by(monkeypatch):
+def compiled_by(compiled_when_launched):
     """Compiles what forward and backward of one call launch; the result are kernels by name."""
-    kernels = {name: getattr(path.kernels, name) for name in KERNELS}
 
     def compile_all(capability, z, random, M, K):
-        compiled = {}
-        driver.set_active(Driver(capability))
-        for name, kernel in kernels.items():
-            monkeypatch.setattr(path.kernels, name, CompileOnly(kernel, compiled))
         source = RandomDirections(0, torch.tensor(0), M) if random else torch.zeros(z.shape[-1], M)
-        path.statistic_and_gradient(z, source, K, 3 / (K - 1), with_gradient=True)
+        run = functools.partial(path.statistic_and_gradient, z, source, K, 3 / (K - 1), with_gradient=True)
+        compiled = dict(compiled_when_launched(capability, ["lewm_kernels.sigreg.kernels"], run))
         assert set(compiled) == set(KERNELS)
         return compiled
 
-    yield compile_all
-    driver.set_active(None)
+    return compile_all
 
 
 def check(capability, compiled):
@@ -90,15 +53,6 @@ def check(capability, compiled):
     assert not re.search(r"\b(atom|red)\.", ptx)  # sums in an order of their own
     assert not re.search(r"\b(mma|wgmma|tcgen05)\b.*tf32", ptx)  # projections in float32
     assert "ld.local" not in ptx  # a sine with a table in memory
-
-
-def resources(compiled, folder):
-    """Registers of a thread, and bytes that it keeps in memory for want of more."""
-    file = folder / "kernel.cubin"
-    file.write_bytes(compiled.asm["cubin"])
-    command = [knobs.nvidia.cuobjdump.path, "-res-usage", file]
-    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return tuple(int(re.search(rf"{what}:(\d+)", usage)[1]) for what in ("REG", "STACK"))
 
 
 def bytes_of_loads(ptx):
@@ -113,14 +67,13 @@ def bytes_of_loads(ptx):
 @pytest.mark.parametrize(
     ("dtype", "random"), [(torch.float32, False), (torch.float32, True), (torch.bfloat16, False)], ids=str
 )
-def test_training_step_at_the_papers_sizes(compiled_by, capability, dtype, random, tmp_path):
+def test_training_step_at_the_papers_sizes(compiled_by, usage, capability, dtype, random):
     """Embeddings are a view with its first dimensions exchanged, as the training loss gives them."""
     z = torch.zeros(128, 4, 192, dtype=dtype).transpose(0, 1)
     for name, compiled in compiled_by(capability, z, random, M=1024, K=17).items():
         check(capability, compiled)
-        registers, spilled = resources(compiled, tmp_path)
-        assert registers <= BOUNDS[name][0]
-        assert spilled <= SPILLED
+        assert usage(compiled)["REG"] <= BOUNDS[name][0]
+        assert usage(compiled)["STACK"] <= SPILLED
         assert compiled.metadata.shared <= BOUNDS[name][1]
         loads = bytes_of_loads(compiled.asm["ptx"])
         assert loads
@@ -141,11 +94,11 @@ def test_training_step_at_the_papers_sizes(compiled_by, capability, dtype, rando
         (False, torch.float16, 1, 2),
     ],
 )
-def test_other_widths_and_knots(compiled_by, capability, random, dtype, D, K, tmp_path):
+def test_other_widths_and_knots(compiled_by, usage, capability, random, dtype, D, K):
     for name, compiled in compiled_by(capability, torch.zeros(2, 64, D, dtype=dtype), random, M=48, K=K).items():
         check(capability, compiled)
         if name == "sigreg_finish_kernel" or (random, D) in ((True, 512), (False, 1024)):
-            assert resources(compiled, tmp_path)[1] <= (SPILLED_WIDE if D == 1024 else SPILLED)
+            assert usage(compiled)["STACK"] <= (SPILLED_WIDE if D == 1024 else SPILLED)
 
 
 def test_sizes_of_one_which_triton_makes_constants(compiled_by):
@@ -154,12 +107,10 @@ def test_sizes_of_one_which_triton_makes_constants(compiled_by):
 
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
-def test_finish_with_the_count_on_the_device(capability, monkeypatch):
+def test_finish_with_the_count_on_the_device(compiled_when_launched, capability):
     """As several processes call it."""
-    compiled = {}
-    monkeypatch.setattr(path.kernels, KERNELS[1], CompileOnly(path.kernels.sigreg_finish_kernel, compiled))
-    driver.set_active(Driver(capability))
     packed = torch.zeros(4 * 16 * 2 * 1024 + 1)  # the sums of all processes, and behind them their count
-    path.finish(packed[:-1].view(4, 16, 2, 1024), packed[-1], 3 / 16)
-    driver.set_active(None)
-    check(capability, compiled[KERNELS[1]])
+    run = functools.partial(path.finish, packed[:-1].view(4, 16, 2, 1024), packed[-1], 3 / 16)
+    ((name, compiled),) = compiled_when_launched(capability, ["lewm_kernels.sigreg.kernels"], run)
+    assert name == "sigreg_finish_kernel"
+    check(capability, compiled)
