@@ -14,6 +14,7 @@ from lewm_kernels.rollout.tiles import (
     DESIGNS,
     attention_in_tile,
     attention_out_tile,
+    gelu_linear_tile,
     mlp_tile,
     whole_attention_tile,
     whole_mlp_tile,
@@ -22,7 +23,7 @@ from lewm_kernels.rollout.tiles import (
 # Data sheet of the H100 SXM: bfloat16 on the tensor cores, and memory.
 H100_FLOPS, H100_BYTES = 989e12, 3.35e12
 CUBLAS_ROWS = 128  # an assumption: so many rows share a reading of the weights
-ITERATIONS, SAMPLES, HORIZON = 30, 300, 5
+ENVIRONMENTS = (1, 50)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Launch:
     Attributes:
         moved: Bytes of activations read and written.
         weights: Bytes of weights that it reads again for every tile of rows.
-        multiply_adds: Of its products.
+        multiply_adds: What its products take.
         count: How many launches these are.
     """
 
@@ -45,28 +46,51 @@ class Launch:
 def designs() -> str:
     """Every design for one and for 50 environments of the paper's model."""
     rows = [
-        "| environments | design | launches a call | GFLOP a call | GB moved | GB of weights from L2 | arithmetic "
-        "| memory |",
-        "|---|---|---|---|---|---|---|---|",
+        "| environments | design | launches a call | programs of an MLP's first | GFLOP a call | GB moved "
+        "| GB of weights from L2 | arithmetic | memory |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    model = paper("two-room", 2).model
-    for environments in (1, 50):
+    config = paper("two-room", 2)
+    model, planning = config.model, config.planning
+    for environments in ENVIRONMENTS:
         for design in DESIGNS:
-            launches = list(of_call(model, design, environments * SAMPLES, HORIZON))
+            C = environments * planning.samples
+            launches = list(of_call(model, design, C, planning.horizon))
             flops = 2 * sum(launch.multiply_adds for launch in launches)
             moved, weights = (sum(getattr(launch, name) for launch in launches) for name in ("moved", "weights"))
             cells = [
                 environments,
                 design,
                 sum(launch.count for launch in launches),
+                mlp_programs(model, design, C),
                 f"{flops / 1e9:,.0f}",
                 f"{moved / 1e9:.2g}",
                 f"{weights / 1e9:.2g}",
-                f"{1e3 * ITERATIONS * flops / H100_FLOPS:.2g} ms",
-                f"{1e3 * ITERATIONS * moved / H100_BYTES:.2g} ms",
+                _milliseconds(planning.iterations * flops / H100_FLOPS),
+                _milliseconds(planning.iterations * moved / H100_BYTES),
             ]
             rows.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join([*rows, "", f"The last two are floors of a solve of {ITERATIONS} calls.", ""])
+    last = (
+        f"The last two: what the multiply-adds of a solve of {planning.iterations} calls take at least, and its bytes "
+        "if all of them come from memory."
+    )
+    return "\n".join([*rows, "", last, ""])
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.{1 if seconds < 0.01 else 0}f} ms"
+
+
+def mlp_programs(model: Model, design: str, C: int) -> int:
+    """Programs of the launch with an MLP's first product, for one new token: an H100 has 132 multiprocessors."""
+    W, F = model.predictor.width, model.predictor.mlp
+    if design == "layerwise":
+        tile = gelu_linear_tile(C, W, 2)
+        (programs,) = tile.grid(C, -(-F // tile.step))
+    else:
+        tile = mlp_tile(C, 1, W, F, 2) if design == "split" else whole_mlp_tile(F)
+        (programs,) = tile.grid(C, 1)
+    return programs
 
 
 def of_call(model: Model, design: str, C: int, H: int) -> Iterator[Launch]:

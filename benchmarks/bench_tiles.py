@@ -27,19 +27,22 @@ from torch import Tensor
 
 from lewm.model.world_model import WorldModel
 from lewm.recipes import paper
-from lewm_kernels.rollout import Packed, rollout
+from lewm_kernels.rollout import Packed, reference, rollout
 from lewm_kernels.rollout.tiles import DESIGNS, Tile
 
-CANDIDATES = (300, 1200, 4800, 15000)
-MANY, HORIZON, TURNS = 15000, 5, 7
+CONFIG = paper("two-room", 2)
+HORIZON, HIDDEN = CONFIG.planning.horizon, CONFIG.model.predictor.mlp
+CANDIDATES = tuple(environments * CONFIG.planning.samples for environments in (1, 4, 16, 50))
+FEW, MANY, TURNS = CANDIDATES[0], CANDIDATES[-1], 7
 CHECKED = 16  # candidates that are compared with the definition, the last ones
+SECONDS = 60  # for one to compile
 WRONG = 0.1  # a relative error that no rounding to bfloat16 explains
 
 # By design and function of the table: what takes its place. The table's own is among the designs' rows.
 TILES = {
     ("whole", "whole_attention_tile"): [Tile(64, 64, 1, 4), Tile(64, 16, 1, 4), Tile(128, 32, 1, 8)],
     ("whole", "whole_mlp_tile"): [
-        Tile(rows, step, stages, warps, share=2048)
+        Tile(rows, step, stages, warps, share=HIDDEN)
         for rows, step, stages, warps in ((64, 64, 2, 4), (64, 32, 2, 4), (128, 32, 3, 8), (128, 64, 2, 8))
     ],
     ("layerwise", "enter_tile"): [Tile(4, 0, 1, 4), Tile(16, 0, 1, 4), Tile(16, 0, 1, 8)],
@@ -69,7 +72,7 @@ def variants(candidates: int) -> list[Variant]:
     """What is compared for so many candidates."""
     found = [Variant(design) for design in DESIGNS]
     for (design, function), others in TILES.items():
-        if candidates == MANY or (candidates == CANDIDATES[0] and design == "layerwise"):
+        if candidates == MANY or (candidates == FEW and design == "layerwise"):
             found += [Variant(design, function, tile) for tile in others]
     return found
 
@@ -78,7 +81,7 @@ def variants(candidates: int) -> list[Variant]:
 def model(device: torch.device) -> WorldModel:
     """The paper's with random weights."""
     torch.manual_seed(0)
-    made = WorldModel(paper("two-room", 2).model).eval().requires_grad_(False)
+    made = WorldModel(CONFIG.model).eval().requires_grad_(False)
     for block in made.predictor.blocks:
         torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
     return made.to(device)
@@ -94,8 +97,8 @@ def inputs(device: torch.device, candidates: int) -> tuple[Packed, Tensor, Tenso
 def error(got: Tensor, latents: Tensor, candidates: Tensor) -> float:
     """Relative, of the last candidates."""
     exact = {name: tensor.double() for name, tensor in model(got.device).state_dict().items()}
-    heads = paper("two-room", 2).model.predictor.heads
-    expected = reference.rollout(exact, latents.double(), candidates[:, -CHECKED:].double(), heads=heads)
+    some, heads = candidates[:, -CHECKED:].double(), CONFIG.model.predictor.heads
+    expected = reference.rollout(exact, latents.double(), some, heads=heads)
     return float((got[:, -CHECKED:] - expected).norm() / expected.norm())
 
 
@@ -123,7 +126,10 @@ def measure(device: torch.device, candidates: int, problems: dict[str, str]) -> 
 def compiled(case: str) -> str | None:
     """Compiles a variant in a process of its own; what that died of."""
     command = [sys.executable, __file__, "--case", case]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    try:
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not compiled after {SECONDS} s"
     return next(reversed(done.stderr.strip().splitlines()), "it died") if done.returncode else None
 
 

@@ -152,7 +152,7 @@ class Planning(Section):
     iterations: Positive
     horizon: Positive  # H, in blocks
     execute: Positive | None = None  # blocks executed before replanning; all of the plan when None
-    # Of the predictor's matrix products; sums are always float32. What auto is, `choose_precision` decides.
+    # How the predictor's matrix products are rounded; sums are always float32. `choose_precision` decides what auto is.
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
 
     @model_validator(mode="after")

@@ -16,8 +16,9 @@ from lewm_kernels._dispatch import _no_triton
 def count(run: Callable[[], object]) -> int:
     """How many kernels `run` launches that this process has not compiled yet; 0 where there is no Triton.
 
-    Everything that `run` does is done, apart from launches of those kernels: they are neither compiled nor launched. So
-    its results mean nothing, and none of its kernels may read or write at an address that another computes.
+    Everything that `run` does is done, apart from launches of those kernels: they are neither compiled nor launched.
+    What they would have written stays as it was, so the results of `run` mean nothing, and no other kernel in it may
+    take an address from them.
 
     Args:
         run: To be called once.

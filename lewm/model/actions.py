@@ -16,7 +16,7 @@ class BlockStatistics:
     """What makes z-scores of action blocks and the other way round. Nothing here waits for the device.
 
     Attributes:
-        mean: Of each number of a block in the training data.
+        mean: The mean of each number of a block in the training data.
         std: Likewise the standard deviation, above 0.
     """
 

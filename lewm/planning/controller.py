@@ -64,7 +64,7 @@ class Controller:
 
     @property
     def precision(self) -> Precision:
-        """Of the predictor's matrix products in plans."""
+        """How the predictor's matrix products are rounded in plans."""
         return choose_precision(self.planning.precision, self.model.device)
 
     @torch.inference_mode()

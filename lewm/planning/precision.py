@@ -43,7 +43,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
     if device.type != "cuda":
         return Precision("fp32", f"chosen by default on {device.type}")
     major, minor = torch.cuda.get_device_capability(device)
-    # bf16 is the fastest by a count of operations and bytes. Small models plan as well in it on a CPU; that large ones
-    # do on a GPU has still to be measured.
+    # bf16 is the fastest by a count of operations and bytes. Whether plans are as good in it on a GPU has still to be
+    # measured; a test finds those of a small model as good on a CPU.
     name = "bf16" if major >= BF16_CAPABILITY else "fp32"
     return Precision(name, f"chosen by default for compute capability {major}.{minor}")

@@ -164,9 +164,11 @@ class Solver:
         try:
             return Graph(functools.partial(self._search, self.planning), inputs, others)
         except RuntimeError as error:
-            reason = error.__context__ or error  # the end of a capture fails too, after what made it fail
-            if isinstance(reason, torch.OutOfMemoryError):
-                raise reason from None
+            faults = error, error.__context__  # the end of a capture fails too, after what made it fail
+            for fault in faults:
+                if isinstance(fault, torch.OutOfMemoryError):
+                    raise fault from None
+            reason = error.__context__ or error
             log.warning("planning without a CUDA graph, more slowly: %s", str(reason).partition("\n")[0])
             self._captures = False
             return None

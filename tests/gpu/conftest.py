@@ -15,6 +15,14 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def memory_is_given_back() -> Iterator[None]:
+    """Several processes of these tests share a device, and PyTorch keeps what it has freed."""
+    yield
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 @pytest.fixture
 def matmul_precision() -> Iterator[Callable[[str], None]]:
     """Sets PyTorch's for the time of a test."""

@@ -374,3 +374,11 @@ def test_a_tile_takes_the_place_of_the_tables(module, monkeypatch):
             bench.Variant(design, function, tile).call(None, None, None)
             assert seen.pop() == tile
         assert getattr(where, function) is own
+
+
+def test_an_error_of_a_rollout_is_found(module):
+    bench, cpu = module("bench_tiles"), torch.device("cpu")
+    packed, latents, candidates = bench.inputs(cpu, bench.CHECKED)
+    got = rollout(packed, latents, candidates, backend="torch")
+    assert 0 < bench.error(got, latents, candidates) < bench.WRONG
+    assert bench.error(2 * got, latents, candidates) > bench.WRONG

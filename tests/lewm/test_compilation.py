@@ -20,7 +20,6 @@ from lewm_data.envs.registry import world
 
 # The compiler's own, which it hides from its users.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
 ]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -1,6 +1,6 @@
 """What the solver does on a CUDA device, done on the CPU with stand-ins for graphs: it changes no plan.
 
-`tests/gpu/test_solver_graphs.py` has the graphs themselves.
+`tests/gpu/test_solver.py` has the graphs themselves.
 """
 
 import logging

@@ -20,7 +20,7 @@ from lewm_kernels.rollout.tiles import attend_tile, enter_tile, gelu_linear_tile
 
 
 def layers(packed: Packed, C: int) -> _Layerwise:
-    """Of C candidates."""
+    """The layers for C candidates."""
     return _Layerwise(packed, C)
 
 

@@ -96,7 +96,7 @@ def attend_kernel(
 ):
     """What each head of N tokens takes from their windows of `PLACES` tokens; the first of the N is at `place`.
 
-    A program has one head, side by side with those that read the same rows.
+    A program has one head. Its neighbours have the other heads of the same rows.
     """
     INNER: tl.constexpr = HEADS * HEAD_DIM
     pid = tl.program_id(0)

@@ -20,7 +20,7 @@ from lewm_kernels.rollout.tiles import attention_in_tile, attention_out_tile, ml
 
 
 def layers(packed: Packed, C: int) -> _Split:
-    """Of C candidates."""
+    """The layers for C candidates."""
     return _Split(packed, C)
 
 

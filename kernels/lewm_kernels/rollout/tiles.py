@@ -37,8 +37,8 @@ _WHOLE_CAPABILITY = (9, 0)
 # How the layers of a rollout are computed: the modules of these names say how.
 DESIGNS = ("split", "whole", "layerwise")
 
-# From so many candidates on, bfloat16 rows occupy a GPU without being split, and what their products leave in memory
-# takes longest. By count: where the two designs meet has not been measured on a GPU.
+# From so many candidates on, "whole" is taken: its tiles of 64 rows are then half as many as the multiprocessors of a
+# large GPU, and it moves a quarter of the bytes. A guess from counts: where the designs meet has not been measured.
 _MANY = 4096
 
 
@@ -50,7 +50,7 @@ class Tile:
         rows: Candidates, all at one token.
         step: Outputs of a product: columns, or hidden units.
         stages: Buffers of operands.
-        warps: Of the program.
+        warps: Warps of the program.
         splits: Programs that share what a tile of rows goes through.
         share: What each of them takes of it: columns, hidden units, or heads.
     """
@@ -73,10 +73,10 @@ class Tile:
 
 
 def design_for(C: int, packed: Packed) -> str:
-    """The design that is fastest by count for C candidates.
+    """The design that should be the fastest for C candidates, by counts.
 
-    Few rows are left to cuBLAS: split tiles of 16 or 32 rows would read the weights anew for each. So are products of
-    float32, of which whole rows do not fit a program.
+    Few candidates are too few programs for "whole", and tiles of 16 or 32 rows in "split" read the weights anew for
+    each; so their products are left to cuBLAS. Products of float32 are too, of which whole rows do not fit a program.
     """
     return "whole" if C >= _MANY and unsupported_whole(packed) is None else "layerwise"
 
@@ -88,7 +88,7 @@ def options(packed: Packed, tile: Tile) -> dict[str, Any]:
 
 
 def precision(packed: Packed) -> dict[str, Any]:
-    """Of the products in a kernel, and of what it rounds for the next."""
+    """How kernels round the operands of their products, and what they leave for the next product."""
     return {"PRECISION": "tf32" if packed.precision == "tf32" else "ieee"}
 
 

@@ -20,7 +20,7 @@ from lewm_kernels.rollout.tiles import options, whole_attention_tile, whole_mlp_
 
 
 def layers(packed: Packed, C: int) -> _Whole:
-    """Of C candidates."""
+    """The layers for C candidates."""
     return _Whole(packed, C)
 
 
