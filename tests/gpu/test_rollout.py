@@ -52,11 +52,8 @@ def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(
     paper, matmul_precision, design, precision, B, S, L
 ):
     given = inputs(B, S, L)
-    by_environment = (
-        reference.rollout(paper, *(x.double() for x in one), heads=HEADS)
-        for one in zip(*(x.split(1) for x in given), strict=True)
-    )
-    exact = torch.cat(list(by_environment))  # in float64, all together would take gigabytes
+    environments = zip(*(x.double().split(1) for x in given), strict=True)  # all together would take gigabytes
+    exact = torch.cat([reference.rollout(paper, *one, heads=HEADS) for one in environments])
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     matmul_precision("high" if precision == "tf32" else "highest")
     plain = reference.rollout(typed(paper, dtype), *(x.to(dtype) for x in given), heads=HEADS)
