@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import jaxtyping
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -108,3 +109,14 @@ def make_model(tiny: Config) -> Callable[..., WorldModel]:
 def model(request: pytest.FixtureRequest, make_model: Callable[..., WorldModel]) -> WorldModel:
     """A tiny model for both lengths of history."""
     return make_model({"model.predictor.history": request.param})
+
+
+@pytest.fixture
+def traceable() -> Iterator[None]:
+    """Without checks of annotations, which torch.compile would trace, and without the programs of other tests."""
+    import torch
+
+    jaxtyping.config.update("jaxtyping_disable", True)
+    torch.compiler.reset()
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

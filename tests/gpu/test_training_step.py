@@ -3,7 +3,6 @@
 B clips, T frames a clip, A action-block width.
 """
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -64,15 +63,6 @@ def clips(step, side=32):
     rng = np.random.default_rng([1, step])
     frames = rng.integers(0, 256, (B, T, side, side, 3), dtype=np.uint8)
     return ClipBatch(frames, rng.standard_normal((B, T, A), dtype=np.float32))
-
-
-@pytest.fixture
-def traceable():
-    """Without checks of annotations, which the compiler would trace, and programs of other tests."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    torch.compiler.reset()
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_batches_arrive_intact_through_a_stream_of_their_own(tmp_path):

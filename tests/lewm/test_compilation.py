@@ -5,7 +5,6 @@ import json
 import logging
 import shutil
 
-import jaxtyping
 import pytest
 import torch
 
@@ -58,15 +57,6 @@ def test_the_choice_is_logged_once(tiny, dataset, tmp_path, caplog):
     train(resolve(tiny, None, {"training.compile": "auto"}), dataset, tmp_path / "run", CPU)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert said == ["encoder and predictor are not compiled: the device is cpu, not cuda"]
-
-
-@pytest.fixture
-def traceable():
-    """Without checks of annotations, which the compiler would trace, and programs of other tests."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    torch.compiler.reset()
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def losses(directory):
