@@ -316,14 +316,16 @@ def test_where_the_memory_did_not_suffice_the_row_says_how_many_were_planned_tog
 def test_a_plan_under_a_graph_begins_with_the_frame_that_is_there(module):
     cases, patches = module("_planning_case"), module("_planning_patches")
     tiny = cases.build("tiny", torch.device("cpu"), 1, ["reference"], ["fp32"], {})
-    plain = tiny.paths["reference fp32"]
-    graphed = dataclasses.replace(plain, graph=True)
-    _, goals, _ = tiny.inputs(1, 1, tiny.planning.horizon)
+    graphed = dataclasses.replace(
+        tiny.paths["reference fp32"], graph=True, solve=lambda latents, goals, planning: latents.clone()
+    )
     frames = tiny.frames(1)
     with torch.inference_mode():
-        call = patches._from_frame(tiny, graphed, frames, goals)
-        frames.copy_(255 - frames)
-        assert torch.equal(call(), patches._from_frame(tiny, plain, frames, goals)())
+        call = patches._from_frame(tiny, graphed, frames, torch.zeros(1, 8))
+        before = call()
+        frames.zero_()
+        assert not torch.equal(call(), before)
+        assert torch.equal(call(), tiny.model.embed(frames))
 
 
 def gpu_report(rows: list[dict]) -> str:

@@ -150,7 +150,7 @@ def test_kernels_of_the_default_precision_and_of_many_environments_are_compiled_
 
 def test_few_large_cases_run_at_a_time(warm_kernels, monkeypatch):
     lock, running, most, threads = threading.Lock(), [], [], set()
-    all_there = threading.Barrier(warm_kernels.LARGE_TOGETHER)
+    all_there, small_done = threading.Barrier(warm_kernels.LARGE_TOGETHER), threading.Event()
 
     def run(command, env, **_):
         name = command[-1]
@@ -161,13 +161,17 @@ def test_few_large_cases_run_at_a_time(warm_kernels, monkeypatch):
             threads.add(env["OMP_NUM_THREADS"])
         if large:
             all_there.wait()
+            small_done.wait()  # until then, more of them could begin
+        elif name == names[-1]:
+            small_done.set()
         with lock:
             running.remove(large)
         return subprocess.CompletedProcess(command, 0, stderr="")
 
     monkeypatch.setattr(warm_kernels.subprocess, "run", run)
     monkeypatch.setattr(warm_kernels.os, "cpu_count", lambda: 16)
-    assert list(warm_kernels.problems(list(warm_kernels.cases()))) == []
+    names = list(warm_kernels.cases())
+    assert list(warm_kernels.problems(names)) == []
     assert max(most) == warm_kernels.LARGE_TOGETHER
     assert threads == {"1"}
 
