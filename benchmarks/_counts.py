@@ -21,7 +21,7 @@ class Product(NamedTuple):
 
 
 def multiply_adds(products: Iterable[Product]) -> int:
-    """Of all of them."""
+    """How many they are together."""
     return sum(rows * K * N for rows, K, N in products)
 
 

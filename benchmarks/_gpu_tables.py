@@ -62,7 +62,7 @@ def trained() -> str:
 
 
 def _reports(kind: str) -> list[dict[str, Any]]:
-    """Of machines with a GPU."""
+    """The reports of machines with a GPU."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*gpu*.json"))]
     return [report for report in found if report["device"] != "cpu"]
 

@@ -17,8 +17,13 @@ Call = Callable[[], object]
 
 PROFILE_ROWS = 25
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+# Captures whose end raised: why, and the graph. `CUDAGraph::capture_end` then does not tell the allocator that the
+# capture is over, so that the allocator refuses to record another into the same pool, and still asks this graph which
+# streams are its own.
+_broken: list[tuple[str, torch.cuda.CUDAGraph]] = []
 
 
 def best_device() -> torch.device:
@@ -78,21 +83,42 @@ def captured(call: Call) -> Call:
     """The replay of a CUDA graph of a call. It returns what the call returned, written anew each time.
 
     All graphs share one pool of memory: only one runs at a time, and their results alone outlive a replay.
+
+    Raises:
+        RuntimeError: An earlier capture broke, so that there can be no other in this process.
+        Exception: Whatever the call raises.
     """
+    if not can_capture():
+        raise RuntimeError(f"no graph can be captured after this failure of another: {_broken[0][0]}")
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
         call()
     torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=_graph_memory()):
-        result = call()
+    graph, result, failure = torch.cuda.CUDAGraph(), None, None
+    try:
+        # The outer context restores the stream where the end of the capture raises, which then leaves its own one set.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph, pool=_graph_memory()):
+            try:
+                result = call()
+            except Exception as error:  # the end of the capture may raise too, and say less
+                failure = error
+    except RuntimeError as error:
+        _broken.append((reason(failure or error), graph))
+        raise (failure or error) from None
+    if failure is not None:
+        raise failure
 
     def replay() -> object:
         graph.replay()
         return result
 
     return replay
+
+
+def can_capture() -> bool:
+    """Whether no capture broke in this process."""
+    return not _broken
 
 
 def profile(name: str, call: Call, device: torch.device, file: Path, warm_up: int = 1) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from _measure import Call, captured, in_turns, median_ratio, spread
+from _measure import Call, can_capture, captured, in_turns, median_ratio, spread
 from _planning_paths import SEED, Path, all_paths, family
 from torch import Tensor
 
@@ -63,8 +63,12 @@ class Case:
         return torch.randint(256, (B, size, size, 3), generator=generator, dtype=torch.uint8)
 
     def as_graph(self, call: Call) -> Call:
-        """The call as it is launched inside a search: on a CUDA device it is part of a graph."""
+        """The call, on a CUDA device under a graph."""
         return captured(call) if self.device.type == "cuda" else call
+
+    def in_search(self, call: Call) -> Call:
+        """The call as a search launches it: under a graph if one can still be captured."""
+        return self.as_graph(call) if can_capture() else call
 
     def timed(self, calls: Mapping[str, Call]) -> dict[str, list[float]]:
         """Seconds of each call in each turn."""
@@ -131,14 +135,15 @@ def describe(row: Row) -> str:
     """One line for a reader."""
     faster = ", ".join(f"{name} x{ratio:g}" for name, ratio in row["ratios"].items())
     share = row.get("share_of_matrix_rate")
-    peak = row.get("peak_extra_bytes")
+    peak, B = row.get("peak_extra_bytes"), row["environments"]
     return (
-        f"{row['threads']} threads {row['model']:6} ({row['part']}) {row['stage']:8} B {row['environments']:<3} "
+        f"{row['threads']} threads {row['model']:6} ({row['part']}) {row['stage']:8} B {B:<3} "
         f"S {row['samples']:<5} H {row['horizon']:<3} {row['path']:25} {row['precision']}  {row['median_ms']:11.3f} ms "
         f"({row['p20_ms']:.3f} to {row['p80_ms']:.3f})"
         + (f"  {share:.0%} of the matrix rate" if share else "")
         + (f"  {peak / 2**20:.1f} MiB" if peak is not None else "")
         + (f"  error {row['error']:.1e}" if "error" in row else "")
+        + (f"  {row['together']} at a time" if row.get("together", B) < B else "")
         + ("  does not repeat" if row.get("repeats") is False else "")
         + (f"  [{faster}]" if faster else "")
     )

@@ -13,19 +13,19 @@ from _planning_case import Case, Row
 from _planning_paths import Path, true_costs
 from torch import Tensor
 
-# Relative errors of a cost that rounding explains: of float32, of ten bits of mantissa, and of seven.
+# Relative errors of a cost that rounding explains: to float32, to ten bits of mantissa, and to seven.
 ROUNDING = {"fp32": 1e-4, "tf32": 1e-2, "bf16": 1e-1}
 CPU_ENVIRONMENTS = 2  # enough to find a mistake, where float64 takes long
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The paths of a case that are right, and what is to be said of each.
+    """The paths of a case that are right, what is to be said of each, and what is wrong with the others.
 
     Attributes:
-        paths: By name; those that find what the reference finds.
-        about: Of each of them its relative error, and whether two calls gave the same bits.
-        faults: Of the others, what is wrong.
+        paths: Those that find what the reference finds, by name.
+        about: The relative error of each of them, and whether two calls gave the same bits.
+        faults: What is wrong with each of the others.
     """
 
     paths: dict[str, Path]

@@ -37,7 +37,7 @@ def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
     bare = {f"products {precision}": needed_products(precision) for precision in precisions}
     if case.device.type == "cpu":
         bare["products-onednn fp32"] = needed_products("fp32", Tensor.to_mkldnn)
-    times = case.timed(calls | {name: case.as_graph(call) for name, call in bare.items()})
+    times = case.timed(calls | {name: case.in_search(call) for name, call in bare.items()})
     counts = {True: multiply_adds(released(case.model.config, H)), False: multiply_adds(needed(case.model.config, H))}
 
     def of_path(name: str) -> Row:
@@ -63,8 +63,8 @@ def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
 def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> list[Row]:
     """Parts (b) and (c), and the stages of the library's search.
 
-    A path's first solve compiles what is missing and captures its graph, so it is not among the timed ones. Of a solve
-    that would take longer than `limit` seconds, or `library_limit` if it is the library's own, so many iterations are
+    The first solve of so many iterations is not among the timed ones: the library captures its graph there. Where a
+    solve would take longer than `limit` seconds, or `library_limit` if it is the library's own, so many iterations are
     timed as fit, and multiplied up to all of them.
     """
     planning = case.planning
@@ -81,8 +81,8 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
             count = min(planning.iterations, max(1, int(longest / one)))
             measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
             call = functools.partial(path.solve, latents, goals, measured)
-            first = seconds(call, case.device)
             peak = peak_bytes(functools.partial(path.solve, latents, goals, traced), case.device)
+            first = seconds(call, case.device)
             graphed = case.as_graph(call) if path.graph and not path.captures else call
             of_path[name] = _of_solve(case, graphed, count)
             of_path[name] |= {"error": checked.about[name]["error"], "peak_extra_bytes": peak}
@@ -95,6 +95,10 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
         scaled[name] = [scale * t for t in times[name]]
         if scale > 1:
             of_path[name]["measured_iterations"] = iterations[name]
+        together = checked.paths[name].together
+        if together:  # fewer than were planned first, if the memory did not suffice
+            timed = planning.model_copy(update={"iterations": iterations[name]})
+            of_path[name]["together"] = min(B, together(timed))
 
     def less(longer: list[float], shorter: list[float]) -> list[float]:
         return [a - b for a, b in zip(longer, shorter, strict=True)]
@@ -140,7 +144,7 @@ def _stages(case: Case, B: int) -> dict[str, Call]:
         cem(lambda some: costs[:, : some.shape[1]], start, planning, keys)
 
     encode = functools.partial(case.model.embed, case.frames(B))
-    return {"sample": case.as_graph(sample), "search": case.as_graph(search), "encode": encode}
+    return {"sample": case.in_search(sample), "search": case.in_search(search), "encode": encode}
 
 
 def _of_solve(case: Case, call: Call, iterations: int) -> Row:

@@ -7,7 +7,7 @@ import torch
 from _measure import Call
 from _planning_case import Case, Row
 from _planning_check import check
-from _planning_paths import SEED
+from _planning_paths import SEED, Path, family
 from dino_wm_sized import DinoWmSized
 from torch import Tensor
 
@@ -30,17 +30,19 @@ def against_patches(case: Case, compiled: bool) -> list[Row]:
     about |= {"iterations": planning.iterations, "from": "frame"}
     frames, (_, goals, _) = case.frames(1), case.inputs(1, 1, planning.horizon)
     checked = check(case, 1)
-    calls: dict[str, Call] = {
-        name: lambda path=path: path.solve(case.model.embed(frames), goals, planning)
-        for name, path in checked.paths.items()
-        if name.split()[0] in ("lewm", "reference")
-    }
+    calls: dict[str, Call] = {}
+    for name, path in list(checked.paths.items()):
+        with checked.or_fault(name):
+            if family(name.split()[0]) in ("lewm", "reference"):
+                calls[name] = _from_frame(case, path, frames, goals)
     large = []
     for precision in [precision for precision in DTYPES if f"lewm {precision}" in calls]:
         for title, with_compiler in (("dino-wm-sized", False), ("dino-wm-sized-compiled", True))[: 1 + compiled]:
-            encode, search = _patch_calls(case, few, DTYPES[precision], with_compiler)
-            large.append(f"{title} {precision}")
-            calls |= {f"{large[-1]} encode": case.as_graph(encode), f"{large[-1]} search": case.as_graph(search)}
+            name = f"{title} {precision}"
+            with checked.or_fault(name):
+                encode, search = map(case.as_graph, _patch_calls(case, few, DTYPES[precision], with_compiler))
+                calls |= {f"{name} encode": encode, f"{name} search": search}
+                large.append(name)
     times = case.timed(calls)
     for name in large:
         parts = zip(times.pop(f"{name} encode"), times.pop(f"{name} search"), strict=True)
@@ -50,6 +52,20 @@ def against_patches(case: Case, compiled: bool) -> list[Row]:
         return {"measured_candidates": rolled_out} if scale > 1 and name in large else {}
 
     return case.rows(times, about, of_path) + case.skipped(about, checked.faults)
+
+
+def _from_frame(case: Case, path: Path, frames: Tensor, goals: Tensor) -> Call:
+    """Encoding a frame, and the search."""
+    if not path.graph or path.captures:
+        return lambda: path.solve(case.model.embed(frames), goals, case.planning)
+    latents = case.model.embed(frames)  # where the graph reads them
+    solve = case.as_graph(functools.partial(path.solve, latents, goals, case.planning))
+
+    def call() -> object:
+        latents.copy_(case.model.embed(frames))
+        return solve()
+
+    return call
 
 
 def _patch_calls(case: Case, planning: Planning, dtype: torch.dtype, compiled: bool) -> tuple[Call, Call]:

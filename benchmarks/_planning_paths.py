@@ -5,6 +5,7 @@ B environments, S candidates, E elites, H horizon in blocks, A action-block widt
 
 import functools
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import _stable_worldmodel
@@ -20,6 +21,7 @@ from lewm.planning.cost import rows_together
 from lewm.planning.solver import Solver
 from lewm_kernels._dispatch import choose
 from lewm_kernels.rollout import Packed, reference, rollout, tiles
+from lewm_kernels.rollout.torch import matmul_precision
 
 SEED = 0
 FAMILIES = ("reference", "reference-compiled", "stable-worldmodel", "torch", "triton", "lewm")
@@ -37,12 +39,14 @@ class Path:
     """One way to plan.
 
     Attributes:
-        precision: Of the matrix products.
-        backend: Of the rollout: one of the operator's, "reference", or another package.
-        costs: Of candidates.
+        precision: How the matrix products are rounded.
+        backend: What computes the rollout: a backend of the operator, "reference", or another package.
+        costs: What candidates cost.
         solve: The whole search, from latents.
         graph: Whether it runs as a CUDA graph.
         captures: Whether `solve` makes that graph itself.
+        together: How many environments `solve` plans together at most, once it has run with these settings; None where
+            it takes all of them.
     """
 
     precision: str
@@ -51,6 +55,7 @@ class Path:
     solve: Solve
     graph: bool = False
     captures: bool = False
+    together: Callable[[Planning], int] | None = None
 
 
 def all_paths(
@@ -79,9 +84,7 @@ def all_paths(
 
 
 def baselines(model: WorldModel, families: Iterable[str], precision: str) -> dict[str, Path]:
-    """The released arithmetic in our search, which knows no tf32: bfloat16 is faster, float32 more exact."""
-    if precision == "tf32":
-        return {}
+    """The released arithmetic in our search."""
     paths = {}
     plain = _reference(model, precision, reference.rollout)
     if "reference" in families:
@@ -93,7 +96,7 @@ def baselines(model: WorldModel, families: Iterable[str], precision: str) -> dic
 
 
 def family(title: str) -> str:
-    """Of a path's title: the same for a path as it is and under a graph."""
+    """The title without its form: the same for a path as it is and under a graph."""
     return title.removesuffix(GRAPH)
 
 
@@ -114,11 +117,9 @@ def products(
     weights = {(K, N): form(torch.randn(N, K, dtype=dtype, device=device)) for _, K, N in shapes}
 
     def call() -> None:
-        before = torch.get_float32_matmul_precision()
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        for n, K, N in shapes:
-            F.linear(rows[n, K], weights[K, N])
-        torch.set_float32_matmul_precision(before)
+        with _as_in(precision):
+            for n, K, N in shapes:
+                F.linear(rows[n, K], weights[K, N])
 
     return call
 
@@ -148,10 +149,20 @@ def _with_graphs(paths: dict[str, Path], on_cuda: bool) -> dict[str, Path]:
 
 
 def _reference(model: WorldModel, precision: str, path: Callable[..., Tensor]) -> Rollout:
-    dtype = {"fp64": torch.float64, "fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    dtype = {"fp64": torch.float64, "bf16": torch.bfloat16}.get(precision, torch.float32)
     parameters = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
     heads = model.config.predictor.heads
-    return lambda latents, candidates: path(parameters, latents.to(dtype), candidates.to(dtype), heads=heads)
+
+    def roll_out(latents: Tensor, candidates: Tensor) -> Tensor:
+        with _as_in(precision):
+            return path(parameters, latents.to(dtype), candidates.to(dtype), heads=heads)
+
+    return roll_out
+
+
+def _as_in(precision: str) -> AbstractContextManager[None]:
+    """Products of float32 are rounded to ten bits of mantissa in tf32 alone."""
+    return matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def _compiled(fused: Rollout, plain: Rollout) -> Rollout:
@@ -181,7 +192,7 @@ def _searching(model: WorldModel, precision: str, backend: str, roll_out: Rollou
 
 
 def _library(model: WorldModel, packed: Packed, on_cuda: bool) -> Path:
-    @functools.cache
+    @functools.lru_cache(maxsize=1)  # the graphs of another would keep their memory
     def solver(planning: Planning) -> Solver:
         together = max(1, rows_together(model, planning.horizon) // planning.samples)
         return Solver(packed, planning, SEED, together)
@@ -192,7 +203,15 @@ def _library(model: WorldModel, packed: Packed, on_cuda: bool) -> Path:
 
     backend = choose("rollout", model.device).backend
     alone = _searching(model, packed.precision, backend, functools.partial(rollout, packed))
-    return Path(packed.precision, backend, alone.costs, solve, graph=on_cuda, captures=on_cuda)
+    return Path(
+        packed.precision,
+        backend,
+        alone.costs,
+        solve,
+        graph=on_cuda,
+        captures=on_cuda,
+        together=lambda planning: solver(planning).together,
+    )
 
 
 def _distance(reached: Tensor, goals: Tensor) -> Tensor:

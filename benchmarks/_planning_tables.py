@@ -82,7 +82,7 @@ def growth() -> str:
 
 
 def _rows(part: str, stage: str | None = None) -> list[Row]:
-    """Of all machines; `where` says on which.
+    """The rows of all machines; `where` says on which.
 
     A path that was measured in several files, with other baselines each time, is one row: the first, with all ratios.
     """
@@ -118,6 +118,8 @@ def _what(row: Row) -> str:
     one = row["environments"] == 1
     what = "one iteration" if row["part"] == "a" else "a solve"
     together = "" if one else f", {row['environments']} environments"
+    if row.get("together", row["environments"]) < row["environments"]:
+        together += f", {row['together']} at a time"
     measured = (
         f" ({row['measured_iterations']} of {row['iterations']} iterations measured)"
         if "measured_iterations" in row
@@ -132,7 +134,7 @@ def _path(row: Row) -> str:
 
 
 def _ratio(row: Row, *baselines: str) -> str:
-    """Of the fastest form of some baselines: any precision, under a graph or not."""
+    """The ratio of the fastest form of some baselines: any precision, under a graph or not."""
     ratios = [ratio for name, ratio in row["ratios"].items() if family(name.split()[0]) in baselines]
     if not ratios or row["path"].startswith("products"):
         return ""

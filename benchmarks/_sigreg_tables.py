@@ -70,7 +70,7 @@ def philox() -> str:
 
 
 def _milliseconds(row: dict[str, Any]) -> str:
-    """Of a GPU's microseconds three digits are wanted."""
+    """Median and percentiles; a GPU's microseconds need three digits."""
     times = [row[name] for name in ("median_ms", "p20_ms", "p80_ms")]
     digits = "{:.1f} ({:.1f} to {:.1f})" if row["device"] == "cpu" else "{:.3g} ({:.3g} to {:.3g})"
     return digits.format(*times)

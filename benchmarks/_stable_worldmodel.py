@@ -28,7 +28,7 @@ def installed() -> bool:
 
 
 def version() -> str:
-    """Of the package that is there."""
+    """The name and version of the package that is there."""
     return f"stable-worldmodel {metadata.version('stable-worldmodel')}"
 
 

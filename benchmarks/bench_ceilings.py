@@ -2,7 +2,7 @@
 
     python benchmarks/bench_ceilings.py --json benchmarks/results/ceilings-gpu.json
 
-Of a copy every byte counts twice, read and written. Operands are random: zeros can be faster than anything real.
+Every byte of a copy counts twice, read and written. Operands are random: zeros can be faster than anything real.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import torch
 from _measure import Call, best_device, in_turns
 from _report import write_report
 from torch import Tensor
+
+from lewm_kernels.rollout.torch import matmul_precision
 
 # Bytes of the copied tensor, which no cache holds, and the side of the matrices.
 COPIED = {"cuda": 2**30, "cpu": 2**28}
@@ -29,10 +31,8 @@ def copy(source: Tensor, target: Tensor) -> None:
 
 def product(a: Tensor, b: Tensor, out: Tensor, precision: str) -> None:
     """`a` times `b`; float32 with the tensor cores' short mantissa where `precision` is tf32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.mm(a, b, out=out)
-    torch.set_float32_matmul_precision(before)
+    with matmul_precision("high" if precision == "tf32" else "highest"):
+        torch.mm(a, b, out=out)
 
 
 def main() -> None:

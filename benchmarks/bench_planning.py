@@ -11,8 +11,8 @@ with status 1; a design of the kernels that does not take a model is left out to
 run. `ratios` are medians over turns of a baseline's time as a multiple of the row's in the same turn. The baselines are
 `lewm_kernels.rollout.reference` in our search, the same under torch.compile, and where it is installed
 stable-worldmodel's search with its own predictor. "lewm" is what a user of the library gets. On a CUDA device each path
-but stable-worldmodel's is measured as it is and under a CUDA graph, and the reference in float32 and bfloat16: the
-fastest form of each baseline is there.
+but stable-worldmodel's is measured in each precision, as it is and under a CUDA graph: the fastest form of each
+baseline is there.
 
 "products" are no paths: the matrix products that a rollout cannot do without, and nothing else, once with PyTorch's
 plain tensors and on a CPU once with oneDNN's. The less of their times as a share of a path's is the share of the
@@ -21,7 +21,9 @@ machine's matrix rate that the path reaches.
 Solves begin with latents, and the encoder is a stage beside them. Peak memory is what a call allocates beyond its
 inputs and the weights; of a solve, what its first two iterations do. Freed memory is kept for the next call, which
 favours the baselines. Where `measured_iterations` or `measured_candidates` stands, so many were timed, and the time
-multiplied up to all of them. `first_ms` is a path's first solve, which compiles and captures; no timed one does.
+multiplied up to all of them. `first_ms` is the first solve of so many iterations, in which the library captures its
+graph; what has to be compiled was compiled by the comparison before. `together` says how many environments the library
+planned at a time, fewer than all where the memory did not suffice.
 
 The JSON is written after every measurement. With --budget no measurement begins after so many seconds; what is left out
 stands in the JSON.
@@ -48,8 +50,8 @@ MODELS = ("paper", "small")
 PARTS = ("a", "b", "c", "d", "growth")
 STAGES = {"a": "rollout", "b": "solve", "c": "solve", "d": "plan", "growth": "rollout"}
 MANY = 50  # environments
-# Of a longer solve, so many seconds of its iterations are timed. On a GPU the library's own gets more: a search that is
-# done to the end shows how good its plans are.
+# So many seconds are timed of a solve that takes longer. On a GPU the library's own gets more: a search that is done to
+# the end shows how good its plans are.
 SOLVE_SECONDS = {"cpu": 25.0, "cuda": 0.15}
 LIBRARY_SECONDS = {"cpu": 25.0, "cuda": 1.0}
 
@@ -57,7 +59,7 @@ Measurement = tuple[str, int, Callable[[], list[Row]]]  # part, B, what gives it
 
 
 def measurements(case: Case, options: argparse.Namespace) -> Iterator[Measurement]:
-    """Of one model, in the order of the options."""
+    """Everything to measure with one model, in the order of the options."""
     many = 3 if options.quick else MANY
     limits = (limits[case.device.type] for limits in (SOLVE_SECONDS, LIBRARY_SECONDS))
     longest, library = (0.0, 0.0) if options.quick else limits

@@ -137,12 +137,12 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
         peak = {}
         for key, one in list(calls.items()):
             args[0].grad = None  # or its release would count
-            peak[key] = peak_bytes(one, device)
             try:
+                peak[key] = peak_bytes(one, device)
                 calls[key] = captured(one) if key.endswith("-graph") else one
-            except RuntimeError as error:  # it cannot be captured, and runs without a graph beside
-                faults[key] = reason(error)
-                del calls[key]
+            except Exception as failure:  # such as a graph that cannot be captured; the others are still to be measured
+                faults[key] = reason(failure)
+                del run[key], calls[key]
         times = in_turns(calls, device, turns, warm_up=2)
         for key in (*paths, "exact"):
             row = {

@@ -30,7 +30,7 @@ from lewm_data.envs.registry import world
 
 WORLD, ACTIONS = "two-room", 2
 EVERY = 5  # steps from one measurement to the next
-PREPARING = 3  # measurements that are not counted: a compiled step settles after its second shape
+PREPARING = 3  # measurements that are not counted: they hold the compilation and the first reads
 PROFILED = 6  # steps
 NOT_COMPILED = "nothing is compiled here"
 TINY = {

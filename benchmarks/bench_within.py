@@ -3,8 +3,9 @@
     python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --json world-push-t-gpu.json
 
 Collection stops at its time, or when the disk is nearly full, with the episodes that are finished. How many training
-steps fit is found by a short training first; one that takes longer all the same is ended, and its last checkpoint goes
-on. The JSON is written after every stage, so that whatever ends the program, what is done is there.
+steps fit is found by a short training first; where that outlasts its own limit, a fixed number is trained. A training
+that takes longer than its time is ended, and its last checkpoint goes on. The JSON is written after every stage, so
+that whatever ends the program, what is done is there.
 """
 
 import argparse
@@ -26,8 +27,10 @@ from lewm_data.store import Dataset
 
 FREE = 4 * 2**30  # bytes of the disk that frames leave
 TRIAL_STEPS, EVERY = 60, 10  # of the short training, whose last logged steps tell the speed
-TRAINING_SHARE = 0.85  # of the seconds for training; the rest is for compiling, health and checkpoints
-LONGEST = 1.15  # times the seconds for training, after which it is ended
+TRIAL_SHARE = 0.25  # of the seconds for training, after which the short one is ended
+TRAINING_SHARE = 0.85  # of the seconds that are left; the rest is for compiling, health and checkpoints
+LONGEST = 1.15  # times the seconds that are left, after which a training is ended
+STEPS = 1000  # where the short one was ended: so few that the training is likely to be done
 CHECKPOINTS = 10  # of a training; health is measured as often
 
 
@@ -57,14 +60,19 @@ def collected(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     return data | {"seconds": round(seconds, 1), "frames_per_second": round(frames / seconds)}
 
 
-def steps_that_fit(home: str, command: list[str], seconds: float) -> int:
-    """So many training steps take about so long."""
-    report, _ = run(home, *command, "--steps", str(TRIAL_STEPS), "--set", f"training.log_every={EVERY}")
-    folder = Path(report["run"])
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    batch = json.loads((folder / "config.json").read_text())["config"]["training"]["batch_size"]
-    shutil.rmtree(folder)
-    return max(TRIAL_STEPS, int(TRAINING_SHARE * seconds * last["clips_per_second"] / batch))
+def steps_that_fit(home: str, command: list[str], seconds: float) -> int | None:
+    """So many steps can be trained in what a short training leaves of `seconds`; None where that was ended."""
+    folder = Path(home) / "runs" / "trial"
+    options = ["--steps", str(TRIAL_STEPS), "--set", f"training.log_every={EVERY}", "--out", str(folder)]
+    try:
+        _, spent = run(home, *command, *options, limit=TRIAL_SHARE * seconds)
+        last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+        batch = json.loads((folder / "config.json").read_text())["config"]["training"]["batch_size"]
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return max(TRIAL_STEPS, int(TRAINING_SHARE * (seconds - spent) * last["clips_per_second"] / batch))
 
 
 def trained(options: argparse.Namespace, home: str, data: Path) -> dict[str, Any]:
@@ -72,17 +80,21 @@ def trained(options: argparse.Namespace, home: str, data: Path) -> dict[str, Any
     out = Path(home) / "runs" / "within"
     settings = ["--recipe", options.recipe, "--set", f"model.frame_size={options.frame_size}", *options.train]
     command = ["train", "--data", str(data), "--device", options.device, *settings]
-    steps = options.steps or steps_that_fit(home, command, options.train_seconds)
+    began = time.monotonic()
+    fit = options.steps or steps_that_fit(home, command, options.train_seconds)
+    steps = fit or STEPS
     for event in ("evaluate", "checkpoint"):
         command += ["--set", f"training.{event}_every={max(1, steps // CHECKPOINTS)}"]
+    left = options.train_seconds - (time.monotonic() - began)
     began, ended = time.monotonic(), "all steps"
     try:
-        run(home, *command, "--steps", str(steps), "--out", str(out), limit=LONGEST * options.train_seconds)
+        run(home, *command, "--steps", str(steps), "--out", str(out), limit=LONGEST * left)
     except subprocess.TimeoutExpired:
         ended = "the time"
     seconds = round(time.monotonic() - began, 1)
     last = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
-    return {"settings": settings, "steps": steps, "ended_by": ended, "seconds": seconds, "last": last}
+    made = {"settings": settings, "steps": steps, "steps_guessed": not fit, "ended_by": ended}
+    return made | {"seconds": seconds, "last": last}
 
 
 def main() -> None:

@@ -19,13 +19,24 @@ has() { "$PYTHON" -c "import $1" 2> /dev/null; }
 # The tests on the GPU, several at a time where pytest-xdist is there. Warnings of the machine's own plugins fail nothing.
 gpu_tests() {
     local options=(-m gpu -q -rs -o filterwarnings=default -p no:cacheprovider -p no:benchmark)
-    has xdist && options+=(-n 12)
+    has xdist && options+=(-n 6)
     has pytest_timeout && options+=(--timeout 100)
     if [ "$SIZE" = tiny ]; then
         echo "no CUDA device: the tests are only collected"
         options+=(--collect-only)
     fi
-    cd "$ROOT" && step tests 110 "$PYTHON" -m pytest "${options[@]}" tests/gpu
+    cd "$ROOT" && step tests 130 "$PYTHON" -m pytest "${options[@]}" tests/gpu
+}
+
+# Which tiles are the fastest decides nothing in this pass: it is measured where time is left, and not counted otherwise.
+tiles() {
+    if [ $((TOTAL - SECONDS)) -lt 60 ]; then
+        echo "### $SECONDS s: tiles are left out, less than 60 s are left"
+    elif [ "$SIZE" = tiny ]; then
+        step tiles 100 echo "no CUDA device: no tiles are compared"
+    else
+        step tiles 100 "$PYTHON" benchmarks/bench_tiles.py --json "$OUT/tiles-gpu.json"
+    fi
 }
 
 pass() {
@@ -36,14 +47,13 @@ pass() {
     local kernels=$!
     step doctor 100 "$PYTHON" -c '
 import json, sys
-from pathlib import Path
 from lewm.doctor import diagnose
 found = diagnose()
 for one in found.operators:
     print(one.operator, one.device, one.backend, one.error, one.problem or "passed")
-Path(sys.argv[1]).write_text(json.dumps(found.as_dict(), indent=2) + "\n")
+print(json.dumps(found.as_dict()))
 sys.exit(not found.healthy)
-' "$OUT/doctor.json"
+'
     step kernels 110 tail --pid="$kernels" -f /dev/null
     wait "$kernels" || FAILED=$((FAILED + 1))
     cat "$WORK/kernels.txt"
@@ -62,6 +72,7 @@ sys.exit(not found.healthy)
     step baselines 160 "$PYTHON" benchmarks/bench_planning.py "${QUICK[@]}" --device "$DEVICE" --models paper \
         --parts a b c d --paths reference-compiled stable-worldmodel lewm --precisions bf16 \
         --without "$WORK/failed.txt" --turns 3 --budget 130 --json "$OUT/planning-gpu-compiled.json"
+    tiles
     end
 }
 

@@ -17,7 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/gpu_steps.sh"
 main() {
     cd "$ROOT" || exit 1
     begin
-    local sizes=(--frame-size 96 --episodes 10000 --collect-seconds 175 --train-seconds 230 --tasks 200)
+    local sizes=(--frame-size 96 --episodes 10000 --collect-seconds 175 --train-seconds 250 --tasks 200)
     if [ "$SIZE" = tiny ]; then
         sizes=(--frame-size 32 --episodes 12 --collect-seconds 60 --train-seconds 60 --tasks 2 --steps 4)
         sizes+=(--train="--set training.batch_size=8 --set objective.directions=32")

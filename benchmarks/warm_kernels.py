@@ -3,7 +3,8 @@
     python benchmarks/warm_kernels.py --failed failed.txt
 
 Each case runs once, in a process of its own: what one dies of stops no other, and `--failed` lists the paths that died,
-as `bench_planning.py --without` takes them. A design that does not take a precision has nothing to compile. Without a
+each when it did, as `bench_planning.py --without` takes them. What ran out of time, or of the memory that the cases
+share, is not listed: it may well run alone. A design that does not take a precision has nothing to compile. Without a
 CUDA device nothing is done.
 """
 
@@ -11,11 +12,12 @@ import argparse
 import functools
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import torch
@@ -26,14 +28,20 @@ from bench_sigreg import SHAPES, call, directions_inside, inputs, ours
 
 from lewm_kernels.rollout import tiles
 
-SECONDS = 90  # after which a case counts as dead
+SECONDS = 90  # after which a case is ended
+LARGE = f", {MANY} environments"  # so end the names of the cases that take gigabytes of the device's memory each
+LARGE_TOGETHER = 4
+OUT_OF_TIME, OUT_OF_MEMORY = f"not done after {SECONDS} s", "it ran out of memory"
 
 
 def cases() -> dict[str, Callable[[], object]]:
-    """What to run, by name, the slowest to compile first. Of the rollout, every design for one environment and many."""
+    """What to run, by name: the fastest precision first, and the most environments, whose kernels compile slowest.
+
+    There is every design of the rollout's kernels, what the library does, and SIGReg.
+    """
     found: dict[str, Callable[[], object]] = {}
     titles = [*(f"triton-{design}" for design in tiles.DESIGNS), "lewm"]
-    for precision, B, title in itertools.product(PRECISIONS, (1, MANY), titles):
+    for precision, B, title in itertools.product(reversed(PRECISIONS), (MANY, 1), titles):
         path = f"{title} {precision}"
         found[f"{path}, {B} environments"] = functools.partial(_plan, path, B)
     for shape in ("paper", "wide"):
@@ -55,28 +63,42 @@ def main() -> None:
         cases()[options.case]()
         torch.cuda.synchronize()
         return
-    began = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        problems = dict(zip(cases(), pool.map(_apart, cases()), strict=True))
-    died = {name: problem for name, problem in problems.items() if problem}
-    for name, problem in died.items():
-        print(f"{name}: {problem}")
-    lines = {name.partition(",")[0]: problem for name, problem in died.items() if not name.startswith("sigreg")}
-    options.failed.write_text("".join(f"{path}: {problem}\n" for path, problem in lines.items()))
-    print(f"{len(problems)} cases in {time.monotonic() - began:.0f} s, {len(died)} failed")
-    sys.exit(bool(died))
+    began, count = time.monotonic(), 0
+    for name, problem in problems(list(cases())):
+        count += 1
+        print(f"{name}: {problem}", flush=True)
+        if problem not in (OUT_OF_TIME, OUT_OF_MEMORY) and not name.startswith("sigreg"):
+            with options.failed.open("a") as file:
+                file.write(f"{name.partition(',')[0]}: {problem}\n")
+    print(f"{len(cases())} cases in {time.monotonic() - began:.0f} s, {count} failed")
+    sys.exit(bool(count))
+
+
+def problems(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Runs the cases, few of the large ones at a time; those that failed, each when it did, with the reason."""
+    others = max(1, (os.cpu_count() or 1) - LARGE_TOGETHER)
+    with ThreadPoolExecutor(LARGE_TOGETHER) as large, ThreadPoolExecutor(others) as small:
+        running = {(large if name.endswith(LARGE) else small).submit(_apart, name): name for name in names}
+        for done in as_completed(running):
+            problem = done.result()
+            if problem:
+                yield running[done], problem
 
 
 def _apart(name: str) -> str | None:
     """Runs a case in a process of its own; what it died of, in one line."""
     command = [sys.executable, __file__, "--failed", os.devnull, "--case", name]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # there is a process a core
     try:
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, env=environment, check=False)
     except subprocess.TimeoutExpired:
-        return f"not done after {SECONDS} s"
+        return OUT_OF_TIME
     if done.returncode == 0:
         return None
-    last = next(reversed(done.stderr.strip().splitlines()), f"exit status {done.returncode}")
+    raised = re.findall(r"^[\w.]+: .*", done.stderr, re.MULTILINE)  # CUDA's errors have more lines, of advice
+    last = raised[-1] if raised else f"exit status {done.returncode}"
+    if "out of memory" in last or "ALLOC_FAILED" in last:
+        return OUT_OF_MEMORY
     return None if last.startswith(REFUSED) else last
 
 

@@ -7,6 +7,8 @@ import importlib.util
 import json
 import subprocess
 import sys
+import types
+import weakref
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,95 @@ def test_sigreg(tmp_path):
     definition = rows["forward+backward", "definition"]
     T, N, M, K = (definition[letter] for letter in "TNMK")
     assert definition["peak_extra_bytes"] > 2 * 4 * T * N * M * K
+
+
+def test_a_graph_of_sigreg_that_cannot_be_captured_stops_no_other_path(module, monkeypatch):
+    bench = module("bench_sigreg")
+    captured = []
+
+    def fails(call):
+        captured.append(call)
+        raise RuntimeError("operation not permitted when stream is capturing\nand advice")
+
+    monkeypatch.setattr(bench, "captured", fails)
+    definition = bench.with_knots_there(bench.reference.sigreg)
+    paths = {"definition": definition, "torch-graph": bench.ours("torch"), "torch": bench.ours("torch")}
+    rows = bench.measure("tiny", paths, torch.device("cpu"), turns=2)
+    assert len(captured) == 1
+    for way in ("forward", "forward+backward"):
+        of_way = {row["path"]: row for row in rows if row["pass"] == way}
+        assert set(of_way) == {*paths, "exact"}
+        reason = "RuntimeError: operation not permitted when stream is capturing"
+        assert of_way["torch-graph"]["skipped"] == reason
+        assert of_way["torch"]["speedup"] > 0
+        assert of_way["torch"]["error_gradient"] < 1e-5
+
+
+class FakeCuda:
+    """Stands for torch.cuda where a capture is made; its end raises for as long as `breaks`."""
+
+    def __init__(self):
+        self.current, self.breaks, self.begun = "default", True, 0
+
+    def patch(self, monkeypatch):
+        for name in ("stream", "graph"):
+            monkeypatch.setattr(torch.cuda, name, getattr(self, name))
+        monkeypatch.setattr(
+            torch.cuda, "current_stream", lambda: types.SimpleNamespace(name=self.current, wait_stream=id)
+        )
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: types.SimpleNamespace(name="side", wait_stream=id))
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: types.SimpleNamespace(replay=lambda: None))
+        monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 1))
+
+    @contextlib.contextmanager
+    def stream(self, stream):
+        before, self.current = self.current, stream.name
+        try:
+            yield
+        finally:
+            self.current = before
+
+    @contextlib.contextmanager
+    def graph(self, graph, pool):
+        before, self.current = self.current, "capture"
+        self.begun += 1
+        try:
+            yield
+        finally:
+            if self.breaks:  # as PyTorch's: the stream stays
+                raise RuntimeError("operation failed due to a previous error during capture")
+            self.current = before
+
+
+def test_after_a_capture_that_broke_the_stream_is_as_before_and_none_is_tried_again(module, monkeypatch):
+    measure, cuda = module("_measure"), FakeCuda()
+    cuda.patch(monkeypatch)
+    monkeypatch.setattr(measure, "_broken", [])
+
+    def fails_in_capture():
+        if cuda.current == "capture":
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return "result"
+
+    cuda.breaks = False
+    assert measure.captured(lambda: "result")() == "result"
+    with pytest.raises(RuntimeError, match=r"^operation not permitted"):
+        measure.captured(fails_in_capture)
+    assert measure.can_capture()  # its end was in order
+
+    cuda.breaks = True
+    with pytest.raises(RuntimeError, match=r"^operation not permitted"):
+        measure.captured(fails_in_capture)
+    assert cuda.current == "default"
+    assert not measure.can_capture()
+    assert cuda.begun == 3
+    with pytest.raises(RuntimeError, match=r"^no graph can be captured .* not permitted"):
+        measure.captured(lambda: "result")
+    assert cuda.begun == 3
+
+    on_cuda = types.SimpleNamespace(as_graph=measure.captured)
+    call = object()
+    assert module("_planning_case").Case.in_search(on_cuda, call) is call
 
 
 def test_philox(tmp_path):
@@ -141,6 +232,7 @@ def test_a_path_that_is_left_out_dies_or_errs_stops_no_other(tmp_path, module):
             assert skipped == faults
             (timed,) = [row for row in rows if row["path"] == "lewm" and row["stage"] in ("rollout", "solve")][:1]
             assert timed["median_ms"] > 0
+    assert timed["together"] == timed["environments"] == 1
     # all iterations were done, so the plan's cost is known, and it is better than doing nothing
     latents, goals, _ = tiny.inputs(1, tiny.planning.samples, tiny.planning.horizon)
     idle = torch.zeros(1, 1, tiny.planning.horizon, tiny.model.config.action_block)
@@ -172,6 +264,68 @@ def test_on_a_cuda_device_every_design_precision_and_form_is_a_path(module, monk
         with contextlib.suppress(TypeError):  # the call gives nothing to go on with
             calls.costs(torch.zeros(1, 64), torch.zeros(1, 64), torch.zeros(1, 2, 5, 10))
     assert called == [("bf16", {"backend": "triton", "design": "whole"}), ("fp32", {"backend": "torch"})]
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("fp32", (torch.float32, "highest")), ("tf32", (torch.float32, "high")), ("bf16", (torch.bfloat16, "highest"))],
+)
+def test_the_reference_has_a_form_in_each_precision(module, monkeypatch, precision, expected):
+    paths, seen = module("_planning_paths"), []
+
+    def roll_out(parameters, latents, candidates, heads):
+        seen.append((latents.dtype, torch.get_float32_matmul_precision()))
+        return reference.rollout(parameters, latents, candidates, heads=heads)
+
+    monkeypatch.setattr(paths, "reference", types.SimpleNamespace(rollout=roll_out))
+    model = WorldModel(recipes.small("two-room", 2).model).eval()
+    (path,) = paths.baselines(model, ["reference"], precision).values()
+    with torch.inference_mode():
+        path.costs(torch.zeros(1, 64), torch.zeros(1, 64), torch.zeros(1, 2, 5, 10))
+    assert seen == [expected]
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_where_the_memory_did_not_suffice_the_row_says_how_many_were_planned_together(module, monkeypatch, capsys):
+    cases, paths, parts = module("_planning_case"), module("_planning_paths"), module("_planning_parts")
+    solvers = []
+
+    class SmallMemory(paths.Solver):
+        def __init__(self, *given):
+            super().__init__(*given)
+            solvers.append(weakref.ref(self))
+
+        def _search(self, planning, inputs, *rest):
+            if len(inputs[0]) > 2:
+                raise torch.OutOfMemoryError("too many")
+            return super()._search(planning, inputs, *rest)
+
+    monkeypatch.setattr(paths, "Solver", SmallMemory)
+    tiny = cases.build("tiny", torch.device("cpu"), 2, ["lewm"], ["fp32"], {})
+    with torch.inference_mode():
+        rows = parts.solve(tiny, "c", 5, 60.0, 60.0)
+    (row,) = [row for row in rows if (row["stage"], row["path"]) == ("solve", "lewm")]
+    assert row["together"] == 2
+    assert "2 at a time" in capsys.readouterr().out
+    assert len(solvers) == 2  # the solver of the few iterations that show the memory is gone before the timed one
+    assert solvers[0]() is None
+    about = {"part": "c", "environments": 50, "together": 25}
+    assert module("_planning_tables")._what(about) == "a solve, 50 environments, 25 at a time"
+
+
+def test_a_plan_under_a_graph_begins_with_the_frame_that_is_there(module):
+    cases, patches = module("_planning_case"), module("_planning_patches")
+    tiny = cases.build("tiny", torch.device("cpu"), 1, ["reference"], ["fp32"], {})
+    graphed = dataclasses.replace(
+        tiny.paths["reference fp32"], graph=True, solve=lambda latents, goals, planning: latents.clone()
+    )
+    frames = tiny.frames(1)
+    with torch.inference_mode():
+        call = patches._from_frame(tiny, graphed, frames, torch.zeros(1, 8))
+        before = call()
+        frames.zero_()
+        assert not torch.equal(call(), before)
+        assert torch.equal(call(), tiny.model.embed(frames))
 
 
 def gpu_report(rows: list[dict]) -> str:

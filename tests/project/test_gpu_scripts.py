@@ -7,7 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -39,17 +42,19 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
     assert status == 0, log
     steps = re.findall(r"^### \d+ s: (\w+), at most", log, re.MULTILINE)
     assert [step for step in steps if step != "gpu"] == [
-        *("versions", "doctor", "kernels", "ceilings", "planning", "tests", "sigreg", "training", "baselines")
+        *("versions", "doctor", "kernels", "ceilings", "planning", "tests", "sigreg", "training", "baselines", "tiles")
     ]
     assert "rollout cpu torch" in log
     assert "no CUDA device: there is nothing to compile for" in log
     assert "no CUDA device: the tests are only collected" in log
+    assert "no CUDA device: no tiles are compared" in log
     assert "0 steps failed" in log
     assert {path.name for path in out.iterdir()} == {
-        *("gpu-pass.log", "profile.txt", "doctor.json", "ceilings-gpu.json", "planning-gpu.json"),
+        *("gpu-pass.log", "profile.txt", "ceilings-gpu.json", "planning-gpu.json"),
         *("planning-gpu-compiled.json", "sigreg-gpu.json", "training-gpu.json"),
     }
-    assert json.loads((out / "doctor.json").read_text())["healthy"]
+    (diagnosis,) = (json.loads(line) for line in log.splitlines() if line.startswith('{"versions"'))
+    assert diagnosis["healthy"]
     assert all(row["tb_per_s"] > 0 for row in results(out / "ceilings-gpu.json") if row["what"] == "copy")
     planned = results(out / "planning-gpu.json") + results(out / "planning-gpu-compiled.json")
     assert {row["part"] for row in planned} == set("abcd")
@@ -98,23 +103,25 @@ def test_a_world_is_collected_trained_on_and_planned_in(tmp_path):
     assert result["data"]["episodes"] == 12
     assert result["data"]["ended_by"] == "all episodes"
     assert result["train"]["last"]["step"] == result["train"]["steps"] == 4
+    assert not result["train"]["steps_guessed"]
     assert result["plan"]["episodes"] == 2
     assert set(result["seconds"]) == {"collect", "train", "plan"}
 
 
 def test_the_page_has_every_steps_limit_and_expects_at_most_eight_minutes():
     page = (ROOT / "docs" / "gpu.md").read_text()
-    rows = re.findall(r"^\| ([\w, ]+) \|.*\| (\d*)(?: more)? \| ([\d +]+)(?:, cut at (\d+))? \|$", page, re.MULTILINE)
-    (*steps, (last, expected, limits, cut)) = rows
-    assert last == "all"
+    row = r"^\| ([\w, ]+) \|.*\| (\d+|what is left)(?: more)? \| ([\d +]+)(?:, cut at (\d+))? \|$"
+    (*steps, (last, expected, limits, cut)) = re.findall(row, page, re.MULTILINE)
+    assert (steps[-1][:2], last) == (("tiles", "what is left"), "all")
     scripts = [(BENCHMARKS / name).read_text() for name in ("gpu_steps.sh", "gpu_pass.sh")]
     written = [found for script in scripts for found in re.findall(r"step (\w+) (\d+) ", script)]
     named = []
     for names, _, limit, _ in steps:
         named += zip(names.split(", "), map(int, limit.split(" + ")), strict=True)
     assert dict(named) == {name: int(limit) for name, limit in written}
+    assert len(named) == len(dict(named))
     assert sum(limit for _, limit in named) == int(limits)
-    assert sum(int(seconds) for _, seconds, _, _ in steps) == int(expected) <= 480
+    assert sum(int(seconds) for _, seconds, _, _ in steps[:-1]) == int(expected) <= 480
     assert f"TOTAL=${{TOTAL:-{cut}}}" in scripts[1]
 
 
@@ -123,6 +130,114 @@ def test_the_wheels_to_carry_are_those_of_the_constraints():
     wheels = [line for line in (BENCHMARKS / "gpu-wheels.txt").read_text().splitlines() if not line.startswith("#")]
     assert wheels
     assert set(wheels) <= constraints
+
+
+@pytest.fixture
+def warm_kernels(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    warm = importlib.import_module("warm_kernels")
+    monkeypatch.setattr(warm.torch.cuda, "is_available", lambda: True)
+    return warm
+
+
+def test_kernels_of_the_default_precision_and_of_many_environments_are_compiled_first(warm_kernels):
+    names = list(warm_kernels.cases())
+    order = [f"{p}, {B}" for p in ("bf16", "tf32", "fp32") for B in (50, 1)]
+    of_rollout = [re.fullmatch(r"[\w-]+ (\w+, \d+) environments", name) for name in names]
+    assert list(dict.fromkeys(found[1] for found in of_rollout if found)) == order
+    assert "triton-whole bf16, 50 environments" in names[:4]
+
+
+def test_few_large_cases_run_at_a_time(warm_kernels, monkeypatch):
+    lock, running, most, threads = threading.Lock(), [], [], set()
+    all_there, small_done = threading.Barrier(warm_kernels.LARGE_TOGETHER), threading.Event()
+
+    def run(command, env, **_):
+        name = command[-1]
+        large = name.endswith(", 50 environments")
+        with lock:
+            running.append(large)
+            most.append(sum(running))
+            threads.add(env["OMP_NUM_THREADS"])
+        if large:
+            all_there.wait()
+            small_done.wait()  # until then, more of them could begin
+        elif name == names[-1]:
+            small_done.set()
+        with lock:
+            running.remove(large)
+        return subprocess.CompletedProcess(command, 0, stderr="")
+
+    monkeypatch.setattr(warm_kernels.subprocess, "run", run)
+    monkeypatch.setattr(warm_kernels.os, "cpu_count", lambda: 16)
+    names = list(warm_kernels.cases())
+    assert list(warm_kernels.problems(names)) == []
+    assert max(most) == warm_kernels.LARGE_TOGETHER
+    assert threads == {"1"}
+
+
+def test_what_dies_is_written_at_once_and_what_lacked_time_or_memory_is_not(
+    warm_kernels, monkeypatch, tmp_path, capsys
+):
+    failed = tmp_path / "failed.txt"
+    ends = {
+        "triton-split bf16, 50 environments": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 9 GiB.",
+        "triton-split bf16, 1 environments": None,
+        "triton-whole tf32, 1 environments": "ValueError: rollout: the design whole takes bf16 alone",
+        "triton-whole bf16, 1 environments": "torch.AcceleratorError: CUDA error: misaligned address\nIt may help:",
+        "sigreg, paper": "RuntimeError: no kernel",
+    }
+
+    def run(command, timeout, **_):
+        name = command[-1]
+        if name == "sigreg, paper":
+            assert failed.read_text()  # the case before died
+        if ends[name] is None:
+            raise subprocess.TimeoutExpired(command, timeout)
+        return subprocess.CompletedProcess(command, 1, stderr=f"Traceback:\n  File\n{ends[name]}\n")
+
+    def one_after_the_other(names):
+        return ((name, problem) for name in names if (problem := warm_kernels._apart(name)))
+
+    monkeypatch.setattr(warm_kernels.subprocess, "run", run)
+    monkeypatch.setattr(warm_kernels, "cases", lambda: dict.fromkeys(ends))
+    monkeypatch.setattr(warm_kernels, "problems", one_after_the_other)
+    monkeypatch.setattr(sys, "argv", ["warm_kernels.py", "--failed", str(failed)])
+    with pytest.raises(SystemExit) as ended:
+        warm_kernels.main()
+    assert ended.value.code
+    assert failed.read_text() == "triton-whole bf16: torch.AcceleratorError: CUDA error: misaligned address\n"
+    printed = capsys.readouterr().out
+    assert "triton-split bf16, 50 environments: it ran out of memory\n" in printed
+    assert "triton-split bf16, 1 environments: not done after 90 s\n" in printed
+    assert "triton-whole tf32" not in printed
+    assert "5 cases in" in printed
+    assert "4 failed" in printed
+
+
+def test_a_short_training_that_is_not_done_in_time_gives_no_number_of_steps(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    within = importlib.import_module("bench_within")
+    limits = {}
+
+    def run(home, *command, limit):
+        out = Path(command[command.index("--out") + 1])
+        limits[out.name] = limit
+        out.mkdir(parents=True)
+        if out.name == "trial":
+            raise subprocess.TimeoutExpired("lewm", limit)
+        steps = int(command[command.index("--steps") + 1])
+        (out / "metrics.jsonl").write_text(json.dumps({"step": steps}) + "\n")
+        return {}, 1.0
+
+    monkeypatch.setattr(within, "run", run)
+    options = argparse.Namespace(recipe="paper", frame_size=96, train=[], device="cpu", steps=None, train_seconds=100)
+    trained = within.trained(options, str(tmp_path), tmp_path / "data.h5")
+    assert limits["trial"] == 25
+    assert limits["within"] <= 115
+    assert trained["steps_guessed"]
+    assert trained["steps"] == trained["last"]["step"] == within.STEPS
+    assert not (tmp_path / "runs" / "trial").exists()
 
 
 def test_collection_ends_with_its_time_and_keeps_what_is_finished(tmp_path, monkeypatch):
