@@ -36,6 +36,7 @@ CANDIDATES = tuple(environments * CONFIG.planning.samples for environments in (1
 FEW, MANY, TURNS = CANDIDATES[0], CANDIDATES[-1], 7
 CHECKED = 16  # candidates that are compared with the definition, the last ones
 SECONDS = 60  # for one to compile
+TOGETHER = 8  # processes that compile; each fills some gigabytes of the device
 WRONG = 0.1  # a relative error that no rounding to bfloat16 explains
 
 # By design and function of the table: what takes its place. The table's own is among the designs' rows.
@@ -126,8 +127,9 @@ def measure(device: torch.device, candidates: int, problems: dict[str, str]) -> 
 def compiled(case: str) -> str | None:
     """Compiles a variant in a process of its own; what that died of."""
     command = [sys.executable, __file__, "--case", case]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=SECONDS, env=environment, check=False)
     except subprocess.TimeoutExpired:
         return f"not compiled after {SECONDS} s"
     return next(reversed(done.stderr.strip().splitlines()), "it died") if done.returncode else None
@@ -153,7 +155,7 @@ def main() -> None:
         cases[options.case]()
         torch.cuda.synchronize()
         return
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(TOGETHER, os.cpu_count() or 1)) as pool:
         problems = {case: died for case, died in zip(cases, pool.map(compiled, cases), strict=True) if died}
     rows: list[Row] = []
     for candidates in CANDIDATES:

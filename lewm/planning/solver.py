@@ -26,6 +26,9 @@ from lewm_kernels.rollout import Packed
 
 log = logging.getLogger(__name__)
 
+# Graphs whose capture broke. PyTorch's allocator may go on asking them, so they are never let go.
+_broken: list[torch.cuda.CUDAGraph] = []
+
 OnIteration = Callable[[float], None]  # share of the solve that is done
 OnCompile = Callable[[int, int], None]  # kernels that are compiled, of how many
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]  # latents, goals, episodes and replan, as of `Solver.solve`
@@ -202,8 +205,12 @@ class Graph:
         self._inputs = (latents.clone(), goals.clone(), episodes.clone(), replan.clone())
         self._graph = torch.cuda.CUDAGraph()
         pool, stream = others._graph.pool() if others else None, torch.cuda.current_stream()
-        with torch.cuda.graph(self._graph, pool=pool, stream=stream):
-            self._plan = search(self._inputs)
+        try:
+            with torch.cuda.graph(self._graph, pool=pool, stream=stream):
+                self._plan = search(self._inputs)
+        except BaseException:
+            _broken.append(self._graph)
+            raise
 
     def replay(self, inputs: Inputs) -> Plan:
         """The plan for other inputs of the same shapes."""
