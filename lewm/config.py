@@ -195,8 +195,14 @@ class Config(Section):
             raise LewmError(f"{source}: not JSON ({error})", "Restore the file or train again.") from error
 
 
-def validate(section: type[T], values: Any, source: str) -> T:  # noqa: ANN401
+def validate(section: type[T], values: Any, source: str, remedy: str | None = None) -> T:  # noqa: ANN401
     """`section` built from plain values; the first fault becomes a two-line error naming the key.
+
+    Args:
+        section: What to build.
+        values: Plain values, nested as the sections are.
+        source: Where they are from, for the first line.
+        remedy: The second line for a wrong value; how to set the key when None.
 
     Raises:
         LewmError: a key is unknown (the nearest right one is named), missing, or has a wrong value.
@@ -213,7 +219,7 @@ def validate(section: type[T], values: Any, source: str) -> T:  # noqa: ANN401
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
         raise LewmError(
             f"{source}: {key}: {fault['msg'].removeprefix('Value error, ')}{got}",
-            f"Set it with --set {key}=VALUE or in the file given to --config.",
+            remedy or f"Set it with --set {key}=VALUE or in the file given to --config.",
         ) from error
 
 

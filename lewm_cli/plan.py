@@ -119,7 +119,8 @@ def plan(
         "precision": precision,
     }
     evaluation = {"goal_offset": goal_offset, "budget": budget}
-    settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options")
+    remedy = 'Give the option another value; "lewm plan --help" lists them.'
+    settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options", remedy)
     source: FromDataset | FromEnv | FromFile
     if tasks not in (None, FROM_ENV):
         source = FromFile(Path(tasks))
@@ -130,7 +131,7 @@ def plan(
     request = PlanRequest(
         run=run,
         tasks=source,
-        planning=validate(Planning, config.planning.model_dump() | _given(planning), "the options"),
+        planning=validate(Planning, config.planning.model_dump() | _given(planning), "the options", remedy),
         seed=seed,
         batch=None if batch == "auto" else int(batch),
         video=video,

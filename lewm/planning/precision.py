@@ -39,7 +39,7 @@ def choose_precision(wanted: str, device: torch.device) -> Precision:
             "Use --precision fp32 or bf16, or --device cuda.",
         )
     if wanted != "auto":
-        return Precision(wanted, "as asked")
+        return Precision(wanted, "as set")
     if device.type != "cuda":
         return Precision("fp32", f"chosen by default on {device.type}")
     major, minor = torch.cuda.get_device_capability(device)

@@ -42,8 +42,10 @@ def plot_training(directory: Path) -> Path:
 
 
 def _series(panel: Any, title: str, lines: list[dict[str, Any]], names: dict[str, str], log: bool = False) -> None:  # noqa: ANN401
+    marker = "o" if len(lines) == 1 else None  # a line of one point is not seen
     for label, key in names.items():
-        panel.plot([line["step"] for line in lines], [line[key] for line in lines], label=label, linewidth=1.4)
+        values = [line[key] for line in lines]
+        panel.plot([line["step"] for line in lines], values, label=label, linewidth=1.4, marker=marker)
     panel.set(title=title, xlabel="step")
     if log:
         panel.set_yscale("log")

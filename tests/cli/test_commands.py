@@ -251,7 +251,7 @@ def test_plan_says_in_which_precision(home):
     call(*TRAIN)
     code, shown = call(*PLAN, "--precision", "bf16", "--device", "cpu")
     assert code == 0, shown
-    assert "s a plan in bf16, as asked" in re.sub(r"\s+", " ", shown)
+    assert "s a plan in bf16, as set" in re.sub(r"\s+", " ", shown)
     report = next((home / "runs" / "two-room-small").glob("plan-*.json"))
     assert json.loads(report.read_text())["planner"]["precision"] == "bf16"
     _, shown = call(*PLAN, "--device", "cpu")

@@ -16,8 +16,13 @@ import torch
 
 
 @pytest.fixture(autouse=True)
-def memory_is_given_back() -> Iterator[None]:
-    """Several processes of these tests share a device, and PyTorch keeps what it has freed."""
+def cuda_device(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ends the run where there is no CUDA device to test on; else gives memory back after each test.
+
+    Several processes of these tests share a device, and PyTorch keeps what it has freed.
+    """
+    if request.node.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.exit("tests marked gpu need a CUDA device, and PyTorch finds none: see CONTRIBUTING.md", returncode=1)
     yield
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

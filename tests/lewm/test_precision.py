@@ -19,4 +19,4 @@ def test_auto_is_bf16_where_cuda_has_it(capability, expected, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     device = torch.device("cuda" if capability else "cpu")
     assert choose_precision("auto", device) == expected
-    assert choose_precision("bf16", device) == Precision("bf16", "as asked")
+    assert choose_precision("bf16", device) == Precision("bf16", "as set")

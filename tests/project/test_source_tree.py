@@ -125,7 +125,7 @@ def test_versions_are_told_without_metadata(tree, few, tmp_path, file, expected)
 def test_commands_work(tree, with_commands, tmp_path):
     def lewm(*arguments):
         program = f"import os; os.environ['LEWM_HOME'] = {str(tmp_path)!r}; sys.path[:0] = ['.', 'kernels', 'data']\n"
-        program += "from lewm_cli.main import main; main()"
+        program += "import runpy; runpy.run_module('lewm_cli', run_name='__main__')"
         return json.loads(run(tree, with_commands, program, *arguments, "--json"))
 
     assert lewm("doctor")["versions"]["lewm"] == VERSION
