@@ -16,6 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+import lewm_kernels
 from lewm import recipes
 from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import reference, rollout
@@ -50,9 +51,7 @@ def run_quickly(name: str, json_file: Path, *options: str | Path) -> dict:
 def test_sigreg(tmp_path):
     report = run_quickly("sigreg", tmp_path / "sigreg.json")
     rows = {(row["pass"], row["path"]): row for row in report["results"]}
-    for way in ("forward", "forward+backward"):
-        assert "no exact form" in rows.pop((way, "exact"))["skipped"]
-    assert set(rows) == {(p, q) for p in ("forward", "forward+backward") for q in ("definition", "torch")}
+    assert set(rows) == {(p, q) for p in ("forward", "forward+backward") for q in ("definition", "torch", "exact")}
     for (_, path), row in rows.items():
         assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
         assert row["peak_extra_bytes"] > 0
@@ -62,6 +61,25 @@ def test_sigreg(tmp_path):
     definition = rows["forward+backward", "definition"]
     T, N, M, K = (definition[letter] for letter in "TNMK")
     assert definition["peak_extra_bytes"] > 2 * 4 * T * N * M * K
+
+
+def test_the_exact_form_is_what_random_directions_estimate(module):
+    exact = module("_exact_sigreg")
+    T, N, D, M, knots = 2, 48, 12, 1 << 17, torch.linspace(0, 3, 17)
+    z = (torch.randn(T, N, D, generator=torch.Generator().manual_seed(0)) + 0.3).requires_grad_()
+    tables = exact.Exact(D, knots, exact.largest_square(z), z.detach())
+    (slope,) = torch.autograd.grad(tables(z).sum(), z)
+    sketch = lewm_kernels.sigreg(z, lewm_kernels.directions(0, 0, D, M), knots)
+    (estimate,) = torch.autograd.grad(sketch.sum(), z)
+    torch.testing.assert_close(tables(z), sketch, rtol=0.02, atol=0)
+    assert (slope - estimate).norm() < 0.03 * estimate.norm()
+
+
+def test_the_gradient_of_the_exact_form_is_its_derivative(module):
+    exact = module("_exact_sigreg")
+    z = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    tables = exact.Exact(4, torch.linspace(0, 3, 17), exact.largest_square(z), z.detach(), 1 << 18)
+    assert torch.autograd.gradcheck(tables, z, eps=1e-4, atol=1e-5)
 
 
 def test_a_graph_of_sigreg_that_cannot_be_captured_stops_no_other_path(module, monkeypatch):
