@@ -41,8 +41,7 @@ class Exact:
         weights = (torch.cat([step, zero]) + torch.cat([zero, step])) * torch.exp(-t.square() / 2)
         squares = torch.linspace(0, largest, entries, dtype=torch.float64, device=like.device)
         normal = torch.exp(-t.square() / 2)
-        self.pairs = Table.of(D, t, weights, squares, like)
-        self.alone = Table.of(D, t, weights * normal, squares, like)
+        self.pairs, self.alone = tables(D, t, torch.stack([weights, weights * normal]), squares, like)
         self.constant = float((weights * normal.square()).sum())
 
     def __call__(self, z: Tensor, *_: object) -> Tensor:
@@ -61,25 +60,28 @@ class Table:
     def __init__(self, values: Tensor, slopes: Tensor, distance: float) -> None:
         self.values, self.slopes, self.distance = values, slopes, distance
 
-    @classmethod
-    def of(cls, D: int, t: Tensor, weights: Tensor, squares: Tensor, like: Tensor) -> "Table":
-        """Σ_k weights_k φ(t_k √q) at the squares q, and its derivative by q. D is above 2."""
-        positive = (torch.from_numpy(x)[NODES // 2 :] for x in roots_gegenbauer(NODES, (D - 2) / 2))
-        nodes, shares = (x.to(squares.device) for x in positive)
-        shares = shares / shares.sum()
-        root = squares.sqrt()
-        values, slopes = torch.zeros_like(squares), torch.zeros_like(squares)
-        for t_k, weight in zip(t.tolist(), weights.tolist(), strict=True):
-            angles = t_k * root[:, None] * nodes  # (E, n)
-            values += weight * (angles.cos() @ shares)
-            # sin(a) / a, which is 1 where q is 0
-            slopes -= weight * t_k**2 / 2 * (torch.sinc(angles / math.pi) @ (shares * nodes.square()))
-        return cls(values.to(like), slopes.to(like), float(squares[1]))
-
     def __call__(self, q: Tensor) -> Tensor:
         """Values of the function at `q`, of any shape; rounding may have made some of them a little less than 0."""
         result: Tensor = _Read.apply(q, self)
         return result
+
+
+def tables(D: int, t: Tensor, weights: Tensor, squares: Tensor, like: Tensor) -> list[Table]:
+    """Σ_k weights_k φ(t_k √q) at the squares q (E,), and its derivative by q, for each row of weights. D is above 2."""
+    positive = (torch.from_numpy(x)[NODES // 2 :] for x in roots_gegenbauer(NODES, (D - 2) / 2))
+    nodes, shares = (x.to(squares.device) for x in positive)
+    shares = shares / shares.sum()
+    root = squares[1:].sqrt()
+    values, slopes = squares.new_zeros(2, len(weights), len(squares))
+    for t_k, weight in zip(t.tolist(), weights.T, strict=True):
+        angles = t_k * root[:, None] * nodes  # (E - 1, n)
+        at_0 = squares.new_ones(1), squares.new_full((1,), -(t_k**2) / (2 * D))
+        mean = torch.cat([at_0[0], angles.cos() @ shares])
+        slope = torch.cat([at_0[1], angles.sin() @ (shares * nodes) * (-t_k / 2) / root])
+        values += weight[:, None] * mean
+        slopes += weight[:, None] * slope
+    distance = float(squares[1])
+    return [Table(*(x.to(like) for x in pair), distance) for pair in zip(values, slopes, strict=True)]
 
 
 class _Read(torch.autograd.Function):

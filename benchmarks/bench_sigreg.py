@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from _exact_sigreg import ENTRIES, Exact, largest_square
-from _measure import best_device, captured, in_turns, peak_bytes, reason
+from _measure import best_device, captured, in_turns, peak_bytes, reason, spread
 from _report import write_report
 from torch import Tensor
 
@@ -170,12 +170,8 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
                 row["skipped"] = faults[key]
                 continue
             own = times[key]
-            deciles = statistics.quantiles(own, n=10)
             row |= {
-                "turns": turns,
-                "median_ms": round(1e3 * statistics.median(own), 4),
-                "p20_ms": round(1e3 * deciles[1], 4),
-                "p80_ms": round(1e3 * deciles[7], 4),
+                **spread(own),
                 "peak_extra_bytes": peak[key],
                 "error_value": float(f"{error[key][0]:.3g}"),
                 "error_gradient": float(f"{error[key][1]:.3g}"),

@@ -78,8 +78,8 @@ def test_the_exact_form_is_what_random_directions_estimate(module):
 def test_the_gradient_of_the_exact_form_is_its_derivative(module):
     exact = module("_exact_sigreg")
     z = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
-    tables = exact.Exact(4, torch.linspace(0, 3, 17), exact.largest_square(z), z.detach(), 1 << 18)
-    assert torch.autograd.gradcheck(tables, z, eps=1e-4, atol=1e-5)
+    tables = exact.Exact(4, torch.linspace(0, 3, 17), exact.largest_square(z), z.detach(), 1 << 16)
+    assert torch.autograd.gradcheck(tables, z, eps=1e-3, atol=1e-4)
 
 
 def test_a_graph_of_sigreg_that_cannot_be_captured_stops_no_other_path(module, monkeypatch):
