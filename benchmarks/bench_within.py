@@ -1,22 +1,26 @@
-"""What a recipe reaches in a world in given times: collect for so long, train for so long, then plan.
+r"""What a recipe reaches in a world in given times: collect for so long, train for so long, then plan.
 
-    python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --json world-push-t-gpu.json
+    python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --plan-seconds 90 \
+        --json world-push-t-gpu.json
 
 Collection stops at its time, or when the disk is nearly full, with the episodes that are finished. How many training
 steps fit is found by a short training first; where that outlasts its own limit, a fixed number is trained. A training
-that takes longer than its time is ended, and its last checkpoint goes on. The JSON is written after every stage, so
-that whatever ends the program, what is done is there.
+that takes longer than its time is ended, and its last checkpoint goes on. Planning that takes longer is ended without a
+result. The JSON is written after every stage, so that whatever ends the program, what is done is there. The dataset and
+the runs are temporary: they are deleted at the end, also where SIGTERM ends the program.
 """
 
 import argparse
 import json
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from _report import write_report
 from bench_quickstart import run
@@ -97,6 +101,12 @@ def trained(options: argparse.Namespace, home: str, data: Path) -> dict[str, Any
     return made | {"seconds": seconds, "last": last}
 
 
+def end(*_: object) -> NoReturn:
+    """Ends the program as an exception does, so that what is temporary is deleted and no command goes on."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice, and the second must not stop the deletion
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main() -> None:
     """Collects, trains, plans, and writes the JSON after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,6 +117,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10_000, help="to collect, if the time and the disk suffice")
     parser.add_argument("--collect-seconds", type=float, required=True)
     parser.add_argument("--train-seconds", type=float, required=True)
+    parser.add_argument("--plan-seconds", type=float, required=True)
     parser.add_argument("--steps", type=int, help="of training, instead of as many as fit")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--device", default="auto")
@@ -122,12 +133,16 @@ def main() -> None:
         write_report(options.json, f"the {options.recipe} recipe in {options.world}, in given times", [result])
         print(f"{stage}: {json.dumps(what)[:400]}", flush=True)
 
+    signal.signal(signal.SIGTERM, end)
     with tempfile.TemporaryDirectory() as home:
         data = Path(home) / "data.h5"
         keep("data", collected(options, data))
         keep("train", trained(options, home, data))
         tasks = ["--episodes", str(options.tasks), "--device", options.device]
-        planned, seconds = run(home, "plan", *tasks, *options.plan)
+        try:
+            planned, seconds = run(home, "plan", *tasks, *options.plan, limit=options.plan_seconds)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"plan: not done after {options.plan_seconds:g} s")
         keep("plan", planned)
         keep("seconds", {"collect": result["data"]["seconds"], "train": result["train"]["seconds"], "plan": seconds})
 

@@ -36,7 +36,7 @@ step() {
     fi
     [ "$limit" -le "$left" ] || limit=$left
     echo "### $SECONDS s: $name, at most $limit s"
-    timeout -k 5 "$limit" "$@"
+    timeout -k 10 "$limit" "$@"
     local status=$?
     [ "$status" = 0 ] || {
         FAILED=$((FAILED + 1))

@@ -17,10 +17,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/gpu_steps.sh"
 main() {
     cd "$ROOT" || exit 1
     begin
-    local sizes=(--frame-size 96 --episodes 10000 --collect-seconds 175 --train-seconds 250 --tasks 200)
+    local sizes=(--frame-size 96 --episodes 10000 --collect-seconds 175 --train-seconds 250 --plan-seconds 90)
     if [ "$SIZE" = tiny ]; then
-        sizes=(--frame-size 32 --episodes 12 --collect-seconds 60 --train-seconds 60 --tasks 2 --steps 4)
-        sizes+=(--train="--set training.batch_size=8 --set objective.directions=32")
+        sizes=(--frame-size 32 --episodes 12 --collect-seconds 60 --train-seconds 60 --plan-seconds 60)
+        sizes+=(--tasks 2 --steps 4 --train="--set training.batch_size=8 --set objective.directions=32")
         sizes+=(--plan="--samples 8 --elites 2 --iterations 2")
     fi
     step train "$TOTAL" "$PYTHON" benchmarks/bench_within.py push-t --recipe small "${sizes[@]}" --device "$DEVICE" \

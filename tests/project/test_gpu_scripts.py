@@ -5,9 +5,11 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -248,6 +250,41 @@ def test_collection_ends_with_its_time_and_keeps_what_is_finished(tmp_path, monk
     assert 0 < data["episodes"] < 10_000
     assert data["frames"] >= data["episodes"]
     assert data["ended_by"] == "the time or the disk"
+
+
+def test_a_planning_that_is_not_done_in_time_ends_without_a_result(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    within = importlib.import_module("bench_within")
+
+    def run(*command, limit):
+        raise subprocess.TimeoutExpired("lewm", limit)
+
+    monkeypatch.setattr(within, "run", run)
+    monkeypatch.setattr(within, "collected", lambda *_: {"seconds": 1.0})
+    monkeypatch.setattr(within, "trained", lambda *_: {"seconds": 2.0})
+    monkeypatch.setattr(within.signal, "signal", lambda *_: None)
+    limits = ["--collect-seconds", "1", "--train-seconds", "2", "--plan-seconds", "3"]
+    monkeypatch.setattr(sys, "argv", ["bench_within.py", "push-t", *limits, "--json", str(tmp_path / "within.json")])
+    with pytest.raises(SystemExit, match="plan: not done after 3 s"):
+        within.main()
+    (result,) = results(tmp_path / "within.json")
+    assert result["train"] == {"seconds": 2.0}
+    assert "plan" not in result
+
+
+def test_a_terminated_program_leaves_no_dataset_behind(tmp_path):
+    limits = ["--collect-seconds", "10000", "--train-seconds", "1", "--plan-seconds", "1"]
+    command = [sys.executable, BENCHMARKS / "bench_within.py", "push-t", *limits, "--json", tmp_path / "within.json"]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    running = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True)
+    while not list(temporary.glob("*/data.h5*")):
+        assert running.poll() is None
+        time.sleep(0.1)
+    for _ in range(2):  # as `timeout` does it
+        os.killpg(running.pid, signal.SIGTERM)
+    assert running.wait() == 128 + signal.SIGTERM
+    assert not list(temporary.iterdir())
 
 
 def test_reports_of_a_gpu_become_tables(tmp_path, monkeypatch):
