@@ -18,17 +18,22 @@ ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 
 
-def run_tiny(script: str, out: Path) -> tuple[int, str]:
-    """Exit status and log."""
-    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable}
-    done = subprocess.run(
-        ["bash", BENCHMARKS / script, "--tiny"],
+def run(script: str, out: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The script on a machine that shows no GPU."""
+    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        ["bash", BENCHMARKS / script, *arguments],
         capture_output=True,
         text=True,
         env=environment,
         cwd=out.parent,  # anywhere
         check=False,
     )
+
+
+def run_tiny(script: str, out: Path) -> tuple[int, str]:
+    """Exit status and log."""
+    done = run(script, out, "--tiny")
     (log,) = out.glob("*.log")
     assert log.read_text() == done.stdout
     return done.returncode, done.stdout
@@ -51,23 +56,24 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
     assert "no CUDA device: the tests are only collected" in log
     assert "no CUDA device: no tiles are compared" in log
     assert "0 steps failed" in log
+    assert "profiler_start" not in log
     assert {path.name for path in out.iterdir()} == {
-        *("gpu-pass.log", "profile.txt", "ceilings-gpu.json", "planning-gpu.json"),
-        *("planning-gpu-compiled.json", "sigreg-gpu.json", "training-gpu.json"),
+        *("tiny-pass.log", "profile-tiny.txt", "ceilings-tiny.json", "planning-tiny.json"),
+        *("planning-tiny-compiled.json", "sigreg-tiny.json", "training-tiny.json"),
     }
     (diagnosis,) = (json.loads(line) for line in log.splitlines() if line.startswith('{"versions"'))
     assert diagnosis["healthy"]
-    assert all(row["tb_per_s"] > 0 for row in results(out / "ceilings-gpu.json") if row["what"] == "copy")
-    planned = results(out / "planning-gpu.json") + results(out / "planning-gpu-compiled.json")
+    assert all(row["tb_per_s"] > 0 for row in results(out / "ceilings-tiny.json") if row["what"] == "copy")
+    planned = results(out / "planning-tiny.json") + results(out / "planning-tiny-compiled.json")
     assert {row["part"] for row in planned} == set("abcd")
     assert {"reference", "reference-compiled", "lewm", "dino-wm-sized-compiled"} <= {row["path"] for row in planned}
     assert not [row for row in planned if "skipped" in row]
-    assert {row["path"] for row in results(out / "sigreg-gpu.json") if "skipped" in row} == {"exact"}
-    eager, compiled = results(out / "training-gpu.json")
+    assert {row["path"] for row in results(out / "sigreg-tiny.json") if "skipped" in row} == {"exact"}
+    eager, compiled = results(out / "training-tiny.json")
     assert eager["path"] == "eager"
     assert eager["clips_per_second"] > 0
     assert compiled["skipped"] == "nothing is compiled here: the device is cpu, not cuda"
-    profile = (out / "profile.txt").read_text()
+    profile = (out / "profile-tiny.txt").read_text()
     assert "tiny, 1 environments, lewm fp32" in profile
     assert "training, 6 steps, eager" in profile
 
@@ -75,14 +81,14 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
 def test_what_a_step_breaks_or_outlasts_stops_no_other(tmp_path):
     script = tmp_path / "steps.sh"
     script.write_text(
-        "set -u\nSIZE=tiny WHEELS= TOTAL=60\n"
+        "set -u\nTOTAL=60\n"
         f"source {BENCHMARKS / 'gpu_steps.sh'}\n"
         "all() {\n"
         "step broken 9 false\nstep slow 1 sleep 30\nstep fine 9 echo works\nTOTAL=0\nstep late 9 echo no\nend\n"
         "}\nall\n"
     )
     environment = {**os.environ, "OUT": str(tmp_path / "out")}
-    done = subprocess.run(["bash", script], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(["bash", script, "--tiny"], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1
     lines = [re.sub(r"^### \d+ s: ", "", line) for line in done.stdout.splitlines()]
     assert lines[:-1] == [
@@ -97,11 +103,67 @@ def test_what_a_step_breaks_or_outlasts_stops_no_other(tmp_path):
     assert lines[-1].startswith("done, 3 steps failed")
 
 
+@pytest.mark.parametrize("script", ["gpu_pass.sh", "gpu_train.sh"])
+def test_what_cannot_be_run_is_refused_before_anything_begins(tmp_path, script):
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    for arguments, problem in (
+        ([], "expected a CUDA device: PyTorch "),
+        (["--quick"], "expected --tiny, --help or a folder of wheels, got --quick\n"),
+        ([empty, "--tiny"], f"expected a folder of wheels, got {empty}\n"),
+        (["--tiny", empty / "missing"], f"expected a folder of wheels, got {empty / 'missing'}\n"),
+    ):
+        done = run(script, out, *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(problem)
+        assert len(done.stderr.splitlines()) == 2
+    done = run(script, out, "--help")
+    assert done.returncode == 0
+    assert f"bash benchmarks/{script} [--tiny] [WHEELS]" in done.stdout
+    assert not out.exists()
+
+
+def test_an_interrupted_script_says_so_and_leaves_no_process(tmp_path):
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        ["bash", BENCHMARKS / "gpu_train.sh", "--tiny"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OUT": str(out), "PYTHON": sys.executable},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
+    ) as running:
+        log = ""
+        for line in running.stdout:
+            log += line
+            if ": train, at most" in line:
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        log += running.stdout.read()
+    assert running.returncode == 130
+    assert log.endswith(f" s: interrupted; what was measured is in {out}\n")
+    assert (out / "tiny-train.log").read_text() == log
+    assert not [of for of in Path("/proc").glob("[0-9]*/cmdline") if str(out).encode() in of.read_bytes()]
+
+
+def test_wheels_for_another_python_are_refused(tmp_path):
+    minor = sys.version_info.minor
+    names = [
+        "pure-1.0-py3-none-any.whl",
+        "stable-1.0-cp39-abi3-any.whl",
+        f"other-1.0-cp3{minor + 1}-cp3{minor + 1}-any.whl",
+    ]
+    command = [sys.executable, BENCHMARKS / "install_wheels.py", "--target", tmp_path, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"the wheels are for Python 3.{minor + 1}, this is 3.{minor}\n"
+
+
 def test_a_world_is_collected_trained_on_and_planned_in(tmp_path):
     out = tmp_path / "out"
     status, log = run_tiny("gpu_train.sh", out)
     assert status == 0, log
-    (result,) = results(out / "world-push-t-gpu.json")
+    (result,) = results(out / "world-push-t-tiny.json")
     assert result["data"]["episodes"] == 12
     assert result["data"]["ended_by"] == "all episodes"
     assert result["train"]["last"]["step"] == result["train"]["steps"] == 4
@@ -222,7 +284,7 @@ def test_a_short_training_that_is_not_done_in_time_gives_no_number_of_steps(monk
     within = importlib.import_module("bench_within")
     limits = {}
 
-    def run(home, *command, limit):
+    def run_command(home, *command, limit):
         out = Path(command[command.index("--out") + 1])
         limits[out.name] = limit
         out.mkdir(parents=True)
@@ -232,7 +294,7 @@ def test_a_short_training_that_is_not_done_in_time_gives_no_number_of_steps(monk
         (out / "metrics.jsonl").write_text(json.dumps({"step": steps}) + "\n")
         return {}, 1.0
 
-    monkeypatch.setattr(within, "run", run)
+    monkeypatch.setattr(within, "run", run_command)
     options = argparse.Namespace(recipe="paper", frame_size=96, train=[], device="cpu", steps=None, train_seconds=100)
     trained = within.trained(options, str(tmp_path), tmp_path / "data.h5")
     assert limits["trial"] == 25
@@ -256,10 +318,10 @@ def test_a_planning_that_is_not_done_in_time_ends_without_a_result(monkeypatch, 
     monkeypatch.syspath_prepend(BENCHMARKS)
     within = importlib.import_module("bench_within")
 
-    def run(*command, limit):
+    def run_command(*command, limit):
         raise subprocess.TimeoutExpired("lewm", limit)
 
-    monkeypatch.setattr(within, "run", run)
+    monkeypatch.setattr(within, "run", run_command)
     monkeypatch.setattr(within, "collected", lambda *_: {"seconds": 1.0})
     monkeypatch.setattr(within, "trained", lambda *_: {"seconds": 2.0})
     monkeypatch.setattr(within.signal, "signal", lambda *_: None)
