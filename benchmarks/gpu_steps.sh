@@ -33,10 +33,10 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=${PYTHON:-python3}
 # shellcheck disable=SC2034 # they are for the scripts that source this
 if [ "$SIZE" = tiny ]; then
-    KIND=tiny DEVICE=cpu QUICK=(--quick)
+    KIND=tiny DEVICE=cpu QUICK=(--quick) OUT=${OUT:-$ROOT/.lewm/gpu-tiny}
     export TORCHDYNAMO_DISABLE=1 OMP_NUM_THREADS=1
 else
-    KIND=gpu DEVICE=auto QUICK=()
+    KIND=gpu DEVICE=auto QUICK=() OUT=${OUT:-$ROOT/.lewm/gpu}
     problem=$("$PYTHON" -c '
 import sys, torch
 if not torch.cuda.is_available():
@@ -44,7 +44,6 @@ if not torch.cuda.is_available():
 ' 2>&1) || refuse "expected a CUDA device: ${problem##*$'\n'}" \
         "--tiny runs everything small on the CPU. \$PYTHON is the interpreter, here $PYTHON."
 fi
-OUT=${OUT:-$ROOT/.lewm/$KIND}
 mkdir -p "$OUT" || exit 1
 OUT=$(cd "$OUT" && pwd)
 WORK=$(mktemp -d) || exit 1
