@@ -7,20 +7,19 @@ Collection stops at its time, or when the disk is nearly full, with the episodes
 steps fit is found by a short training first; where that outlasts its own limit, a fixed number is trained. A training
 that takes longer than its time is ended, and its last checkpoint goes on. Planning that takes longer is ended without a
 result. The JSON is written after every stage, so that whatever ends the program, what is done is there. The dataset and
-the runs are temporary: they are deleted at the end, also where SIGTERM ends the program.
+the runs are temporary.
 """
 
 import argparse
 import json
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from _report import write_report
 from bench_quickstart import run
@@ -101,12 +100,6 @@ def trained(options: argparse.Namespace, home: str, data: Path) -> dict[str, Any
     return made | {"seconds": seconds, "last": last}
 
 
-def end(*_: object) -> NoReturn:
-    """Ends the program as an exception does, so that what is temporary is deleted and no command goes on."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # `timeout` sends it twice, and the second must not stop the deletion
-    sys.exit(128 + signal.SIGTERM)
-
-
 def main() -> None:
     """Collects, trains, plans, and writes the JSON after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,7 +126,6 @@ def main() -> None:
         write_report(options.json, f"the {options.recipe} recipe in {options.world}, in given times", [result])
         print(f"{stage}: {json.dumps(what)[:400]}", flush=True)
 
-    signal.signal(signal.SIGTERM, end)
     with tempfile.TemporaryDirectory() as home:
         data = Path(home) / "data.h5"
         keep("data", collected(options, data))

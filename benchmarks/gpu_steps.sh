@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What gpu_pass.sh and gpu_train.sh share: their arguments, where things are, steps with limits, and the log. They source
 # it with $TOTAL, the seconds for everything. It sets
-#   SIZE    full, or tiny: everything small, on the CPU, nothing compiled
+#   SIZE    full, or tiny: everything small, on the CPU, torch.compile off
 #   KIND    gpu or tiny, a part of each result's name
 #   WHEELS  folder of wheels to install aside, or empty
 
@@ -22,7 +22,7 @@ for argument in "$@"; do
         -*) refuse "expected --tiny, --help or a folder of wheels, got $argument" "See bash $0 --help." ;;
         *)
             [ -z "$WHEELS" ] || refuse "expected one folder of wheels, got $WHEELS and $argument" "See bash $0 --help."
-            [ -n "$(compgen -G "$argument/*.whl")" ] || refuse "expected a folder of wheels, got $argument" \
+            [ -n "$(compgen -G "$argument/*.whl")" ] || refuse "expected a folder with wheels, got $argument" \
                 'Run "make gpu-wheels" where there is a network, or leave the folder out where nothing is missing.'
             WHEELS=$(cd "$argument" && pwd) || exit 1
             ;;
@@ -50,6 +50,7 @@ WORK=$(mktemp -d) || exit 1
 trap 'rm -rf "$WORK"' EXIT
 
 export PYTHONPATH=$WORK/site:$ROOT:$ROOT/kernels:$ROOT/data${PYTHONPATH:+:$PYTHONPATH}
+export TMPDIR=$WORK # a dataset is deleted even if the step that collected it was killed
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLBACKEND=agg LEWM_HOME=$WORK/home
 export TRITON_CACHE_DIR=$WORK/triton TORCHINDUCTOR_CACHE_DIR=$WORK/inductor # shared by all steps
 export KINETO_LOG_LEVEL=9                                                   # no lines of the profiler in the log

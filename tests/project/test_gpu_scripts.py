@@ -1,6 +1,5 @@
 """The scripts for a machine with a GPU run every step here, small and on the CPU."""
 
-import argparse
 import importlib
 import importlib.util
 import json
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -113,8 +111,8 @@ def test_what_cannot_be_run_is_refused_before_anything_begins(tmp_path, script):
     for arguments, problem in (
         ([], "expected a CUDA device: PyTorch "),
         (["--quick"], "expected --tiny, --help or a folder of wheels, got --quick\n"),
-        ([empty, "--tiny"], f"expected a folder of wheels, got {empty}\n"),
-        (["--tiny", empty / "missing"], f"expected a folder of wheels, got {empty / 'missing'}\n"),
+        ([empty, "--tiny"], f"expected a folder with wheels, got {empty}\n"),
+        (["--tiny", empty / "missing"], f"expected a folder with wheels, got {empty / 'missing'}\n"),
     ):
         done = run(script, out, *arguments)
         assert (done.returncode, done.stdout) == (2, "")
@@ -126,24 +124,27 @@ def test_what_cannot_be_run_is_refused_before_anything_begins(tmp_path, script):
     assert not out.exists()
 
 
-def test_an_interrupted_script_says_so_and_leaves_no_process(tmp_path):
-    out = tmp_path / "out"
+def test_an_interrupted_script_says_so_and_leaves_no_process_and_no_dataset(tmp_path):
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
     with subprocess.Popen(
         ["bash", BENCHMARKS / "gpu_train.sh", "--tiny"],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OUT": str(out), "PYTHON": sys.executable},
+        env={**os.environ, "OUT": str(out), "PYTHON": sys.executable, "TMPDIR": str(temporary)},
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
     ) as running:
         log = ""
         for line in running.stdout:
             log += line
-            if ": train, at most" in line:
+            if line.startswith("data: "):  # collected
                 break
+        assert list(temporary.glob("*/*/data.h5"))
         os.killpg(running.pid, signal.SIGINT)
         log += running.stdout.read()
     assert running.returncode == 130
+    assert not list(temporary.iterdir())
     assert log.endswith(f" s: interrupted; what was measured is in {out}\n")
     assert (out / "tiny-train.log").read_text() == log
     assert not [of for of in Path("/proc").glob("[0-9]*/cmdline") if str(out).encode() in of.read_bytes()]
@@ -280,76 +281,6 @@ def test_what_dies_is_written_at_once_and_what_lacked_time_or_memory_is_not(
     assert "triton-whole tf32" not in printed
     assert "5 cases in" in printed
     assert "4 failed" in printed
-
-
-def test_a_short_training_that_is_not_done_in_time_gives_no_number_of_steps(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    within = importlib.import_module("bench_within")
-    limits = {}
-
-    def run_command(home, *command, limit):
-        out = Path(command[command.index("--out") + 1])
-        limits[out.name] = limit
-        out.mkdir(parents=True)
-        if out.name == "trial":
-            raise subprocess.TimeoutExpired("lewm", limit)
-        steps = int(command[command.index("--steps") + 1])
-        (out / "metrics.jsonl").write_text(json.dumps({"step": steps}) + "\n")
-        return {}, 1.0
-
-    monkeypatch.setattr(within, "run", run_command)
-    options = argparse.Namespace(recipe="paper", frame_size=96, train=[], device="cpu", steps=None, train_seconds=100)
-    trained = within.trained(options, str(tmp_path), tmp_path / "data.h5")
-    assert limits["trial"] == 25
-    assert limits["within"] <= 115
-    assert trained["steps_guessed"]
-    assert trained["steps"] == trained["last"]["step"] == within.STEPS
-    assert not (tmp_path / "runs" / "trial").exists()
-
-
-def test_collection_ends_with_its_time_and_keeps_what_is_finished(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    within = importlib.import_module("bench_within")
-    options = argparse.Namespace(world="two-room", frame_size=16, episodes=10_000, collect_seconds=0)
-    data = within.collected(options, tmp_path / "data.h5")
-    assert 0 < data["episodes"] < 10_000
-    assert data["frames"] >= data["episodes"]
-    assert data["ended_by"] == "the time or the disk"
-
-
-def test_a_planning_that_is_not_done_in_time_ends_without_a_result(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    within = importlib.import_module("bench_within")
-
-    def run_command(*command, limit):
-        raise subprocess.TimeoutExpired("lewm", limit)
-
-    monkeypatch.setattr(within, "run", run_command)
-    monkeypatch.setattr(within, "collected", lambda *_: {"seconds": 1.0})
-    monkeypatch.setattr(within, "trained", lambda *_: {"seconds": 2.0})
-    monkeypatch.setattr(within.signal, "signal", lambda *_: None)
-    limits = ["--collect-seconds", "1", "--train-seconds", "2", "--plan-seconds", "3"]
-    monkeypatch.setattr(sys, "argv", ["bench_within.py", "push-t", *limits, "--json", str(tmp_path / "within.json")])
-    with pytest.raises(SystemExit, match="plan: not done after 3 s"):
-        within.main()
-    (result,) = results(tmp_path / "within.json")
-    assert result["train"] == {"seconds": 2.0}
-    assert "plan" not in result
-
-
-def test_a_terminated_program_leaves_no_dataset_behind(tmp_path):
-    limits = ["--collect-seconds", "10000", "--train-seconds", "1", "--plan-seconds", "1"]
-    command = [sys.executable, BENCHMARKS / "bench_within.py", "push-t", *limits, "--json", tmp_path / "within.json"]
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    running = subprocess.Popen(command, env={**os.environ, "TMPDIR": str(temporary)}, start_new_session=True)
-    while not list(temporary.glob("*/data.h5*")):
-        assert running.poll() is None
-        time.sleep(0.1)
-    for _ in range(2):  # as `timeout` does it
-        os.killpg(running.pid, signal.SIGTERM)
-    assert running.wait() == 128 + signal.SIGTERM
-    assert not list(temporary.iterdir())
 
 
 def test_reports_of_a_gpu_become_tables(tmp_path, monkeypatch):
