@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import _stable_worldmodel
 import torch
 from _measure import Call, can_capture, captured, in_turns, median_ratio, spread
 from _planning_paths import SEED, Path, all_paths, family
@@ -27,6 +28,7 @@ TINY = {
     "model.action_embedder.hidden": 16,
     "planning": {"samples": 24, "elites": 4, "iterations": 3},
 }
+NOT_INSTALLED = "not installed"  # the reason why a package's path is not run
 Row = dict[str, Any]
 
 
@@ -123,6 +125,8 @@ def build(
     model = model.to(device)
     paths = all_paths(model, families, precisions, device.type)
     faults = {}
+    if "stable-worldmodel" in families and not _stable_worldmodel.installed():
+        faults["stable-worldmodel fp32"] = NOT_INSTALLED
     for path in paths:
         title, precision = path.split()
         plain = f"{family(title)} {precision}"  # what is left out is left out under a graph too

@@ -19,6 +19,7 @@ from lewm_kernels.candidates import Sampler
 
 GROWTH = {"samples": (30, 100, 300, 1000), "horizon": (1, 2, 3, 5, 10), "environments": (1, 5, 20, 50)}
 TRACED_ITERATIONS = 2  # for a solve's memory
+RESOLUTION = 1e-9  # seconds, of the clock; a ratio can be formed of it
 
 
 def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
@@ -100,18 +101,22 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
             timed = planning.model_copy(update={"iterations": iterations[name]})
             of_path[name]["together"] = min(B, together(timed))
 
-    def less(longer: list[float], shorter: list[float]) -> list[float]:
-        return [a - b for a, b in zip(longer, shorter, strict=True)]
-
     rows = case.rows(scaled, about | {"stage": "solve"}, of_path.__getitem__)
     rows += case.skipped(about | {"stage": "solve"}, checked.faults)
-    select = less(times["search"], times["sample"])
+    select = difference(times["search"], times["sample"])
     for name in [name for name in scaled if name.startswith("lewm ")]:
         for stage, own in (("encode", times["encode"]), ("sample", times["sample"]), ("select", select)):
             rows += case.rows({name: own}, about | {"stage": stage})
-    staged = {name: less(scaled[name], times["search"]) for name in scaled if name.split()[0] in ("lewm", "reference")}
+    staged = {
+        name: difference(scaled[name], times["search"]) for name in scaled if name.split()[0] in ("lewm", "reference")
+    }
     measured = {name: {k: v for k, v in of_path[name].items() if k == "measured_iterations"} for name in staged}
     return rows + case.rows(staged, about | {"stage": "rollout"}, measured.__getitem__)
+
+
+def difference(longer: list[float], shorter: list[float]) -> list[float]:
+    """What the longer times are beyond the shorter ones in each turn: never negative, though noise may say so."""
+    return [max(RESOLUTION, a - b) for a, b in zip(longer, shorter, strict=True)]
 
 
 def growth(case: Case) -> list[Row]:

@@ -9,16 +9,17 @@ Every path's costs are first compared with those of the reference in float64, fo
 on a CPU). A path that is wrong, prefers other candidates, or dies is left out with the reason, and the program ends
 with status 1; a design of the kernels that does not take a model is left out too. Then all paths take turns in the same
 run. `ratios` are medians over turns of a baseline's time as a multiple of the row's in the same turn. The baselines are
-`lewm_kernels.rollout.reference` in our search, the same under torch.compile, and where it is installed
-stable-worldmodel's search with its own predictor. "lewm" is what a user of the library gets. On a CUDA device each path
-but stable-worldmodel's is measured in each precision, as it is and under a CUDA graph: the fastest form of each
-baseline is there.
+`lewm_kernels.rollout.reference` in our search, the same under torch.compile, and stable-worldmodel's search with its
+own predictor; where that package is not installed, its rows say so. "lewm" is what a user of the library gets. On a
+CUDA device each path but stable-worldmodel's is measured in each precision, as it is and under a CUDA graph: the
+fastest form of each baseline is there.
 
 "products" are no paths: the matrix products that a rollout cannot do without, and nothing else, once with PyTorch's
 plain tensors and on a CPU once with oneDNN's. The less of their times as a share of a path's is the share of the
 machine's matrix rate that the path reaches.
 
-Solves begin with latents, and the encoder is a stage beside them. Peak memory is what a call allocates beyond its
+Solves begin with latents, and the encoder is a stage beside them. The stages "select" and "rollout" of a solve are
+differences of two times; where noise would make one negative, it is 0. Peak memory is what a call allocates beyond its
 inputs and the weights; of a solve, what its first two iterations do. Freed memory is kept for the next call, which
 favours the baselines. Where `measured_iterations` or `measured_candidates` stands, so many were timed, and the time
 multiplied up to all of them. `first_ms` is the first solve of so many iterations, in which the library captures its
@@ -40,7 +41,7 @@ from pathlib import Path
 
 import torch
 from _measure import best_device, keep_freed_memory, reason
-from _planning_case import Case, Row, build
+from _planning_case import NOT_INSTALLED, Case, Row, build
 from _planning_parts import growth, one_iteration, solve
 from _planning_patches import against_patches
 from _planning_paths import FAMILIES, PRECISIONS, REFUSED
@@ -133,7 +134,7 @@ def main() -> None:
                 rows += run(case, measurement, f"the budget of {options.budget:g} s was spent" if is_late else None)
                 if options.json:
                     write_report(options.json, "planning", rows)
-    if any("skipped" in row and not row["skipped"].startswith(("the budget", REFUSED)) for row in rows):
+    if any("skipped" in row and not row["skipped"].startswith(("the budget", REFUSED, NOT_INSTALLED)) for row in rows):
         sys.exit("something was left out: see what is skipped")
 
 

@@ -1,11 +1,13 @@
-"""What a recipe reaches in a world in given times: collect for so long, train for so long, then plan.
+r"""What a recipe reaches in a world in given times: collect for so long, train for so long, then plan.
 
-    python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --json world-push-t-gpu.json
+    python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --plan-seconds 90 \
+        --json world-push-t-gpu.json
 
 Collection stops at its time, or when the disk is nearly full, with the episodes that are finished. How many training
 steps fit is found by a short training first; where that outlasts its own limit, a fixed number is trained. A training
-that takes longer than its time is ended, and its last checkpoint goes on. The JSON is written after every stage, so
-that whatever ends the program, what is done is there.
+that takes longer than its time is ended, and its last checkpoint goes on. Planning that takes longer is ended without a
+result. The JSON is written after every stage, so that whatever ends the program, what is done is there. The dataset and
+the runs are temporary.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -107,6 +110,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10_000, help="to collect, if the time and the disk suffice")
     parser.add_argument("--collect-seconds", type=float, required=True)
     parser.add_argument("--train-seconds", type=float, required=True)
+    parser.add_argument("--plan-seconds", type=float, required=True)
     parser.add_argument("--steps", type=int, help="of training, instead of as many as fit")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--device", default="auto")
@@ -127,7 +131,10 @@ def main() -> None:
         keep("data", collected(options, data))
         keep("train", trained(options, home, data))
         tasks = ["--episodes", str(options.tasks), "--device", options.device]
-        planned, seconds = run(home, "plan", *tasks, *options.plan)
+        try:
+            planned, seconds = run(home, "plan", *tasks, *options.plan, limit=options.plan_seconds)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"plan: not done after {options.plan_seconds:g} s")
         keep("plan", planned)
         keep("seconds", {"collect": result["data"]["seconds"], "train": result["train"]["seconds"], "plan": seconds})
 

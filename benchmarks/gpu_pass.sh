@@ -1,16 +1,12 @@
 #!/bin/bash
 # One pass over a machine with a GPU, from a source tree: does everything work, and how fast is it?
 #   bash benchmarks/gpu_pass.sh [--tiny] [WHEELS]
-# Results go to $OUT, each when it is known, the most deciding first; docs/gpu.md has the steps and their limits.
-# --tiny runs every step small on the CPU. $PYTHON is the interpreter, $TOTAL the seconds for everything.
+# WHEELS is a folder of wheels to install aside. Reports are written to $OUT after each measurement; docs/gpu.md has the
+# steps and their limits. --tiny runs every step small on the CPU. $PYTHON is the interpreter, $TOTAL the seconds for
+# everything.
 set -u
 
-SIZE=full
-[ "${1-}" != --tiny ] || {
-    SIZE=tiny
-    shift
-}
-WHEELS=${1-} TOTAL=${TOTAL:-570}
+TOTAL=${TOTAL:-570}
 # shellcheck source=benchmarks/gpu_steps.sh
 source "$(dirname "${BASH_SOURCE[0]}")/gpu_steps.sh"
 
@@ -35,7 +31,7 @@ tiles() {
     elif [ "$SIZE" = tiny ]; then
         step tiles 100 echo "no CUDA device: no tiles are compared"
     else
-        step tiles 100 "$PYTHON" benchmarks/bench_tiles.py --json "$OUT/tiles-gpu.json"
+        step tiles 100 "$PYTHON" benchmarks/bench_tiles.py --json "$OUT/tiles-$KIND.json"
     fi
 }
 
@@ -58,23 +54,22 @@ sys.exit(not found.healthy)
     wait "$kernels" || FAILED=$((FAILED + 1))
     cat "$WORK/kernels.txt"
     step ceilings 25 "$PYTHON" benchmarks/bench_ceilings.py "${QUICK[@]}" --device "$DEVICE" \
-        --json "$OUT/ceilings-gpu.json"
-    : > "$OUT/profile.txt"
+        --json "$OUT/ceilings-$KIND.json"
+    : > "$OUT/profile-$KIND.txt"
     touch "$WORK/failed.txt"
     step planning 170 "$PYTHON" benchmarks/bench_planning.py "${QUICK[@]}" --device "$DEVICE" --models paper \
         --parts a b c --paths reference torch triton lewm --precisions bf16 tf32 fp32 --without "$WORK/failed.txt" \
-        --turns 3 --budget 110 --profile "$OUT/profile.txt" --json "$OUT/planning-gpu.json"
+        --turns 3 --budget 110 --profile "$OUT/profile-$KIND.txt" --json "$OUT/planning-$KIND.json"
     gpu_tests
     step sigreg 75 "$PYTHON" benchmarks/bench_sigreg.py "${QUICK[@]}" --device "$DEVICE" --shapes paper wide --compile \
-        --turns 15 --budget 45 --json "$OUT/sigreg-gpu.json"
+        --turns 15 --budget 45 --json "$OUT/sigreg-$KIND.json"
     step training 100 "$PYTHON" benchmarks/bench_training.py "${QUICK[@]}" --device "$DEVICE" \
-        --profile "$OUT/profile.txt" --json "$OUT/training-gpu.json"
+        --profile "$OUT/profile-$KIND.txt" --json "$OUT/training-$KIND.json"
     step baselines 160 "$PYTHON" benchmarks/bench_planning.py "${QUICK[@]}" --device "$DEVICE" --models paper \
         --parts a b c d --paths reference-compiled stable-worldmodel lewm --precisions bf16 \
-        --without "$WORK/failed.txt" --turns 3 --budget 130 --json "$OUT/planning-gpu-compiled.json"
+        --without "$WORK/failed.txt" --turns 3 --budget 130 --json "$OUT/planning-$KIND-compiled.json"
     tiles
     end
 }
 
-pass 2>&1 | tee "$OUT/gpu-pass.log"
-exit "${PIPESTATUS[0]}"
+logged "$OUT/$KIND-pass.log" pass

@@ -1,28 +1,59 @@
 # shellcheck shell=bash
-# What gpu_pass.sh and gpu_train.sh share: where things are, and steps with limits. They source it with
-#   TOTAL   seconds for everything: no step runs on beyond them
+# What gpu_pass.sh and gpu_train.sh share: their arguments, where things are, steps with limits, and the log. They source
+# it with $TOTAL, the seconds for everything. It sets
+#   SIZE    full, or tiny: everything small, on the CPU, torch.compile off
+#   KIND    gpu or tiny, a part of each result's name
 #   WHEELS  folder of wheels to install aside, or empty
-#   SIZE    full, or tiny: everything small, on the CPU, nothing compiled
+
+# Ends the script before it has begun: what was expected, and what to do.
+refuse() {
+    printf '%s\n' "$@" >&2
+    exit 2
+}
+
+SIZE=full WHEELS=
+for argument in "$@"; do
+    case $argument in
+        --tiny) SIZE=tiny ;;
+        --help) # the comment at the beginning of the script
+            sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
+            exit
+            ;;
+        -*) refuse "expected --tiny, --help or a folder of wheels, got $argument" "See bash $0 --help." ;;
+        *)
+            [ -z "$WHEELS" ] || refuse "expected one folder of wheels, got $WHEELS and $argument" "See bash $0 --help."
+            [ -n "$(compgen -G "$argument/*.whl")" ] || refuse "expected a folder with wheels, got $argument" \
+                'Run "make gpu-wheels" where there is a network, or leave the folder out where nothing is missing.'
+            WHEELS=$(cd "$argument" && pwd) || exit 1
+            ;;
+    esac
+done
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PYTHON=${PYTHON:-python3}
-OUT=${OUT:-$ROOT/.lewm/gpu}
+# shellcheck disable=SC2034 # they are for the scripts that source this
+if [ "$SIZE" = tiny ]; then
+    KIND=tiny DEVICE=cpu QUICK=(--quick) OUT=${OUT:-$ROOT/.lewm/gpu-tiny}
+    export TORCHDYNAMO_DISABLE=1 OMP_NUM_THREADS=1
+else
+    KIND=gpu DEVICE=auto QUICK=() OUT=${OUT:-$ROOT/.lewm/gpu}
+    problem=$("$PYTHON" -c '
+import sys, torch
+if not torch.cuda.is_available():
+    sys.exit(f"PyTorch {torch.__version__} finds none")
+' 2>&1) || refuse "expected a CUDA device: ${problem##*$'\n'}" \
+        "--tiny runs everything small on the CPU. \$PYTHON is the interpreter, here $PYTHON."
+fi
 mkdir -p "$OUT" || exit 1
 OUT=$(cd "$OUT" && pwd)
-[ -z "$WHEELS" ] || WHEELS=$(cd "$WHEELS" && pwd) || exit 1
 WORK=$(mktemp -d) || exit 1
 trap 'rm -rf "$WORK"' EXIT
 
 export PYTHONPATH=$WORK/site:$ROOT:$ROOT/kernels:$ROOT/data${PYTHONPATH:+:$PYTHONPATH}
+export TMPDIR=$WORK # a dataset is deleted even if the step that collected it was killed
 export PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MPLBACKEND=agg LEWM_HOME=$WORK/home
 export TRITON_CACHE_DIR=$WORK/triton TORCHINDUCTOR_CACHE_DIR=$WORK/inductor # shared by all steps
-# shellcheck disable=SC2034 # they are for the scripts that source this
-DEVICE=auto QUICK=()
-if [ "$SIZE" = tiny ]; then
-    # shellcheck disable=SC2034
-    DEVICE=cpu QUICK=(--quick)
-    export TORCHDYNAMO_DISABLE=1 OMP_NUM_THREADS=1
-fi
+export KINETO_LOG_LEVEL=9                                                   # no lines of the profiler in the log
 
 FAILED=0
 # step NAME LIMIT COMMAND...: runs it for at most LIMIT seconds, or what is left of TOTAL; a failure stops nothing.
@@ -36,7 +67,8 @@ step() {
     fi
     [ "$limit" -le "$left" ] || limit=$left
     echo "### $SECONDS s: $name, at most $limit s"
-    timeout -k 5 "$limit" "$@"
+    timeout -k 10 "$limit" "$@" &
+    wait $! # unlike a command in the foreground, a signal ends it
     local status=$?
     [ "$status" = 0 ] || {
         FAILED=$((FAILED + 1))
@@ -46,10 +78,9 @@ step() {
 
 # What the machine is, and the wheels.
 begin() {
-    if [ -n "$WHEELS" ]; then
-        step wheels 60 "$PYTHON" -m pip install --quiet --no-index --no-deps --no-compile --no-cache-dir \
-            --disable-pip-version-check --target "$WORK/site" "$WHEELS"/*.whl
-    fi
+    [ "$SIZE" = full ] || echo "tiny: torch.compile is off, so that the paths named compiled run as plain PyTorch"
+    [ -z "$WHEELS" ] ||
+        step wheels 60 "$PYTHON" "$ROOT/benchmarks/install_wheels.py" --target "$WORK/site" "$WHEELS"/*.whl
     if command -v nvidia-smi > /dev/null; then
         step gpu 20 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv
     fi
@@ -69,4 +100,28 @@ for name in ("torch", "triton", "numpy", "pydantic", "gymnasium", "pymunk", "bea
 end() {
     echo "### $SECONDS s: done, $FAILED steps failed; results are in $OUT"
     [ "$FAILED" = 0 ]
+}
+
+# Ends every command that runs, and the script.
+interrupted() {
+    trap '' INT TERM HUP
+    local running
+    running=$(jobs -p)
+    # shellcheck disable=SC2086 # they are numbers
+    [ -z "$running" ] || {
+        kill $running
+        wait $running
+    }
+    echo "### $SECONDS s: interrupted; what was measured is in $OUT"
+    exit 130
+}
+
+# logged FILE COMMAND...: runs it, ends the script with its status, and writes all that is printed to a file too.
+logged() {
+    exec > >(trap '' INT TERM HUP && exec tee "$1") 2>&1 # so that it has the last words too
+    TEE=$!
+    trap 'rm -rf "$WORK"; exec >&- 2>&-; wait "$TEE"' EXIT
+    trap interrupted INT TERM HUP
+    "${@:2}"
+    exit
 }

@@ -331,6 +331,22 @@ def test_where_the_memory_did_not_suffice_the_row_says_how_many_were_planned_tog
     assert module("_planning_tables")._what(about) == "a solve, 50 environments, 25 at a time"
 
 
+def test_a_package_that_is_not_installed_is_in_the_report(module, monkeypatch):
+    cases, parts, patches = module("_planning_case"), module("_planning_parts"), module("_planning_patches")
+    monkeypatch.setattr(module("_stable_worldmodel"), "installed", lambda: False)
+    tiny = cases.build("tiny", torch.device("cpu"), 1, ["stable-worldmodel", "lewm"], ["fp32"], {})
+    with torch.inference_mode():
+        (row,) = [row for row in parts.one_iteration(tiny, 1, None) if "skipped" in row]
+        assert (row["path"], row["precision"], row["skipped"]) == ("stable-worldmodel", "fp32", "not installed")
+        assert not [row for row in patches.against_patches(tiny, False) if "skipped" in row]  # it has no part there
+
+
+def test_a_difference_of_times_is_not_negative(module):
+    parts = module("_planning_parts")
+    assert parts.difference([3.0, 1.0], [1.0, 2.0]) == [2.0, parts.RESOLUTION]
+    assert module("_measure").spread([parts.RESOLUTION])["median_ms"] == 0
+
+
 def test_a_plan_under_a_graph_begins_with_the_frame_that_is_there(module):
     cases, patches = module("_planning_case"), module("_planning_patches")
     tiny = cases.build("tiny", torch.device("cpu"), 1, ["reference"], ["fp32"], {})

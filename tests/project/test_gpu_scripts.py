@@ -1,10 +1,11 @@
 """The scripts for a machine with a GPU run every step here, small and on the CPU."""
 
-import argparse
 import importlib
+import importlib.util
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -16,17 +17,22 @@ ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 
 
-def run_tiny(script: str, out: Path) -> tuple[int, str]:
-    """Exit status and log."""
-    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable}
-    done = subprocess.run(
-        ["bash", BENCHMARKS / script, "--tiny"],
+def run(script: str, out: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The script on a machine that shows no GPU."""
+    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        ["bash", BENCHMARKS / script, *arguments],
         capture_output=True,
         text=True,
         env=environment,
         cwd=out.parent,  # anywhere
         check=False,
     )
+
+
+def run_tiny(script: str, out: Path) -> tuple[int, str]:
+    """Exit status and log."""
+    done = run(script, out, "--tiny")
     (log,) = out.glob("*.log")
     assert log.read_text() == done.stdout
     return done.returncode, done.stdout
@@ -49,23 +55,26 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
     assert "no CUDA device: the tests are only collected" in log
     assert "no CUDA device: no tiles are compared" in log
     assert "0 steps failed" in log
+    assert "profiler_start" not in log
     assert {path.name for path in out.iterdir()} == {
-        *("gpu-pass.log", "profile.txt", "ceilings-gpu.json", "planning-gpu.json"),
-        *("planning-gpu-compiled.json", "sigreg-gpu.json", "training-gpu.json"),
+        *("tiny-pass.log", "profile-tiny.txt", "ceilings-tiny.json", "planning-tiny.json"),
+        *("planning-tiny-compiled.json", "sigreg-tiny.json", "training-tiny.json"),
     }
     (diagnosis,) = (json.loads(line) for line in log.splitlines() if line.startswith('{"versions"'))
     assert diagnosis["healthy"]
-    assert all(row["tb_per_s"] > 0 for row in results(out / "ceilings-gpu.json") if row["what"] == "copy")
-    planned = results(out / "planning-gpu.json") + results(out / "planning-gpu-compiled.json")
+    assert all(row["tb_per_s"] > 0 for row in results(out / "ceilings-tiny.json") if row["what"] == "copy")
+    planned = results(out / "planning-tiny.json") + results(out / "planning-tiny-compiled.json")
     assert {row["part"] for row in planned} == set("abcd")
     assert {"reference", "reference-compiled", "lewm", "dino-wm-sized-compiled"} <= {row["path"] for row in planned}
-    assert not [row for row in planned if "skipped" in row]
-    assert {row["path"] for row in results(out / "sigreg-gpu.json") if "skipped" in row} == {"exact"}
-    eager, compiled = results(out / "training-gpu.json")
+    missing = {} if importlib.util.find_spec("stable_worldmodel") else {"stable-worldmodel": "not installed"}
+    assert {row["path"]: row["skipped"] for row in planned if "skipped" in row} == missing
+    assert all(row.get("p20_ms", 0) >= 0 for row in planned)
+    assert {row["path"] for row in results(out / "sigreg-tiny.json") if "skipped" in row} == {"exact"}
+    eager, compiled = results(out / "training-tiny.json")
     assert eager["path"] == "eager"
     assert eager["clips_per_second"] > 0
     assert compiled["skipped"] == "nothing is compiled here: the device is cpu, not cuda"
-    profile = (out / "profile.txt").read_text()
+    profile = (out / "profile-tiny.txt").read_text()
     assert "tiny, 1 environments, lewm fp32" in profile
     assert "training, 6 steps, eager" in profile
 
@@ -73,14 +82,14 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
 def test_what_a_step_breaks_or_outlasts_stops_no_other(tmp_path):
     script = tmp_path / "steps.sh"
     script.write_text(
-        "set -u\nSIZE=tiny WHEELS= TOTAL=60\n"
+        "set -u\nTOTAL=60\n"
         f"source {BENCHMARKS / 'gpu_steps.sh'}\n"
         "all() {\n"
         "step broken 9 false\nstep slow 1 sleep 30\nstep fine 9 echo works\nTOTAL=0\nstep late 9 echo no\nend\n"
         "}\nall\n"
     )
     environment = {**os.environ, "OUT": str(tmp_path / "out")}
-    done = subprocess.run(["bash", script], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(["bash", script, "--tiny"], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1
     lines = [re.sub(r"^### \d+ s: ", "", line) for line in done.stdout.splitlines()]
     assert lines[:-1] == [
@@ -95,11 +104,70 @@ def test_what_a_step_breaks_or_outlasts_stops_no_other(tmp_path):
     assert lines[-1].startswith("done, 3 steps failed")
 
 
+@pytest.mark.parametrize("script", ["gpu_pass.sh", "gpu_train.sh"])
+def test_what_cannot_be_run_is_refused_before_anything_begins(tmp_path, script):
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    for arguments, problem in (
+        ([], "expected a CUDA device: PyTorch "),
+        (["--quick"], "expected --tiny, --help or a folder of wheels, got --quick\n"),
+        ([empty, "--tiny"], f"expected a folder with wheels, got {empty}\n"),
+        (["--tiny", empty / "missing"], f"expected a folder with wheels, got {empty / 'missing'}\n"),
+    ):
+        done = run(script, out, *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(problem)
+        assert len(done.stderr.splitlines()) == 2
+    done = run(script, out, "--help")
+    assert done.returncode == 0
+    assert f"bash benchmarks/{script} [--tiny] [WHEELS]" in done.stdout
+    assert not out.exists()
+
+
+def test_an_interrupted_script_says_so_and_leaves_no_process_and_no_dataset(tmp_path):
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    with subprocess.Popen(
+        ["bash", BENCHMARKS / "gpu_train.sh", "--tiny"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OUT": str(out), "PYTHON": sys.executable, "TMPDIR": str(temporary)},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
+    ) as running:
+        log = ""
+        for line in running.stdout:
+            log += line
+            if line.startswith("data: "):  # collected
+                break
+        assert list(temporary.glob("*/*/data.h5"))
+        os.killpg(running.pid, signal.SIGINT)
+        log += running.stdout.read()
+    assert running.returncode == 130
+    assert not list(temporary.iterdir())
+    assert log.endswith(f" s: interrupted; what was measured is in {out}\n")
+    assert (out / "tiny-train.log").read_text() == log
+    assert not [of for of in Path("/proc").glob("[0-9]*/cmdline") if str(out).encode() in of.read_bytes()]
+
+
+def test_wheels_for_another_python_are_refused(tmp_path):
+    minor = sys.version_info.minor
+    names = [
+        "pure-1.0-py3-none-any.whl",
+        "stable-1.0-cp39-abi3-any.whl",
+        f"other-1.0-cp3{minor + 1}-cp3{minor + 1}-any.whl",
+    ]
+    command = [sys.executable, BENCHMARKS / "install_wheels.py", "--target", tmp_path, *names]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"the wheels are for Python 3.{minor + 1}, this is 3.{minor}\n"
+
+
 def test_a_world_is_collected_trained_on_and_planned_in(tmp_path):
     out = tmp_path / "out"
     status, log = run_tiny("gpu_train.sh", out)
     assert status == 0, log
-    (result,) = results(out / "world-push-t-gpu.json")
+    (result,) = results(out / "world-push-t-tiny.json")
     assert result["data"]["episodes"] == 12
     assert result["data"]["ended_by"] == "all episodes"
     assert result["train"]["last"]["step"] == result["train"]["steps"] == 4
@@ -110,7 +178,7 @@ def test_a_world_is_collected_trained_on_and_planned_in(tmp_path):
 
 def test_the_page_has_every_steps_limit_and_expects_at_most_eight_minutes():
     page = (ROOT / "docs" / "gpu.md").read_text()
-    row = r"^\| ([\w, ]+) \|.*\| (\d+|what is left)(?: more)? \| ([\d +]+)(?:, cut at (\d+))? \|$"
+    row = r"^\| ([\w, ]+) \|.*\| (\d+|what is left) \| ([\d +]+)(?:, cut at (\d+))? \|$"
     (*steps, (last, expected, limits, cut)) = re.findall(row, page, re.MULTILINE)
     assert (steps[-1][:2], last) == (("tiles", "what is left"), "all")
     scripts = [(BENCHMARKS / name).read_text() for name in ("gpu_steps.sh", "gpu_pass.sh")]
@@ -213,41 +281,6 @@ def test_what_dies_is_written_at_once_and_what_lacked_time_or_memory_is_not(
     assert "triton-whole tf32" not in printed
     assert "5 cases in" in printed
     assert "4 failed" in printed
-
-
-def test_a_short_training_that_is_not_done_in_time_gives_no_number_of_steps(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    within = importlib.import_module("bench_within")
-    limits = {}
-
-    def run(home, *command, limit):
-        out = Path(command[command.index("--out") + 1])
-        limits[out.name] = limit
-        out.mkdir(parents=True)
-        if out.name == "trial":
-            raise subprocess.TimeoutExpired("lewm", limit)
-        steps = int(command[command.index("--steps") + 1])
-        (out / "metrics.jsonl").write_text(json.dumps({"step": steps}) + "\n")
-        return {}, 1.0
-
-    monkeypatch.setattr(within, "run", run)
-    options = argparse.Namespace(recipe="paper", frame_size=96, train=[], device="cpu", steps=None, train_seconds=100)
-    trained = within.trained(options, str(tmp_path), tmp_path / "data.h5")
-    assert limits["trial"] == 25
-    assert limits["within"] <= 115
-    assert trained["steps_guessed"]
-    assert trained["steps"] == trained["last"]["step"] == within.STEPS
-    assert not (tmp_path / "runs" / "trial").exists()
-
-
-def test_collection_ends_with_its_time_and_keeps_what_is_finished(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    within = importlib.import_module("bench_within")
-    options = argparse.Namespace(world="two-room", frame_size=16, episodes=10_000, collect_seconds=0)
-    data = within.collected(options, tmp_path / "data.h5")
-    assert 0 < data["episodes"] < 10_000
-    assert data["frames"] >= data["episodes"]
-    assert data["ended_by"] == "the time or the disk"
 
 
 def test_reports_of_a_gpu_become_tables(tmp_path, monkeypatch):
