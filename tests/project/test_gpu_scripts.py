@@ -69,7 +69,7 @@ def test_a_pass_runs_every_step_and_writes_every_report(tmp_path):
     missing = {} if importlib.util.find_spec("stable_worldmodel") else {"stable-worldmodel": "not installed"}
     assert {row["path"]: row["skipped"] for row in planned if "skipped" in row} == missing
     assert all(row.get("p20_ms", 0) >= 0 for row in planned)
-    assert {row["path"] for row in results(out / "sigreg-tiny.json") if "skipped" in row} == {"exact"}
+    assert not [row for row in results(out / "sigreg-tiny.json") if "skipped" in row]
     eager, compiled = results(out / "training-tiny.json")
     assert eager["path"] == "eager"
     assert eager["clips_per_second"] > 0
