@@ -43,7 +43,7 @@ def plan(
         str | None,
         typer.Option(
             metavar="auto|fp32|tf32|bf16",
-            help="Of the predictor's matrix products. auto: bf16 on CUDA devices that have it, else fp32.",
+            help="Rounding of the predictor's matrix products. auto: bf16 on CUDA devices that have it, else fp32.",
             show_default="the run's",
         ),
     ] = None,

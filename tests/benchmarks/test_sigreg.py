@@ -1,0 +1,83 @@
+"""SIGReg's benchmark runs, and says what it measured."""
+
+import json
+
+import torch
+
+import lewm_kernels
+
+
+def test_sigreg(tmp_path, run_quickly):
+    report = run_quickly("sigreg", tmp_path / "sigreg.json")
+    rows = {(row["pass"], row["path"]): row for row in report["results"]}
+    assert set(rows) == {(p, q) for p in ("forward", "forward+backward") for q in ("definition", "torch", "exact")}
+    for (_, path), row in rows.items():
+        assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
+        assert row["peak_extra_bytes"] > 0
+        assert max(row["error_value"], row["error_gradient"]) < 1e-5
+        assert (row["speedup"] == 1) == (path == "definition")
+    # The definition keeps cosines and sines of every knot: two tensors of (T, N, M, K) float32.
+    definition = rows["forward+backward", "definition"]
+    T, N, M, K = (definition[letter] for letter in "TNMK")
+    assert definition["peak_extra_bytes"] > 2 * 4 * T * N * M * K
+
+
+def test_the_exact_form_is_what_random_directions_estimate(module):
+    exact = module("_exact_sigreg")
+    T, N, D, M, knots = 2, 48, 12, 1 << 17, torch.linspace(0, 3, 17)
+    z = (torch.randn(T, N, D, generator=torch.Generator().manual_seed(0)) + 0.3).requires_grad_()
+    tables = exact.Exact(D, knots, exact.largest_square(z), z.detach())
+    (slope,) = torch.autograd.grad(tables(z).sum(), z)
+    sketch = lewm_kernels.sigreg(z, lewm_kernels.directions(0, 0, D, M), knots)
+    (estimate,) = torch.autograd.grad(sketch.sum(), z)
+    torch.testing.assert_close(tables(z), sketch, rtol=0.02, atol=0)
+    assert (slope - estimate).norm() < 0.03 * estimate.norm()
+
+
+def test_the_gradient_of_the_exact_form_is_its_derivative(module):
+    exact = module("_exact_sigreg")
+    z = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
+    tables = exact.Exact(4, torch.linspace(0, 3, 17), exact.largest_square(z), z.detach(), 1 << 16)
+    assert torch.autograd.gradcheck(tables, z, eps=1e-3, atol=1e-4)
+
+
+def test_a_graph_of_sigreg_that_cannot_be_captured_stops_no_other_path(module, monkeypatch):
+    bench = module("bench_sigreg")
+    captured = []
+
+    def fails(call):
+        captured.append(call)
+        raise RuntimeError("operation not permitted when stream is capturing\nand advice")
+
+    monkeypatch.setattr(bench, "captured", fails)
+    definition = bench.with_knots_there(bench.reference.sigreg)
+    paths = {"definition": definition, "torch-graph": bench.ours("torch"), "torch": bench.ours("torch")}
+    rows = bench.measure("tiny", paths, torch.device("cpu"), turns=2)
+    assert len(captured) == 1
+    for way in ("forward", "forward+backward"):
+        of_way = {row["path"]: row for row in rows if row["pass"] == way}
+        assert set(of_way) == {*paths, "exact"}
+        reason = "RuntimeError: operation not permitted when stream is capturing"
+        assert of_way["torch-graph"]["skipped"] == reason
+        assert of_way["torch"]["speedup"] > 0
+        assert of_way["torch"]["error_gradient"] < 1e-5
+
+
+def test_sigreg_on_a_gpu_is_compared_with_the_definitions_fastest_form(tmp_path, module, monkeypatch):
+    tables = module("_sigreg_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.sigreg().endswith("| GPU | every shape | - | both | every path | not measured | - | - | - | - |\n")
+    same = {"shape": "paper", "T": 4, "N": 128, "D": 192, "M": 1024, "K": 17, "device": "cuda", "threads": 16}
+    same |= {"pass": "forward", "p20_ms": 0.01, "p80_ms": 0.4, "peak_extra_bytes": 2**20}
+    same |= {"error_value": 1e-7, "error_gradient": 2e-7}
+    paths = {"definition": 0.3, "definition-compiled-graph": 0.09, "triton-graph": 0.0301}
+    rows = [same | {"path": path, "median_ms": ms, "speedup": 0.3 / ms} for path, ms in paths.items()]
+    rows.append({**same, "path": "exact", "skipped": "not there"})
+    (tmp_path / "sigreg-gpu.json").write_text(json.dumps({"device": "A GPU", "results": rows}))
+    table = tables.sigreg()
+    assert (
+        "| A GPU | 4, 128, 192, 1024, 17 | 16 | forward | triton-graph | 0.0301 (0.01 to 0.4) | 10.0 | 3.0 | 1.0 "
+        "| 1.0e-07, 2.0e-07 |" in table
+    )
+    assert "| exact | not there | - | - | - | - |" in table
+    assert "not measured" not in table
