@@ -28,19 +28,17 @@ ENVIRONMENTS = (1, 50)
 
 @dataclass(frozen=True)
 class Launch:
-    """One launch, or several alike.
+    """One launch.
 
     Attributes:
         moved: Bytes of activations read and written.
         weights: Bytes of weights that it reads again for every tile of rows.
         multiply_adds: What its products take.
-        count: How many launches these are.
     """
 
     moved: float
     weights: float = 0
     multiply_adds: float = 0
-    count: int = 1
 
 
 def designs() -> str:
@@ -61,7 +59,7 @@ def designs() -> str:
             cells = [
                 environments,
                 design,
-                sum(launch.count for launch in launches),
+                len(launches),
                 mlp_programs(model, design, C),
                 f"{flops / 1e9:,.0f}",
                 f"{moved / 1e9:.2g}",

@@ -5,7 +5,6 @@ B environments, S candidates, E elites, H horizon in blocks, A action-block widt
 
 import functools
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import _stable_worldmodel
@@ -21,7 +20,7 @@ from lewm.planning.cost import rows_together
 from lewm.planning.solver import Solver
 from lewm_kernels._dispatch import choose
 from lewm_kernels.rollout import Packed, reference, rollout, tiles
-from lewm_kernels.rollout.torch import matmul_precision
+from lewm_kernels.rollout.torch import products_in
 
 SEED = 0
 FAMILIES = ("reference", "reference-compiled", "stable-worldmodel", "torch", "triton", "lewm")
@@ -117,7 +116,7 @@ def products(
     weights = {(K, N): form(torch.randn(N, K, dtype=dtype, device=device)) for _, K, N in shapes}
 
     def call() -> None:
-        with _as_in(precision):
+        with products_in(precision):
             for n, K, N in shapes:
                 F.linear(rows[n, K], weights[K, N])
 
@@ -154,15 +153,10 @@ def _reference(model: WorldModel, precision: str, path: Callable[..., Tensor]) -
     heads = model.config.predictor.heads
 
     def roll_out(latents: Tensor, candidates: Tensor) -> Tensor:
-        with _as_in(precision):
+        with products_in(precision):
             return path(parameters, latents.to(dtype), candidates.to(dtype), heads=heads)
 
     return roll_out
-
-
-def _as_in(precision: str) -> AbstractContextManager[None]:
-    """Products of float32 are rounded to ten bits of mantissa in tf32 alone."""
-    return matmul_precision("high" if precision == "tf32" else "highest")
 
 
 def _compiled(fused: Rollout, plain: Rollout) -> Rollout:

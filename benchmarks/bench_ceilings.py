@@ -16,7 +16,7 @@ from _measure import Call, best_device, in_turns
 from _report import write_report
 from torch import Tensor
 
-from lewm_kernels.rollout.torch import matmul_precision
+from lewm_kernels.rollout.torch import products_in
 
 # Bytes of the copied tensor, which no cache holds, and the side of the matrices.
 COPIED = {"cuda": 2**30, "cpu": 2**28}
@@ -31,7 +31,7 @@ def copy(source: Tensor, target: Tensor) -> None:
 
 def product(a: Tensor, b: Tensor, out: Tensor, precision: str) -> None:
     """`a` times `b`; float32 with the tensor cores' short mantissa where `precision` is tf32."""
-    with matmul_precision("high" if precision == "tf32" else "highest"):
+    with products_in(precision):
         torch.mm(a, b, out=out)
 
 

@@ -22,10 +22,10 @@ from unittest.mock import patch
 
 import torch
 from _measure import best_device, captured, in_turns, reason, spread
+from _planning_case import Case, build
 from _report import write_report
 from torch import Tensor
 
-from lewm.model.world_model import WorldModel
 from lewm.recipes import paper
 from lewm_kernels.rollout import Packed, reference, rollout
 from lewm_kernels.rollout.tiles import DESIGNS, Tile
@@ -79,25 +79,20 @@ def variants(candidates: int) -> list[Variant]:
 
 
 @functools.cache
-def model(device: torch.device) -> WorldModel:
-    """The paper's with random weights."""
-    torch.manual_seed(0)
-    made = WorldModel(CONFIG.model).eval().requires_grad_(False)
-    for block in made.predictor.blocks:
-        torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
-    return made.to(device)
+def the_case(device: torch.device) -> Case:
+    """The paper's model as bench_planning.py has it, without paths."""
+    return build("paper", device, TURNS, [], [], {})
 
 
 def inputs(device: torch.device, candidates: int) -> tuple[Packed, Tensor, Tensor]:
     """The packed model, a latent and candidates."""
-    sizes = model(device).config
-    latents = torch.randn(1, 1, sizes.latent, device=device)
-    return model(device).pack("bf16"), latents, torch.randn(1, candidates, HORIZON, sizes.action_block, device=device)
+    latents, _, plans = the_case(device).inputs(1, candidates, HORIZON)
+    return the_case(device).model.pack("bf16"), latents[:, None], plans
 
 
 def error(got: Tensor, latents: Tensor, candidates: Tensor) -> float:
     """Relative, of the last candidates."""
-    exact = {name: tensor.double() for name, tensor in model(got.device).state_dict().items()}
+    exact = {name: tensor.double() for name, tensor in the_case(got.device).model.state_dict().items()}
     some, heads = candidates[:, -CHECKED:].double(), CONFIG.model.predictor.heads
     expected = reference.rollout(exact, latents.double(), some, heads=heads)
     return float((got[:, -CHECKED:] - expected).norm() / expected.norm())

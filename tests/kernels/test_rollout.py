@@ -151,6 +151,19 @@ def test_a_block_changes_what_comes_after_it_and_nothing_before(window, L, H, la
     assert not torch.isclose(before[:, :, later:], after[:, :, later:]).all(dim=-1).any()
 
 
+@pytest.mark.parametrize(
+    ("design", "message"),
+    [
+        ("wide", "expected one of the designs split, whole, layerwise, got 'wide'"),
+        ("split", "the design split cannot run here: it is one of the Triton kernels, and the backend is torch"),
+    ],
+)
+def test_a_design_that_is_not_there_is_refused(design, message):
+    packed = pack(typed(parameters(), torch.float32), heads=HEADS)
+    with pytest.raises(ValueError, match=message):
+        rollout(packed, *inputs(1, 2, 3, 1), backend="torch", design=design)
+
+
 def test_only_the_last_latents_and_blocks_of_a_context_count():
     packed = pack(typed(parameters(history=2), torch.float32), heads=HEADS)
     latents, candidates, history = inputs(2, 3, 4, 5)

@@ -3,7 +3,8 @@
 Shapes: C candidates of all environments, N new tokens of a window.
 
 Chosen by what the compiler reports for sm_80, sm_90 and sm_100: no register spilled inside a loop at the paper's sizes,
-two buffers of operands or more, and shared memory that all three have.
+two buffers of operands or more, and shared memory that all three have. In the design "whole" two programs on a
+multiprocessor of sm_90 come first: its attention has one buffer, and spills a little at the last place of a window.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def rollout(
     C = _chunk_size(packed, N, T)
     blocks = candidates.reshape(N, H, A)
     out = latents.new_empty(N, H, packed.latent)
-    with matmul_precision("high" if packed.precision == "tf32" else "highest"):
+    with products_in(packed.precision):
         for begin in range(0, N, C):
             some = torch.arange(begin, begin + C, device=packed.device).clamp_(max=N - 1)  # the last one fills up
             of_chunk = blocks[some]
@@ -171,10 +171,10 @@ def _silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 @contextmanager
-def matmul_precision(precision: str) -> Iterator[None]:
-    """PyTorch's own switch, set for as long as the block runs."""
+def products_in(precision: str) -> Iterator[None]:
+    """Meanwhile, PyTorch rounds the operands of float32 products as in this precision of `pack`: in tf32 alone."""
     before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision(precision)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:
         yield
     finally:

@@ -12,7 +12,6 @@ Nothing waits for the device, and equal shapes make equal launches, so a CUDA gr
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Protocol
 
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from lewm_kernels.rollout.pack import Packed
 from lewm_kernels.rollout.tiles import design_for
-from lewm_kernels.rollout.torch import matmul_precision
+from lewm_kernels.rollout.torch import products_in
 
 
 class Layers(Protocol):
@@ -56,7 +55,7 @@ def rollout(
     trajectory = latents.new_empty(L + H, C, D)
     trajectory[:L].view(L, B, S, D).copy_(latents[:, -L:].transpose(0, 1)[:, :, None])
     module = import_module(f"lewm_kernels.rollout.{design or design_for(C, packed)}")
-    with torch.cuda.device_of(latents), _products_of(packed):  # Triton launches on the current device
+    with torch.cuda.device_of(latents), products_in(packed.precision):  # Triton launches on the current device
         modulations = _modulations(packed, blocks.reshape(-1, C, packed.action_block))
         layers: Layers = module.layers(packed, C)
         for end in range(L, L + H):
@@ -65,11 +64,6 @@ def rollout(
             x = _enter(packed, trajectory[new:end]) + packed.positions[new - begin : end - begin, None]
             layers.predict(x, modulations[new:end], new - begin, trajectory[end])
     return trajectory[L:].transpose(0, 1).reshape(B, S, H, D)
-
-
-def _products_of(packed: Packed) -> AbstractContextManager[None]:
-    """PyTorch's products in the precision of the weights."""
-    return matmul_precision("high" if packed.precision == "tf32" else "highest")
 
 
 def _modulations(packed: Packed, blocks: Float32[Tensor, "T C A"]) -> Float[Tensor, "T C M"]:
