@@ -11,8 +11,10 @@ import typer
 from lewm_cli import options, output
 
 if TYPE_CHECKING:
+    import torch
+
     from lewm.config import Config
-    from lewm.training.loop import Progress
+    from lewm.training.loop import Beginning, Progress
 
 
 def train(
@@ -61,11 +63,10 @@ def train(
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
     from lewm.checkpoints.run import read_config
-    from lewm.files import file_name, home, newest_run, unused
+    from lewm.files import newest_run
     from lewm.runtime import choose_device
-    from lewm.training.compilation import choose_compilation
+    from lewm.training.interruption import Interrupted
     from lewm.training.loop import train as train_model
-    from lewm.training.plot import plot_training
 
     if resume:
         out = out or newest_run()
@@ -74,28 +75,42 @@ def train(
     else:
         data = _dataset(data)
         settings = _configure(recipe, data, env, config, assignments)
-        out = out or unused(home() / "runs" / f"{file_name(settings.env)}-{settings.recipe}")
     where = choose_device(device)
-    output.note(f"{data} -> {out} on {where}")
-    if choose_compilation(settings.training.compile, where).on:
-        output.note("the first step compiles encoder and predictor; without: --set training.compile=off")
-    display = _Display(settings)
-    with display.live:
-        report = train_model(settings, data, out, where, resume=resume, on_progress=display.update)
+    display = _Display(settings, data, where)
     try:
-        output.note(f"picture: {plot_training(out)}")
-    except ValueError as error:
-        output.note(str(error))
+        with display.live:
+            report = train_model(settings, data, out, where, resume, display.begin, display.update)
+    except Interrupted as error:
+        output.fail(error)
+        raise typer.Exit(128 + error.signal) from error
     result = {
         "run": str(report.run),
         "steps": report.steps,
         "seconds": report.seconds,
+        "precision": settings.training.precision,
+        "compiled": report.compilation.on,
         "health": report.health.as_dict(),
     }
-    if json:
-        output.show_json(result)
-    else:
-        output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s")
+    try:
+        _draw(report.run)
+    finally:
+        if json:
+            output.show_json(result)
+        else:
+            output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s")
+
+
+def _draw(run: Path) -> None:
+    """Draw training.png; where matplotlib is not installed, say so."""
+    from lewm.errors import LewmError
+    from lewm.training.plot import plot_training
+    from lewm.training.record import writing_into
+
+    with writing_into(run):
+        try:
+            output.note(f"picture: {plot_training(run)}")
+        except LewmError as error:
+            output.note(str(error))
 
 
 def _dataset(data: Path | None) -> Path:
@@ -134,15 +149,27 @@ def _assignments(pairs: list[str]) -> dict[str, Any]:
 class _Display:
     """A live bar with the latest metrics under it; a line a health check where stderr is not a terminal."""
 
-    def __init__(self, settings: Config) -> None:
+    def __init__(self, settings: Config, data: Path, device: torch.device) -> None:
         from rich.console import Group
         from rich.live import Live
 
+        self.settings, self.data, self.device = settings, data, device
         self.bar = output.progress_bar(output.count_of("steps"))
         self.task = self.bar.add_task("train", total=settings.training.steps)
         self.training = self.health = ""
         live = Live(console=output.stderr, get_renderable=lambda: Group(self.bar, self.training, self.health))
         self.live = live if output.stderr.is_terminal else contextlib.nullcontext()
+
+    def begin(self, beginning: Beginning) -> None:
+        """Say what is trained, where and how."""
+        compilation = beginning.compilation
+        output.note(
+            f"{self.data} -> {beginning.run} on {self.device}, in {self.settings.training.precision}, {compilation}"
+        )
+        if compilation.on:
+            output.note("the first step compiles encoder and predictor; without: --set training.compile=off")
+        if beginning.resumed:
+            output.note(f"goes on from step {beginning.step} of {beginning.steps}")
 
     def update(self, progress: Progress) -> None:
         metrics = progress.metrics

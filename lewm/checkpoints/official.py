@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lewm.checkpoints.faults import refuse_faults
+from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
 from lewm.config import ActionEmbedder, Model, Predictor, VitEncoder, validate
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
@@ -38,12 +38,14 @@ def load_official(directory: Path) -> WorldModel:
 
     Raises:
         LewmError: a file is missing or unreadable, is a pickled object, or its tensors are not those of the model
-            (each missing, surplus or misshapen one is named).
+            (each missing, surplus or misshapen one is named) or are not finite.
     """
     config = read_config(directory / CONFIG)
     model = WorldModel(config)
     tensors = _read_weights(directory / WEIGHTS)
-    model.load_state_dict(_translate(tensors, model, directory / WEIGHTS), strict=False)
+    state = _translate(tensors, model, directory / WEIGHTS)
+    refuse_not_finite(directory / WEIGHTS, tensors, "Download it again.")
+    model.load_state_dict(state, strict=False)
     return model.eval()
 
 

@@ -1,19 +1,25 @@
 """A run directory: what is in it, and how it is written and read.
 
-    config.json            configuration, versions, commit, dataset and its fingerprint
-    model.safetensors      weights and action statistics
-    training.safetensors   the same weights, optimiser state and step; alone enough to resume
-    metrics.jsonl          one line a logged step
-    decoder.safetensors    turns latents into pictures: written by "lewm decode"
-    reference.safetensors  what is normal, by held-out episodes: a finished run needs no dataset to be surprised
+    config.json                    configuration, versions, commit, dataset and its fingerprint
+    model.safetensors              weights and action statistics
+    training.safetensors           the same weights, optimiser state and step; alone enough to resume
+    training-previous.safetensors  the training checkpoint before, in case that one is damaged
+    metrics.jsonl                  one line a logged step
+    decoder.safetensors            turns latents into pictures: written by "lewm decode"
+    reference.safetensors          what is normal, by held-out episodes: surprise then needs no dataset
 
-A run may be killed between two files, so `training.safetensors` does not rely on `model.safetensors`.
+All but the log hold a checksum of their own, which is compared whenever they are read. A run may be killed between two
+files, so `training.safetensors` does not rely on `model.safetensors`. Who writes a run holds its lock: `lewm.locks`.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +29,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from lewm.checkpoints.faults import refuse_faults
+from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
+from lewm.checkpoints.seal import SHA256, SealError, check_sealed, read_json, sealed_json, tensors_sha256
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
@@ -33,9 +40,10 @@ from lewm.provenance import commit, versions
 CONFIG = "config.json"
 MODEL = "model.safetensors"
 TRAINING = "training.safetensors"
+PREVIOUS = "training-previous.safetensors"
 METRICS = "metrics.jsonl"
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,11 @@ class DatasetIdentity:
     frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
 
 
+def resume_command(run: Path) -> str:
+    """The command that goes on with a run, and that repairs it."""
+    return f"lewm train --resume --out {shlex.quote(str(run))}"
+
+
 def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:
     """Create `run` with its config.json."""
     content = {
@@ -56,14 +69,14 @@ def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:
         "versions": versions(),
         "commit": commit(),
     }
-    write_text(run / CONFIG, json.dumps(content, indent=2) + "\n")
+    write_text(run / CONFIG, sealed_json(content))
 
 
 def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
     """The configuration of a run and the dataset it was trained on.
 
     Raises:
-        LewmError: config.json is missing, damaged or of another format.
+        LewmError: config.json is missing, damaged, changed since it was written, or of another format.
     """
     path = run / CONFIG
     if not run.is_dir():
@@ -71,17 +84,21 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
     if not path.is_file():
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
     try:
-        content = json.loads(path.read_text())
+        content, text = read_json(path)
         if "encoder" in content:
             raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
+        check_sealed(content, text)
         if content["format"] != FORMAT:
             raise LewmError(
                 f"{path}: format {content['format']}, this version reads {FORMAT}", "Use the version that wrote it."
             )
         stored, data = content["config"], content["dataset"]
         dataset = DatasetIdentity(**{**data, "frame_size": tuple(data["frame_size"])})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise LewmError(f"{path}: damaged ({error})", 'Train again with "lewm train".') from error
+    except (SealError, KeyError, TypeError) as error:
+        raise LewmError(
+            f"{path}: damaged, or changed since it was written ({error})",
+            'Restore the file as it was, or train again with "lewm train".',
+        ) from error
     return Config.from_json(json.dumps(stored), str(path)), dataset
 
 
@@ -89,13 +106,14 @@ def load_run(run: Path) -> WorldModel:
     """The model of a run, in eval mode, on the CPU.
 
     Raises:
-        LewmError: the run is incomplete or its tensors are not those of its configuration.
+        LewmError: the run is incomplete, its weights are damaged or not finite, or its tensors are not those of its
+            configuration.
     """
     config, _ = read_config(run)
     path = run / MODEL
     if not path.is_file():
         raise LewmError(
-            f"{run}: no {MODEL}: training has not reached its first checkpoint", 'Run "lewm train --resume".'
+            f"{run}: no {MODEL}: training has not reached its first checkpoint", f'Run "{resume_command(run)}".'
         )
     model = WorldModel(config.model)
     restore(model, read_tensors(path), path)
@@ -111,42 +129,63 @@ def weights_sha256(model: WorldModel) -> str:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors so that the file is there whole or not at all."""
+    """Write tensors, with a checksum, so that the file is there whole or not at all.
+
+    Raises:
+        OSError: there is no room, or the place cannot be written.
+    """
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        safetensors.torch.save_file(contiguous, temporary, metadata=dict(metadata or {}))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
-
-    Raises:
-        LewmError: the file is not one, or is cut short.
-    """
+    about = dict(metadata or {})
+    about[SHA256] = tensors_sha256(contiguous, about)
     try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise LewmError(f"{path}: not a safetensors file ({error})", "Restore it, or train again.") from error
+        with replacing(path) as temporary:
+            safetensors.torch.save_file(contiguous, temporary, metadata=about)
+    except safetensors.SafetensorError as error:  # it has the system's errors as text
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(found[1]) if found else errno.EIO
+        raise OSError(number, os.strerror(number) if found else str(error), str(path)) from error
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """The text beside the tensors of a safetensors file.
+def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:
+    """All tensors of a safetensors file, its checksum compared.
+
+    Args:
+        path: What `save_tensors` wrote.
+        remedy: The second line of the error; how to repair a run if None.
 
     Raises:
-        LewmError: the file is not one, or is cut short.
+        LewmError: the file is not one, is cut short, or holds another content than was written.
     """
+    return read_with_metadata(path, remedy)[0]
+
+
+def read_with_metadata(path: Path, remedy: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `read_tensors`, and the text beside the tensors."""
+    remedy = remedy or f'Repair it with "{resume_command(path.parent)}".'
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a mapping
     except (safetensors.SafetensorError, OSError) as error:
-        raise LewmError(f"{path}: not a safetensors file ({error})", "Restore it, or train again.") from error
+        raise LewmError(f"{path}: not a safetensors file, or cut short ({error})", remedy) from error
+    if SHA256 not in metadata:
+        raise LewmError(f"{path}: has no checksum, so it is not as lewm wrote it", remedy)
+    if metadata[SHA256] != tensors_sha256(tensors, metadata):
+        raise LewmError(f"{path}: damaged: its checksum is of another content", remedy)
+    return tensors, metadata
 
 
-def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, remedy: str | None = None) -> None:
     """Load `tensors` into `model`.
 
+    Args:
+        model: Of the configuration that is beside the tensors.
+        tensors: All of `path`.
+        path: Where they are from, for the error.
+        remedy: What to do where a tensor is not finite; how to repair a run if None.
+
     Raises:
-        LewmError: naming every missing, surplus and misshapen tensor.
+        LewmError: naming every missing, surplus and misshapen tensor, or those that are not finite.
     """
     expected = model.state_dict()
     misshapen = [
@@ -157,4 +196,5 @@ def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
     refuse_faults(path, missing=missing, surplus=surplus, misshapen=misshapen)
+    refuse_not_finite(path, tensors, remedy or f'Repair it with "{resume_command(path.parent)}".')
     model.load_state_dict(dict(tensors))

@@ -37,9 +37,9 @@ def load_decoder(run: Path, device: torch.device) -> Decoder:
     path = run / DECODER
     if not path.is_file():
         raise LewmError(f"{run}: no {DECODER}, so nothing that turns latents into pictures", _train_one(run))
-    tensors = runs.read_tensors(path)
+    tensors, metadata = runs.read_with_metadata(path, _train_one(run))
     try:
-        about = json.loads(runs.read_metadata(path)[METADATA])
+        about = json.loads(metadata[METADATA])
         trained_on = about["checkpoint_sha256"]
         height, width = about["frame_size"]
         decoder = Decoder(about["latent"], (height, width), DecoderSettings(**about["settings"]))
@@ -47,7 +47,7 @@ def load_decoder(run: Path, device: torch.device) -> Decoder:
         raise LewmError(f"{path}: damaged, or of another version ({error})", _train_one(run)) from error
     if trained_on != sha256(run / runs.MODEL):
         raise LewmError(f"{path}: trained on other weights than {runs.MODEL} has now", _train_one(run))
-    runs.restore(decoder, tensors, path)
+    runs.restore(decoder, tensors, path, _train_one(run))
     return decoder.to(device).eval()
 
 

@@ -9,6 +9,7 @@ M training frames, P values of a thumbnail, R clean frames compared with them.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from lewm.belongs import check_belongs
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import sha256
@@ -27,6 +29,8 @@ from lewm.surprise.familiarity import nearest_distance, thumbnails
 from lewm_data.clips import split_episodes
 from lewm_data.schema import ACTION
 from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
 
 FILE = "reference.safetensors"
 CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; half a minute of a ViT's time on a CPU
@@ -75,9 +79,9 @@ def of_run(run: Path, model: WorldModel) -> Reference:
     Raises:
         LewmError: There is none in the run for its present weights, and the dataset is not there or has changed.
     """
-    stored = _stored(run)
-    if stored is not None:
-        return stored.on(model.device)
+    kept = stored(run)
+    if kept is not None:
+        return kept.on(model.device)
     config, trained_on = runs.read_config(run)
     if not Path(trained_on.path).is_file():
         raise LewmError(
@@ -93,15 +97,17 @@ def of_run(run: Path, model: WorldModel) -> Reference:
         return keep(run, of_training(model, config, dataset))
 
 
-def _stored(run: Path) -> Reference | None:
+def stored(run: Path) -> Reference | None:
     """What the run holds, if that is whole and of its present weights."""
     path = run / FILE
     if not path.is_file():
         return None
     try:
-        current = runs.read_metadata(path).get("checkpoint_sha256") == sha256(run / runs.MODEL)
-        return Reference(**runs.read_tensors(path)) if current else None
-    except LewmError:  # damaged: it can be made again
+        tensors, metadata = runs.read_with_metadata(path)
+        refuse_not_finite(path, tensors, "It is made again.")
+        return Reference(**tensors) if metadata.get("checkpoint_sha256") == sha256(run / runs.MODEL) else None
+    except (LewmError, OSError, TypeError) as error:  # it can be made again
+        log.warning("%s. It is made again.", str(error).splitlines()[0])
         return None
 
 

@@ -22,6 +22,9 @@ class Compilation:
     on: bool
     reason: str
 
+    def __str__(self) -> str:
+        return f"{'compiled' if self.on else 'not compiled'}: {self.reason}"
+
 
 @dataclass(frozen=True, eq=False)
 class Compiled:

@@ -6,7 +6,6 @@ B clips, T frames a clip, A action-block width.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -21,14 +20,16 @@ from torch import Tensor
 from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
-from lewm.files import write_text
+from lewm.files import file_name, home
 from lewm.model.world_model import WorldModel
 from lewm.states import states_of
-from lewm.surprise.reference import keep, of_training
-from lewm.training import state
+from lewm.surprise.reference import keep, of_training, stored
+from lewm.training import directory, metrics, record, state
+from lewm.training.actions import check_actions
 from lewm.training.batches import Batch, copier
-from lewm.training.compilation import Compiled, choose_compilation
+from lewm.training.compilation import Compilation, Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
+from lewm.training.interruption import Interruption
 from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
 from lewm_data.clips import Clips, action_statistics, split_episodes
@@ -42,6 +43,25 @@ log = logging.getLogger(__name__)
 HEALTH_FRAMES = 512  # held-out frames that health is measured on
 HEALTH_PAIRS = 8192
 BEGUN = 0.1  # of the steps: before, latents are as flat as collapsed ones because training has hardly begun
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What is decided when the first step is about to be taken.
+
+    Attributes:
+        run: The run's directory.
+        step: Steps that are done already, by a checkpoint.
+        steps: Of the whole training.
+        resumed: Whether a run is continued.
+        compilation: Whether encoder and predictor are compiled, and why.
+    """
+
+    run: Path
+    step: int
+    steps: int
+    resumed: bool
+    compilation: Compilation
 
 
 @dataclass(frozen=True)
@@ -60,64 +80,90 @@ class TrainReport:
     run: Path
     steps: int
     seconds: float
+    compilation: Compilation
     health: Health
 
 
 def train(
     config: Config,
     data: Path,
-    out: Path,
+    out: Path | None,
     device: torch.device,
     resume: bool = False,
+    on_begin: Callable[[Beginning], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainReport:
     """Train a world model on a dataset.
 
+    No other process can write the run meanwhile. Ctrl-C and SIGTERM end the training after the step at hand, with a
+    checkpoint; a second one ends it at once.
+
     Args:
         config: The whole configuration.
         data: HDF5 dataset.
-        out: Run directory; new or empty unless `resume`.
+        out: Run directory; new or empty unless `resume`. None: the first of $LEWM_HOME/runs/ENV-RECIPE,
+            ENV-RECIPE-2, ... that is free.
         device: Where to train.
         resume: Continue the run in `out` from its last checkpoint; on the CPU the result is bit-equal to that of a run
             never interrupted.
+        on_begin: Called before the first step.
         on_progress: Called at every logged step.
 
     Raises:
-        LewmError: the dataset does not fit the configuration, `out` holds a run already, or the loss is not finite
-            (the last good checkpoint stays).
+        LewmError: the dataset does not fit the configuration, `out` holds a run already, is written by another process
+            or cannot be written, or the loss is not finite. It says which checkpoint is kept, if any.
+        Interrupted: a signal came; says what is kept, and how to go on.
     """
     started = time.perf_counter()
     training = config.training
-    with Dataset.open(data) as dataset:
+    with Interruption() as interruption, Dataset.open(data) as dataset:
         _check_fits(config, dataset)
+        check_actions(dataset)
         identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
-        _check_directory(out, config, identity, resume)
-        trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
-        clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
-        steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
-        model = _new_model(config, dataset, trained_on).to(device)
-        optimizer = state.make_optimizer(model, training)
-        done = state.restore(out, model, optimizer) if resume else 0
-        trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
-        health = None
-        with BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done) as reader:
-            if not resume:  # every fault of the settings has been found: nothing is left behind by them
-                run.write_config(out, config, identity)
-            _truncate_metrics(out / run.METRICS, done)
-            for metrics in trainer.steps_from(done, reader):
-                step = metrics["step"]
-                if "health" in metrics:
-                    health = metrics["health"]
-                    metrics["health"] = health.as_dict()
-                with (out / run.METRICS).open("a") as file:
-                    file.write(json.dumps(metrics) + "\n")
-                on_progress(Progress(step, steps, metrics))
-                if step % training.checkpoint_every == 0 or step == steps:
-                    state.save(out, model, optimizer, step)
-        if health is None:  # resumed after the last step
-            health = trainer.measure_health(done)
-        keep(out, of_training(model.eval(), config, dataset))
-    return TrainReport(out, steps, time.perf_counter() - started, health)
+        with (
+            _directory(config, identity, out, resume) as chosen,
+            record.ending(chosen, training, interruption, begun_here=not resume),
+        ):
+            trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
+            clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
+            steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
+            model = _new_model(config, dataset, trained_on).to(device)
+            optimizer = state.make_optimizer(model, training)
+            with record.writing_into(chosen):
+                done = state.restore(chosen, model, optimizer) if resume else 0
+            trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
+            health = None
+            with BatchReader(
+                clips, training.batch_size, training.seed, copier(model.device), start_step=done
+            ) as reader:
+                with record.writing_into(chosen):
+                    if not resume:  # every fault of the settings has been found: nothing is left behind by them
+                        run.write_config(chosen, config, identity)
+                    metrics.truncate(chosen / run.METRICS, done)
+                    if done:
+                        state.renew_model(chosen, model, done)
+                on_begin(Beginning(chosen, done, steps, resume, trainer.compilation))
+                for line in trainer.steps_from(done, reader, interruption.asked):
+                    step = line["step"]
+                    if "health" in line:
+                        health = line["health"]
+                        line["health"] = health.as_dict()
+                    with record.writing_into(chosen):
+                        metrics.append(chosen / run.METRICS, line)
+                    on_progress(Progress(step, steps, line))
+                    if step % training.checkpoint_every == 0 or step == steps or interruption.asked():
+                        with record.writing_into(chosen):
+                            state.save(chosen, model, optimizer, step)
+                    if interruption.asked():
+                        break
+            interruption.settle()
+            if health is None:  # resumed after the last step
+                health = trainer.measure_health(done)
+            if stored(chosen) is None:
+                reference = of_training(model.eval(), config, dataset)
+                with record.writing_into(chosen):
+                    keep(chosen, reference)
+    return TrainReport(chosen, steps, time.perf_counter() - started, trainer.compilation, health)
 
 
 class _Trainer:
@@ -129,34 +175,40 @@ class _Trainer:
         self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
         self.device = model.device
         self.statistics = model.block_statistics()
-        compilation = choose_compilation(config.training.compile, self.device)
-        log.info(
-            "encoder and predictor are %s: %s", "compiled" if compilation.on else "not compiled", compilation.reason
-        )
-        self.network: Network = Compiled.of(model) if compilation.on else model  # in training mode
+        self.compilation = choose_compilation(config.training.compile, self.device)
+        log.info("encoder and predictor are %s", self.compilation)
+        self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
         self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
         self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
         self.done = 0
         self.warned = False
 
-    def steps_from(self, done: int, reader: BatchReader[Batch]) -> Iterator[dict[str, Any]]:
-        """Train from step `done` on; yields the metrics of every step at which something is logged or saved."""
+    def steps_from(
+        self, done: int, reader: BatchReader[Batch], asked_to_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[dict[str, Any]]:
+        """Train from step `done` on; yields the metrics of every step at which something is logged or saved.
+
+        Args:
+            done: Steps that are done.
+            reader: Whose next batch is that of step `done`.
+            asked_to_stop: Called after each step; where it says yes, the metrics of that step are yielded too.
+
+        Raises:
+            FloatingPointError: the loss or its gradient was not finite at some step since the last look.
+        """
         training = self.config.training
         self.done = since = done
         mark, waited = time.perf_counter(), reader.wait_seconds
         while self.done < self.steps:
             self._step(next(reader))
             events = (training.log_every, training.evaluate_every, training.checkpoint_every)
-            if self.done < self.steps and all(self.done % every for every in events):
+            if not asked_to_stop() and self.done < self.steps and all(self.done % every for every in events):
                 continue
             count, sums = self.done - since, self.sums.cpu().numpy()  # waits for the device, which no step does
             if not np.isfinite(sums).all():  # some loss or gradient since the last look, and so the weights
-                raise LewmError(
-                    f"the loss is not finite at step {self.done} of {self.steps}",
-                    "Lower --set training.learning_rate, or use --precision fp32; the last good checkpoint is kept.",
-                )
+                raise FloatingPointError(f"the loss is not finite at step {self.done} of {self.steps}")
             now, means = time.perf_counter(), (sums / np.float32(count)).tolist()
-            metrics: dict[str, Any] = {
+            line: dict[str, Any] = {
                 "step": self.done,
                 **dict(zip(("loss", "prediction", "sigreg", "gradient_norm"), means, strict=True)),
                 "learning_rate": learning_rate(training, self.done - 1, self.steps),
@@ -164,8 +216,8 @@ class _Trainer:
                 "waiting_for_data": (reader.wait_seconds - waited) / (now - mark),
             }
             if self.done % training.evaluate_every == 0 or self.done == self.steps:
-                metrics["health"] = self.measure_health(self.done)
-            yield metrics
+                line["health"] = self.measure_health(self.done)
+            yield line
             self.sums.zero_()
             since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
 
@@ -241,6 +293,17 @@ def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> 
     return HeldOut(frames, *pairs)
 
 
+def _directory(
+    config: Config, identity: run.DatasetIdentity, out: Path | None, resume: bool
+) -> contextlib.AbstractContextManager[Path]:
+    """The run's directory, locked."""
+    if resume:
+        assert out is not None
+        return directory.resumed(out, config, identity)
+    wanted = out or home() / "runs" / f"{file_name(config.env)}-{config.recipe}"
+    return directory.claimed(wanted, numbered=out is None)
+
+
 def _check_fits(config: Config, dataset: Dataset) -> None:
     if dataset.action_dim != config.model.action_dim:
         raise LewmError(
@@ -248,31 +311,3 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
             f"{config.model.action_dim}",
             f"Use the dataset's own environment, or --set model.action_dim={dataset.action_dim}.",
         )
-
-
-def _check_directory(out: Path, config: Config, identity: run.DatasetIdentity, resume: bool) -> None:
-    if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise LewmError(f"{out}: exists and is not empty", "Choose another --out, or continue it with --resume.")
-        return
-    stored, trained_on = run.read_config(out)
-    if stored != config:
-        raise LewmError(f"{out}: the configuration differs from the one it was begun with", "Resume without options.")
-    if trained_on.fingerprint != identity.fingerprint:
-        raise LewmError(
-            f"{out}: was trained on other data than {identity.path}", f"Give --data {trained_on.path} as it was then."
-        )
-
-
-def _truncate_metrics(path: Path, done: int) -> None:
-    """Drop lines after the checkpoint: those steps are run again. A line cut short by a kill is dropped too."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= done:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError):
-            break
-    write_text(path, "".join(line + "\n" for line in kept))

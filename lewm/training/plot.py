@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
 from lewm.figures import figure
+from lewm.training.metrics import read_metrics
 
 PICTURE = "training.png"
 
@@ -20,7 +20,7 @@ def plot_training(directory: Path) -> Path:
         LewmError: matplotlib is not installed, or the run has logged nothing.
     """
     path = directory / run.METRICS
-    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    lines = read_metrics(path)
     checks = [line for line in lines if "health" in line]
     if not lines or not checks:
         raise LewmError(f"{path}: nothing logged yet", "Train further.")

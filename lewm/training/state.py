@@ -6,15 +6,20 @@ moments and the step number are all there is.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+import safetensors
 import torch
 from torch import Tensor
 
 from lewm.checkpoints import run
+from lewm.checkpoints.faults import not_finite, refuse_not_finite, shortened
 from lewm.config import Training
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+
+log = logging.getLogger(__name__)
 
 
 def make_optimizer(model: WorldModel, config: Training) -> torch.optim.AdamW:
@@ -23,31 +28,110 @@ def make_optimizer(model: WorldModel, config: Training) -> torch.optim.AdamW:
 
 
 def save(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, step: int) -> None:
-    """Write a checkpoint after `step` steps; a kill at any moment leaves the previous one or this one."""
+    """Write a checkpoint after `step` steps; a kill at any moment leaves the previous one or this one.
+
+    Raises:
+        FloatingPointError: some weights are not finite; nothing is written.
+        OSError: there is no room, or the run cannot be written.
+    """
     weights = model.state_dict()
     tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}.{key}"] = value
+    names = not_finite(tensors)
+    if names:
+        raise FloatingPointError(f"the weights are not finite after step {step} ({shortened(names)})")
+    _keep_previous(directory)
     run.save_tensors(directory / run.TRAINING, tensors, {"step": str(step)})
     run.save_tensors(directory / run.MODEL, weights, {"step": str(step)})
 
 
+def kept_step(directory: Path) -> int | None:
+    """The step of the newest training checkpoint, as its header says; None where there is none."""
+    try:
+        with safetensors.safe_open(directory / run.TRAINING, framework="pt") as file:
+            return int((file.metadata() or {})["step"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+        return None
+
+
 def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW) -> int:
-    """Load the checkpoint into `model` and `optimizer`; the number of steps it was taken after, 0 without one."""
-    path = directory / run.TRAINING
-    if not path.is_file():
+    """Load the newest sound checkpoint into `model` and `optimizer`; the steps it was taken after, 0 without any.
+
+    Where the newest is damaged or missing, the one before is used, which a warning says, and takes its place.
+
+    Raises:
+        LewmError: a checkpoint is damaged, and no sound one is there.
+    """
+    newest, previous = directory / run.TRAINING, directory / run.PREVIOUS
+    faults = []
+    for path in (newest, previous):
+        if not path.exists():
+            faults.append(f"{path}: no such file")
+            continue
+        try:
+            step = _load(path, model, optimizer)
+        except LewmError as error:
+            faults.append(str(error).splitlines()[0])
+            continue
+        if path == previous:
+            log.warning("%s. The older checkpoint is used: %s, of step %d.", faults[0], previous.name, step)
+            previous.replace(newest)
+        return step
+    if not newest.exists() and not previous.exists():
         return 0
-    tensors = run.read_tensors(path)
+    raise LewmError(
+        "; ".join(faults),
+        f"Restore the file, or remove {newest.name} and {previous.name}: training then begins anew with "
+        f'"{run.resume_command(directory)}".',
+    )
+
+
+def renew_model(directory: Path, model: WorldModel, step: int) -> None:
+    """Write model.safetensors where it is damaged, missing or of another step than the training checkpoint."""
+    path, weights = directory / run.MODEL, model.state_dict()
+    if path.exists():
+        try:
+            stored, metadata = run.read_with_metadata(path)
+            same = metadata.get("step") == str(step) and stored.keys() == weights.keys()
+            if same and all(torch.equal(tensor, weights[name].cpu()) for name, tensor in stored.items()):
+                return
+        except LewmError as error:
+            log.warning("%s. It is written anew from the training checkpoint.", str(error).splitlines()[0])
+    run.save_tensors(path, weights, {"step": str(step)})
+
+
+def _keep_previous(directory: Path) -> None:
+    """Give the last checkpoint a second name, before the next one takes its first; it is there at every moment."""
+    newest, previous = directory / run.TRAINING, directory / run.PREVIOUS
+    if not newest.exists():
+        return
+    previous.unlink(missing_ok=True)
+    try:
+        previous.hardlink_to(newest)
+    except OSError:  # a file system without links; in between, the older name alone is there, and is resumed from
+        newest.replace(previous)
+
+
+def _load(path: Path, model: WorldModel, optimizer: torch.optim.AdamW) -> int:
+    tensors, metadata = run.read_with_metadata(path)
+    try:
+        step = int(metadata["step"])
+        moments = {
+            parameter: {
+                key: _beside(tensors[f"optimizer.{name}.{key}"], parameter, key)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+            for name, parameter in model.named_parameters()
+        }
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise LewmError(f"{path}: incomplete ({error})", "Restore the file.") from error
+    refuse_not_finite(path, tensors, "Restore the file.")
     weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     run.restore(model, weights, path)
-    try:
-        step = int(run.read_metadata(path)["step"])
-        for name, parameter in model.named_parameters():
-            state = {key: tensors[f"optimizer.{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-            optimizer.state[parameter] = {key: _beside(value, parameter, key) for key, value in state.items()}
-    except (KeyError, ValueError) as error:
-        raise LewmError(f"{path}: incomplete, {error} is missing", "Train again without --resume.") from error
+    for parameter, stored in moments.items():
+        optimizer.state[parameter] = stored
     return step
 
 

@@ -1,0 +1,105 @@
+"""One writer at a time: a run that is being written is locked, and the lock dies with its holder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lewm.errors import LewmError
+
+if sys.platform != "win32":
+    import fcntl
+
+log = logging.getLogger(__name__)
+
+LOCK = ".lock"
+HOLDER_BYTES = 4096  # of the lock that are read; what a holder writes is shorter
+COMMAND_LENGTH = 300
+
+
+class LockedError(LewmError):
+    """Another process writes the run."""
+
+
+@contextlib.contextmanager
+def writing(run: Path, remedy: str = "Wait until it has ended; reading the run is allowed.") -> Iterator[bool]:
+    """Hold the lock of a run directory for the length of the block.
+
+    The lock is on an open file in the run, which says who holds it. The system drops the lock when its holder dies,
+    however it dies; the file that then stays is used by the next holder, and removed at its end.
+
+    Args:
+        run: An existing directory.
+        remedy: What to do where another process holds the lock.
+
+    Yields:
+        Whether the lock is held: not every system has locks, and there a warning would be of no use.
+
+    Raises:
+        LockedError: another process holds it; says which process, host and command, and since when.
+        LewmError: the directory cannot be written.
+    """
+    if sys.platform == "win32":
+        log.debug("%s: not locked, as this system has no such locks", run)
+        yield False
+        return
+    path = run / LOCK
+    handle, held = _open_locked(path, remedy)
+    try:
+        with contextlib.suppress(OSError):  # a full disk: it is locked, only nobody can read by whom
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(_this_process()).encode(), 0)
+        yield held
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def _open_locked(path: Path, remedy: str) -> tuple[int, bool]:
+    """A descriptor of the lock, and whether it is locked."""
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError as error:
+            raise LewmError(
+                f"{path.parent}: cannot be written: {error.strerror}", "Make it writable, or use a copy of it."
+            ) from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = _holder(handle)
+            os.close(handle)
+            raise LockedError(f"{path.parent}: is being written by {holder}", remedy) from error
+        except OSError as error:
+            log.debug("%s: cannot be locked: %s", path, error)
+            return handle, False
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                return handle, True
+        os.close(handle)  # the holder before removed the file after it was opened here
+
+
+def _this_process() -> dict[str, str | int]:
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])[:COMMAND_LENGTH],
+    }
+
+
+def _holder(handle: int) -> str:
+    try:
+        holder = json.loads(os.pread(handle, HOLDER_BYTES, 0))
+        return "process {process} on {host} since {since}: {command}".format(**holder)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # it has not written yet who it is
+        return "another process"
