@@ -91,13 +91,11 @@ def train(
         "compiled": report.compilation.on,
         "health": report.health.as_dict(),
     }
-    try:
-        _draw(report.run)
-    finally:
-        if json:
-            output.show_json(result)
-        else:
-            output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s")
+    if json:
+        output.show_json(result)
+    else:
+        output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s")
+    _draw(report.run)
 
 
 def _draw(run: Path) -> None:

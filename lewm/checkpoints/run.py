@@ -120,6 +120,20 @@ def load_run(run: Path) -> WorldModel:
     return model.eval()
 
 
+def holds_weights(run: Path, model: WorldModel) -> bool:
+    """Whether the run's model.safetensors has the weights of `model`: a training may have gone on since it was read.
+
+    Raises:
+        LewmError: the file is damaged or missing.
+    """
+    return same_weights(read_tensors(run / MODEL), model)
+
+
+def same_weights(tensors: Mapping[str, Tensor], model: WorldModel) -> bool:
+    """Whether `tensors` are those of `model`, bit for bit."""
+    return tensors_sha256(tensors, {}) == tensors_sha256(_on_the_host(model.state_dict()), {})
+
+
 def weights_sha256(model: WorldModel) -> str:
     """Digest of the model's configuration, weights and buffers."""
     digest = hashlib.sha256(model.config.model_dump_json().encode())
@@ -134,7 +148,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     Raises:
         OSError: there is no room, or the place cannot be written.
     """
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    contiguous = _on_the_host(tensors)
     about = dict(metadata or {})
     about[SHA256] = tensors_sha256(contiguous, about)
     try:
@@ -162,6 +176,8 @@ def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:
 def read_with_metadata(path: Path, remedy: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """As `read_tensors`, and the text beside the tensors."""
     remedy = remedy or f'Repair it with "{resume_command(path.parent)}".'
+    if not path.is_file():
+        raise LewmError(f"{path}: no such file", remedy)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
@@ -198,3 +214,7 @@ def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, r
     refuse_faults(path, missing=missing, surplus=surplus, misshapen=misshapen)
     refuse_not_finite(path, tensors, remedy or f'Repair it with "{resume_command(path.parent)}".')
     model.load_state_dict(dict(tensors))
+
+
+def _on_the_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

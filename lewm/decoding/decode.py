@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Int64
 
+from lewm import locks
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.decoding.decoder import Decoder, DecoderSettings
@@ -123,8 +124,11 @@ def decode(
             settings = replace(DecoderSettings(), seed=request.seed, steps=request.steps or DecoderSettings.steps)
             size = shown_size(dataset.frame_size, settings.longest_side)
             rows = draw_rows(dataset, seen, settings.frames, request.seed)
-            decoder = train_decoder(encode_rows(model, dataset, rows, size), settings, on_progress)
-            save_decoder(request.run, decoder)
+            with locks.writing(request.run):
+                if not runs.holds_weights(request.run, model):
+                    raise LewmError(f"{request.run}: was trained further meanwhile", "Give the same command again.")
+                decoder = train_decoder(encode_rows(model, dataset, rows, size), settings, on_progress)
+                save_decoder(request.run, decoder)
         rows = draw_rows(dataset, held_out, MEASURED_FRAMES, request.seed)
         examples = encode_rows(model, dataset, rows, decoder.frame_size)
         loops = open_loops(model, dataset, sorted({*measured, *shown}), decoder.frame_size)

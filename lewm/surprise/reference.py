@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from lewm import locks
 from lewm.belongs import check_belongs
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.faults import refuse_not_finite
@@ -94,7 +95,19 @@ def of_run(run: Path, model: WorldModel) -> Reference:
                 f"{dataset.path}: not the data that {run} was trained on any more",
                 "Say what is normal with --calibrate DATASET.h5.",
             )
-        return keep(run, of_training(model, config, dataset))
+        reference = of_training(model, config, dataset)
+    _keep_unless_trained(run, model, reference)
+    return reference
+
+
+def _keep_unless_trained(run: Path, model: WorldModel, reference: Reference) -> None:
+    """Keep a reference for the next time, unless the run is being trained, has other weights by now or is read-only."""
+    try:
+        with locks.writing(run):
+            if runs.holds_weights(run, model):
+                keep(run, reference)
+    except (LewmError, OSError) as error:
+        log.info("%s; what is normal is not kept in the run", str(error).splitlines()[0])
 
 
 def stored(run: Path) -> Reference | None:
@@ -111,11 +124,10 @@ def stored(run: Path) -> Reference | None:
         return None
 
 
-def keep(run: Path, reference: Reference) -> Reference:
-    """Writes the reference into the run, for the weights it has now."""
+def keep(run: Path, reference: Reference) -> None:
+    """Writes the reference into the run, for the weights it has now; the run's lock is held."""
     tensors = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
     runs.save_tensors(run / FILE, tensors, {"checkpoint_sha256": sha256(run / runs.MODEL)})
-    return reference
 
 
 def reference_of(run: Path, model: WorldModel, config: Config, calibrate: Path | None) -> Reference:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
 
-# What `replacing` calls the files of a training before they get their names.
-UNFINISHED = re.compile(r"\.(config|model|training|metrics|reference)-\w{8}\.(json|jsonl|safetensors|png)")
+# What the files of a training are called before `replacing` gives them their names; some are in a folder of their own.
+UNFINISHED = re.compile(r"\.(config|model|training|metrics|reference)-\w{8}\.(json|jsonl|safetensors|png|lewm)")
 OTHER_DIRECTORY = "Wait until it has ended, or give another --out."
 
 
@@ -118,4 +119,4 @@ def _remove_unfinished(directory: Path) -> None:
     """Remove what killed trainings had not finished; the lock is held, so that no other process writes here."""
     for path in directory.iterdir():
         if UNFINISHED.fullmatch(path.name):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -130,7 +130,7 @@ def train(
             model = _new_model(config, dataset, trained_on).to(device)
             optimizer = state.make_optimizer(model, training)
             with record.writing_into(chosen):
-                done = state.restore(chosen, model, optimizer) if resume else 0
+                done = state.restore(chosen, model, optimizer, steps) if resume else 0
             trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
             health = None
             with BatchReader(

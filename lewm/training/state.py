@@ -49,57 +49,65 @@ def save(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, step:
 
 def kept_step(directory: Path) -> int | None:
     """The step of the newest training checkpoint, as its header says; None where there is none."""
+    path = directory / run.TRAINING
+    if not path.is_file():
+        return None
     try:
-        with safetensors.safe_open(directory / run.TRAINING, framework="pt") as file:
+        with safetensors.safe_open(path, framework="pt") as file:
             return int((file.metadata() or {})["step"])
     except (OSError, safetensors.SafetensorError, KeyError, ValueError):
         return None
 
 
-def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW) -> int:
+def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, steps: int) -> int:
     """Load the newest sound checkpoint into `model` and `optimizer`; the steps it was taken after, 0 without any.
 
-    Where the newest is damaged or missing, the one before is used, which a warning says, and takes its place.
+    Where the newest is damaged or missing, the one before is used, which a warning says, and takes its place. The
+    weights of a run that has all its `steps` are not replaced in this way.
 
     Raises:
-        LewmError: a checkpoint is damaged, and no sound one is there.
+        LewmError: no sound checkpoint is there, or the newest is not and the run is finished.
     """
     newest, previous = directory / run.TRAINING, directory / run.PREVIOUS
-    faults = []
-    for path in (newest, previous):
-        if not path.exists():
-            faults.append(f"{path}: no such file")
-            continue
-        try:
-            step = _load(path, model, optimizer)
-        except LewmError as error:
-            faults.append(str(error).splitlines()[0])
-            continue
-        if path == previous:
-            log.warning("%s. The older checkpoint is used: %s, of step %d.", faults[0], previous.name, step)
-            previous.replace(newest)
-        return step
-    if not newest.exists() and not previous.exists():
-        return 0
-    raise LewmError(
-        "; ".join(faults),
-        f"Restore the file, or remove {newest.name} and {previous.name}: training then begins anew with "
-        f'"{run.resume_command(directory)}".',
-    )
+    try:
+        return _load(newest, model, optimizer)
+    except LewmError as error:
+        fault = str(error).splitlines()[0]
+    if _is_finished(directory, steps):
+        raise LewmError(
+            f"{fault}; the run is finished, and the weights in {run.MODEL} are whole",
+            f"Use the run as it is. To train its last steps again, remove {run.MODEL} first.",
+        )
+    if not previous.exists():
+        if not newest.exists():
+            return 0
+        raise LewmError(
+            f"{fault}; there is no older checkpoint",
+            f'Restore the file, or remove it: "{run.resume_command(directory)}" then begins at step 0.',
+        )
+    try:
+        step = _load(previous, model, optimizer)
+    except LewmError as error:
+        raise LewmError(
+            f"{fault}; {str(error).splitlines()[0]}",
+            f'Restore one, or remove both: "{run.resume_command(directory)}" then begins at step 0.',
+        ) from error
+    log.warning("%s. The older checkpoint is used: %s, of step %d.", fault, previous.name, step)
+    previous.replace(newest)
+    return step
 
 
 def renew_model(directory: Path, model: WorldModel, step: int) -> None:
     """Write model.safetensors where it is damaged, missing or of another step than the training checkpoint."""
-    path, weights = directory / run.MODEL, model.state_dict()
+    path = directory / run.MODEL
     if path.exists():
         try:
             stored, metadata = run.read_with_metadata(path)
-            same = metadata.get("step") == str(step) and stored.keys() == weights.keys()
-            if same and all(torch.equal(tensor, weights[name].cpu()) for name, tensor in stored.items()):
+            if metadata.get("step") == str(step) and run.same_weights(stored, model):
                 return
         except LewmError as error:
             log.warning("%s. It is written anew from the training checkpoint.", str(error).splitlines()[0])
-    run.save_tensors(path, weights, {"step": str(step)})
+    run.save_tensors(path, model.state_dict(), {"step": str(step)})
 
 
 def _keep_previous(directory: Path) -> None:
@@ -112,6 +120,14 @@ def _keep_previous(directory: Path) -> None:
         previous.hardlink_to(newest)
     except OSError:  # a file system without links; in between, the older name alone is there, and is resumed from
         newest.replace(previous)
+
+
+def _is_finished(directory: Path, steps: int) -> bool:
+    """Whether model.safetensors is sound and of the last step."""
+    try:
+        return run.read_with_metadata(directory / run.MODEL)[1].get("step") == str(steps)
+    except LewmError:
+        return False
 
 
 def _load(path: Path, model: WorldModel, optimizer: torch.optim.AdamW) -> int:
