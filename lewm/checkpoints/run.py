@@ -154,6 +154,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     try:
         with replacing(path) as temporary:
             safetensors.torch.save_file(contiguous, temporary, metadata=about)
+            _sort_metadata(temporary)
     except safetensors.SafetensorError as error:  # it has the system's errors as text
         found = re.search(r"\(os error (\d+)\)", str(error))
         number = int(found[1]) if found else errno.EIO
@@ -218,3 +219,18 @@ def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, r
 
 def _on_the_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the text beside the tensors in alphabetical order: safetensors writes it in another order each time.
+
+    Source: the format of safetensors: 8 bytes with the length of the header, which is JSON padded with spaces.
+    """
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= length
+        file.seek(8)
+        file.write(text.ljust(length))

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import lewm
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.seal import sealed_json
 from lewm.errors import LewmError
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
@@ -200,7 +201,7 @@ def test_a_run_without_its_dataset_still_knows_what_is_normal(home, run, video, 
     alone.mkdir()
     config = json.loads((run / "config.json").read_text())
     config["dataset"]["path"] = str(tmp_path / "gone.h5")
-    (alone / "config.json").write_text(json.dumps(config))
+    (alone / "config.json").write_text(sealed_json(config))
     for name in ("model.safetensors", FILE):
         (alone / name).write_bytes((run / name).read_bytes())
     assert call("surprise", str(video), "--run", str(alone))[0] == 0
@@ -332,7 +333,7 @@ def test_a_run_or_data_of_another_world_is_refused(home, run, video, tmp_path, m
     config["config"]["env"] = "elsewhere"
     other = tmp_path / "other"
     other.mkdir()
-    (other / "config.json").write_text(json.dumps(config))
+    (other / "config.json").write_text(sealed_json(config))
     (other / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes())
     code, shown = call("surprise", "--suite", "two-room", "--run", str(other))
     assert code == 1

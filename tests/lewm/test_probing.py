@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from lewm.checkpoints import load
 from lewm.checkpoints.run import MODEL, save_tensors
+from lewm.checkpoints.seal import sealed_json
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.files import home
@@ -250,7 +251,7 @@ def test_a_world_without_targets_lists_the_columns(trained, data, tmp_path):
     (run / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     content = json.loads((trained / "config.json").read_text())
     content["config"]["env"] = "moon"
-    (run / "config.json").write_text(json.dumps(content))
+    (run / "config.json").write_text(sealed_json(content))
     moon = with_attribute(made(tmp_path / "moon.h5"), env="moon")
     with pytest.raises(LewmError, match=r"no target given.*\n.*action, episode_idx.*state"):
         probe(request(run, moon), CPU)

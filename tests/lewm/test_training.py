@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
 import lewm
 from lewm.checkpoints import run
+from lewm.checkpoints.seal import sealed_json
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.training import state
@@ -138,9 +140,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny
 
     calls = []
     monkeypatch.setattr(loop, "objective", poisoned)
-    with pytest.raises(LewmError, match="not finite at step 5 of 6"):
+    with pytest.raises(LewmError, match=r"not finite at step 5 of 6; the checkpoint of step 4 is kept\nTrain anew"):
         train(tiny, dataset, tmp_path / "run", CPU)
-    assert run.read_metadata(tmp_path / "run" / run.TRAINING)["step"] == "4"
+    assert run.read_with_metadata(tmp_path / "run" / run.TRAINING)[1]["step"] == "4"
     assert all(t.isfinite().all() for t in tensors(tmp_path / "run").values())
     monkeypatch.undo()
     assert train(tiny, dataset, tmp_path / "run", CPU, resume=True).steps == 6
@@ -183,9 +185,7 @@ def test_data_of_another_action_width_is_refused(tiny, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "damage", ["another format", "empty", "no weights", "half a config", "half the weights", "no optimizer"]
-)
+@pytest.mark.parametrize("damage", ["another format", "empty", "no weights", "half a config", "half the weights"])
 def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
     directory = tmp_path / "run"
     if damage == "empty":
@@ -196,17 +196,11 @@ def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
         (directory / run.MODEL).unlink()
     if damage == "another format":
         content = json.loads((directory / run.CONFIG).read_text()) | {"format": run.FORMAT + 1}
-        (directory / run.CONFIG).write_text(json.dumps(content))
+        (directory / run.CONFIG).write_text(sealed_json(content))
     if damage == "half a config":
         (directory / run.CONFIG).write_text((directory / run.CONFIG).read_text()[:100])
     if damage == "half the weights":
         (directory / run.MODEL).write_bytes((directory / run.MODEL).read_bytes()[:1000])
-    if damage == "no optimizer":
-        weights = {k: v for k, v in tensors(directory).items() if k.startswith("model.")}
-        run.save_tensors(directory / run.TRAINING, weights, {"step": "2"})
-        with pytest.raises(LewmError, match="incomplete"):
-            train(tiny, dataset, directory, CPU, resume=True)
-        return
     with pytest.raises(LewmError) as caught:
         lewm.load(directory)
     assert len(str(caught.value).splitlines()) == 2
@@ -222,11 +216,11 @@ def test_a_checkpoint_is_whole_or_not_there(tiny, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run.safetensors.torch, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(OSError, match="No space"):
         state.save(tmp_path, model, optimizer, 2)
     assert (tmp_path / run.TRAINING).read_bytes() == before
-    assert sorted(file.name for file in tmp_path.iterdir()) == [run.MODEL, run.TRAINING]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [run.MODEL, run.PREVIOUS, run.TRAINING]
 
 
 def test_the_learning_rate_warms_up_and_ends_at_zero(tiny):

@@ -15,6 +15,7 @@ from lewm.model.world_model import WorldModel
 from lewm.training import state
 from lewm.training.batches import copier
 from lewm.training.health import HeldOut
+from lewm.training.interruption import Interruption
 from lewm.training.loop import _Trainer
 from lewm_data.clips import Clips
 from lewm_data.collect import collect
@@ -109,7 +110,7 @@ def test_the_host_waits_at_logged_steps_alone(tiny, dataset, precision):
     trainer, counts = trainer_of(config), []
     reader = BatchReader(Clips(dataset, 2, 5), 8, 0, copier(torch.device("cpu")))
     with reader, Looks([trainer.knots]) as looks:
-        logged = trainer.steps_from(0, reader)
+        logged = trainer.steps_from(0, reader, Interruption().asked)
         for work in (lambda: trainer._step(next(reader)),) * 2 + (lambda: next(logged),) * 2:
             before = looks.count
             work()
