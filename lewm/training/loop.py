@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lewm.checkpoints import run
 from lewm.config import Config
+from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import write_text
 from lewm.model.world_model import WorldModel
@@ -90,7 +91,7 @@ def train(
     training = config.training
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
-        identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
+        identity = run.DatasetIdentity(str(dataset.path.resolve()), fingerprint_of(dataset), dataset.frame_size)
         _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
         clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
