@@ -3,8 +3,8 @@
     python benchmarks/bench_reader.py --json benchmarks/results/reader-cpu.json
 
 The same Two-Room episodes at 64 pixels are read as batches of 128 clips of 4 frames in random order, from the page
-cache, on one core: as `lewm` writes them, from where they lie in the file; the same file through HDF5, the baseline; and
-compressed. The batches must be equal. Collection is timed with the writing of the file.
+cache, on one core: as `lewm` writes them, from where they lie in the file; the same file through HDF5, the baseline;
+and compressed. The batches must be equal. Collection is timed with the writing of the file.
 """
 
 import argparse

@@ -126,6 +126,11 @@ def check_episodes(where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.nd
             f"{where}: episode {lengths.argmin()} has {lengths.min()} steps, expected at least 1",
             SEE_FORMAT,
         )
+    if lengths.max() > num_steps:  # from here on sums cannot be beyond 64 bits
+        raise DataError(
+            f"{where}: episode {lengths.argmax()} has {lengths.max()} steps, and column 'pixels' {num_steps} rows",
+            SEE_FORMAT,
+        )
     order = np.argsort(offsets, kind="stable")
     expected = np.cumsum(lengths[order]) - lengths[order]
     wrong = np.flatnonzero(offsets[order] != expected)
@@ -136,10 +141,9 @@ def check_episodes(where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.nd
             "episodes overlap or leave a gap",
             SEE_FORMAT,
         )
-    total = sum(lengths.tolist())  # Python's integers: those of NumPy overflow, and could do so to the right sum
-    if total != num_steps:
+    if lengths.sum() != num_steps:
         raise DataError(
-            f"{where}: column 'pixels' has {num_steps} rows, expected {total}, the sum of 'ep_len'",
+            f"{where}: column 'pixels' has {num_steps} rows, expected {lengths.sum()}, the sum of 'ep_len'",
             SEE_FORMAT,
         )
 

@@ -70,7 +70,7 @@ class Dataset:
         self.schema = tuple(schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns)
         schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
         self.lengths, self.offsets = self._index()
-        self.num_steps = sum(self.lengths.tolist())
+        self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
         if hashes is not None:
             stored[HASHES] = hashes
             schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
@@ -276,10 +276,16 @@ class Dataset:
     def _known_hashes(self) -> Hashes | None:
         if self._hashes is None and self.has_hashes:
             frames, columns = self._values(HASHES).swapaxes(0, 1).copy()
-            with reading(self.path):
-                covered = tuple(str(name) for name in self._file[HASHES].attrs[schema.COVERED])
-            self._hashes = Hashes(frames, columns, covered)
+            self._hashes = Hashes(frames, columns, self._covered())
         return self._hashes
+
+    def _covered(self) -> tuple[str, ...]:
+        """The columns whose hashes the file has: all, where a copy of the file lost the names."""
+        with reading(self.path):
+            names = self._file[HASHES].attrs.get(schema.COVERED)
+        if names is None:
+            return tuple(name for name in self.columns if name != PIXELS)
+        return tuple(str(name) for name in np.atleast_1d(names))
 
     def _refuse_changed(self, what: str, rows: Int[np.ndarray, "B"]) -> None:
         if len(rows):

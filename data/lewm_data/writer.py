@@ -23,7 +23,6 @@ from lewm_data.disk import claim, interrupt_held_back, reserve, trim
 from lewm_data.errors import DataError
 from lewm_data.hashes import hash_columns, hash_rows
 from lewm_data.schema import (
-    COVERED,
     FORMAT_VERSION,
     HASH_COLUMN,
     HASHES,
@@ -287,7 +286,7 @@ class Writer:
 def _grows_in_place(dataset: Dataset) -> bool:
     file = dataset._file
     others = [name for name in dataset.columns if name != PIXELS]
-    if not dataset.has_hashes or list(file[HASHES].attrs[COVERED]) != others:
+    if not dataset.has_hashes or list(dataset.covered) != others:
         return False  # hashes of all columns are written, or those of none
     resizable = all(file[name].maxshape[0] is None for name in (*dataset.columns, *INDEX, HASHES))
     superblock = file.id.get_create_plist().get_version()[0]
