@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from lewm_cli import output
 from lewm_cli.collect import collect
+from lewm_cli.data import data
 from lewm_cli.decode import decode
 from lewm_cli.doctor import doctor
 from lewm_cli.envs import envs
@@ -48,6 +49,7 @@ app.command()(probe)
 app.command()(surprise)
 app.command()(report)
 app.add_typer(envs, name="envs")
+app.add_typer(data, name="data")
 app.command()(doctor)
 
 

@@ -4,6 +4,7 @@ Shape letters: E episodes chosen, C clips, B clips asked for, T frames of a clip
 dimension of one environment step, A = F × D width of an action block.
 """
 
+import secrets
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,11 +81,18 @@ class Clips:
         return self.episodes[place].astype(np.int64), starts.astype(np.int64)
 
     def read(self, indices: Int[np.ndarray, "B"]) -> ClipBatch:
-        """The clips `indices`, in that order."""
+        """The clips `indices`, in that order; one of their frames, another each time, is compared with its hash.
+
+        Raises:
+            DataError: It differs, or cannot be read: the dataset was changed since it was opened.
+        """
         episodes, starts = self.locate(indices)
         rows = self.dataset.offsets[episodes] + starts  # (B,)
         steps = rows[:, None] + np.arange(self.num_frames * self.frameskip)  # (B, T F)
-        frames = self.dataset.frames(steps[:, :: self.frameskip].reshape(-1))  # (B T, Y, X, 3)
+        shown = steps[:, :: self.frameskip].reshape(-1)  # (B T)
+        frames = self.dataset.frames(shown)  # (B T, Y, X, 3)
+        place = secrets.randbelow(max(len(shown), 1))  # no generator of the caller's moves on
+        self.dataset.check_frames(shown[place : place + 1], frames[place : place + 1])
         return ClipBatch(
             frames.reshape(len(rows), self.num_frames, *frames.shape[1:]),  # (B, T, Y, X, 3)
             self._actions[steps].reshape(len(rows), self.num_frames, -1),  # (B, T, A)

@@ -3,6 +3,7 @@
 Shape letters: N steps of all episodes, E episodes, A action dimension.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,13 @@ PIXELS, ACTION, REWARD = "pixels", "action", "reward"
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
 NUMBERS = "biuf"  # kinds of NumPy types that a column may have
 CHUNK_ROWS = 1024  # of a column other than frames: a few KiB to 64 KiB a chunk
+MAX_FRAME = 64 << 20  # bytes; 4096 x 4096 pixels are 48 MiB
+HASHES, HASH_BYTES = "row_hash", 16
+COVERED = "columns"  # the attribute of HASHES that names the columns whose hash stands beside that of the frame
 INDEX: dict[str, np.dtype] = {LENGTHS: np.dtype(np.int32), OFFSETS: np.dtype(np.int64)}
 
 SEE_FORMAT = "The layout is described in data/README.md; collect or convert the data again."
+CHANGED = "Do not write to a dataset that is in use. Copy the file again, then run the command again."
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Column:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return self.dtype.itemsize * int(np.prod(self.shape))
+        return self.dtype.itemsize * math.prod(self.shape)
 
     @property
     def chunk_rows(self) -> int:
@@ -45,6 +50,8 @@ class Column:
 
 
 Schema = tuple[Column, ...]
+
+HASH_COLUMN = Column(HASHES, np.dtype(np.uint8), (2, HASH_BYTES))  # of the frame, of the other columns
 
 
 def describe(columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> Schema:
@@ -58,7 +65,7 @@ def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
 
     with h5py.File("empty", "w", libver=("v110", "v110"), driver="core", backing_store=False) as file:
         index = (Column(name, dtype, ()) for name, dtype in INDEX.items())
-        for column in (*columns, *index):
+        for column in (*columns, HASH_COLUMN, *index):
             file.create_dataset(
                 column.name,
                 (0, *column.shape),
@@ -66,6 +73,7 @@ def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
                 maxshape=(None, *column.shape),
                 chunks=(column.chunk_rows, *column.shape),
             )
+        file[HASHES].attrs[COVERED] = [column.name for column in columns if column.name != PIXELS]
         for name, value in attributes.items():
             file.attrs[name] = value
         file.flush()
@@ -89,13 +97,19 @@ def check_columns(where: str, schema: Schema, rows: Mapping[str, int]) -> None:
     pixels, action = columns[PIXELS], columns[ACTION]
     if pixels.dtype != np.uint8 or len(pixels.shape) != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise DataError(f"{where}: column {pixels}, expected uint8 (N, Y, X, 3)", SEE_FORMAT)
+    if pixels.row_bytes > MAX_FRAME:
+        raise DataError(
+            f"{where}: frames of {pixels.row_bytes} bytes, expected at most {MAX_FRAME}", "Store smaller frames."
+        )
     if action.dtype.kind != "f" or len(action.shape) != 1 or 0 in action.shape:
         raise DataError(f"{where}: column {action}, expected floating point (N, A)", SEE_FORMAT)
     for name, count in rows.items():
         if count != rows[PIXELS]:
             raise DataError(
                 f"{where}: column '{name}' has {count} rows, expected {rows[PIXELS]} as in 'pixels'",
-                SEE_FORMAT,
+                SEE_FORMAT
+                if name != HASHES
+                else f"Delete the hashes if rows were added: del file['{HASHES}'] with h5py.",
             )
 
 
@@ -110,6 +124,11 @@ def check_episodes(where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.nd
     if lengths.min() < 1:
         raise DataError(
             f"{where}: episode {lengths.argmin()} has {lengths.min()} steps, expected at least 1",
+            SEE_FORMAT,
+        )
+    if lengths.max() > num_steps:  # from here on sums cannot be beyond 64 bits
+        raise DataError(
+            f"{where}: episode {lengths.argmax()} has {lengths.max()} steps, and column 'pixels' {num_steps} rows",
             SEE_FORMAT,
         )
     order = np.argsort(offsets, kind="stable")
@@ -151,12 +170,27 @@ def check_values(
             last = offsets + lengths - 1
             wrong[last] = np.isinf(values[last]).any(axis=1)
         if wrong.any():
-            row = int(wrong.argmax())
-            episode = int(np.flatnonzero((offsets <= row) & (row < offsets + lengths))[0])
-            step = row - int(offsets[episode])
+            episode, step = place_of(int(wrong.argmax()), lengths, offsets)
             raise DataError(
                 f"{where}: column '{name}' is not finite at step {step} of episode {episode}",
                 "Leave that episode out; only the last action of an episode may be NaN."
                 if name == ACTION
                 else "Leave that episode out; a step without a reward has the reward 0.",
             )
+
+
+def check_hashes(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Raises unless the hashes of the rows have the type that they are written with.
+
+    Raises:
+        DataError: They have another, so something else has their name.
+    """
+    if (dtype, shape) != (HASH_COLUMN.dtype, HASH_COLUMN.shape):
+        found = Column(HASHES, dtype, shape)
+        raise DataError(f"{where}: column {found}, expected {HASH_COLUMN}", "Give the column another name.")
+
+
+def place_of(row: int, lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "E"]) -> tuple[int, int]:
+    """The episode of a row, and the step in it."""
+    episode = int(np.flatnonzero((offsets <= row) & (row < offsets + lengths))[0])
+    return episode, row - int(offsets[episode])

@@ -4,10 +4,11 @@ The format is described in data/README.md. Shape letters: N steps of all episode
 for, K episodes asked for, R their rows, T steps of one.
 """
 
-import contextlib
 import hashlib
+import math
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,18 @@ import numpy as np
 from jaxtyping import Int, Int64, Shaped, UInt8
 
 from lewm_data import schema
+from lewm_data.contents import attributes_of, check_contents
 from lewm_data.errors import DataError, unknown
-from lewm_data.frames import FrameReader, open_frames, rows_of
-from lewm_data.schema import ACTION, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
-from lewm_data.unclosed import ClosedView, is_unclosed
+from lewm_data.frames import FrameReader, StoredRows, open_frames, rows_of, rows_written
+from lewm_data.hashes import Hashes, as_bytes, hash_columns, hash_rows
+from lewm_data.opening import COPY_AGAIN, OpenFile, open_file, reading
+from lewm_data.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
 
-FINGERPRINT_FRAMES = 64  # evenly spaced; enough to tell renderers apart, few enough to take milliseconds
+KEPT_BYTES = 64 << 20  # of a column that is kept in memory once it was read
+BLOCK_BYTES = 16 << 20  # read together of what need not be in memory all at once
+SAMPLE = 128  # rows; with 2 % of the rows changed, 92 of 100 samples see it
+
+OnShare = Callable[[float], None]
 
 
 class Dataset:
@@ -45,56 +52,65 @@ class Dataset:
     attributes: dict[str, Any]
     interrupted: bool
 
-    def __init__(self, path: Path, file: h5py.File, interrupted: bool) -> None:
-        self.path, self.interrupted = path, interrupted
-        self._file = file
+    def __init__(self, path: Path, opened: OpenFile) -> None:
+        self.path, self.interrupted = path, opened.interrupted
+        self._opened, self._file = opened, opened.file
+        self._size = 0 if opened.interrupted else os.fstat(opened.handle).st_size  # its writer may give room back
         self._lock = threading.Lock()
         self._cache: dict[str, np.ndarray] = {}
+        self._readers: dict[str, StoredRows] = {}
         self._frames: FrameReader | None = None
-        self.attributes = {name: _plain(value) for name, value in file.attrs.items()}
-        stored = {
-            name: item
-            for name, item in file.items()
-            if isinstance(item, h5py.Dataset) and name not in INDEX and item.ndim and item.dtype.kind in schema.NUMBERS
-        }
+        self._hashes: Hashes | None = None
+        self._fingerprint: str | None = None
+        check_contents(path, self._file)
+        self.attributes = attributes_of(self._file)
+        stored = {name: item for name, item in self._file.items() if name not in INDEX and _is_numbers(item)}
+        hashes = stored.pop(HASHES, None)
         self.columns = tuple(sorted(stored))
         self.schema = tuple(schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns)
+        schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
         self.lengths, self.offsets = self._index()
-        if interrupted:
-            rows = {name: min(len(item), int(self.lengths.sum())) for name, item in stored.items()}
-        else:
-            rows = {name: len(item) for name, item in stored.items()}
+        self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
+        if hashes is not None:
+            stored[HASHES] = hashes
+            schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
+        rows = {name: int(item.shape[0]) for name, item in stored.items()}
+        if self.interrupted:
+            rows = {name: min(count, self.num_steps) for name, count in rows.items()}
         schema.check_columns(str(path), self.schema, rows)
         schema.check_episodes(str(path), self.lengths, self.offsets, rows[PIXELS])
-        checked = {name: self._whole(name) for name in (ACTION, REWARD) if name in stored}
+        self.has_hashes = hashes is not None
+        checked = {name: self._values(name) for name in (ACTION, REWARD) if name in stored}
         schema.check_values(str(path), checked, self.lengths, self.offsets)
 
     @classmethod
-    def open(cls, path: str | Path) -> "Dataset":
+    def open(cls, path: str | bytes | Path) -> "Dataset":
         """Opens and checks a dataset; frames are not read yet.
 
         Raises:
-            DataError: No such file, not HDF5, truncated, or not a dataset: a missing or mistyped column,
-                unequal numbers of rows, episodes that do not cover the rows, actions or rewards not finite.
+            DataError: No such file, not HDF5, truncated, or not a dataset: a missing or mistyped column, unequal
+                numbers of rows, episodes that do not cover the rows, actions or rewards not finite; or it holds
+                what lies in other files, cannot be read on this machine, or is beyond the bounds of `contents`.
         """
-        path = Path(path)
-        file, interrupted = _open_file(path)
+        path = Path(os.fsdecode(path))
+        opened = open_file(path)
         try:
-            with _reading(path):
-                return cls(path, file, interrupted)
-        except DataError:
-            file.close()
+            with reading(path):
+                return cls(path, opened)
+        except BaseException:
+            opened.close()
             raise
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The columns other than 'pixels' whose hashes the file has."""
+        hashes = self._known_hashes()
+        return () if hashes is None else hashes.covered
 
     @property
     def num_episodes(self) -> int:
         """E."""
         return len(self.lengths)
-
-    @property
-    def num_steps(self) -> int:
-        """N, rows of all episodes together."""
-        return int(self.lengths.sum())
 
     @property
     def action_dim(self) -> int:
@@ -116,7 +132,7 @@ class Dataset:
             raise DataError(f"{self.path}: 'pixels' is not read as a column", "Use frames(rows) or episode(i).")
         if name not in self.columns:
             raise unknown(f"column of {self.path}", name, self.columns)
-        return self._whole(name)[... if episodes is None else self.rows(episodes)].copy()
+        return self._values(name, None if episodes is None else self.rows(episodes))
 
     def rows(self, episodes: Int[np.ndarray, "K"]) -> Int64[np.ndarray, "R"]:
         """The rows of `episodes`, one after the other.
@@ -136,40 +152,103 @@ class Dataset:
             DataError: There is no such episode.
         """
         rows = self.rows(np.array([index]))
-        return {name: self.frames(rows) if name == PIXELS else self._whole(name)[rows] for name in self.columns}
+        return {name: self.frames(rows) if name == PIXELS else self._values(name, rows) for name in self.columns}
 
     def frames(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
         """Copies of the frames at `rows`, in that order."""
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.num_steps):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.num_steps}")
-        with _reading(self.path):
+        with reading(self.path):
             with self._lock:
                 if self._frames is None:
-                    self._frames = open_frames(self.path, self._file[PIXELS], self.num_steps)
+                    pixels, handle = self._file[PIXELS], self._opened.handle
+                    self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
             return self._frames.read(rows)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the episodes' lengths and offsets, all columns, and of 'pixels' 64 evenly spaced frames.
+        """SHA-256 of the episodes' lengths and offsets, of all columns, and of the hashes of all frames.
 
-        The same for the same contents, however they are chunked or compressed; attributes do not count.
+        The same for the same contents, however they are chunked or compressed, and with hashes in the file or without;
+        attributes do not count. Where the file has no hashes, all its frames are read.
         """
+        if self._fingerprint is not None:
+            return self._fingerprint
         digest = hashlib.sha256()
         for name, values in ((LENGTHS, self.lengths), (OFFSETS, self.offsets)):
             digest.update(f"{name} {len(values)}\n".encode() + values.astype("<i8").tobytes())
         for column in self.schema:
             digest.update(f"{column}\n".encode())
-            if column.name != PIXELS:
-                values = self._whole(column.name)
-                digest.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
-        sample = np.unique(np.linspace(0, self.num_steps - 1, FINGERPRINT_FRAMES).astype(np.int64))
-        digest.update(self.frames(sample).tobytes())
-        return digest.hexdigest()
+            if column.name == PIXELS:
+                digest.update(self.frame_hashes().tobytes())
+            else:
+                for rows in _blocks(np.arange(self.num_steps), column.row_bytes):
+                    digest.update(as_bytes(self._values(column.name, rows)).tobytes())
+        self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def frame_hashes(self, on_share: OnShare = lambda share: None) -> UInt8[np.ndarray, "N 16"]:
+        """The hash of every frame: as stored or, where the file has none, of the frames as they are now.
+
+        Args:
+            on_share: Told how much of the frames has been read, where they are.
+        """
+        hashes = self._known_hashes()
+        if hashes is None:
+            found = []
+            for rows in _blocks(np.arange(self.num_steps), math.prod(self.frame_size) * 3):
+                found.append(hash_rows(self.frames(rows)))
+                on_share((int(rows[-1]) + 1) / self.num_steps)
+            hashes = self.know_frames(np.concatenate(found))
+        return hashes.frames
+
+    def know_frames(self, hashes: UInt8[np.ndarray, "N 16"]) -> Hashes:
+        """Has the frames of a file without hashes compared with these from now on."""
+        self._hashes = Hashes(hashes, None, ())
+        return self._hashes
+
+    def check_frames(self, rows: Int[np.ndarray, "B"], frames: UInt8[np.ndarray, "B Y X 3"]) -> None:
+        """Raises unless these are the frames that were written at `rows`, as far as their hashes are known.
+
+        Raises:
+            DataError: Naming the first step that differs.
+        """
+        hashes = self._known_hashes()
+        if hashes is not None:
+            self._refuse_changed("frame", rows[(hash_rows(frames) != hashes.frames[rows]).any(axis=1)])
+
+    def check_rows(self, rows: Int[np.ndarray, "B"]) -> None:
+        """Raises unless frames and other columns at `rows` are what was written, as far as their hashes are known.
+
+        Raises:
+            DataError: Naming the first step that differs, or a column that is gone.
+        """
+        hashes = self._known_hashes()
+        if hashes is None:
+            return
+        gone = set(hashes.covered) - set(self.columns)
+        if gone:
+            raise DataError(f"{self.path}: column '{min(gone)}' is gone, which its hashes cover", COPY_AGAIN)
+        for some in _blocks(rows, sum(column.row_bytes for column in self.schema)):
+            self.check_frames(some, self.frames(some))
+            if hashes.columns is not None:
+                found = hash_columns({name: self._values(name, some) for name in hashes.covered})
+                self._refuse_changed("row of numbers", some[(found != hashes.columns[some]).any(axis=1)])
+
+    def check_sample(self) -> None:
+        """`check_rows` of some rows, which nobody can foresee: contents that differ in many places are found out.
+
+        Raises:
+            DataError: As `check_rows`.
+        """
+        count = min(SAMPLE, self.num_steps)
+        self.check_rows(np.sort(np.random.default_rng().choice(self.num_steps, count, replace=False)))
 
     def close(self) -> None:
         """Closes the file; nothing can be read afterwards."""
         with self._lock:
             self._frames = None
-            self._file.close()
+            self._readers.clear()
+            self._opened.close()
 
     def __enter__(self) -> "Dataset":
         return self
@@ -177,19 +256,59 @@ class Dataset:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _whole(self, name: str) -> np.ndarray:
-        """A column of all finished episodes, read once."""
-        with self._lock, _reading(self.path):
+    def _values(self, name: str, rows: Int[np.ndarray, "B"] | None = None) -> np.ndarray:
+        """A copy of a column, or of these rows of it. Small columns are read once."""
+        with self._lock, reading(self.path):
             if name not in self._cache:
-                self._cache[name] = self._file[name][: self.num_steps]
-            return self._cache[name]
+                reader = self._reader(name)
+                if reader.nbytes > KEPT_BYTES:
+                    return reader.whole() if rows is None else reader.read(rows)
+                self._cache[name] = reader.whole()
+            return self._cache[name].copy() if rows is None else self._cache[name][rows]
+
+    def _reader(self, name: str, count: int | None = None) -> StoredRows:
+        if name not in self._readers:
+            rows = self.num_steps if count is None else count
+            item, handle = self._file[name], self._opened.handle
+            self._readers[name] = StoredRows(self.path, item, rows, handle, self._size)
+        return self._readers[name]
+
+    def _known_hashes(self) -> Hashes | None:
+        if self._hashes is None and self.has_hashes:
+            frames, columns = self._values(HASHES).swapaxes(0, 1).copy()
+            self._hashes = Hashes(frames, columns, self._covered())
+        return self._hashes
+
+    def _covered(self) -> tuple[str, ...]:
+        """The columns whose hashes the file has: all, where a copy of the file lost the names."""
+        with reading(self.path):
+            names = self._file[HASHES].attrs.get(schema.COVERED)
+        if names is None:
+            return tuple(name for name in self.columns if name != PIXELS)
+        return tuple(str(name) for name in np.atleast_1d(names))
+
+    def _refuse_changed(self, what: str, rows: Int[np.ndarray, "B"]) -> None:
+        if len(rows):
+            episode, step = schema.place_of(int(rows[0]), self.lengths, self.offsets)
+            raise DataError(
+                f"{self.path}: the {what} at step {step} of episode {episode} is not the one that was written",
+                f'See all that differs with "lewm data verify {self.path}", and copy the file again.'
+                if self.has_hashes
+                else schema.CHANGED,
+            )
 
     def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        rows = int(self._file[PIXELS].shape[0])
         for name in INDEX:
             item = self._file.get(name)
             if not isinstance(item, h5py.Dataset) or item.ndim != 1 or item.dtype.kind not in "iu":
                 raise DataError(f"{self.path}: no column '{name}' of integers, one an episode", schema.SEE_FORMAT)
-        lengths, offsets = (self._file[name][:].astype(np.int64) for name in (LENGTHS, OFFSETS))
+            if item.shape[0] > rows:
+                raise DataError(
+                    f"{self.path}: '{name}' has {item.shape[0]} rows, expected at most {rows}, those of 'pixels'",
+                    schema.SEE_FORMAT,
+                )
+        lengths, offsets = (self._integers(name) for name in (LENGTHS, OFFSETS))
         if self.interrupted:  # an episode is finished from the moment its length is there, which is written last
             finished = min(int(np.append(lengths > 0, False).argmin()), len(offsets))
             lengths, offsets = lengths[:finished], offsets[:finished]
@@ -200,42 +319,23 @@ class Dataset:
             )
         return lengths, offsets
 
+    def _integers(self, name: str) -> Int64[np.ndarray, "E"]:
+        item = self._file[name]
+        values = self._reader(name, rows_written(item) if self.interrupted else int(item.shape[0])).whole()
+        if values.dtype.kind == "u":  # what int64 does not hold would become negative
+            values = np.minimum(values, np.uint64(np.iinfo(np.int64).max))
+        return values.astype(np.int64)
 
-def _open_file(path: Path) -> tuple[h5py.File, bool]:
-    """The open file, and whether it was never closed by its writer."""
-    if path.is_dir():
-        raise DataError(f"{path}: is a directory, expected an HDF5 file", "Name a file in it.")
+
+def _blocks(rows: Int[np.ndarray, "R"], row_bytes: int) -> Iterator[Int[np.ndarray, "B"]]:
+    """The rows, some at a time."""
+    step = max(1, BLOCK_BYTES // max(row_bytes, 1))
+    return (rows[first : first + step] for first in range(0, len(rows), step))
+
+
+def _is_numbers(item: Any) -> bool:  # noqa: ANN401  # whatever HDF5 holds
+    """Whether something in a file is an array of numbers."""
     try:
-        with path.open("rb") as stream:
-            empty = not stream.read(1)
-    except OSError as error:
-        remedy = f'Collect one with "lewm collect --out {path}".'
-        raise DataError(f"{path}: {error.strerror or error}", remedy) from error
-    if empty:
-        raise DataError(f"{path}: is empty, expected an HDF5 file", "Copy or collect the file again.")
-    if not h5py.is_hdf5(path):
-        raise DataError(
-            f"{path}: is not an HDF5 file",
-            'Give a file made by "lewm collect", or one in the layout of data/README.md.',
-        )
-    unclosed = is_unclosed(path)
-    with _reading(path):
-        return h5py.File(ClosedView(path) if unclosed else path, "r"), unclosed
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Says what is wrong with the file when h5py cannot make sense of it."""
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error.args[-1] if error.args else error).split())
-        problem = "is truncated, its end is missing" if "truncated" in reason else f"is damaged: {reason}"
-        raise DataError(f"{path}: {problem}", "Copy or collect the file again.") from error
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401  # an attribute may be anything
-    """An attribute as Python's own type."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+        return isinstance(item, h5py.Dataset) and item.ndim > 0 and item.dtype.kind in schema.NUMBERS
+    except TypeError:  # of a type that NumPy does not have
+        return False

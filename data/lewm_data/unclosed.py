@@ -36,6 +36,10 @@ class ClosedView(io.RawIOBase):
         head[44:48] = checksum(bytes(head[:44])).to_bytes(4, "little")
         self._head = bytes(head)
 
+    def fileno(self) -> int:
+        """As of any file; what is read through it has the superblock as it is."""
+        return self._stream.fileno()
+
     def readable(self) -> bool:
         """True."""
         return True

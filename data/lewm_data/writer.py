@@ -21,7 +21,19 @@ from jaxtyping import Shaped
 from lewm_data import schema
 from lewm_data.disk import claim, interrupt_held_back, reserve, trim
 from lewm_data.errors import DataError
-from lewm_data.schema import FORMAT_VERSION, INDEX, LENGTHS, NUMBERS, OFFSETS, PIXELS, Schema, empty_file
+from lewm_data.hashes import hash_columns, hash_rows
+from lewm_data.schema import (
+    FORMAT_VERSION,
+    HASH_COLUMN,
+    HASHES,
+    INDEX,
+    LENGTHS,
+    NUMBERS,
+    OFFSETS,
+    PIXELS,
+    Schema,
+    empty_file,
+)
 from lewm_data.store import Dataset
 
 logger = logging.getLogger(__name__)
@@ -153,7 +165,8 @@ class Writer:
                 f"expected {', '.join(sorted(ours - theirs)) or 'none of these'}",
                 "Every episode of a file has the same columns; write another file.",
             )
-        odd = [one.name for one in described if one.dtype.kind not in NUMBERS or one.name in INDEX]
+        taken = (*INDEX, HASHES)
+        odd = [one.name for one in described if one.dtype.kind not in NUMBERS or one.name in taken or "/" in one.name]
         if odd:
             remedy = "Columns hold numbers, one row a step."
             raise DataError(f"{where}: column '{odd[0]}' cannot be stored", remedy)
@@ -191,7 +204,7 @@ class Writer:
 
     def _copy(self, dataset: Dataset) -> None:
         """Writes the finished episodes of `dataset` to a new file, which then takes its place."""
-        left_out = set(dataset._file) - set(dataset.columns) - set(INDEX)
+        left_out = set(dataset._file) - set(dataset.columns) - set(INDEX) - {HASHES}
         if left_out:
             raise DataError(
                 f"{self.path}: '{min(left_out)}' is not a column of numbers and cannot be copied",
@@ -201,6 +214,7 @@ class Writer:
         logger.info("%s: copying %d finished episodes before appending", self.path, dataset.num_episodes)
         try:
             for index in range(dataset.num_episodes):
+                dataset.check_rows(dataset.rows(np.array([index])))  # else what is damaged would get hashes that fit
                 columns = dataset.episode(index)
                 described = self._checked(columns)
                 if self._file is None:
@@ -216,7 +230,8 @@ class Writer:
         """Makes sure that `rows` more rows fit on the disk, so that no write of HDF5 fails half-way."""
         assert self._schema is not None
         assert self._file is not None
-        need = SPARE_BYTES + sum(one.row_bytes * (rows + one.chunk_rows) for one in self._schema)
+        stored = (*self._schema, HASH_COLUMN)
+        need = SPARE_BYTES + sum(one.row_bytes * (rows + one.chunk_rows) for one in stored)
         try:
             reserve(self._handle, self.path.parent, self._file.id.get_filesize(), need)
         except OSError as error:
@@ -225,8 +240,10 @@ class Writer:
     def _commit(self, columns: Mapping[str, np.ndarray]) -> None:
         assert self._file is not None
         end = self.num_steps + len(columns[PIXELS])
+        others = {name: values for name, values in columns.items() if name != PIXELS}
+        hashes = np.stack([hash_rows(columns[PIXELS]), hash_columns(others)], axis=1)
         try:
-            for name, values in columns.items():
+            for name, values in {**columns, HASHES: hashes}.items():
                 self._stored[name].resize(end, axis=0)
                 self._stored[name][self.num_steps :] = values
             self._file.flush()
@@ -268,7 +285,10 @@ class Writer:
 
 def _grows_in_place(dataset: Dataset) -> bool:
     file = dataset._file
-    resizable = all(file[name].maxshape[0] is None for name in (*dataset.columns, *INDEX))
+    others = [name for name in dataset.columns if name != PIXELS]
+    if not dataset.has_hashes or list(dataset.covered) != others:
+        return False  # hashes of all columns are written, or those of none
+    resizable = all(file[name].maxshape[0] is None for name in (*dataset.columns, *INDEX, HASHES))
     superblock = file.id.get_create_plist().get_version()[0]
     return "format_version" in dataset.attributes and resizable and superblock >= 3
 

@@ -15,6 +15,7 @@ from jaxtyping import Int64
 from lewm import locks
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
+from lewm.datasets import fingerprint_of
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.open_loop import OpenLoop, StepError, long_enough, open_loops, step_errors
 from lewm.decoding.pictures import Shown, draw_reconstructions, draw_rollout, film_rollout
@@ -111,7 +112,7 @@ def decode(
     config, trained_on = runs.read_config(request.run)
     model = load(request.run).to(device)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
-        if dataset.fingerprint() != trained_on.fingerprint:
+        if fingerprint_of(dataset) != trained_on.fingerprint:
             raise LewmError(
                 f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
                 "Give --data the dataset as it was in training.",

@@ -12,6 +12,7 @@ from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config, Evaluation, Planning
+from lewm.datasets import fingerprint_of
 from lewm.decoding.store import load_decoder
 from lewm.errors import LewmError
 from lewm.evaluation.film import film_writer
@@ -172,7 +173,7 @@ def _tasks(request: PlanRequest, config: Config, trained_on: DatasetIdentity, pl
         return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
     with Dataset.open(wanted.data or Path(trained_on.path)) as dataset:
         check_belongs(dataset, config, trained_on)
-        if wanted.protocol == "held-out" and dataset.fingerprint() != trained_on.fingerprint:
+        if wanted.protocol == "held-out" and fingerprint_of(dataset) != trained_on.fingerprint:
             raise LewmError(
                 f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
                 "Give --data the dataset as it was in training, or use --protocol paper.",

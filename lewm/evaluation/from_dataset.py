@@ -11,6 +11,7 @@ from contextlib import closing
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
 from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
 from lewm.states import states_of
@@ -84,7 +85,7 @@ def draw_tasks(
     return Tasks(
         env=world.name,
         protocol=protocol,
-        dataset=dataset.fingerprint(),
+        dataset=fingerprint_of(dataset),
         each=tuple(map(Task, chosen[:, 0].tolist(), chosen[:, 1].tolist(), starts)),
         picture=None,
         goal_offset=goal_offset,

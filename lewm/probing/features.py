@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lewm import config as cfg
 from lewm.checkpoints.run import weights_sha256
+from lewm.datasets import fingerprint_of
 from lewm.files import home, replacing
 from lewm.model.world_model import WorldModel
 from lewm.probing.repeatable import seeded
@@ -55,7 +56,7 @@ def embed(
     """
     key = {
         "weights": weights_sha256(model),
-        "dataset": dataset.fingerprint(),
+        "dataset": fingerprint_of(dataset),
         "rows": hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest(),
         "device": model.device.type,
         **versions(),

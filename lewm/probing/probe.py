@@ -16,6 +16,7 @@ from jaxtyping import Float32, Float64
 
 from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
+from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.figures import import_figure
 from lewm.files import report_path, sha256, write_text
@@ -83,7 +84,7 @@ def probe(
     place = _world(config.env)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
         check_belongs(dataset, config, trained_on)
-        fingerprint = dataset.fingerprint()
+        fingerprint = fingerprint_of(dataset)
         held_out = fingerprint == trained_on.fingerprint
         available = np.arange(dataset.num_episodes)
         if held_out:

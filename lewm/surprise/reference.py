@@ -23,6 +23,7 @@ from lewm.belongs import check_belongs
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config
+from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
@@ -90,7 +91,7 @@ def of_run(run: Path, model: WorldModel) -> Reference:
             "Say what is normal with --calibrate DATASET.h5.",
         )
     with Dataset.open(trained_on.path) as dataset:
-        if dataset.fingerprint() != trained_on.fingerprint:
+        if fingerprint_of(dataset) != trained_on.fingerprint:
             raise LewmError(
                 f"{dataset.path}: not the data that {run} was trained on any more",
                 "Say what is normal with --calibrate DATASET.h5.",
@@ -141,7 +142,7 @@ def reference_of(run: Path, model: WorldModel, config: Config, calibrate: Path |
     with Dataset.open(calibrate) as dataset:
         _, trained_on = runs.read_config(run)
         check_belongs(dataset, config, trained_on, "--calibrate")
-        if dataset.fingerprint() == trained_on.fingerprint:
+        if fingerprint_of(dataset) == trained_on.fingerprint:
             return of_training(model, config, dataset)
         every = np.arange(dataset.num_episodes)
         clean = build(model, dataset, clean=every, seen=every, seed=config.training.seed)

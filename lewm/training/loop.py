@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lewm.checkpoints import run
 from lewm.config import Config
+from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
 from lewm.model.world_model import WorldModel
@@ -119,7 +120,7 @@ def train(
     with Interruption() as interruption, Dataset.open(data) as dataset:
         _check_fits(config, dataset)
         check_actions(dataset)
-        identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
+        identity = run.DatasetIdentity(str(dataset.path.resolve()), fingerprint_of(dataset), dataset.frame_size)
         with (
             _directory(config, identity, out, resume) as chosen,
             record.ending(chosen, training, interruption, begun_here=not resume),

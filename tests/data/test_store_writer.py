@@ -157,7 +157,7 @@ def test_every_state_of_the_file_holds_the_finished_episodes(tmp_path, monkeypat
 def test_rows_of_no_episode_are_only_excused_after_an_interruption(tmp_path):
     path = write(tmp_path / "a.h5", range(2))
     with h5py.File(path, "r+") as file:
-        for name in ("pixels", "action", "state"):
+        for name in ("pixels", "action", "state", "row_hash"):
             file[name].resize(9, axis=0)
     with pytest.raises(DataError, match="has 9 rows, expected 7, the sum of 'ep_len'"):
         Dataset.open(path)

@@ -1,0 +1,63 @@
+"""Which data a dataset holds, known without reading gigabytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from lewm.files import home, replacing
+from lewm_data.schema import HASH_BYTES
+from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
+
+LONG = 1 << 30  # bytes of frames; to hash them takes longer than a second, and from a disk a minute
+DIGEST = 32  # bytes of a SHA-256
+
+
+def fingerprint_of(dataset: Dataset) -> str:
+    """`Dataset.fingerprint`, of a dataset that a sample of its rows shows to be what was written.
+
+    Where the file has no hashes all its frames are read, once: their hashes are kept in `$LEWM_HOME/cache/hashes` for
+    as long as the file stays as it is, by its path, size, time and inode.
+
+    Raises:
+        DataError: A row differs from its hash, or cannot be read.
+    """
+    if not dataset.has_hashes:
+        _know_frames(dataset)
+    dataset.check_sample()
+    return dataset.fingerprint()
+
+
+def _know_frames(dataset: Dataset) -> None:
+    place = dataset.path.resolve()
+    at = place.stat()
+    key = f"{place}\n{at.st_size} {at.st_mtime_ns} {at.st_ino} {dataset.num_steps}".encode("utf-8", "surrogateescape")
+    cached = home() / "cache" / "hashes" / hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()
+    hashes = _read(cached, key)
+    if hashes is not None and len(hashes) == dataset.num_steps * HASH_BYTES:
+        dataset.know_frames(np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES))
+        return
+    size = dataset.num_steps * dataset.frame_size[0] * dataset.frame_size[1] * 3
+    if size > LONG:
+        log.warning("%s has no hashes: all its %.1f GiB of frames are read once", dataset.path, size / (1 << 30))
+    content = dataset.frame_hashes().tobytes()
+    try:
+        with replacing(cached) as temporary:
+            temporary.write_bytes(hashlib.sha256(key + content).digest() + content)
+    except OSError as error:
+        log.warning("%s: cannot be written, so the frames are read again the next time: %s", cached, error.strerror)
+
+
+def _read(cached: Path, key: bytes) -> bytes | None:
+    """The hashes that were kept for `key`; None where there are none, or they are damaged."""
+    try:
+        content = cached.read_bytes()
+    except OSError:
+        return None
+    hashes = content[DIGEST:]
+    return hashes if hashlib.sha256(key + hashes).digest() == content[:DIGEST] else None

@@ -1,0 +1,334 @@
+"""HDF5 files that reach elsewhere, have no bound, or cannot be read here: each is met with the true cause."""
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+
+from lewm_data import contents, opening
+from lewm_data.errors import DataError
+from lewm_data.store import Dataset
+
+ROWS = 13
+
+
+def write(path):
+    """A good dataset of another tool's, to be spoilt."""
+    with h5py.File(path, "w") as file:
+        file["pixels"] = np.zeros((ROWS, 4, 4, 3), np.uint8)
+        file["action"] = np.ones((ROWS, 2), np.float32)
+        file["state"] = np.zeros((ROWS, 2))
+        file["ep_len"], file["ep_offset"] = np.array([8, 5], np.int32), np.array([0, 8], np.int64)
+    return path
+
+
+def read_everything(path):
+    with Dataset.open(path) as dataset:
+        dataset.fingerprint()
+        dataset.check_sample()
+        for index in range(dataset.num_episodes):
+            dataset.episode(index)
+
+
+def replaced(name, make):
+    """What spoils a file by another item of that name."""
+
+    def spoil(file):
+        if name in file:
+            del file[name]
+        make(file, name)
+
+    return spoil
+
+
+def virtual(source):
+    def make(file, name):
+        layout = h5py.VirtualLayout((ROWS, 4, 4, 3), "u1")
+        layout[:] = h5py.VirtualSource(source, "pixels", (ROWS, 4, 4, 3))
+        file.create_virtual_dataset(name, layout)
+
+    return make
+
+
+def stored(shape, dtype="u1", **options):
+    return lambda file, name: file.create_dataset(name, shape, dtype, **options)
+
+
+def external(file, name):
+    file.create_dataset(name, (ROWS, 8), "u1", external=[("/etc/hostname", 0, 8 * ROWS)])
+
+
+def nested_external_link(file):
+    file.create_group("a/b")["c"] = h5py.ExternalLink("other.h5", "/state")
+
+
+def deep_groups(file):
+    group = file
+    for _ in range(1000):
+        group = group.create_group("g")
+
+
+def many_objects(file):
+    group = file.create_group("many")
+    for number in range(contents.MAX_OBJECTS):
+        group[str(number)] = h5py.SoftLink("/state")
+
+
+def bomb(file, name):
+    """A chunk of four frames that unpacks to 400 MB."""
+    item = file.create_dataset(name, (ROWS, 4, 4, 3), "u1", chunks=(4, 4, 4, 3), compression="gzip")
+    item[:] = 0
+    packed = zlib.compressobj()
+    data = b"".join([*(packed.compress(bytes(1 << 20)) for _ in range(400)), packed.flush()])
+    item.id.write_direct_chunk((0, 0, 0, 0), data)
+
+
+def overflowing(file):
+    del file["ep_len"], file["ep_offset"]
+    lengths = np.array([2**62, 2**62, 2**62, 2**62 + ROWS], np.int64)  # their sum as int64 is ROWS
+    file["ep_len"], file["ep_offset"] = lengths, np.cumsum(lengths) - lengths
+
+
+LINK = h5py.ExternalLink("other.h5", "/state")
+
+REFUSED = {
+    "external storage": (replaced("state", external), "'state' has external storage: its data lie in /etc/hostname"),
+    "external link": (replaced("state", lambda f, n: f.__setitem__(n, LINK)), "'state' is an .* of other.h5, .*"),
+    "external ep_len": (replaced("ep_len", lambda f, n: f.__setitem__(n, LINK)), "'ep_len' is an external link: .*"),
+    "nested external link": (nested_external_link, "'a/b/c' is an external link: .*"),
+    "link through an external link": (
+        lambda f: (f.__setitem__("x", LINK), f.__setitem__("y", h5py.SoftLink("/x"))),
+        "'x' is an external link: .*",
+    ),
+    "dangling link": (replaced("state", lambda f, n: f.__setitem__(n, h5py.SoftLink("/none"))), "'state' is a link .*"),
+    "cyclic link": (replaced("state", lambda f, n: f.__setitem__(n, h5py.SoftLink("/state"))), "'state' is a link .*"),
+    "virtual frames": (replaced("pixels", virtual("gone.h5")), "'pixels' is a virtual dataset: .* gone.h5"),
+    "virtual column unasked": (replaced("other", virtual("gone.h5")), "'other' is a virtual dataset: .* gone.h5"),
+    "deep groups": (deep_groups, "holds more than .* deep"),
+    "many objects": (many_objects, "holds more than 10000 objects, .*"),
+    "sparse column": (
+        replaced("state", stored((ROWS, 1 << 29), "f8", chunks=(1, 1 << 20))),
+        "'state' has rows that were never written",
+    ),
+    "frames never written": (replaced("pixels", stored((ROWS, 4, 4, 3))), "'pixels' has rows that were never written"),
+    "sparse frames": (
+        replaced("pixels", stored((10**15, 4, 4, 3), chunks=(1, 4, 4, 3))),
+        "column 'action' has 13 rows, expected 1000000000000000 as in 'pixels'",
+    ),
+    "endless index": (
+        replaced("ep_len", stored((10**9,), "i8", chunks=(1024,))),
+        "'ep_len' has 1000000000 rows, expected at most 13, those of 'pixels'",
+    ),
+    "huge frames": (
+        replaced("pixels", stored((ROWS, 10**5, 10**5, 3), chunks=(1, 100, 100, 3))),
+        "frames of 30000000000 bytes, expected at most .*",
+    ),
+    "huge chunks": (
+        replaced("state", stored((ROWS, 10**8), "f8", chunks=(4, 10**8), compression="gzip")),
+        "'state' has compressed chunks of 3200000000 bytes, expected at most .*",
+    ),
+    "gzip bomb": (replaced("pixels", bomb), "is damaged: a chunk of 'pixels' holds more than its 192 bytes"),
+    "overflowing lengths": (overflowing, "episode 3 has 4611686018427387917 steps, .* 13 rows"),
+    "unsigned lengths": (
+        replaced("ep_len", lambda f, n: f.__setitem__(n, np.array([2**63 + 8, 5], np.uint64))),
+        "episode 0 has 9223372036854775807 steps, .* 13 rows",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_by_name(tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    spoil, problem = REFUSED[case]
+    with h5py.File("other.h5", "w") as file:
+        file["state"] = np.zeros((ROWS, 2))
+    with h5py.File(write("a.h5"), "r+") as file:
+        spoil(file)
+    with pytest.raises(DataError) as caught:
+        read_everything("a.h5")
+    first, remedy = str(caught.value).split("\n")
+    assert re.fullmatch(rf"a\.h5: {problem}", first), first
+    assert len(remedy) > 15
+
+
+def test_bombs_are_not_unpacked(tmp_path):
+    """A chunk larger than what is unpacked unseen."""
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        bomb_of_frames = np.random.default_rng(0).bytes(1 << 19) + bytes(1 << 26)
+        del file["pixels"]
+        item = file.create_dataset("pixels", (ROWS, 4, 4, 3), "u1", chunks=(4, 4, 4, 3), compression="gzip")
+        item[:] = 0
+        item.id.write_direct_chunk((0, 0, 0, 0), zlib.compress(bomb_of_frames))
+    with pytest.raises(DataError, match="a chunk of 'pixels' holds more than its 192 bytes"):
+        read_everything(path)
+
+
+def test_links_inside_the_file_are_followed(tmp_path):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        file.move("state", "kept/state")
+        file["state"], file["same"] = h5py.SoftLink("/kept/state"), file["kept/state"]
+        file["kept/itself"] = file["kept"]
+    with Dataset.open(path) as dataset:
+        assert {"state", "same"} < set(dataset.columns)
+        assert dataset.column("same").shape == (ROWS, 2)
+        assert dataset.column("state").shape == (ROWS, 2)
+
+
+def test_a_column_beyond_memory_is_refused_only_when_it_is_asked_for_whole(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.h5")
+    monkeypatch.setattr("lewm_data.frames.memory_limit", lambda: ROWS * 8)
+    monkeypatch.setattr("lewm_data.store.KEPT_BYTES", 0)
+    with Dataset.open(path) as dataset:
+        assert dataset.episode(1)["state"].shape == (5, 2)
+        dataset.fingerprint()
+        with pytest.raises(DataError, match="'state' takes 208 bytes, expected at most 104"):
+            dataset.column("state")
+
+
+def test_attributes_of_any_type(tmp_path):
+    path = write(tmp_path / "a.h5")
+    odd = {
+        "text": "two-room",
+        "fixed": np.bytes_(b"abc"),
+        "number": 3,
+        "few": np.arange(3),
+        "not_utf8": np.bytes_(b"\xff\xfe"),
+    }
+    with h5py.File(path, "r+") as file:
+        for name, value in odd.items():
+            file.attrs[name] = value
+        file.attrs["env"] = 5
+        file.attrs["empty"] = h5py.Empty("f4")
+        file.attrs["reference"] = file["state"].ref
+        file.attrs["compound"] = np.zeros(2, [("a", "f4")])
+        file.attrs["objects"] = np.array(["a", "b"], h5py.string_dtype())
+        file.attrs["long"] = "x" * (contents.ATTRIBUTE_TEXT + 1)
+        file.attrs["many"] = np.zeros(contents.ATTRIBUTE_NUMBERS + 1, np.uint8)
+    with Dataset.open(path) as dataset:
+        assert dataset.attributes == {
+            "text": "two-room",
+            "fixed": "abc",
+            "number": 3,
+            "few": [0, 1, 2],
+            "not_utf8": "\N{REPLACEMENT CHARACTER}" * 2,
+        }
+
+
+def test_columns_that_are_no_numbers_are_left_alone(tmp_path):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("names", (ROWS,), f"S{10**6}")
+        file.create_dataset("compound", (ROWS,), [("a", "f4")])
+        file["nothing"] = h5py.Empty("f8")
+        file["references"] = np.array([file["state"].ref] * ROWS, h5py.ref_dtype)
+    with Dataset.open(path) as dataset:
+        assert dataset.columns == ("action", "pixels", "state")
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "a.h5")
+    for path in (tmp_path / "a.h5", "/dev/zero"):
+        with pytest.raises(DataError, match="is a pipe or a device"):
+            Dataset.open(path)
+
+
+def test_names_of_any_bytes(tmp_path):
+    name = os.fsencode(tmp_path) + b"/\xff.h5"
+    write(tmp_path / "a.h5").rename(os.fsdecode(name))
+    with Dataset.open(name) as dataset, Dataset.open(os.fsdecode(name)) as same:
+        assert dataset.fingerprint() == same.fingerprint()
+    for odd in (b"a\0b.h5", "a\0b.h5", "x" * 5000 + ".h5"):
+        with pytest.raises(DataError, match=r"cannot be read: .*\nCheck the name"):
+            Dataset.open(odd)
+
+
+HOLDING = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
+
+
+def test_held_by_another_program(tmp_path):
+    path = write(tmp_path / "a.h5")
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with other:
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(DataError, match="another program has it open for writing\nClose it there"):
+            Dataset.open(path)
+        other.stdin.close()
+    read_everything(path)
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_read_all_the_same(tmp_path, monkeypatch, code):
+    path, opened = write(tmp_path / "a.h5"), h5py.File
+
+    def without_locks(*arguments, **named):
+        if named.get("locking") is not False:
+            raise OSError(code, f"Unable to synchronously open file (unable to lock file, errno = {code})")
+        return opened(*arguments, **named)
+
+    monkeypatch.setattr(opening.h5py, "File", without_locks)
+    read_everything(path)
+
+
+def with_filter(path, code):
+    """Frames marked as packed by a filter of that number."""
+    with h5py.File(path, "r+") as file:
+        pixels = file["pixels"][:]
+        del file["pixels"]
+        file.create_dataset("pixels", data=pixels, chunks=(1, 4, 4, 3), compression="lzf")
+    content = path.read_bytes()
+    place = content.index(b"lzf\0") - 8  # number, length of the name, flags, count of values
+    assert content[place : place + 2] == (32000).to_bytes(2, "little")
+    path.write_bytes(content[:place] + code.to_bytes(2, "little") + content[place + 2 :])
+
+
+@pytest.mark.parametrize(
+    ("code", "named", "remedy"),
+    [
+        (32015, r"zstd \(HDF5 filter 32015\)", "pip install --upgrade hdf5plugin"),
+        (40000, r"a filter that is not known here \(HDF5 filter 40000\)", "compress the file anew"),
+    ],
+)
+def test_filters_that_are_not_installed(tmp_path, code, named, remedy):
+    path = write(tmp_path / "a.h5")
+    with_filter(path, code)
+    with pytest.raises(DataError, match=rf"'pixels' is compressed with {named}, which is not installed\n.*{remedy}"):
+        Dataset.open(path)
+
+
+def test_a_pointer_of_git_lfs(tmp_path):
+    path = tmp_path / "a.h5"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(DataError, match=r"is a pointer of Git LFS.*\nGet the file with .git lfs pull"):
+        Dataset.open(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="everything is readable for root")
+def test_no_permission(tmp_path):
+    path = write(tmp_path / "a.h5")
+    path.chmod(0)
+    with pytest.raises(DataError, match="cannot be read: Permission denied\nAsk the owner"):
+        Dataset.open(path)
+
+
+@pytest.mark.parametrize("storage", [{"chunks": (1, 4, 4, 3)}, {"chunks": (5, 4, 4, 3)}])
+def test_a_file_that_becomes_shorter_is_an_error_and_no_signal(tmp_path, storage):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["pixels"]
+        file.create_dataset("pixels", data=np.ones((ROWS, 4, 4, 3), np.uint8), **storage)
+    rows = np.arange(ROWS)
+    with Dataset.open(path) as dataset:
+        assert dataset.frames(rows).all()
+        os.truncate(path, 100)
+        with pytest.raises(DataError, match="has become shorter while it was being read\nDo not write to a dataset"):
+            dataset.frames(rows)
