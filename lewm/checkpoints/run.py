@@ -27,6 +27,7 @@ from lewm.checkpoints.faults import refuse_faults
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
+from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
 
@@ -91,12 +92,14 @@ def load_run(run: Path) -> WorldModel:
     Raises:
         LewmError: the run is incomplete or its tensors are not those of its configuration.
     """
-    config, _ = read_config(run)
+    config, trained_on = read_config(run)
     path = run / MODEL
     if not path.is_file():
         raise LewmError(
             f"{run}: no {MODEL}: training has not reached its first checkpoint", 'Run "lewm train --resume".'
         )
+    side = config.model.frame_size
+    warn_if_stretched(*trained_on.frame_size, (side, side))
     model = WorldModel(config.model)
     restore(model, read_tensors(path), path)
     return model.eval()

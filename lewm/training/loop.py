@@ -22,6 +22,7 @@ from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import write_text
+from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.states import states_of
 from lewm.surprise.reference import keep, of_training
@@ -248,6 +249,8 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
             f"{config.model.action_dim}",
             f"Use the dataset's own environment, or --set model.action_dim={dataset.action_dim}.",
         )
+    side = config.model.frame_size
+    warn_if_stretched(*dataset.frame_size, (side, side))
 
 
 def _check_directory(out: Path, config: Config, identity: run.DatasetIdentity, resume: bool) -> None:

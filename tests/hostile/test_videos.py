@@ -178,9 +178,9 @@ def video(tmp_path, good):
         yield video
 
 
-@pytest.mark.parametrize("fps", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1e-9, 1e9, math.nan, math.inf])
 def test_rates_that_are_none(video, fps):
-    with pytest.raises(DataError, match="frames a second asked for\nAsk for more than 0"):
+    with pytest.raises(DataError, match="frames a second asked for\nAsk for 1e-05 to 1000"):
         video.frames(fps=fps)
 
 
@@ -230,10 +230,10 @@ def test_images_of_unequal_size(tmp_path):
 def test_images_that_are_none(tmp_path):
     png(tmp_path / "0.png", 8, 8)
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:30])
-    with pytest.raises(DataError, match=r"1\.png: is no image that can be read\n"):
+    with pytest.raises(DataError, match=r"1\.png: is no PNG or JPEG image that can be read, of at most 33 million pixels\nLeave"):
         list(Video.open(tmp_path).frames())
     (tmp_path / "0.png").write_text("none")
-    with pytest.raises(DataError, match=r"0\.png: is no image that can be read\n"):
+    with pytest.raises(DataError, match=r"0\.png: is no PNG or JPEG image that can be read, .*\nLeave"):
         Video.open(tmp_path)
 
 
