@@ -79,9 +79,7 @@ class ConvEncoder(Section):
     kind: Literal["conv"] = "conv"
     channels: Annotated[tuple[Width, ...], Field(min_length=1)]
     width: Width
-    keypoints: Width | None = (
-        None  # the linear map is of the places of so many; None: of the last feature map itself
-    )
+    keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
 
 
 Encoder = Annotated[VitEncoder | ConvEncoder, Field(discriminator="kind")]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,26 @@ def check_file(path: Path, remedy: str, most: int | None = None) -> None:
         raise LewmError(f"{path}: is {kind}, expected a file", remedy)
     if most is not None and found.st_size > most:
         raise LewmError(f"{path}: has {found.st_size:,} bytes, at most {most:,} are read", remedy)
+
+
+@contextmanager
+def decoding(path: Path, problem: str, remedy: str) -> Iterator[None]:
+    """Turns whatever a decoder of `path` raises in the block into a LewmError; errors of ours stay.
+
+    Decoders of damaged files raise what their authors did not think of: every exception is meant. The first line of its
+    message is in the error. Python's own error for too little memory stays: the size of files is checked before.
+
+    Args:
+        problem: For example "is not a file of tensors".
+        remedy: The second line.
+    """
+    try:
+        yield
+    except (LewmError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise LewmError(f"{path}: {problem} ({reason:.200})", remedy) from error
 
 
 def read_json(path: Path, remedy: str, most: int = MOST_BYTES) -> Any:  # noqa: ANN401

@@ -87,7 +87,8 @@ def _read_csv(path: Path) -> Float[np.ndarray, "T A"]:
                 raise DataError(f"{path}, line {number}: {found}", "Correct it.") from error
             columns = columns or len(row)
             if len(row) != columns:
-                raise DataError(f"{path}, line {number}: {len(row)} columns, expected {columns} as before", "Correct it.")
+                found = f"{len(row)} columns, expected {columns} as before"
+                raise DataError(f"{path}, line {number}: {found}", "Correct it.")
             numbers.extend(row)
     return np.array(numbers).reshape(-1, columns or 1)
 

@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.faults import refuse_faults
-from lewm.config import Config
+from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
+from lewm.reading import read_json
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -37,6 +38,8 @@ TRAINING = "training.safetensors"
 METRICS = "metrics.jsonl"
 
 FORMAT = 1
+LARGEST_FRAME = 2**15  # pixels a side, of the data; larger in a damaged file only
+DAMAGED = 'Train again with "lewm train".'
 
 
 @dataclass(frozen=True)
@@ -71,19 +74,22 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
     if not path.is_file():
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
+    content = read_json(path, DAMAGED)
     try:
-        content = json.loads(path.read_text())
         if "encoder" in content:
             raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
         if content["format"] != FORMAT:
             raise LewmError(
-                f"{path}: format {content['format']}, this version reads {FORMAT}", "Use the version that wrote it."
+                f"{path}: format {content['format']!r:.40}, this version reads {FORMAT}", "Use the version that wrote it."
             )
         stored, data = content["config"], content["dataset"]
-        dataset = DatasetIdentity(**{**data, "frame_size": tuple(data["frame_size"])})
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise LewmError(f"{path}: damaged ({error})", 'Train again with "lewm train".') from error
-    return Config.from_json(json.dumps(stored), str(path)), dataset
+        sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
+        if len(sides) != 2:
+            raise TypeError(f"frame_size is {data['frame_size']!r:.80}")
+        dataset = DatasetIdentity(str(data["path"]), str(data["fingerprint"]), sides)
+    except (KeyError, TypeError) as error:
+        raise LewmError(f"{path}: damaged ({error})", DAMAGED) from error
+    return validate(Config, stored, str(path), DAMAGED), dataset
 
 
 def load_run(run: Path) -> WorldModel:

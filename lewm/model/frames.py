@@ -16,7 +16,9 @@ SEEN = 0.02  # ratios of the sides that differ by less are not seen
 
 
 def check_frames(frames: Tensor, shape: str) -> None:
-    """Raises unless frames are uint8 with the channels last. Only dtype and shape are looked at: no device is waited for.
+    """Raises unless frames are uint8 with the channels last.
+
+    Only dtype and shape are looked at: no device is waited for, and tensors without values will do.
 
     Args:
         shape: A letter a dimension, then the 3 channels: "B T Y X 3".
@@ -29,13 +31,15 @@ def check_frames(frames: Tensor, shape: str) -> None:
         return
     remedies = []
     if frames.dtype.is_floating_point:
-        remedies.append("if they lie in [0, 1], multiply by 255 and convert to uint8: (255 * x).round().to(torch.uint8)")
+        remedies.append(
+            "where values lie in [0, 1], multiply by 255 and convert to uint8: (255 * x).round().to(torch.uint8)"
+        )
     elif frames.dtype != torch.uint8:
         remedies.append("convert values of 0 to 255 to uint8: x.to(torch.uint8)")
     if frames.ndim >= 3 and frames.shape[-1] != 3 and frames.shape[-3] == 3:
         remedies.append("move the channels last: x.movedim(-3, -1)")
     if frames.ndim != dimensions:
-        remedies.append(f"add or remove dimensions, for example with x[None] or x.flatten(0, 1), until there are {dimensions}")
+        remedies.append(f"make it {dimensions} dimensions, for example with x[None] or x.flatten(0, 1)")
     raise LewmError(
         f"frames are {str(frames.dtype).removeprefix('torch.')} of shape {tuple(frames.shape)}, "
         f"expected uint8 of shape ({', '.join(shape.split())})",

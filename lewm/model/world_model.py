@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lewm import config as cfg
 from lewm.errors import LewmError
+from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import BlockStatistics
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.frames import check_frames, warn_if_stretched
@@ -45,6 +46,12 @@ class Projector(nn.Sequential):
         return out.unflatten(0, x.shape[:-1])
 
 
+def parameter_count(config: cfg.Model) -> int:
+    """How many numbers are learnt in a model of this configuration; none is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in WorldModel(config).parameters())
+
+
 class WorldModel(nn.Module):
     """LeWorldModel.
 
@@ -52,6 +59,9 @@ class WorldModel(nn.Module):
         config: Sizes; enough to rebuild the module.
         action_mean: Mean of each action dimension in the training data, (action_dim,); NaN when unknown.
         action_std: Likewise the standard deviation; 1 for what never varies, such as a choice that is never made.
+
+    Raises:
+        LewmError: The weights need more memory than the machine has.
 
     Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_golden.py).
     """
@@ -61,6 +71,9 @@ class WorldModel(nn.Module):
 
     def __init__(self, config: cfg.Model) -> None:
         super().__init__()
+        if torch.get_default_device().type != "meta":
+            remedy = "Lower the sizes in model: frame_size, and the widths, depths and heads of its parts."
+            check_memory(FLOAT * parameter_count(config), torch.device("cpu"), "the model", remedy)
         self.config = config
         encoder = config.encoder
         self.encoder: nn.Module

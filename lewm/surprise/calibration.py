@@ -74,8 +74,9 @@ class Calibration:
         allowed = int(alpha * (1 + len(self.clean)) + 1e-9) - 1  # clean frames that may be as surprising
         allowed = min(allowed, len(self.clean) - 1)  # where alpha is 1 but for rounding
         if allowed < 0:
+            needed = f"{np.ceil(1 / alpha) - 1:.12g}"
             raise LewmError(
-                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {np.ceil(1 / alpha) - 1:.12g}",
+                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed}",
                 "Give --calibrate a dataset with more clean episodes, or a larger --alpha.",
             )
         return float(self.clean[len(self.clean) - allowed - 1])

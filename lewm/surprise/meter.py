@@ -129,7 +129,9 @@ def check_frameskip(frameskip: int) -> None:
         LewmError: It is not from 1 to `MOST_FRAMESKIP`.
     """
     if not 1 <= frameskip <= MOST_FRAMESKIP:
-        raise LewmError(f"--frameskip is {frameskip}, expected 1 to {MOST_FRAMESKIP}", "Leave it out for the run's own.")
+        raise LewmError(
+            f"--frameskip is {frameskip}, expected 1 to {MOST_FRAMESKIP}", "Leave it out to take the run's own."
+        )
 
 
 class Meter:

@@ -22,8 +22,9 @@ from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import write_text
+from lewm.memory import check_training
 from lewm.model.frames import warn_if_stretched
-from lewm.model.world_model import WorldModel
+from lewm.model.world_model import WorldModel, parameter_count
 from lewm.states import states_of
 from lewm.surprise.reference import keep, of_training
 from lewm.training import state
@@ -91,6 +92,7 @@ def train(
     training = config.training
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
+        check_training(config, parameter_count(config.model), dataset.frame_size, device)
         identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
         _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
