@@ -34,7 +34,7 @@ MOST_BLOCKS = 1000  # of a plan; the paper has 5
 def _no_truth(value: Any) -> Any:  # noqa: ANN401
     """Python counts True as 1; somebody who writes `steps = true` does not."""
     if isinstance(value, bool):
-        raise ValueError("expected a number")
+        raise ValueError(f"expected a number, got {value}")
     return value
 
 

@@ -50,7 +50,7 @@ def load_official(directory: Path) -> WorldModel:
     path = directory / WEIGHTS
     model = WorldModel(read_config(directory / CONFIG))
     numbers = sum(tensor.numel() for tensor in model.state_dict().values())
-    model.load_state_dict(_translate(_read_weights(path, numbers), model, path), strict=False)
+    model.load_state_dict(_translate(read_weights(path, numbers), model, path), strict=False)
     return model.eval()
 
 
@@ -229,7 +229,7 @@ def _translate(tensors: dict[str, Tensor], model: WorldModel, path: Path) -> dic
     return state
 
 
-def _read_weights(path: Path, numbers: int) -> dict[str, Tensor]:
+def read_weights(path: Path, numbers: int) -> dict[str, Tensor]:
     """The tensors of a file, of a model of so many numbers, by the names that they have in the model."""
     most = COPIES * WIDEST * numbers + SLACK
     check_file(path, f"Put the {WEIGHTS} of the {CONFIG} beside it there.", most)

@@ -72,7 +72,7 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
     path = run / CONFIG
     if not run.is_dir():
         raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
-    if not path.is_file():
+    if not path.exists():
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
     content = read_json(path, DAMAGED)
     try:
