@@ -79,10 +79,8 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         if "encoder" in content:
             raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
         if content["format"] != FORMAT:
-            raise LewmError(
-                f"{path}: format {content['format']!r:.40}, this version reads {FORMAT}",
-                "Use the version that wrote it.",
-            )
+            found = f"format {content['format']!r:.40}, this version reads {FORMAT}"
+            raise LewmError(f"{path}: {found}", "Use the version that wrote it.")
         stored, data = content["config"], content["dataset"]
         sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
         if len(sides) != 2:

@@ -191,9 +191,7 @@ def test_a_picture_that_is_shown_for_hours_is_not_repeated_without_end(tmp_path,
     shown = []
     with (
         Video.open(tmp_path / "a.gif") as video,
-        pytest.raises(
-            DataError, match="at 10 frames a second more than 50 frames repeat the one before\nAsk for fewer"
-        ),
+        pytest.raises(DataError, match="at 10 frames a second more than 50 frames repeat the one before\nAsk"),
     ):
         shown.extend(frame.time for frame in video.frames(fps=10.0))
     assert shown == [k / 10 for k in range(51)]

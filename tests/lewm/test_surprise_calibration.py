@@ -83,7 +83,7 @@ def test_bad_alpha_and_too_little_to_calibrate_with_are_said():
     with pytest.raises(LewmError, match=r"98 clean frames .* alpha 0.01 needs 99\n.*--calibrate"):
         calibration.threshold(0.01)
     assert ranked(np.arange(99.0)).threshold(0.01) == 98
-    with pytest.raises(LewmError, match="99 clean frames .* alpha 1e-310 needs inf"):
+    with pytest.raises(LewmError, match=r"99 clean frames .* alpha 1e-310 needs inf"):
         ranked(np.arange(99.0)).threshold(1e-310)
     assert ranked(np.arange(99.0)).threshold(1 - 1e-12) == 0
     for alpha in (0.0, 1.0, -1.0, 2.0, NAN):
