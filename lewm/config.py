@@ -5,18 +5,46 @@ Every number's default lives in `lewm.recipes`, beside its source; the classes h
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from lewm.errors import LewmError, unknown
+from lewm.reading import parse_json, parse_toml, read_json, read_toml
 
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
+# Upper limits, each ten times or more what this field uses, so that a slip of the keyboard or a hostile file is told by
+# its key. What is within them and still too large for the machine is told by the memory that it needs: `lewm.memory`.
+MOST_WIDTH = 2**16  # of a layer; the largest language models have 20,000
+MOST_LAYERS = 1024  # also of heads
+MOST_HISTORY = 4096  # latents
+MOST_PIXELS = 4096  # a side of a frame
+MOST_FRAMESKIP = 1000  # environment steps: a second of the fastest robots
+MOST_ACTIONS = 10_000  # numbers an environment step
+MOST_DIRECTIONS = 2**20  # the paper has 1024
+MOST_KNOTS = 10_000  # the paper has 17
+MOST_STEPS = 10**9  # also of episodes' steps
+MOST_CLIPS = 2**20  # a batch
+MOST_CANDIDATES = 10**6  # the paper has 300
+MOST_ITERATIONS = 10**5  # the paper has 30
+MOST_BLOCKS = 1000  # of a plan; the paper has 5
+
+
+def _no_truth(value: Any) -> Any:  # noqa: ANN401
+    """Python counts True as 1; somebody who writes `steps = true` does not."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, got {value}")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_no_truth)]
+Float = Annotated[float, BeforeValidator(_no_truth)]
+Width = Annotated[Int, Field(gt=0, le=MOST_WIDTH)]
+Layers = Annotated[Int, Field(gt=0, le=MOST_LAYERS)]
+Pixels = Annotated[Int, Field(gt=0, le=MOST_PIXELS)]
+Steps = Annotated[Int, Field(gt=0, le=MOST_STEPS)]
+Fraction = Annotated[Float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -32,11 +60,11 @@ class VitEncoder(Section):
     """Vision transformer; its embedding is the CLS token of the last layer."""
 
     kind: Literal["vit"] = "vit"
-    patch: Positive
-    width: Positive
-    depth: Positive
-    heads: Positive
-    mlp: Positive
+    patch: Pixels
+    width: Width
+    depth: Layers
+    heads: Layers
+    mlp: Width
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> VitEncoder:
@@ -49,11 +77,9 @@ class ConvEncoder(Section):
     """Strided convolutions, one a number in `channels`, each halving the frame; then a linear map to `width`."""
 
     kind: Literal["conv"] = "conv"
-    channels: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    width: Positive
-    keypoints: Positive | None = (
-        None  # the linear map is of the places of so many; None: of the last feature map itself
-    )
+    channels: Annotated[tuple[Width, ...], Field(min_length=1)]
+    width: Width
+    keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
 
 
 Encoder = Annotated[VitEncoder | ConvEncoder, Field(discriminator="kind")]
@@ -62,12 +88,12 @@ Encoder = Annotated[VitEncoder | ConvEncoder, Field(discriminator="kind")]
 class Predictor(Section):
     """Causal transformer over latents, modulated by actions (AdaLN-zero)."""
 
-    history: Positive  # most latents it sees
-    width: Positive
-    depth: Positive
-    heads: Positive
-    head_dim: Positive
-    mlp: Positive
+    history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
+    width: Width
+    depth: Layers
+    heads: Layers
+    head_dim: Width
+    mlp: Width
     dropout: Fraction
     embedding_dropout: Fraction
 
@@ -75,18 +101,18 @@ class Predictor(Section):
 class ActionEmbedder(Section):
     """Action block -> `bottleneck` (linear) -> `hidden` (SiLU) -> latent width."""
 
-    bottleneck: Positive
-    hidden: Positive
+    bottleneck: Width
+    hidden: Width
 
 
 class Model(Section):
     """The world model: what is stored in a checkpoint and rebuilt from it."""
 
-    frame_size: Positive
-    frameskip: Positive  # environment steps a model step
-    action_dim: Positive  # of one environment step
-    latent: Positive  # D
-    projector_hidden: Positive
+    frame_size: Pixels
+    frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
+    action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # of one environment step
+    latent: Width  # D
+    projector_hidden: Width
     encoder: Encoder
     predictor: Predictor
     action_embedder: ActionEmbedder
@@ -112,30 +138,30 @@ class Objective(Section):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
-    lambda_: Annotated[float, Field(ge=0, alias="lambda")]
-    directions: Positive  # M, drawn anew each step
-    knots: Annotated[int, Field(ge=2)]  # K
-    knot_max: Annotated[float, Field(gt=0)]
+    lambda_: Annotated[Float, Field(ge=0, alias="lambda")]
+    directions: Annotated[Int, Field(gt=0, le=MOST_DIRECTIONS)]  # M, drawn anew each step
+    knots: Annotated[Int, Field(ge=2, le=MOST_KNOTS)]  # K
+    knot_max: Annotated[Float, Field(gt=0)]
 
 
 class Training(Section):
     """Optimisation. Exactly one of `steps` and `epochs` is set."""
 
-    steps: Positive | None = None
-    epochs: Positive | None = None
-    batch_size: Annotated[int, Field(ge=2)]  # BatchNorm and SIGReg need two
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    gradient_clip: Annotated[float, Field(gt=0)]
+    steps: Steps | None = None
+    epochs: Steps | None = None
+    batch_size: Annotated[Int, Field(ge=2, le=MOST_CLIPS)]  # BatchNorm and SIGReg need two
+    learning_rate: Annotated[Float, Field(gt=0)]
+    weight_decay: Annotated[Float, Field(ge=0)]
+    gradient_clip: Annotated[Float, Field(gt=0)]
     warmup: Fraction  # share of the steps
-    held_out: Annotated[float, Field(gt=0, lt=1)]  # share of the episodes
+    held_out: Annotated[Float, Field(gt=0, lt=1)]  # share of the episodes
     precision: Literal["fp32", "bf16"]
     # Encoder and predictor. auto: on CUDA devices that have a compiler, see `lewm.training.compilation`.
     compile: Literal["auto", "off"] = "auto"
     seed: Annotated[int, Field(ge=0)]
-    log_every: Positive
-    evaluate_every: Positive
-    checkpoint_every: Positive
+    log_every: Steps
+    evaluate_every: Steps
+    checkpoint_every: Steps
 
     @model_validator(mode="after")
     def _one_length(self) -> Training:
@@ -147,11 +173,11 @@ class Training(Section):
 class Planning(Section):
     """CEM over normalised action blocks, and how much of a plan is executed."""
 
-    samples: Annotated[int, Field(ge=2)]  # S
-    elites: Annotated[int, Field(ge=2)]  # E
-    iterations: Positive
-    horizon: Positive  # H, in blocks
-    execute: Positive | None = None  # blocks executed before replanning; all of the plan when None
+    samples: Annotated[Int, Field(ge=2, le=MOST_CANDIDATES)]  # S
+    elites: Annotated[Int, Field(ge=2)]  # E
+    iterations: Annotated[Int, Field(gt=0, le=MOST_ITERATIONS)]
+    horizon: Annotated[Int, Field(gt=0, le=MOST_BLOCKS)]  # H, in blocks
+    execute: Annotated[Int, Field(gt=0)] | None = None  # blocks executed before replanning; all of the plan when None
     # How the predictor's matrix products are rounded; sums are always float32. `choose_precision` decides what auto is.
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
 
@@ -167,8 +193,8 @@ class Planning(Section):
 class Evaluation(Section):
     """How success is measured."""
 
-    goal_offset: Positive  # environment steps between start and goal in the dataset episode
-    budget: Positive  # environment steps allowed
+    goal_offset: Steps  # environment steps between start and goal in the dataset episode
+    budget: Steps  # environment steps allowed
 
 
 class Config(Section):
@@ -189,10 +215,7 @@ class Config(Section):
     @classmethod
     def from_json(cls, text: str, source: str) -> Config:
         """The tree that `to_json` wrote; errors name `source`."""
-        try:
-            return validate(cls, json.loads(text), source)
-        except json.JSONDecodeError as error:
-            raise LewmError(f"{source}: not JSON ({error})", "Restore the file or train again.") from error
+        return validate(cls, parse_json(text, source, "Restore the file or train again."), source)
 
 
 def validate(section: type[T], values: Any, source: str, remedy: str | None = None) -> T:  # noqa: ANN401
@@ -216,7 +239,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         if fault["type"] == "extra_forbidden":
             known = _known_keys(section, values, parts[:-1])
             raise unknown(f"key in {source}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
-        got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
+        got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
         raise LewmError(
             f"{source}: {key}: {fault['msg'].removeprefix('Value error, ')}{got}",
             remedy or f"Set it with --set {key}=VALUE or in the file given to --config.",
@@ -264,21 +287,14 @@ def parse_value(text: str) -> Any:  # noqa: ANN401
     if text.lower() in ("none", "null"):
         return None
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 
 def _read(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_text()
-        tree = json.loads(text) if file.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise LewmError(
-            f"{file}: {error.strerror or error}", "Give --config a readable .toml or .json file."
-        ) from error
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LewmError(f"{file}: {error}", "Write it as TOML, or as JSON with the ending .json.") from error
+    remedy = "Give --config a .toml file, or JSON with the ending .json."
+    tree = read_json(file, remedy) if file.suffix.lower() == ".json" else read_toml(file, remedy)
     if not isinstance(tree, dict):
         raise LewmError(f"{file}: expected a table of keys, got {type(tree).__name__}", "Write key = value lines.")
     return tree

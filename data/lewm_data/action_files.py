@@ -4,15 +4,21 @@ T actions, A action dimension.
 """
 
 import csv
+from array import array
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
 from lewm_data.errors import DataError, unknown
+from lewm_data.foreign import check_file, decoding
 from lewm_data.schema import ACTION, NUMBERS
-from lewm_data.sources import DATASETS, split_episode
+from lewm_data.sources import DATASETS, is_dataset, split_episode
 from lewm_data.store import Dataset
+
+MOST_CSV = 2**26  # bytes: 1 M rows of seven numbers, a quarter of an hour at 1000 a second
+LONGEST_LINE = 2**18  # characters: 10,000 numbers, more than any action has
+MOST_NPY = 2**28  # bytes: 4 M rows of seven float64, an hour at 1000 a second
 
 
 def read_actions(path: str | Path, action_dim: int) -> Float32[np.ndarray, "T A"]:
@@ -28,11 +34,11 @@ def read_actions(path: str | Path, action_dim: int) -> Float32[np.ndarray, "T A"
             number.
     """
     file, episode = split_episode(str(path))
-    if file.suffix == ".csv":
+    if file.suffix.lower() == ".csv":
         actions = _read_csv(file)
-    elif file.suffix == ".npy":
+    elif file.suffix.lower() == ".npy":
         actions = _read_npy(file)
-    elif file.suffix in DATASETS:
+    elif is_dataset(file):
         actions = _read_dataset(file, episode)
     else:
         raise unknown("ending of a file of actions", file.suffix, (".csv", ".npy", *DATASETS))
@@ -57,37 +63,40 @@ def read_actions(path: str | Path, action_dim: int) -> Float32[np.ndarray, "T A"
 
 
 def _read_csv(path: Path) -> Float[np.ndarray, "T A"]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not text", "Write a line of numbers an environment step.") from error
-    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    delimiter = next((mark for mark in "\t;" if lines and mark in lines[0][1]), ",")
-    rows: list[list[float]] = []
-    for number, line in lines:
-        try:
-            fields = next(csv.reader([line], delimiter=delimiter))
-            if number == lines[0][0] and not any(_is_number(field) for field in fields):
-                continue  # the columns' names
-            rows.append([float(field) for field in fields])
-        except (ValueError, csv.Error) as error:
-            raise DataError(f"{path}, line {number}: expected numbers, found {line[:60]!r}", "Correct it.") from error
-        if len(rows[-1]) != len(rows[0]):
-            raise DataError(
-                f"{path}, line {number}: {len(rows[-1])} columns, expected {len(rows[0])} as before", "Correct it."
-            )
-    return np.array(rows).reshape(len(rows), -1 if rows else 0)
+    check_file(path, MOST_CSV)
+    numbers, columns, delimiter = array("d"), 0, ""
+    with (
+        decoding(path, "is not text", "Write a line of numbers an environment step."),
+        path.open(encoding="utf-8-sig") as file,
+    ):
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            if len(line) > LONGEST_LINE:
+                found = f"{len(line):,} characters, at most {LONGEST_LINE:,} are read"
+                raise DataError(f"{path}, line {number}: {found}", "Give an environment step a line of its own.")
+            first = not delimiter
+            delimiter = delimiter or next((mark for mark in "\t;" if mark in line), ",")
+            try:
+                fields = next(csv.reader([line.strip("\r\n")], delimiter=delimiter))
+                if first and not any(_is_number(field) for field in fields):
+                    continue  # the columns' names
+                row = [float(field) for field in fields]
+            except (ValueError, csv.Error) as error:
+                found = f"expected numbers, found {line.rstrip()[:60]!r}"
+                raise DataError(f"{path}, line {number}: {found}", "Correct it.") from error
+            columns = columns or len(row)
+            if len(row) != columns:
+                found = f"{len(row)} columns, expected {columns} as before"
+                raise DataError(f"{path}, line {number}: {found}", "Correct it.")
+            numbers.extend(row)
+    return np.array(numbers).reshape(-1, columns or 1)
 
 
 def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
-    try:
+    check_file(path, MOST_NPY)
+    with decoding(path, "is no .npy file of numbers, or not all of one", "Write it with numpy.save."):
         actions = np.lib.format.open_memmap(path, mode="r")  # which runs no pickle, and allocates nothing
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except ValueError as error:
-        raise DataError(f"{path}: is no .npy file of numbers: {error}", "Write it with numpy.save.") from error
     if actions.dtype.kind not in NUMBERS:
         raise DataError(f"{path}: has {actions.dtype} values, expected numbers", "Write it with numpy.save.")
     return actions
@@ -106,7 +115,3 @@ def _is_number(field: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: {error.strerror or error}", "Check the name.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm_data.errors import DataError
+from lewm_data.foreign import check_file, decoding
 
 if TYPE_CHECKING:
     import av
@@ -20,21 +20,27 @@ if TYPE_CHECKING:
 # SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND: antialiased, as torch does it
 SMOOTH = 0x2 | 0x2000 | 0x4000 | 0x40000
 
+MOST_PIXELS = 2**25  # of a picture: a video in 8K has 7680 x 4320. Decoded and converted it takes 1 GB at most
+MOST_BYTES = 8 * MOST_PIXELS  # of an image file: four channels of 16 bits, stored without compression
+CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # the decoder refuses a larger one before it allocates it
+ROWS = 256  # that are laid on white together
+
 
 def read_image(path: Path) -> av.VideoFrame:
     """Decodes a PNG or JPEG file.
 
     Raises:
-        DataError: It cannot be read, or is neither.
+        DataError: It is no file, cannot be read, is neither, or has more than `MOST_PIXELS` pixels.
     """
     import av
 
-    try:
+    check_file(path, MOST_BYTES)
+    problem = f"is no PNG or JPEG image that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
+    with decoding(path, problem, "Leave it out, or make it again."):
         content = io.BytesIO(path.read_bytes())  # opened by its name, "%d" would stand for a number
         with av.open(content, "r", container_options={"format_whitelist": "png_pipe,jpeg_pipe"}) as container:
+            container.streams.video[0].codec_context.options = CODEC_OPTIONS
             return next(container.decode(video=0))
-    except (av.FFmpegError, OSError, StopIteration) as error:
-        raise DataError(f"{path}: is no image that can be read", "Leave it out, or make it again.") from error
 
 
 def displayed_size(image: av.VideoFrame) -> tuple[int, int]:
@@ -60,5 +66,9 @@ def _quarter_turns(image: av.VideoFrame) -> int:
 
 
 def _on_white(rgba: UInt8[np.ndarray, "Y X 4"]) -> UInt8[np.ndarray, "Y X 3"]:
-    colour, alpha = rgba[..., :3].astype(np.uint16), rgba[..., 3:].astype(np.uint16)
-    return ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    laid = np.empty((*rgba.shape[:2], 3), np.uint8)
+    for top in range(0, len(rgba), ROWS):
+        rows = rgba[top : top + ROWS].astype(np.uint16)
+        colour, alpha = rows[..., :3], rows[..., 3:]
+        laid[top : top + ROWS] = (colour * alpha + 255 * (255 - alpha) + 127) // 255
+    return laid

@@ -6,6 +6,7 @@ T frames of an episode, A action dimension.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ def open_source(spec: str) -> Source:
         DataError: It cannot be read; a dataset without an episode's number, or with one that it has not.
     """
     path, episode = split_episode(spec)
-    if path.suffix not in DATASETS:
+    if not is_dataset(path):
         video = Video.open(path)
         return Source(spec, video.fps, video.count, None, video)
     if episode is None:
@@ -130,9 +131,13 @@ def split_episode(spec: str) -> tuple[Path, int | None]:
         DataError: What follows the "#" is not a number.
     """
     path, mark, number = spec.rpartition("#")
-    if not mark or Path(path).suffix not in DATASETS:
+    if not mark or not is_dataset(Path(path)):
         return Path(spec), None
-    try:
-        return Path(path), int(number)
-    except ValueError as error:
-        raise DataError(f'{spec}: expected the number of an episode after "#"', f"For example: {path}#0") from error
+    if not re.fullmatch(r"-?[0-9]{1,18}", number):  # 18 digits fit 64 bits; Dataset says which episodes there are
+        raise DataError(f'{spec}: expected the number of an episode after "#"', f"For example: {path}#0")
+    return Path(path), int(number)
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a file is called as datasets are, in small or capital letters."""
+    return path.suffix.lower() in DATASETS

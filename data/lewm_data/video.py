@@ -17,14 +17,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm_data.errors import DataError
+from lewm_data.foreign import decoding
 from lewm_data.pictures import displayed_size, pixels, read_image
-from lewm_data.video_file import Picture, VideoFile, beyond_end, probe
+from lewm_data.video_file import AGAIN, FASTEST, SLOWEST, Picture, VideoFile, beyond_end, probe
 
 if TYPE_CHECKING:
     import av
 
 IMAGES = (".png", ".jpg", ".jpeg")
 ROUNDING = 1e-6  # seconds, of sums and quotients of times
+MOST_REPEATS = 100_000  # frames of a reading that only repeat the one before: 3 hours of a standstill at 10 a second
+LARGEST = 16_384  # pixels a side that a frame can be resized to, as large as H.264 has them
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,9 @@ class Video:
             stop: Seconds; None is the end.
 
         Raises:
-            DataError: A rate or size not above 0, `start` below 0, `stop` not after it; while reading, `start` lies
-                beyond the end, or an image of a folder cannot be read or has not the size of the first.
+            DataError: A rate or size out of bounds, `start` below 0, `stop` not after it; while reading, `start` lies
+                beyond the end, more than `MOST_REPEATS` frames repeat the one before, or an image of a folder cannot
+                be read or has not the size of the first.
         """
         check_request(self.path, fps, size, start, stop)
         reading = self._read(fps, size or (self.height, self.width), start, math.inf if stop is None else stop)
@@ -128,12 +132,14 @@ class Video:
         elif fps is None:
             shown = ((picture.time, picture.image) for picture in self._source.pictures(start))
         else:
-            shown = _sampled(self._source.pictures(start), fps, start, self._source.slack)
+            shown = _sampled(self.path, self._source.pictures(start), fps, start, self._source.slack)
         for time, image in shown:
             if time >= stop - ROUNDING:
                 return
             if time >= start - ROUNDING:
-                yield Frame(time, pixels(image, size))
+                with decoding(self.path, f"the picture at {time:g} s cannot be converted", AGAIN):
+                    frame = Frame(time, pixels(image, size))
+                yield frame
 
     def _images(
         self, files: list[Path], rate: float, start: float, stop: float
@@ -155,12 +161,12 @@ def check_request(
     """Raises unless frames of something called `name` can be asked for so.
 
     Raises:
-        DataError: A rate or size not above 0, `start` below 0, `stop` not after it.
+        DataError: A rate or size out of bounds, `start` below 0, `stop` not after it.
     """
-    if fps is not None and not 0 < fps < math.inf:
-        raise DataError(f"{name}: {fps:g} frames a second asked for", "Ask for more than 0.")
-    if size is not None and min(size) < 1:
-        raise DataError(f"{name}: frames of {size[0]} x {size[1]} asked for", "Ask for sides of 1 or more.")
+    if fps is not None and not SLOWEST <= fps <= FASTEST:
+        raise DataError(f"{name}: {fps:g} frames a second asked for", f"Ask for {SLOWEST:g} to {FASTEST:g}.")
+    if size is not None and not 1 <= min(size) <= max(size) <= LARGEST:
+        raise DataError(f"{name}: frames of {size[0]} x {size[1]} asked for", f"Ask for sides of 1 to {LARGEST}.")
     if not 0 <= start < math.inf:
         raise DataError(f"{name}: asked to start at {start:g} s", "Start at 0 s or later.")
     if stop is not None and not start < stop:
@@ -200,18 +206,28 @@ def import_av(what: str) -> Any:  # noqa: ANN401
 
 
 def _sampled(
-    pictures: Iterator[Picture], fps: float, start: float, slack: float
+    path: Path, pictures: Iterator[Picture], fps: float, start: float, slack: float
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     """The pictures that are shown at the times k / fps from `start` on."""
     k = math.ceil((start - ROUNDING) * fps)
+    repeats = 0
     for picture in pictures:
+        shown = 0
         while k / fps < picture.until - slack:
+            repeats += shown > 0
+            if repeats > MOST_REPEATS:
+                raise DataError(
+                    f"{path}: at {fps:g} frames a second more than {MOST_REPEATS:,} frames repeat the one before",
+                    "Ask for fewer frames a second.",
+                )
             yield k / fps, picture.image
-            k += 1
+            k, shown = k + 1, shown + 1
 
 
 def _images_in(folder: Path) -> list[Path]:
-    images = [file for file in folder.iterdir() if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
+    with decoding(folder, "cannot be listed", "Give another folder."):
+        files = list(folder.iterdir())
+    images = [file for file in files if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
     if not images:
         raise DataError(f"{folder}: no images in this folder", "Give a folder of .png or .jpg files, or a video.")
     return sorted(images, key=lambda file: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", file.name)])

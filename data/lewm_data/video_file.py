@@ -9,12 +9,15 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lewm_data.errors import DataError
+from lewm_data.foreign import check_file, decoding
+from lewm_data.pictures import CODEC_OPTIONS, MOST_PIXELS
 
 if TYPE_CHECKING:
     import av
@@ -25,7 +28,8 @@ logger = logging.getLogger(__name__)
 FORMATS = "mov,matroska,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,png_pipe,jpeg_pipe"
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # in others a seek lands anywhere, with other times
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-USUAL_RATE = 25  # pictures a second, where a file states none
+USUAL_RATE = 25.0  # pictures a second, where a file states none, or one that no camera has
+SLOWEST, FASTEST = 1e-5, 1000.0  # frames a second: one a day, and the steps of a fast simulator
 COARSEST = 0.005  # seconds that a time stamp may be off by rounding, at most
 LONGEST = 3600.0  # seconds that one picture may be shown; a stamp further on is damage
 SHORT = 1.0  # seconds missing at the end that are worth a warning
@@ -89,14 +93,14 @@ class VideoFile:
     def _decode(self, start: float) -> Iterator[Picture]:
         import av
 
-        with _open(self.path) as container:
+        with _unreadable(self.path), _open(self.path) as container:
             stream = _streams(container)[0]
             if start > 0:
                 if container.format.name not in INDEXED:
                     return
                 try:
                     container.seek(self.origin + int(start / self.tick), stream=stream)
-                except av.FFmpegError:
+                except (av.FFmpegError, OverflowError):  # the latter: of a time stamp beyond 64 bits
                     return
             image, time = None, 0.0
             for following in _images(container, stream, self.path):
@@ -127,44 +131,48 @@ def probe(path: Path) -> VideoFile:
     """
     import av
 
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}", "Check the name.") from error
-    if empty:
+    check_file(path)
+    if path.stat().st_size == 0:
         raise DataError(f"{path}: is empty, expected a video", AGAIN)
-    try:
-        with _open(path) as container:
-            streams = _streams(container)
-            if not streams:
-                kinds = sorted({stream.type for stream in container.streams} - {"video"})
-                raise DataError(f"{path}: expected a video, found {' and '.join(kinds) or 'nothing'}", AGAIN)
-            stream = streams[0]
-            first = next(_images(container, stream, path), None)
-            if first is None:
-                raise DataError(f"{path}: is a video without a picture", AGAIN)
-            fps = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
-            ticks, tick = stream.duration, stream.time_base
-            if not ticks:
-                ticks, tick = container.duration, Fraction(1, av.time_base)
-            duration = float(ticks * tick) if ticks else None
-            return VideoFile(
-                path=path,
-                first=first,
-                origin=_stamp(container, first) or 0,
-                tick=stream.time_base,
-                fps=fps,
-                duration=duration,
-                count=stream.frames or (round(duration * fps) if duration else None),
+    with _unreadable(path), _open(path) as container:
+        streams = _streams(container)
+        if not streams:
+            kinds = sorted({stream.type for stream in container.streams} - {"video"})
+            raise DataError(f"{path}: expected a video, found {' and '.join(kinds) or 'nothing'}", AGAIN)
+        stream = streams[0]
+        if stream.width * stream.height > MOST_PIXELS:
+            raise DataError(
+                f"{path}: pictures of {stream.height} x {stream.width} pixels, at most {MOST_PIXELS:,} are decoded",
+                "Make a smaller copy of it.",
             )
-    except av.FFmpegError as error:
-        raise DataError(f"{path}: is not a video that can be read, or not all of one", AGAIN) from error
+        first = next(_images(container, stream, path), None)
+        if first is None:
+            raise DataError(f"{path}: is a video without a picture", AGAIN)
+        fps = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+        if not SLOWEST <= fps <= FASTEST:
+            fps = USUAL_RATE
+        ticks, tick = stream.duration, stream.time_base
+        if not ticks:
+            ticks, tick = container.duration, Fraction(1, av.time_base)
+        duration = float(ticks * tick) if ticks else None
+        return VideoFile(
+            path=path,
+            first=first,
+            origin=_stamp(container, first) or 0,
+            tick=stream.time_base,
+            fps=fps,
+            duration=duration,
+            count=stream.frames or (round(duration * fps) if duration else None),
+        )
 
 
 def beyond_end(path: Path | str, start: float, end: float) -> DataError:
     """The error for a reading that starts when all is over."""
     return DataError(f"{path}: ends at {end:g} s, asked to start at {start:g} s", "Start earlier.")
+
+
+def _unreadable(path: Path) -> AbstractContextManager[None]:
+    return decoding(path, "is not a video that can be read, or not all of one", AGAIN)
 
 
 def _open(path: Path) -> Any:  # noqa: ANN401
@@ -191,6 +199,9 @@ def _images(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
     """All pictures that can be decoded."""
     import av
 
+    if stream.codec_context is None:
+        raise DataError(f"{path}: is in a format that no decoder here reads", AGAIN)
+    stream.codec_context.options = CODEC_OPTIONS
     packets, warned = container.demux(stream), False
     while True:
         try:

@@ -6,7 +6,6 @@ keys and without); both of each are read. The action statistics are not in the f
 
 from __future__ import annotations
 
-import json
 import pickle
 import warnings
 import zipfile
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
-from lewm.config import ActionEmbedder, Model, Predictor, VitEncoder, validate
+from lewm.config import Model, VitEncoder, validate
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+from lewm.reading import check_file, decoding, read_json
 
 WEIGHTS = "weights.pt"
 CONFIG = "config.json"
@@ -30,6 +30,13 @@ SAFE_PAIR = f"Ask its author for {WEIGHTS} saved from state_dict(), with {CONFIG
 ENCODERS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 MLP_RATIO = 4  # of those encoders, and of the action embedder
 BOTTLENECK = 10  # of the released action embedder
+AGAIN = "Get it again from where it was written."
+MODEL = "model."  # before the names in what a training module wrote
+
+# A file may hold so many bytes: numbers in float64, with the two averages of an optimiser and a spare copy, and the
+# names and settings beside them. More is a zip bomb, or belongs to another configuration.
+WIDEST, COPIES, SLACK = 8, 4, 2**24
+
 FRAMESKIP = 5  # facts of the released training, not stored in its files
 
 
@@ -40,56 +47,99 @@ def load_official(directory: Path) -> WorldModel:
         LewmError: a file is missing or unreadable, is a pickled object, or its tensors are not those of the model
             (each missing, surplus or misshapen one is named) or are not finite.
     """
-    config = read_config(directory / CONFIG)
-    model = WorldModel(config)
-    tensors = _read_weights(directory / WEIGHTS)
-    state = _translate(tensors, model, directory / WEIGHTS)
-    refuse_not_finite(directory / WEIGHTS, tensors, "Download it again.")
+    path = directory / WEIGHTS
+    model = WorldModel(read_config(directory / CONFIG))
+    numbers = sum(tensor.numel() for tensor in model.state_dict().values())
+    tensors = read_weights(path, numbers)
+    state = _translate(tensors, model, path)
+    refuse_not_finite(path, tensors, "Download it again.")
     model.load_state_dict(state, strict=False)
     return model.eval()
 
 
 def read_config(path: Path) -> Model:
-    """The sizes stated by a config.json of either form."""
-    try:
-        tree = json.loads(path.read_text())
-        encoder, predictor, projector = tree["encoder"], tree["predictor"], tree["projector"]
-        actions = tree["action_encoder"]
-        if encoder["size"] not in ENCODERS:
-            raise LewmError(f'{path}: encoder size "{encoder["size"]}"', f"Known: {', '.join(ENCODERS)}.")
-        width, depth, heads = ENCODERS[encoder["size"]]
-        values = {
-            "frame_size": encoder["image_size"],
-            "frameskip": FRAMESKIP,
-            "action_dim": max(1, actions["input_dim"] // FRAMESKIP),
-            "latent": projector["output_dim"],
-            "projector_hidden": projector["hidden_dim"],
-            "encoder": VitEncoder(
-                patch=encoder["patch_size"], width=width, depth=depth, heads=heads, mlp=MLP_RATIO * width
-            ).model_dump(),
-            "predictor": Predictor(
-                history=predictor["num_frames"],
-                width=predictor["hidden_dim"],
-                depth=predictor["depth"],
-                heads=predictor["heads"],
-                head_dim=predictor["dim_head"],
-                mlp=predictor["mlp_dim"],
-                dropout=predictor["dropout"],
-                embedding_dropout=predictor["emb_dropout"],
-            ).model_dump(),
-            "action_embedder": ActionEmbedder(
-                bottleneck=actions.get("smoothed_dim", BOTTLENECK), hidden=MLP_RATIO * actions["emb_dim"]
-            ).model_dump(),
-        }
-        if actions["input_dim"] % FRAMESKIP:  # not blocks of five: the block is the unit
-            values |= {"frameskip": 1, "action_dim": actions["input_dim"]}
-    except OSError as error:
-        raise LewmError(f"{path}: {error.strerror}", f"Put {CONFIG} beside {WEIGHTS}.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LewmError(f"{path}: not JSON ({error})", "Download it again.") from error
-    except (KeyError, TypeError) as error:
-        raise LewmError(f"{path}: not a LeWM configuration ({error} is missing)", "Download it again.") from error
-    return validate(Model, values, str(path))
+    """The sizes stated by a config.json of either form, or by its entry "model", where training wrote it.
+
+    What is left out has the default of the released constructors.
+
+    Raises:
+        LewmError: it cannot be read, an entry without a default is missing, or a value is wrong; the entry is named.
+    """
+    tree = read_json(path, f"Put the {CONFIG} that belongs to the weights beside {WEIGHTS}.")
+    if isinstance(tree, dict) and "encoder" not in tree and "model" in tree:
+        tree = tree["model"]
+    encoder, predictor, projector, actions = (
+        _Part(path, tree, name) for name in ("encoder", "predictor", "projector", "action_encoder")
+    )
+    size = encoder.text("size")
+    if size not in ENCODERS:
+        raise LewmError(f'{path}: encoder size "{size:.80}"', f"Known: {', '.join(ENCODERS)}.")
+    width, depth, heads = ENCODERS[size]
+    block = actions.number("input_dim", 10)
+    frameskip = 1 if block % FRAMESKIP else FRAMESKIP  # where it is not blocks of five, the block is the unit
+    values = {
+        "frame_size": encoder.number("image_size"),
+        "frameskip": frameskip,
+        "action_dim": block // frameskip,
+        "latent": projector.number("output_dim", projector.values.get("input_dim")),
+        "projector_hidden": projector.number("hidden_dim"),
+        "encoder": {
+            "kind": "vit",
+            "patch": encoder.number("patch_size"),
+            "width": width,
+            "depth": depth,
+            "heads": heads,
+            "mlp": MLP_RATIO * width,
+        },
+        "predictor": {
+            "history": predictor.number("num_frames"),
+            "width": predictor.number("hidden_dim"),
+            "depth": predictor.number("depth"),
+            "heads": predictor.number("heads"),
+            "head_dim": predictor.number("dim_head", 64),
+            "mlp": predictor.number("mlp_dim"),
+            "dropout": predictor.values.get("dropout", 0.0),
+            "embedding_dropout": predictor.values.get("emb_dropout", 0.0),
+        },
+        "action_embedder": {
+            "bottleneck": actions.number("smoothed_dim", BOTTLENECK),
+            "hidden": actions.number("mlp_scale", MLP_RATIO) * actions.number("emb_dim"),
+        },
+    }
+    return validate(Model, values, str(path), f"Give a {CONFIG} with a value that can be.")
+
+
+class _Part:
+    """A table of config.json."""
+
+    def __init__(self, path: Path, tree: Any, name: str) -> None:  # noqa: ANN401
+        self.path, self.name = path, name
+        values = tree.get(name) if isinstance(tree, dict) else None
+        if not isinstance(values, dict):
+            raise self._error(name, "a table", values)
+        self.values: dict[str, Any] = values
+
+    def number(self, key: str, default: Any = None) -> int:  # noqa: ANN401
+        """A whole number above 0; null stands for the default, as in the constructors."""
+        value = self.values.get(key)
+        value = default if value is None else value
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise self._error(f"{self.name}.{key}", "a whole number above 0", value)
+        return value
+
+    def text(self, key: str) -> str:
+        """A text."""
+        value = self.values.get(key)
+        if not isinstance(value, str):
+            raise self._error(f"{self.name}.{key}", "a text", value)
+        return value
+
+    def _error(self, key: str, expected: str, value: Any) -> LewmError:  # noqa: ANN401
+        found = "it is missing" if value is None else f"got {value!r:.80}"
+        return LewmError(
+            f"{self.path}: not a LeWM configuration: {key}: expected {expected}, {found}",
+            f"Give the {CONFIG} that was written with these weights.",
+        )
 
 
 def sources(config: Model) -> Iterator[tuple[str, list[list[str]]]]:
@@ -182,17 +232,39 @@ def _translate(tensors: dict[str, Tensor], model: WorldModel, path: Path) -> dic
     return state
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise LewmError(f"{path}: no such file", f"Put {WEIGHTS} beside {CONFIG}.")
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about pickle protocols: what matters is refused below
+def read_weights(path: Path, numbers: int) -> dict[str, Tensor]:
+    """The tensors of a file, of a model of so many numbers, by the names that they have in the model."""
+    most = COPIES * WIDEST * numbers + SLACK
+    check_file(path, f"Put the {WEIGHTS} of the {CONFIG} beside it there.", most)
+    with decoding(path, "not a file of tensors", AGAIN), warnings.catch_warnings(action="ignore"):
+        # the warnings are about pickle protocols: what matters is refused below
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > most:
+                raise LewmError(
+                    f"{path}: unpacks to {size:,} bytes, at most {most:,} for the sizes in {CONFIG}",
+                    f"Check that {CONFIG} beside it belongs to these weights.",
+                )
+        try:
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise LewmError(f"{path}: holds pickled objects, expected only tensors", SAFE_PAIR) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise LewmError(f"{path}: not a file of tensors ({reason})", "Download it again.") from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise LewmError(f"{path}: expected a dictionary of tensors, got {type(content).__name__}", SAFE_PAIR)
-    return content
+        except pickle.UnpicklingError as error:
+            raise LewmError(f"{path}: holds pickled objects, expected only tensors", SAFE_PAIR) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(_is_plain(name, value) for name, value in content.items()):
+        raise LewmError(f"{path}: expected a dictionary of tensors by name, got something else", SAFE_PAIR)
+    # a training module holds the model beside the buffers of its loss
+    inner = {name.removeprefix(MODEL): tensor for name, tensor in content.items() if name.startswith(MODEL)}
+    return inner or content
+
+
+def _is_plain(name: Any, value: Any) -> bool:  # noqa: ANN401
+    """Whether it is a name, and a tensor of real numbers that are in memory one after the other."""
+    return (
+        isinstance(name, str)
+        and isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_complex() or value.is_quantized)
+    )

@@ -30,12 +30,14 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
-from lewm.checkpoints.seal import SHA256, SealError, check_sealed, read_json, sealed_json, tensors_sha256
-from lewm.config import Config
+from lewm.checkpoints.seal import SHA256, SealError, check_sealed, sealed_json, tensors_sha256
+from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
+from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
+from lewm.reading import read_json
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -44,6 +46,8 @@ PREVIOUS = "training-previous.safetensors"
 METRICS = "metrics.jsonl"
 
 FORMAT = 2
+LARGEST_FRAME = 2**15  # pixels a side, of the data; larger in a damaged file only
+DAMAGED = 'Restore the file as it was, or train again with "lewm train".'
 
 
 @dataclass(frozen=True)
@@ -81,25 +85,24 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
     path = run / CONFIG
     if not run.is_dir():
         raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
-    if not path.is_file():
+    if not path.exists():
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
+    content = read_json(path, DAMAGED)
     try:
-        content, text = read_json(path)
         if "encoder" in content:
             raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
-        check_sealed(content, text)
+        check_sealed(content, path.read_text("utf-8"))
         if content["format"] != FORMAT:
-            raise LewmError(
-                f"{path}: format {content['format']}, this version reads {FORMAT}", "Use the version that wrote it."
-            )
+            found = f"format {content['format']!r:.40}, this version reads {FORMAT}"
+            raise LewmError(f"{path}: {found}", "Use the version that wrote it.")
         stored, data = content["config"], content["dataset"]
-        dataset = DatasetIdentity(**{**data, "frame_size": tuple(data["frame_size"])})
+        sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
+        if len(sides) != 2:
+            raise TypeError(f"frame_size is {data['frame_size']!r:.80}")
+        dataset = DatasetIdentity(str(data["path"]), str(data["fingerprint"]), sides)
     except (SealError, KeyError, TypeError) as error:
-        raise LewmError(
-            f"{path}: damaged, or changed since it was written ({error})",
-            'Restore the file as it was, or train again with "lewm train".',
-        ) from error
-    return Config.from_json(json.dumps(stored), str(path)), dataset
+        raise LewmError(f"{path}: damaged, or changed since it was written ({error})", DAMAGED) from error
+    return validate(Config, stored, str(path), DAMAGED), dataset
 
 
 def load_run(run: Path) -> WorldModel:
@@ -109,12 +112,14 @@ def load_run(run: Path) -> WorldModel:
         LewmError: the run is incomplete, its weights are damaged or not finite, or its tensors are not those of its
             configuration.
     """
-    config, _ = read_config(run)
+    config, trained_on = read_config(run)
     path = run / MODEL
     if not path.is_file():
         raise LewmError(
             f"{run}: no {MODEL}: training has not reached its first checkpoint", f'Run "{resume_command(run)}".'
         )
+    side = config.model.frame_size
+    warn_if_stretched(*trained_on.frame_size, (side, side))
     model = WorldModel(config.model)
     restore(model, read_tensors(path), path)
     return model.eval()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 SHA256 = "sha256"  # the key that a checksum has in metadata and in JSON
-JSON_BYTES = 1_000_000  # a configuration has some thousands
 
 
 class SealError(ValueError):
@@ -40,27 +38,6 @@ def sealed_json(content: Mapping[str, Any]) -> str:
     plain = {key: value for key, value in content.items() if key != SHA256}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
     return json.dumps({**plain, SHA256: digest}, indent=2) + "\n"
-
-
-def read_json(path: Path) -> tuple[dict[str, Any], str]:
-    """The object in a JSON file, and its text; whether that is sealed, `check_sealed` says.
-
-    Raises:
-        OSError: it cannot be read.
-        SealError: it is too long, or is not a JSON object.
-    """
-    with path.open("rb") as file:
-        data = file.read(JSON_BYTES + 1)
-    if len(data) > JSON_BYTES:
-        raise SealError(f"longer than {JSON_BYTES} bytes")
-    try:
-        text = data.decode()
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SealError(f"not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SealError(f"expected a JSON object, got {type(content).__name__}")
-    return content, text
 
 
 def check_sealed(content: Mapping[str, Any], text: str) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import UInt8
 
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Task, Tasks, begin
+from lewm.model.frames import warn_if_stretched
 from lewm_data.envs.gymnasium_simulator import SEEDS, inspect
 from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import World, WorldEnv
@@ -96,14 +97,15 @@ def read_goal(path: Path, frame_size: int) -> UInt8[np.ndarray, "Y X 3"]:
     try:
         image = read_image(path)
     except DataError as error:
-        found = "no PNG or JPEG picture that can be read" if path.is_file() else "no such file"
-        raise LewmError(f"{path}: {found}", "Give --goal a PNG or JPEG picture of the goal.") from error
+        problem, _ = str(error).split("\n")
+        raise LewmError(problem, "Give --goal a PNG or JPEG picture of the goal.") from error
     height, width = displayed_size(image)
     if min(height, width) < SMALLEST:
         raise LewmError(
             f"{path}: {height} x {width} pixels, expected at least {SMALLEST} a side",
             "Give --goal a picture as large as the frames that the run was trained on.",
         )
+    warn_if_stretched(height, width, (frame_size, frame_size))
     return pixels(image, (frame_size, frame_size))
 
 

@@ -31,10 +31,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import Placed, Replayed, Task, Tasks
 from lewm.files import write_text
+from lewm.reading import read_json
 from lewm_data.envs.gymnasium_simulator import SEEDS
 from lewm_data.envs.world import World
 
 FORMAT = 1
+MOST_BYTES = 2**25  # of a file; a task has 100 bytes where states are set, 10,000 where an episode is replayed
 NOT_ONE = 'Give --tasks a file that "lewm plan --save-tasks" wrote.'
 DAMAGED = "Get the file again from where it was written."
 
@@ -117,7 +119,7 @@ def read_tasks(path: Path, world: World) -> Tasks:
     Raises:
         LewmError: it cannot be read, is not such a file, is of another format or world, or was changed.
     """
-    content = _read(path)
+    content = read_json(path, NOT_ONE, MOST_BYTES)
     if not isinstance(content, dict) or "tasks" not in content:
         raise LewmError(f"{path}: is not a file of tasks", NOT_ONE)
     if content.get("format") != FORMAT:
@@ -158,15 +160,6 @@ def read_tasks(path: Path, world: World) -> Tasks:
     if tasks.sha256() != manifest.sha256:
         raise LewmError(f"{path}: was changed after it was written: its tasks have another sha256", DAMAGED)
     return tasks
-
-
-def _read(path: Path) -> Any:  # noqa: ANN401
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LewmError(f"{path}: {error.strerror or error}", f"{NOT_ONE} Or from-env.") from error
-    except (ValueError, RecursionError) as error:
-        raise LewmError(f"{path}: is not JSON", NOT_ONE) from error
 
 
 def _dotted(*parts: str | int) -> str:

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from lewm import config as cfg
 from lewm.errors import LewmError
+from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import BlockStatistics
 from lewm.model.conv_encoder import ConvolutionalEncoder
+from lewm.model.frames import check_frames, warn_if_stretched
 from lewm.model.predictor import ActionEmbedder, Predictor
 from lewm.model.rows import at_least_min_rows
 from lewm.model.vision_transformer import VisionTransformer
@@ -44,6 +46,12 @@ class Projector(nn.Sequential):
         return out.unflatten(0, x.shape[:-1])
 
 
+def parameter_count(config: cfg.Model) -> int:
+    """How many numbers are learnt in a model of this configuration; none is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in WorldModel(config).parameters())
+
+
 class WorldModel(nn.Module):
     """LeWorldModel.
 
@@ -51,6 +59,9 @@ class WorldModel(nn.Module):
         config: Sizes; enough to rebuild the module.
         action_mean: Mean of each action dimension in the training data, (action_dim,); NaN when unknown.
         action_std: Likewise the standard deviation; 1 for what never varies, such as a choice that is never made.
+
+    Raises:
+        LewmError: The weights need more memory than the machine has.
 
     Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_golden.py).
     """
@@ -60,6 +71,9 @@ class WorldModel(nn.Module):
 
     def __init__(self, config: cfg.Model) -> None:
         super().__init__()
+        if torch.get_default_device().type != "meta":
+            remedy = "Lower the sizes in model: frame_size, and the widths, depths and heads of its parts."
+            check_memory(FLOAT * parameter_count(config), torch.device("cpu"), "the model", remedy)
         self.config = config
         encoder = config.encoder
         self.encoder: nn.Module
@@ -86,13 +100,29 @@ class WorldModel(nn.Module):
         """Where the weights are."""
         return self.action_mean.device
 
-    def encode(self, frames: UInt8[Tensor, "B T Y X 3"]) -> Float[Tensor, "B T D"]:
-        """Embeddings of frames, which may lie on any device and have any size."""
+    def encode(self, frames: Tensor) -> Float[Tensor, "B T D"]:
+        """Embeddings of frames, which may lie on any device and have any size; other shapes are stretched to a square.
+
+        Args:
+            frames: uint8 (B, T, Y, X, 3).
+
+        Raises:
+            LewmError: The frames have another dtype or shape.
+        """
+        check_frames(frames, "B T Y X 3")
         pixels = self._pixels(frames.to(self.device).flatten(0, 1))
         return self.projector(self.encoder(pixels).unflatten(0, frames.shape[:2]))
 
-    def embed(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N D"]:
-        """Embeddings of single frames, any number of them: encoded in chunks."""
+    def embed(self, frames: Tensor) -> Float[Tensor, "N D"]:
+        """Embeddings of single frames, any number of them: encoded in chunks.
+
+        Args:
+            frames: uint8 (N, Y, X, 3).
+
+        Raises:
+            LewmError: The frames have another dtype or shape.
+        """
+        check_frames(frames, "N Y X 3")
         return torch.cat([self.encode(chunk[None])[0] for chunk in frames.split(self._frames_together())])
 
     def predict(self, latents: Float[Tensor, "B L D"], actions: Float[Tensor, "B L A"]) -> Float[Tensor, "B L D"]:
@@ -187,5 +217,7 @@ class WorldModel(nn.Module):
         pixels = frames.permute(0, 3, 1, 2).to(self.action_mean.dtype) / 255
         size = self.config.frame_size
         if pixels.shape[-2:] != (size, size):
+            if not torch.compiler.is_compiling():  # the compiler would trace the log; training has said it before
+                warn_if_stretched(*frames.shape[1:3], (size, size))
             pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
         return (pixels - self._pixel_mean) / self._pixel_std  # type: ignore[operator]

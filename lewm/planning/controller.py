@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lewm.config import Planning
 from lewm.errors import LewmError
+from lewm.memory import check_planning
 from lewm.model.world_model import WorldModel
 from lewm.planning.categorical import OneHot
 from lewm.planning.cost import rows_together
@@ -39,7 +40,8 @@ class Controller:
             CUDA devices, when the first plans are made for some number of environments.
 
     Raises:
-        LewmError: the model's device does not have the precision, or its actions are not as wide as the groups.
+        LewmError: the model's device does not have the precision, or not the memory for the candidates of one plan; or
+            its actions are not as wide as the groups.
     """
 
     model: WorldModel
@@ -50,6 +52,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         choose_precision(self.planning.precision, self.model.device)
+        check_planning(self.planning, self.model.config.action_block, self.model.device)
         width = self.model.config.action_dim
         if self.action_groups is not None and sum(self.action_groups) != width:
             raise LewmError(

@@ -70,16 +70,26 @@ class Calibration:
         Raises:
             LewmError: `alpha` is not between 0 and 1, or so small that no frame could ever be flagged.
         """
-        if not 0 < alpha < 1:
-            raise LewmError(f"alpha is {alpha}, expected above 0 and below 1", "0.01 is usual.")
+        check_alpha(alpha)
         allowed = int(alpha * (1 + len(self.clean)) + 1e-9) - 1  # clean frames that may be as surprising
+        allowed = min(allowed, len(self.clean) - 1)  # where alpha is 1 but for rounding
         if allowed < 0:
-            needed = int(np.ceil(1 / alpha)) - 1
+            needed = f"{np.ceil(1 / alpha) - 1:.12g}"
             raise LewmError(
                 f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed}",
                 "Give --calibrate a dataset with more clean episodes, or a larger --alpha.",
             )
         return float(self.clean[len(self.clean) - allowed - 1])
+
+
+def check_alpha(alpha: float) -> None:
+    """Raises unless `alpha` can be a share of false alarms.
+
+    Raises:
+        LewmError: It is not between 0 and 1.
+    """
+    if not 0 < alpha < 1:
+        raise LewmError(f"alpha is {alpha}, expected above 0 and below 1", "0.01 is usual.")
 
 
 def calibrate(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> Calibration:
@@ -136,7 +146,8 @@ def windowed(surprise: Float64[np.ndarray, " T"], frameskip: int) -> Float64[np.
     """Mean surprise of a frame and of those one and two model steps earlier, as far as they have a score."""
     known, total = np.zeros(len(surprise)), np.zeros(len(surprise))
     for back in range(0, WINDOW * frameskip, frameskip):
-        earlier = np.concatenate([np.full(min(back, len(surprise)), np.nan), surprise[: len(surprise) - back]])
+        reached = max(0, len(surprise) - back)  # frames that have one so much earlier
+        earlier = np.concatenate([np.full(len(surprise) - reached, np.nan), surprise[:reached]])
         known += ~np.isnan(earlier)
         total += np.nan_to_num(earlier)
     return np.where(np.isnan(surprise), np.nan, total / np.maximum(known, 1))

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from lewm.config import MOST_FRAMESKIP
+from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 from lewm.planning.cost import rows_together
 from lewm_kernels import normal, uniform
@@ -118,6 +120,18 @@ def _errors(
 def _best(candidates: Float[Tensor, "B S A"], errors: Float[Tensor, "B S"]) -> tuple[Tensor, Tensor]:
     lowest, which = errors.topk(min(ELITES, errors.shape[1]), dim=1, largest=False)
     return candidates.gather(1, which[:, :, None].expand(-1, -1, candidates.shape[2])), lowest
+
+
+def check_frameskip(frameskip: int) -> None:
+    """Raises unless frames can be so far apart.
+
+    Raises:
+        LewmError: It is not from 1 to `MOST_FRAMESKIP`.
+    """
+    if not 1 <= frameskip <= MOST_FRAMESKIP:
+        raise LewmError(
+            f"--frameskip is {frameskip}, expected 1 to {MOST_FRAMESKIP}", "Leave it out to take the run's own."
+        )
 
 
 class Meter:

@@ -16,7 +16,7 @@ from lewm.surprise.trace import SurpriseTrace
 from lewm_data.video_writer import VideoWriter
 
 SIDE = 320  # least width of the picture: small frames are enlarged by a whole factor
-WIDEST = 960  # and larger ones reduced
+WIDEST, TALLEST = 960, 1920  # and larger ones reduced
 STRIP = 110  # height of the strip under the picture
 SHOWN = 120  # frames that the strip shows
 LOW, HIGH = 0.03, 100.0  # range of the strip, in units of the 99 % quantile of clean frames; logarithmic
@@ -101,9 +101,9 @@ class _Strip:
 def _scaled(picture: UInt8[np.ndarray, "Y X 3"]) -> UInt8[np.ndarray, "y x 3"]:
     from PIL import Image
 
-    width = picture.shape[1]
-    if width > WIDEST:
-        size = (WIDEST, max(1, picture.shape[0] * WIDEST // width))
+    height, width = picture.shape[:2]
+    if width > WIDEST or height > TALLEST:
+        size = (min(WIDEST, max(1, width * TALLEST // height)), min(TALLEST, max(1, height * WIDEST // width)))
         return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
-    factor = max(1, -(-SIDE // width))
+    factor = max(1, min(-(-SIDE // width), TALLEST // height))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)

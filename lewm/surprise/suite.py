@@ -29,7 +29,7 @@ from lewm.figures import import_figure
 from lewm.files import report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
-from lewm.surprise.calibration import calibrate
+from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
 from lewm.surprise.reference import reference_of
@@ -94,6 +94,8 @@ def run_suite(
     Raises:
         LewmError: the run is of another world, or the world has no perturbations.
     """
+    check_alpha(request.alpha)
+    check_alpha(request.alpha)
     import_figure()
     place = world(request.env)
     config, trained_on = runs.read_config(request.run)

@@ -26,8 +26,8 @@ from lewm.files import replacing, report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.surprise import meter
-from lewm.surprise.calibration import calibrate
-from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
+from lewm.surprise.calibration import calibrate, check_alpha
+from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
 from lewm.surprise.overlay import annotated_video
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
@@ -120,10 +120,14 @@ def watch(
         LewmError: the run, the calibration data, the actions and the video do not fit together.
         DataError: the video, or the file of actions, cannot be read.
     """
+    check_alpha(request.alpha)
+    if request.frameskip is not None:
+        check_frameskip(request.frameskip)
     import_figure()
     config, trained_on = runs.read_config(request.run)
     model = load(request.run).to(device)
     with open_source(request.source) as source:
+        frames = source.frames(fps=request.fps)
         actions, how = _actions(request, model, source)
         on_progress("calibrating", 0, None)
         reference = reference_of(request.run, model, config, request.calibrate)
@@ -134,7 +138,6 @@ def watch(
         out = report_path(request.run, "surprise")
         rate = request.fps or source.fps
         begun = time.perf_counter()
-        frames = source.frames(fps=request.fps)
         seen = Watcher(detector, reference, trained_on.frame_size, source.name, actions)
         with contextlib.ExitStack() as files:
             sinks = [files.enter_context(_csv(out.with_suffix("") / "surprise.csv"))]

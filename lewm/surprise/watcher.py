@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from lewm.errors import LewmError
+from lewm.model.frames import warn_if_stretched
 from lewm.surprise.familiarity import unfamiliarity
 from lewm.surprise.pictures import Curve, Peaks
 from lewm.surprise.reference import Reference
@@ -24,7 +25,8 @@ from lewm_data.video import Frame
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 32  # frames encoded together
+TOGETHER = 32  # frames encoded together, at most
+HELD = 2**28  # bytes of pictures that are held for that: 32 up to 1600 x 1600, fewer of larger ones
 FIRST_FRAMES = 32  # that are compared with the training frames
 
 
@@ -45,7 +47,7 @@ class Watcher:
     def pieces(self, frames: Iterator[Frame]) -> Iterator[tuple[list[UInt8[np.ndarray, "Y X 3"]], SurpriseTrace]]:
         """Pictures as they were read, and their trace, some at a time."""
         model = self.detector.meter.model
-        while some := tuple(itertools.islice(frames, TOGETHER)):
+        while some := _together(frames):
             pictures = [frame.pixels for frame in some]
             if self.actions is not None and self.detector.meter.seen + len(some) > len(self.actions) + 1:
                 raise self._wrong_number(f"more than {len(self.actions) + 1}")
@@ -68,8 +70,9 @@ class Watcher:
             raise self._wrong_number(str(seen))
         if seen <= warm_up:
             raise LewmError(
-                f"{self.name}: {seen} frames; the first {warm_up} only make the context, and none is left to score",
-                "Give a longer video, a higher --fps, or a smaller --frameskip.",
+                f"{self.name}: {seen} frames; the first {warm_up} only make the context, so at least {warm_up + 1} are "
+                "needed",
+                "Give a longer video, or a smaller --frameskip with --actions none.",
             )
         self._ended(self.merger.finish())
 
@@ -94,9 +97,15 @@ class Watcher:
                 self.name,
                 self.unfamiliarity,
             )
-        (Y, X), (height, width) = self.size, picture.shape[:2]
-        if abs(Y * width - X * height) > 0.02 * Y * width:
-            log.warning("%s: %d x %d frames are stretched to the shape %d x %d.", self.name, height, width, Y, X)
+        warn_if_stretched(picture.shape[0], picture.shape[1], self.size)
+
+
+def _together(frames: Iterator[Frame]) -> list[Frame]:
+    """The next frames, as many as are encoded together."""
+    some = list(itertools.islice(frames, 1))
+    if some:
+        some += itertools.islice(frames, min(TOGETHER, max(1, HELD // some[0].pixels.nbytes)) - 1)
+    return some
 
 
 def resized(frames: UInt8[Tensor, "n Y X 3"], size: tuple[int, int]) -> UInt8[Tensor, "n y x 3"]:

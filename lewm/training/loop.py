@@ -22,7 +22,9 @@ from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
-from lewm.model.world_model import WorldModel
+from lewm.memory import check_training
+from lewm.model.frames import warn_if_stretched
+from lewm.model.world_model import WorldModel, parameter_count
 from lewm.states import states_of
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
@@ -120,6 +122,7 @@ def train(
     with Interruption() as interruption, Dataset.open(data) as dataset:
         _check_fits(config, dataset)
         check_actions(dataset)
+        check_training(config, parameter_count(config.model), dataset.frame_size, device)
         identity = run.DatasetIdentity(str(dataset.path.resolve()), fingerprint_of(dataset), dataset.frame_size)
         with (
             _directory(config, identity, out, resume) as chosen,
@@ -312,3 +315,5 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
             f"{config.model.action_dim}",
             f"Use the dataset's own environment, or --set model.action_dim={dataset.action_dim}.",
         )
+    side = config.model.frame_size
+    warn_if_stretched(*dataset.frame_size, (side, side))

@@ -15,6 +15,7 @@ import lewm
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.seal import sealed_json
 from lewm.errors import LewmError
+from lewm.model.frames import warn_if_stretched
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
 from lewm.surprise.reference import FILE, build, of_run
@@ -346,6 +347,7 @@ def test_a_run_or_data_of_another_world_is_refused(home, run, video, tmp_path, m
 
 
 def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog, episodes):
+    warn_if_stretched.cache_clear()
     strange, usual = tmp_path / "strange.mp4", tmp_path / "usual.mp4"
     noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
     write_video(strange, noise, 10.0)
@@ -355,6 +357,54 @@ def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog,
     assert call("surprise", str(strange))[0] == 0
     assert [message for message in caplog.messages if "look unlike the training frames" in message]
     assert [message for message in caplog.messages if "48 x 64 frames are stretched" in message]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_videos_without_a_frame_to_score_say_how_many_are_needed(run, episodes, tmp_path, frames):
+    write_video(tmp_path / "a.mp4", episodes[0].frames[:frames], 10.0)
+    code, shown = call("surprise", str(tmp_path / "a.mp4"), "--run", str(run), "--alpha", "0.1")
+    assert code == 1
+    assert f"{frames} frames; the first 5 only make the context, so at least 6 are needed" in shown
+
+
+@pytest.mark.parametrize(("frames", "frameskip"), [(6, 5), (8, 5), (9, 5), (12, 5), (20, 17), (40, 39)])
+def test_short_videos_and_large_steps(run, episodes, tmp_path, frames, frameskip):
+    write_video(tmp_path / "a.mp4", episodes[0].frames[:frames], 10.0)
+    options = ("--run", str(run), "--alpha", "0.1", "--frameskip", str(frameskip), "--json")
+    code, shown = call("surprise", str(tmp_path / "a.mp4"), *options)
+    assert code == 0, shown
+    assert json.loads(shown[shown.index("{") :])["scored"] == frames - frameskip
+
+
+def test_numbers_that_no_video_has_are_said_before_any_work(run, video, monkeypatch):
+    monkeypatch.setattr("lewm.surprise.watch.calibrate", lambda *_: pytest.fail("it was calibrated"))
+    for option, value, words in [
+        ("--alpha", "0", "alpha is 0.0, expected above 0"),
+        ("--alpha", "1", "alpha is 1.0, expected above 0 and below 1"),
+        ("--alpha", "nan", "alpha is nan"),
+        ("--frameskip", "1000000000", "--frameskip is 1000000000, expected 1 to 1000"),
+        ("--fps", "1e9", "1e+09 frames a second asked for"),
+        ("--fps", "1e-9", "1e-09 frames a second asked for"),
+        ("--fps", "-1", "-1 frames a second asked for"),
+        ("--fps", "nan", "nan frames a second asked for"),
+    ]:
+        code, shown = call("surprise", str(video), "--run", str(run), option, value)
+        assert code == 1
+        assert words in shown
+
+
+def test_capital_letters(home, run, video, tmp_path):
+    for name, source in (("DATA#1.H5", home / "datasets" / "two-room.h5"), ("JUMP#2.MP4", video)):
+        (tmp_path / name).write_bytes(source.read_bytes())
+    for name in ("DATA#1.H5#3", "JUMP#2.MP4"):
+        code, shown = call("surprise", str(tmp_path / name), "--run", str(run), "--alpha", "0.1")
+        assert code == 0, shown
+    for number in ("-1", "60"):
+        code, shown = call("surprise", f"{tmp_path / 'DATA#1.H5'}#{number}", "--run", str(run))
+        assert code == 1
+        assert f"no episode {number}, it has 60" in shown
+    code, shown = call("surprise", f"{tmp_path / 'DATA#1.H5'}#1e3", "--run", str(run))
+    assert "expected the number of an episode" in shown
 
 
 def test_too_few_clean_episodes_are_said(home, run):

@@ -104,7 +104,7 @@ def test_files_that_are_something_else(tmp_path):
     refused(tmp_path / "none.npy", "No such file")
     refused(tmp_path / "none.h5", "No such file")
     (tmp_path / "dir.csv").mkdir()
-    refused(tmp_path / "dir.csv", "Is a directory")
+    refused(tmp_path / "dir.csv", "is a directory, expected a file")
     refused(tmp_path / "a.json", 'unknown ending of a file of actions ".json"\n.*Known: .csv, .h5, .hdf5, .npy')
 
 

@@ -178,10 +178,63 @@ def video(tmp_path, good):
         yield video
 
 
-@pytest.mark.parametrize("fps", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("fps", [0.0, -1.0, 1e-9, 1e9, math.nan, math.inf])
 def test_rates_that_are_none(video, fps):
-    with pytest.raises(DataError, match="frames a second asked for\nAsk for more than 0"):
+    with pytest.raises(DataError, match="frames a second asked for\nAsk for 1e-05 to 1000"):
         video.frames(fps=fps)
+
+
+def test_a_picture_that_is_shown_for_hours_is_not_repeated_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr("lewm_data.video.MOST_REPEATS", 50)
+    frame = b"\x21\xf9\x04\0\xff\xff\0\0" + b"\x2c" + bytes(4) + b"\x01\0\x01\0\0" + b"\x02\x02\x44\x01\x00"
+    (tmp_path / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff" + 3 * frame + b";")
+    shown = []
+    with (
+        Video.open(tmp_path / "a.gif") as video,
+        pytest.raises(DataError, match="at 10 frames a second more than 50 frames repeat the one before\nAsk"),
+    ):
+        shown.extend(frame.time for frame in video.frames(fps=10.0))
+    assert shown == [k / 10 for k in range(51)]
+    with Video.open(tmp_path / "a.gif") as video:
+        assert [frame.time for frame in video.frames(fps=0.002)] == [0, 500, 1000, 1500]
+
+
+@pytest.mark.parametrize("rate", [Fraction(10**6), Fraction(1, 10**6)])
+def test_a_rate_that_no_camera_has(tmp_path, rate):
+    """The file states it; what is played at that rate would be over at once, or never."""
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = 16, 16, "yuvj420p"
+        for i in range(3):
+            picture = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 80 * i, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = i, 1 / rate
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with Video.open(tmp_path / "a.mkv") as video:
+        assert 1e-5 <= video.fps <= 1000
+        assert len(list(video.frames())) == 3
+
+
+def test_pictures_that_become_larger_are_given_at_the_size_of_the_first(tmp_path, monkeypatch):
+    for side in (16, 64):
+        with av.open(str(tmp_path / f"{side}.ts"), "w") as container:
+            stream = container.add_stream("mpeg2video", rate=RATE)
+            stream.height, stream.width, stream.pix_fmt = side, side, "yuv420p"
+            for i in range(6):
+                picture = av.VideoFrame.from_ndarray(np.full((side, side, 3), 50, np.uint8), format="rgb24")
+                picture.pts, picture.time_base = i, Fraction(1, RATE)
+                container.mux(stream.encode(picture))
+            container.mux(stream.encode(None))
+    (tmp_path / "a.ts").write_bytes((tmp_path / "16.ts").read_bytes() + (tmp_path / "64.ts").read_bytes())
+
+    def shapes():
+        with Video.open(tmp_path / "a.ts") as video:
+            return [frame.pixels.shape for frame in video.frames()]
+
+    whole = shapes()
+    assert set(whole) == {(16, 16, 3)}
+    monkeypatch.setattr("lewm_data.video_file.CODEC_OPTIONS", {"max_pixels": "1024"})
+    assert 4 <= len(shapes()) <= len(whole) - 4  # pictures beyond the limit count as damage
 
 
 @pytest.mark.parametrize(
@@ -230,10 +283,10 @@ def test_images_of_unequal_size(tmp_path):
 def test_images_that_are_none(tmp_path):
     png(tmp_path / "0.png", 8, 8)
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:30])
-    with pytest.raises(DataError, match=r"1\.png: is no image that can be read\n"):
+    with pytest.raises(DataError, match=r"1\.png: is no PNG or JPEG image that can be read, .* 33 million .*\nLeave"):
         list(Video.open(tmp_path).frames())
     (tmp_path / "0.png").write_text("none")
-    with pytest.raises(DataError, match=r"0\.png: is no image that can be read\n"):
+    with pytest.raises(DataError, match=r"0\.png: is no PNG or JPEG image that can be read, .*\nLeave"):
         Video.open(tmp_path)
 
 

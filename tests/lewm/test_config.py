@@ -85,6 +85,43 @@ def test_faults_name_the_key_and_the_nearest_right_one(assignments, words):
     assert all(word in str(caught.value) for word in words)
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "objective.knots=1e9",
+        "objective.directions=1e9",
+        "model.frame_size=1e6",
+        "model.frameskip=1e6",
+        "model.latent=1e9",
+        "model.projector_hidden=1e9",
+        "model.encoder.channels=[1000000000]",
+        "model.encoder.width=1e9",
+        "model.predictor.depth=1e5",
+        "model.predictor.heads=1e5",
+        "model.predictor.history=1e9",
+        "model.action_embedder.hidden=1e9",
+        "training.batch_size=1e12",
+        "training.steps=1e12",
+        "planning.samples=1e9",
+        "planning.iterations=1e9",
+        "planning.horizon=1e6",
+        "evaluation.budget=1e12",
+    ],
+)
+def test_numbers_that_no_machine_can_serve(assignment):
+    key, _, value = assignment.partition("=")
+    with pytest.raises(LewmError, match=rf"{key}.* less than or equal to \d+, got \d+"):
+        resolve(SMALL, None, {key: value})
+
+
+@pytest.mark.parametrize("text", ["9" * 6000, "0x" + "f" * 6000, "[" * 100_000, "a." * 100_000 + "a = 1", "true"])
+def test_values_that_are_none(text):
+    with pytest.raises(LewmError) as caught:
+        resolve(SMALL, None, {"training.steps": text})
+    assert "training.steps: " in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
 def test_nothing_is_suggested_where_nothing_is_near():
     with pytest.raises(LewmError, match=r'unknown key in the options: "training\.xyz"\nKnown: training\.'):
         resolve(SMALL, None, {"training.xyz": 1})

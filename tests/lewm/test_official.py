@@ -118,6 +118,41 @@ def test_cls_token_and_positions_interpolated_for_another_size(official, fill, r
     assert relative_error(smaller, reference["embedding_196px"]) < 1e-5
 
 
+def test_what_a_configuration_leaves_out_has_the_constructors_defaults(official):
+    directory = official()
+    path = directory / "config.json"
+    whole = read_config(path)
+    content = json.loads(path.read_text())
+    for part, names in (
+        ("predictor", ("dim_head", "output_dim", "dropout", "emb_dropout")),
+        ("projector", ("output_dim",)),
+        ("pred_proj", ("output_dim",)),
+    ):
+        for name in names:
+            del content[part][name]
+    content["action_encoder"]["smoothed_dim"] = None
+    path.write_text(json.dumps(content))
+    short = lewm.load(directory).config
+    assert (short.predictor.head_dim, short.latent) == (64, 192)
+    assert (short.predictor.dropout, short.predictor.embedding_dropout) == (0, 0)
+    unlike = {"predictor": short.predictor.model_copy(update={"dropout": whole.predictor.dropout})}
+    assert short.model_copy(update=unlike) == whole
+
+
+def test_what_training_wrapped_is_the_same_model(official):
+    directory = official()
+    plain = lewm.load(directory).state_dict()
+    tensors = torch.load(directory / "weights.pt", weights_only=True)
+    inner = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    content = {"epoch": 3, "state_dict": inner | {"sigreg.knots": torch.zeros(17)}}
+    torch.save(content, directory / "weights.pt")
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({"model": config, "seed": 1}))
+    wrapped = lewm.load(directory).state_dict()
+    assert plain.keys() == wrapped.keys()
+    assert all(torch.equal(tensor, wrapped[name]) for name, tensor in plain.items() if not name.startswith("action_"))
+
+
 def test_every_parameter_of_ours_has_a_source_and_every_released_tensor_a_use(golden, names):
     config = read_config(golden / "config_flat.json")
     ours = dict(sources(config))

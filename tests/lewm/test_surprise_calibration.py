@@ -23,6 +23,9 @@ def test_the_window_is_the_mean_over_three_model_steps_of_what_has_a_score():
     assert windowed(surprise, 2).tolist()[2:] == [1, 10, 2, 15, 3, 30]
     assert np.isnan(windowed(surprise, 2)[:2]).all()
     assert windowed(surprise[:1], 5).shape == (1,)
+    for short in (1, 2, 3, 4):  # the window begins before the first frame, by more than there are frames
+        assert windowed(np.arange(1.0, short + 1), 2).tolist() == [1, 2, 2, 3][:short]
+        assert windowed(np.arange(1.0, short + 1), 17).tolist() == [1, 2, 3, 4][:short]
 
 
 def test_the_window_takes_frames_in_pieces_as_the_whole():
@@ -80,6 +83,9 @@ def test_bad_alpha_and_too_little_to_calibrate_with_are_said():
     with pytest.raises(LewmError, match=r"98 clean frames .* alpha 0.01 needs 99\n.*--calibrate"):
         calibration.threshold(0.01)
     assert ranked(np.arange(99.0)).threshold(0.01) == 98
+    with pytest.raises(LewmError, match=r"99 clean frames .* alpha 1e-310 needs inf"):
+        ranked(np.arange(99.0)).threshold(1e-310)
+    assert ranked(np.arange(99.0)).threshold(1 - 1e-12) == 0
     for alpha in (0.0, 1.0, -1.0, 2.0, NAN):
         with pytest.raises(LewmError, match="alpha"):
             calibration.threshold(alpha)

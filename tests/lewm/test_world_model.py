@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lewm import recipes
 from lewm.config import VitEncoder, resolve
 from lewm.errors import LewmError
+from lewm.model.frames import check_frames, warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import rollout
 
@@ -103,6 +105,46 @@ def test_frames_of_another_size_are_resized_with_antialiasing(model):
     expected = model.encode(small.round().to(torch.uint8).permute(0, 2, 3, 1)[None])
     torch.testing.assert_close(model.encode(large), expected, rtol=0, atol=0.02)
     assert not torch.allclose(model.encode(large[:, :, ::3, ::3]), expected, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (torch.zeros(2, 1, 16, 16, 3), ["frames are float32 of shape (2, 1, 16, 16, 3)", "multiply by 255"]),
+        (torch.zeros(2, 1, 16, 16, 3, dtype=torch.float64), ["float64", "convert to uint8"]),
+        (torch.zeros(2, 1, 16, 16, 3, dtype=torch.int64), ["int64", "convert values of 0 to 255 to uint8"]),
+        (torch.zeros(2, 1, 3, 16, 16, dtype=torch.uint8), ["(2, 1, 3, 16, 16)", "x.movedim(-3, -1)"]),
+        (torch.zeros(2, 1, 3, 16, 16), ["multiply by 255", "x.movedim(-3, -1)"]),
+        (torch.zeros(1, 16, 16, 3, dtype=torch.uint8), ["expected uint8 of shape (B, T, Y, X, 3)", "5 dimensions"]),
+        (torch.zeros(2, 1, 16, 16, 1, dtype=torch.uint8), ["red, green and blue in the last dimension"]),
+    ],
+)
+def test_frames_that_would_be_misread_are_refused_with_the_remedy(model, wrong, words):
+    with pytest.raises(LewmError) as caught:
+        model.encode(wrong)
+    problem, remedy = str(caught.value).split("\n")
+    assert all(word in problem + remedy for word in words)
+    with pytest.raises(LewmError, match=r"expected uint8 of shape \(N, Y, X, 3\)"):
+        model.embed(wrong[0])
+
+
+def test_the_check_of_frames_reads_no_values(model):
+    """Tensors without values pass it, so no device is waited for."""
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(frames(2, 3, 16, 16))
+        check_frames(fake, "B T Y X 3")
+        with pytest.raises(LewmError, match="float32"):
+            check_frames(fake.float(), "B T Y X 3")
+    check_frames(torch.empty(2, 3, 16, 16, 3, dtype=torch.uint8, device="meta"), "B T Y X 3")
+
+
+def test_stretched_frames_are_told_once(model, caplog):
+    warn_if_stretched.cache_clear()
+    for _ in range(2):
+        model.encode(frames(1, 1, 20, 30))
+    model.encode(frames(1, 1, 32, 32))
+    model.encode(frames(1, 1, 400, 401))
+    assert caplog.messages == ["20 x 30 frames are stretched to the shape 16 x 16."]
 
 
 @pytest.mark.parametrize("encoder", ["vit", "conv"])

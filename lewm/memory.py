@@ -1,0 +1,63 @@
+"""Memory that is needed at least, compared with what there is before any is taken.
+
+So that there is an error with both numbers where the system would otherwise kill the process.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from lewm.config import Config, Planning
+from lewm.errors import LewmError
+from lewm.runtime import physical_memory
+
+FLOAT = 4  # bytes
+COPIES = 4  # of the weights in training: themselves, their gradients and the two averages of AdamW
+
+
+def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> None:
+    """Raises where `what` needs more bytes than `device` has.
+
+    Raises:
+        LewmError: Says how much is needed and how much there is.
+    """
+    there = physical_memory(device)
+    if needed > there:
+        raise LewmError(f"{what} needs at least {_size(needed)} of memory, {device} has {_size(there)}", remedy)
+
+
+def check_training(config: Config, parameters: int, frame: tuple[int, int], device: torch.device) -> None:
+    """Raises where weights, one batch of frames and the directions of SIGReg are more than `device` holds.
+
+    Args:
+        parameters: Of the model.
+        frame: Y and X of the data's frames.
+
+    Raises:
+        LewmError: As `check_memory`.
+    """
+    steps = config.model.predictor.history + 1
+    pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # as read, then as the model sees them
+    objective = config.objective
+    sums = 2 * steps * objective.knots  # of cosines and sines, a direction
+    needed = (
+        FLOAT * COPIES * parameters
+        + config.training.batch_size * steps * pixels
+        + FLOAT * objective.directions * (config.model.latent + sums)
+    )
+    remedy = "Lower training.batch_size, objective.directions, model.predictor.history or the widths of the model."
+    check_memory(needed, device, "training", remedy)
+
+
+def check_planning(planning: Planning, action_block: int, device: torch.device) -> None:
+    """Raises where the candidates for a single environment are more than `device` holds.
+
+    Raises:
+        LewmError: As `check_memory`.
+    """
+    needed = FLOAT * planning.samples * planning.horizon * action_block
+    check_memory(needed, device, "a plan", "Lower --samples or --horizon.")
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:,.1f} GiB"
