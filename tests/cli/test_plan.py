@@ -106,7 +106,7 @@ def test_kernels_are_counted_while_they_are_compiled_and_their_seconds_said_apar
 
     def compiling(controller, world, tasks, *_):
         controller.on_compile(14, 29)
-        return Played(np.ones(len(tasks), dtype=bool), np.zeros((0, 2))), Seconds(0.25, 12.0)
+        return Played(np.ones(len(tasks), dtype=bool), np.zeros((0, 2)), np.full(len(tasks), 7)), Seconds(0.25, 12.0)
 
     monkeypatch.setattr("lewm.evaluation.evaluate.evaluate", compiling)
     report, shown = plan(run, "--episodes", "2", "--device", "cpu")

@@ -355,12 +355,12 @@ def test_a_model_of_another_size_than_its_data_is_shown_what_it_was_trained_on(t
 
 def test_success_of_nothing_and_everything():
     nothing = np.zeros((0, 2))
-    assert Success.of(Played(np.ones(10, dtype=bool), nothing)).interval_95[1] == pytest.approx(1)
-    assert Success.of(Played(np.zeros(10, dtype=bool), nothing)).success_rate == 0
+    assert Success.of(Played(np.ones(10, dtype=bool), nothing, np.arange(10))).interval_95[1] == pytest.approx(1)
+    assert Success.of(Played(np.zeros(10, dtype=bool), nothing, np.arange(10))).success_rate == 0
 
 
 def test_where_success_is_not_known_there_are_distances():
-    success = Success.of(Played(None, np.array([[3.0, 1.0], [5.0, 2.0]])))
+    success = Success.of(Played(None, np.array([[3.0, 1.0], [5.0, 2.0]]), np.array([3, 4])))
     assert (success.success_rate, success.successes, success.interval_95) == (None, None, None)
     assert success.episodes == 2
     assert (success.latent_distance.start, success.latent_distance.end) == (4.0, 1.5)
