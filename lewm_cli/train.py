@@ -82,10 +82,6 @@ def train(
     display = _Display(settings)
     with display.live:
         report = train_model(settings, data, out, where, resume=resume, on_progress=display.update)
-    try:
-        output.note(f"picture: {plot_training(out)}")
-    except ValueError as error:
-        output.note(str(error))
     result = {
         "run": str(report.run),
         "steps": report.steps,
@@ -96,6 +92,10 @@ def train(
         output.show_json(result)
     else:
         output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s")
+    try:
+        output.note(f"picture: {plot_training(out)}")
+    except ValueError as error:
+        output.note(str(error))
 
 
 def _dataset(data: Path | None) -> Path:

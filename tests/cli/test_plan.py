@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lewm.evaluation.play import Played
 from lewm.evaluation.run import Seconds
+from lewm.reports import read_report
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -61,7 +62,7 @@ def plan(run, *arguments):
     code, shown = call("plan", "--run", str(run), *PLANNER, *arguments)
     assert code == 0, shown
     (path,) = set(run.glob("plan-*.json")) - known
-    return json.loads(path.read_text()), " ".join(re.sub(r"[│┃]", " ", shown).split())
+    return read_report(path), " ".join(re.sub(r"[│┃]", " ", shown).split())
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from lewm.evaluation.report import Success
 from lewm.evaluation.run import evaluate, random_floor
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
+from lewm.reports import read_report
 from lewm.training.loop import train
 from lewm_data.clips import split_episodes
 from lewm_data.collect import collect
@@ -297,11 +298,11 @@ def test_imagining_without_a_decoder_is_refused_before_planning(tiny, trained, m
 
 def test_report_has_every_key_and_is_written(tiny, trained, data):
     report, path = evaluate_run(request(trained, tiny, video="gif"), CPU)
-    written = json.loads(path.read_text())
+    written = read_report(path)
     assert written == json.loads(json.dumps(report.as_dict()))
     success = ["success_rate", "successes", "episodes", "interval_95", "latent_distance"]
     keys = ["random", "protocol", "goal_offset", "budget", "discarded_solved", "discarded_ended", "tasks_sha256"]
-    keys += ["seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256", "versions"]
+    keys += ["tasks", "seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256", "versions"]
     assert list(written) == [*success, *keys]
     assert list(written["random"]) == success
     assert written["latent_distance"] is None
