@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Iterable, Sequence
 
+from lewm.foreign import visible
+
 LONGEST = 5000  # characters of a text that are shown
-UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's categories of controls, marks of direction, and bytes that are not UTF-8
 
 
 def text(foreign: str) -> str:
     """Text as HTML: markup is escaped, and what could not be seen is written as its code, \\x1b."""
     cut = foreign[:LONGEST] + "…" * (len(foreign) > LONGEST)
-    seen = (_code(one) if unicodedata.category(one) in UNSEEN else one for one in cut)
-    return html.escape("".join(seen))
+    return html.escape(visible(cut))
 
 
 def paragraph(words: str, kind: str = "") -> str:
@@ -63,10 +62,6 @@ def video(source: str, caption: str) -> str:
 def grid(figures: Iterable[str]) -> str:
     """Figures side by side, as many as fit."""
     return f'<div class="grid">{"".join(figures)}</div>'
-
-
-def _code(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def _class(kind: str) -> str:
