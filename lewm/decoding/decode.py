@@ -30,7 +30,7 @@ from lewm.decoding.training import (
 )
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import check_output, sha256
+from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.reports import Beside, keeping, new_report
@@ -112,7 +112,6 @@ def decode(
     import_encoder("mp4")  # before the work, not after
     import_figure()
     config, trained_on = runs.read_config(request.run)
-    check_output(request.run / DECODER, "Move that away: the decoder is written there.")
     with new_report(request.run, "decode") as out:
         return _decode(request, config, trained_on, device, out, on_progress), out
 
@@ -125,6 +124,8 @@ def _decode(
     out: Path,
     on_progress: OnProgress,
 ) -> DecodeReport:
+    if (request.run / DECODER).is_dir():
+        raise LewmError(f"{request.run / DECODER}: a folder, where the decoder is kept", "Move it away.")
     store = Beside(save_decoder)
     model = load(request.run).to(device)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
