@@ -9,6 +9,7 @@ from typing import Any
 
 from lewm.errors import LewmError
 from lewm.files import replacing
+from lewm.foreign import visible
 
 DPI = 110
 STYLE: dict[Any, Any] = {  # matplotlib's own names
@@ -37,12 +38,18 @@ def import_figure() -> Any:  # noqa: ANN401
 
 @contextlib.contextmanager
 def figure(path: Path, width: float, height: float) -> Iterator[Any]:
-    """A figure of so many inches, written to `path` when the block ends without an error."""
+    """A figure of so many inches, written to `path` when the block ends without an error; it shows any text."""
     figure_class = import_figure()
     import matplotlib as mpl
+    import matplotlib.text
 
     with mpl.rc_context(STYLE):
         drawn = figure_class(figsize=(width, height), layout="constrained")
         yield drawn
+        for text in drawn.findobj(mpl.text.Text):  # those of the ticks are set later, by matplotlib itself
+            lines = text.get_text().split("\n")
+            text.set_text("\n".join(map(visible, lines)))
+            if "$" in text.get_text():
+                text.set_parse_math(False)
         with replacing(path) as temporary:
             drawn.savefig(temporary, dpi=DPI)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
+import safetensors
+
 from lewm.errors import LewmError
+from lewm_data import temporary
 
 
 def home() -> Path:
@@ -62,11 +64,6 @@ def unused(path: Path) -> Path:
     return candidate
 
 
-def report_path(run: Path, kind: str) -> Path:
-    """A free name for a report in a run, "plan-20260321-141500.json"; its pictures go into a folder of that name."""
-    return unused(run / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
-
-
 def sha256(path: Path) -> str:
     """Digest of a file's bytes."""
     with path.open("rb") as file:
@@ -75,20 +72,50 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without an error, else removed."""
+    """A temporary path, renamed to `path` when the block ends without an error, else removed.
+
+    Raises:
+        OSError: It cannot be written, for example because the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with temporary.replacing(path) as written:
+            yield written
+    except safetensors.SafetensorError as error:  # its own way to say what the system has refused
+        refused = re.search(r"\(os error (\d+)\)", str(error))
+        if refused is None:
+            raise
+        raise OSError(int(refused[1]), os.strerror(int(refused[1])), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that it is there whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text)
+    with replacing(path) as temporary_path:
+        temporary_path.write_text(text, encoding="utf-8")
+
+
+def check_output(path: Path, remedy: str) -> None:
+    """Complain before the work, not after, where no file can be written at `path`. Nothing is left behind.
+
+    Raises:
+        LewmError: It is a folder, or its folder cannot be made or written; says why, and the remedy.
+    """
+    if path.is_dir():
+        raise LewmError(f"{path}: a folder, expected the name of a file", remedy)
+    check_writable(path.parent, remedy)
+
+
+def check_writable(directory: Path, remedy: str) -> None:
+    """Complain before the work where nothing can be written into `directory`, which may not be there yet.
+
+    Raises:
+        LewmError: Nothing can be written there; says why, and the remedy.
+    """
+    existing = next(one for one in (directory, *directory.absolute().parents) if os.path.lexists(one))
+    try:
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        with temporary.temporary_folder(existing / "writable"):
+            pass
+    except OSError as error:
+        raise LewmError(f"{directory}: cannot be written to: {error.strerror or error}", remedy) from error

@@ -13,6 +13,7 @@ from lewm_cli import options, output
 
 
 def collect(
+    context: typer.Context,
     env: Annotated[str, typer.Option(help='One of "lewm envs", or any Gymnasium id.')] = "two-room",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the finished file.")] = 1000,
     policy: Annotated[
@@ -62,19 +63,24 @@ def collect(
         raise typer.BadParameter("a worker has one environment: give it with --workers 0", param_hint="--num-envs")
     from rich.progress import TextColumn
 
-    from lewm.files import file_name, home, newest_dataset, unused
+    from lewm.files import check_output, file_name, home, newest_dataset
     from lewm.provenance import commit
     from lewm_data.collect import CollectProgress, collect
     from lewm_data.envs.registry import world
+    from lewm_data.temporary import claimed
 
+    writable = "Give --out the name of a file in a folder that you can write to."
     place = world(env)
     if out is None:
         default = home() / "datasets" / f"{file_name(place.name)}.h5"
+        check_output(default, writable)
+        default.parent.mkdir(parents=True, exist_ok=True)
         if append and default.exists():
             out = newest_dataset(place.name)
         else:
-            out = default if append or overwrite else unused(default)
+            out = default if append or overwrite else context.with_resource(claimed(default))
         output.note(str(out))
+    check_output(out, writable)
     out.parent.mkdir(parents=True, exist_ok=True)
     with output.progress_bar(output.count_of("episodes"), TextColumn("{task.fields[rate]}")) as bar:
         task = bar.add_task(place.name, total=episodes, rate="")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lewm_cli import options, output
+from lewm_cli import options, output, results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,17 +52,21 @@ def decode(
         output.note(f"newest run: {run}")
     request = DecodeRequest(run, data, steps, episode, seed, retrain)
     where = choose_device(device)
-    with output.progress_bar(TaskProgressColumn()) as bar:
+
+    def show(report: DecodeReport) -> None:
+        if json:
+            output.show_json(report.as_dict())
+        else:
+            output.show(_table(report))
+
+    with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("decoder", total=1, visible=False)
         report, path = decode_run(request, where, lambda share: bar.update(task, completed=share, visible=True))
     if not report.trained:
         output.note(f"decoder: {run / DECODER}, trained before; --retrain trains it again")
     output.note(f"report: {path}")
     output.note(f"pictures: {path.with_suffix('')}")
-    if json:
-        output.show_json(report.as_dict())
-    else:
-        output.show(_table(report))
+    show(report)
 
 
 def _table(report: DecodeReport) -> Table:

@@ -45,12 +45,13 @@ def show(
     seed: options.Seed = 0,
 ) -> None:
     """Draw an environment: the goals and frames of a few episodes of each policy."""
-    from lewm.files import file_name
+    from lewm.files import check_output, file_name
     from lewm_data.envs.gallery import draw_gallery
     from lewm_data.envs.registry import world
 
     place = world(name)
     out = out or Path(f"{file_name(place.name)}.png")
+    check_output(out, "Give --out the name of a file in a folder that you can write to.")
     draw_gallery(place, out, frame_size=frame_size, episodes=episodes, seed=seed, vary=vary)
     output.show(str(out))
 

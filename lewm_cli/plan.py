@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lewm_cli import options, output
+from lewm_cli import options, output, results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -139,7 +139,15 @@ def plan(
         save_tasks=save_tasks,
     )
     where = choose_device(device)
-    with output.progress_bar(TaskProgressColumn(), TextColumn("{task.fields[solved]}")) as bar:
+
+    def show(report: EvalReport) -> None:
+        if json:
+            output.show_json(report.as_dict())
+        else:
+            output.show(_table(report))
+
+    columns = (TaskProgressColumn(), TextColumn("{task.fields[solved]}"))
+    with results.shown_anyway(show), output.progress_bar(*columns) as bar:
         task = bar.add_task("planning", total=1, solved="")
 
         def on_progress(share: float, solved: int) -> None:
@@ -155,10 +163,7 @@ def plan(
     output.note(f"report: {path}")
     if video:
         output.note(f"videos: {path.with_suffix('')}")
-    if json:
-        output.show_json(report.as_dict())
-    else:
-        output.show(_table(report))
+    show(report)
 
 
 def _refuse(values: Mapping[str, Any], reason: str) -> None:

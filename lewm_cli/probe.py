@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lewm_cli import options, output
+from lewm_cli import options, output, results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,17 +54,21 @@ def probe(
         output.note(f"newest run: {run}")
     request = ProbeRequest(run=run, data=data, targets=targets, episodes=episodes, seed=seed, tsne=tsne)
     where = choose_device(device)
-    with output.progress_bar(TaskProgressColumn()) as bar:
+
+    def show(report: ProbeReport) -> None:
+        if json:
+            output.show_json(report.as_dict())
+        else:
+            output.show(Group(_scores(report), *_verdicts(report), "", _spaces(report)))
+
+    with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("", total=1)
         report, path = probe_run(
             request, where, lambda share, doing: bar.update(task, completed=share, description=doing)
         )
     output.note(f"report: {path}")
     output.note(f"pictures: {path.with_suffix('')}")
-    if json:
-        output.show_json(report.as_dict())
-    else:
-        output.show(Group(_scores(report), *_verdicts(report), "", _spaces(report)))
+    show(report)
 
 
 def _targets(pairs: list[str]) -> dict[str, str]:

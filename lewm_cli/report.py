@@ -19,12 +19,12 @@ def report(
     from rich.text import Text
 
     from lewm.files import newest_run
-    from lewm.report.write import write_report
+    from lewm.report.write import write_page
 
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")
-    result = write_report(run, out)
+    result = write_page(run, out)
     if json:
         output.show_json(result.as_dict())
     else:

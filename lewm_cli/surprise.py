@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lewm_cli import options, output
+from lewm_cli import options, output, results
 
 if TYPE_CHECKING:
     import torch
@@ -74,7 +74,16 @@ def surprise(
 
     assert video is not None
     request = SurpriseRequest(run, video, fps, frameskip, actions, calibrate, alpha, seed, out_video)
-    with output.progress_bar(output.count_of("frames")) as bar:
+
+    def show(report: SurpriseReport) -> None:
+        if json:
+            output.show_json(report.as_dict())
+            return
+        if report.events:
+            output.show(_events(report))
+        output.show(_summary(report))
+
+    with results.shown_anyway(show), output.progress_bar(output.count_of("frames")) as bar:
         task = bar.add_task("", total=None)
 
         def on_progress(what: str, done: int, total: int | None) -> None:
@@ -84,12 +93,7 @@ def surprise(
     output.note(f"report: {path}; a line a frame and a picture: {path.with_suffix('')}")
     if out_video:
         output.note(f"annotated video: {out_video}")
-    if json:
-        output.show_json(report.as_dict())
-        return
-    if report.events:
-        output.show(_events(report))
-    output.show(_summary(report))
+    show(report)
 
 
 def _suite(
@@ -106,7 +110,14 @@ def _suite(
 
     from lewm.surprise.suite import SuiteRequest, run_suite
 
-    with output.progress_bar(TaskProgressColumn()) as bar:
+    def show(report: SuiteReport) -> None:
+        if json:
+            output.show_json(report.as_dict())
+            return
+        for actions in ("known", "unknown"):
+            output.show(_outcomes(report, actions))
+
+    with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("", total=1)
         report, path = run_suite(
             SuiteRequest(run, env, episodes, calibrate, alpha, seed),
@@ -115,11 +126,7 @@ def _suite(
         )
         bar.update(task, completed=1)
     output.note(f"report: {path}; a picture and a video of each perturbation: {path.with_suffix('')}")
-    if json:
-        output.show_json(report.as_dict())
-        return
-    for actions in ("known", "unknown"):
-        output.show(_outcomes(report, actions))
+    show(report)
 
 
 def _events(report: SurpriseReport) -> Table:

@@ -5,10 +5,7 @@ T frames, Y and X their sides.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +14,31 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm_data.errors import DataError, unknown
+from lewm_data.temporary import replacing
 from lewm_data.video import import_av
 
 if TYPE_CHECKING:
     import av
 
+ENCODERS = {"mp4": "libx264", "gif": "gif"}  # by the ending of the file
 CONSTANT_QUALITY = {"crf": "20", "preset": "veryfast"}  # of H.264, with black and white kept sharp
+
+
+def import_encoder(ending: str) -> Any:  # noqa: ANN401
+    """PyAV, with the encoder for files of that ending ("mp4" or "gif"). Call it before work that ends in a video.
+
+    Raises:
+        DataError: Another ending, PyAV is not installed, or it comes without the encoder.
+    """
+    if ending not in ENCODERS:
+        raise unknown("video ending", ending, list(ENCODERS))
+    av = import_av("writing a video")
+    if ENCODERS[ending] not in av.codecs_available:
+        raise DataError(
+            f"writing .{ending} needs the encoder {ENCODERS[ending]}, which this PyAV comes without",
+            'Run: pip install --force-reinstall "lewm[video]"',
+        )
+    return av
 
 
 def write_video(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], fps: float) -> None:
@@ -32,8 +48,7 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], fps: float) ->
         DataError: the ending is another one, a side is odd (mp4), there are no frames, or PyAV is not installed.
     """
     ending = path.suffix.removeprefix(".")
-    if ending not in ("mp4", "gif"):
-        raise unknown("video ending", ending, ["mp4", "gif"])
+    import_encoder(ending)
     if len(frames) == 0:
         raise _no_frames(path)
     if ending == "gif":
@@ -58,14 +73,14 @@ class VideoWriter:
     def __init__(self, path: Path, fps: float) -> None:
         if path.suffix != ".mp4":
             raise unknown("video ending", path.suffix.removeprefix("."), ["mp4"])
-        self._av = import_av("writing a video")
+        self._av = import_encoder("mp4")
         self._path, self._rate = path, _rate(fps)
         self._stream: Any = None
         self._count = 0
 
     def __enter__(self) -> VideoWriter:
         with ExitStack() as stack:
-            temporary = stack.enter_context(_replacing(self._path))
+            temporary = stack.enter_context(replacing(self._path))
             self._container = stack.enter_context(self._av.open(str(temporary), "w"))
             stack.push(self._finish)
             self._closing = stack.pop_all()
@@ -81,7 +96,7 @@ class VideoWriter:
         if self._stream is None:
             if height % 2 or width % 2:
                 raise DataError(f"{self._path}: frames of {height} x {width}", "H.264 needs even sides.")
-            self._stream = self._container.add_stream("libx264", rate=self._rate, options=CONSTANT_QUALITY)
+            self._stream = self._container.add_stream(ENCODERS["mp4"], rate=self._rate, options=CONSTANT_QUALITY)
             self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
         elif (height, width) != (self._stream.height, self._stream.width):
             raise DataError(
@@ -105,10 +120,10 @@ class VideoWriter:
 
 
 def _write_gif(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], rate: Fraction) -> None:
-    av = import_av("writing a video")
+    av = import_encoder("gif")
     pictures = [av.VideoFrame.from_ndarray(frame, format="rgb24") for frame in frames]
-    with _replacing(path) as temporary, av.open(str(temporary), "w") as container:
-        stream = container.add_stream("gif", rate=rate)
+    with replacing(path) as temporary, av.open(str(temporary), "w") as container:
+        stream = container.add_stream(ENCODERS["gif"], rate=rate)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "pal8"
         for i, picture in enumerate(_with_palette(av, pictures)):
             picture.pts, picture.time_base = i, 1 / rate
@@ -134,20 +149,6 @@ def _with_palette(av: Any, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]
         source.push(picture)
     source.push(None)
     return [sink.pull() for _ in pictures]
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without an error, else removed."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _rate(fps: float) -> Fraction:

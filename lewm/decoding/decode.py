@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,11 +14,13 @@ from jaxtyping import Int64
 from lewm import locks
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.run import DatasetIdentity
+from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.open_loop import OpenLoop, StepError, long_enough, open_loops, step_errors
 from lewm.decoding.pictures import Shown, draw_reconstructions, draw_rollout, film_rollout
-from lewm.decoding.store import load_decoder, save_decoder
+from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.decoding.training import (
     Examples,
     Fidelity,
@@ -31,12 +32,13 @@ from lewm.decoding.training import (
 )
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import report_path, sha256, write_text
+from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
+from lewm.reports import Beside, keeping, new_report
 from lewm_data.clips import split_episodes
 from lewm_data.store import Dataset
-from lewm_data.video import import_av
+from lewm_data.video_writer import import_encoder
 
 MEASURED_FRAMES = 512  # held-out frames that the error is measured on
 MEASURED_EPISODES = 64  # held-out episodes that the rollout's error is averaged over
@@ -105,11 +107,28 @@ def decode(
         reconstructions.png, rollout.png and rollout.mp4.
 
     Raises:
-        LewmError: the run or its dataset is missing, they do not belong together, or the episode was not held out.
+        LewmError: the run or its dataset is missing, they do not belong together, the episode was not held out, or
+            nothing can be written into the run.
+        NotKeptError: the result is there, but it, its pictures or the decoder could not be written.
     """
-    import_av("writing a video")  # before the work, not after
+    import_encoder("mp4")  # before the work, not after
     import_figure()
     config, trained_on = runs.read_config(request.run)
+    with new_report(request.run, "decode") as out:
+        return _decode(request, config, trained_on, device, out, on_progress), out
+
+
+def _decode(
+    request: DecodeRequest,
+    config: Config,
+    trained_on: DatasetIdentity,
+    device: torch.device,
+    out: Path,
+    on_progress: OnProgress,
+) -> DecodeReport:
+    if (request.run / DECODER).is_dir():
+        raise LewmError(f"{request.run / DECODER}: a folder, where the decoder is kept", "Move it away.")
+    store = Beside(save_decoder)
     model = load(request.run).to(device)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
         if fingerprint_of(dataset) != trained_on.fingerprint:
@@ -129,7 +148,7 @@ def decode(
                 if not runs.holds_weights(request.run, model):
                     raise LewmError(f"{request.run}: was trained further meanwhile", "Give the same command again.")
                 decoder = train_decoder(encode_rows(model, dataset, rows, size), settings, on_progress)
-                save_decoder(request.run, decoder)
+                store(request.run, decoder)
         rows = draw_rows(dataset, held_out, MEASURED_FRAMES, request.seed)
         examples = encode_rows(model, dataset, rows, decoder.frame_size)
         loops = open_loops(model, dataset, sorted({*measured, *shown}), decoder.frame_size)
@@ -144,10 +163,10 @@ def decode(
         dataset_fingerprint=trained_on.fingerprint,
         versions=versions(),
     )
-    out = report_path(request.run, "decode")
-    _draw(out.with_suffix(""), decoder, examples, [loops[episode] for episode in shown], report)
-    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
-    return report, out
+    with keeping(out, report):
+        store.check()
+        _draw(out.with_suffix(""), decoder, examples, [loops[episode] for episode in shown], report)
+    return report
 
 
 def _choose(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +18,14 @@ from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
-from lewm.evaluation.report import EvalReport, Success
+from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.run import OnProgress, evaluate, random_floor
 from lewm.evaluation.tasks import Tasks
-from lewm.files import report_path, sha256, write_text
+from lewm.files import check_output, sha256
 from lewm.planning.controller import Controller
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
+from lewm.reports import Beside, keeping, new_report
 from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import world
@@ -117,9 +117,27 @@ def evaluate_run(
 
     Raises:
         LewmError: the run, its tasks or the decoder to imagine with is missing, or they do not belong together; the
-            device does not have the precision, or its memory is too small for a single plan.
+            device does not have the precision, or its memory is too small for a single plan; nothing can be written
+            where the report, the tasks or the films belong.
+        NotKeptError: the result is there, but it could not be written.
     """
     config, trained_on = run.read_config(request.run)
+    if request.save_tasks:
+        check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
+    with new_report(request.run, "plan") as out:
+        return _evaluate(request, config, trained_on, device, out, on_progress, on_compile), out
+
+
+def _evaluate(
+    request: PlanRequest,
+    config: Config,
+    trained_on: DatasetIdentity,
+    device: torch.device,
+    out: Path,
+    on_progress: OnProgress,
+    on_compile: OnCompile,
+) -> EvalReport:
+    films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
     place = world(config.env)
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
@@ -129,9 +147,8 @@ def evaluate_run(
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
-    out = report_path(request.run, "plan")
-    on_film = film_writer(out.with_suffix(""), request.video) if request.video else None
-    played, seconds = evaluate(controller, place, tasks, frame_size, batch, on_film, on_progress, decode)
+    played, seconds = evaluate(controller, place, tasks, frame_size, batch, films, on_progress, decode)
+    floor = random_floor(controller, place, tasks, frame_size, batch)
     success = Success.of(played)
     report = EvalReport(
         success_rate=success.success_rate,
@@ -139,13 +156,14 @@ def evaluate_run(
         episodes=success.episodes,
         interval_95=success.interval_95,
         latent_distance=success.latent_distance,
-        random=Success.of(random_floor(controller, place, tasks, frame_size, batch)),
+        random=Success.of(floor),
         protocol=tasks.protocol,
         goal_offset=tasks.goal_offset,
         budget=tasks.budget,
         discarded_solved=tasks.discarded_solved,
         discarded_ended=tasks.discarded_ended,
         tasks_sha256=tasks.sha256(),
+        tasks=TaskOutcome.each(tasks, played, floor),
         seconds_per_plan=seconds.per_plan,
         seconds_preparing=seconds.preparing,
         planner={
@@ -159,8 +177,10 @@ def evaluate_run(
         checkpoint_sha256=sha256(request.run / run.MODEL),
         versions=versions(),
     )
-    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
-    return report, out
+    with keeping(out, report):
+        if films is not None:
+            films.check()
+    return report
 
 
 def _tasks(request: PlanRequest, config: Config, trained_on: DatasetIdentity, place: World) -> Tasks:

@@ -13,8 +13,7 @@ from jaxtyping import UInt8
 
 from lewm.decoding.panels import BLUE, GREEN, GREY, RED, enlarge, framed, shown_at
 from lewm.evaluation.play import Film
-from lewm_data.video import import_av
-from lewm_data.video_writer import write_video
+from lewm_data.video_writer import import_encoder, write_video
 
 FRAMES_PER_SECOND = 10.0
 HOLD = 8  # times the last frame is shown
@@ -22,7 +21,7 @@ HOLD = 8  # times the last frame is shown
 
 def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
     """A function that writes each film to `directory`/episode-NNNN.`ending` ("mp4" or "gif")."""
-    import_av("writing a video")  # before hours of planning, not after
+    import_encoder(ending)  # before hours of planning, not after
     directory.mkdir(parents=True, exist_ok=True)
 
     def write(film: Film) -> None:

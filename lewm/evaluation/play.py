@@ -31,10 +31,12 @@ class Played:
     Attributes:
         solved: Whether each was solved at any step of its budget; None where that cannot be told.
         distance: Of each from its goal at the start and at the end; nothing where `solved` says more.
+        steps: Taken in each until it was solved, its episode had ended, or its budget was spent.
     """
 
     solved: Bool[np.ndarray, " N"] | None
     distance: Float64[np.ndarray, "M 2"]
+    steps: Int64[np.ndarray, " N"]
 
 
 @dataclass(frozen=True)
@@ -72,22 +74,25 @@ def play(
         on_film: Given what happened in each episode, in the order of the tasks.
         on_batch: Told how many tasks of a batch were solved.
     """
-    solved, apart = [], []
+    solved, apart, steps = [], [], []
     for first in range(0, len(tasks), batch):
         with closing(world.make(min(batch, len(tasks) - first), frame_size, False)) as env:
             tasks.begin(env, first)
             before = None if tasks.solvable else distance(frames_of(env), tasks.goals(env))
-            here, films = _play_together(env, agent(first, env), tasks, not world.restorable, on_film is not None)
+            here, taken, films = _play_together(
+                env, agent(first, env), tasks, not world.restorable, on_film is not None
+            )
             if before is not None:
                 apart.append(np.stack([before, distance(frames_of(env), tasks.goals(env))], axis=1))
             if on_film is not None:
                 for i, (frames, goal) in enumerate(zip(films, tasks.goals(env), strict=True)):
                     on_film(Film(first + i, frames, goal, bool(here[i]) if tasks.solvable else None))
         solved.append(here)
+        steps.append(taken)
         on_batch(int(here.sum()))
     if tasks.solvable:
-        return Played(np.concatenate(solved), np.zeros((0, 2)))
-    return Played(None, np.concatenate(apart))
+        return Played(np.concatenate(solved), np.zeros((0, 2)), np.concatenate(steps))
+    return Played(None, np.concatenate(apart), np.concatenate(steps))
 
 
 def frames_of(env: WorldEnv) -> UInt8[np.ndarray, "B Y X 3"]:
@@ -99,8 +104,8 @@ def frames_of(env: WorldEnv) -> UInt8[np.ndarray, "B Y X 3"]:
 
 def _play_together(
     env: WorldEnv, act: Act, tasks: Tasks, stays: bool, keep_frames: bool
-) -> tuple[Bool[np.ndarray, " B"], list[UInt8[np.ndarray, "T Y X 3"]]]:
-    """Which tasks were solved, and the frames of each.
+) -> tuple[Bool[np.ndarray, " B"], Int64[np.ndarray, " B"], list[UInt8[np.ndarray, "T Y X 3"]]]:
+    """Which tasks were solved, the steps taken in each, and its frames.
 
     Args:
         stays: Whether an episode that terminates stays as it is. Elsewhere one terminates at the environment's own
@@ -111,7 +116,7 @@ def _play_together(
         return env.is_solved() if tasks.solvable else np.zeros(env.num_envs, dtype=bool)
 
     solved = is_solved()
-    over = solved.copy()
+    over, taken = solved.copy(), np.zeros(env.num_envs, dtype=np.int64)
     films = [[frame] for frame in frames_of(env)] if keep_frames else []
     step = 0
     while step < tasks.budget and not over.all():
@@ -122,6 +127,7 @@ def _play_together(
             actions[active] = planned[:, k]
             _, _, terminated, _, _ = env.step(actions)
             step += 1
+            taken += ~over
             if keep_frames:
                 frames = frames_of(env)
                 for i in np.flatnonzero(~over):
@@ -130,4 +136,4 @@ def _play_together(
             over = over | solved | (terminated & stays)
             if over.all():
                 break
-    return solved, [np.stack(film) for film in films]
+    return solved, taken, [np.stack(film) for film in films]

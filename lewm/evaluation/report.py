@@ -10,6 +10,7 @@ from typing import Any
 
 from lewm.evaluation.play import Played
 from lewm.evaluation.statistics import wilson_interval
+from lewm.evaluation.tasks import Tasks
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,66 @@ class Success:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of one task.
+
+    Attributes:
+        solved: Whether its goal was reached; None where that cannot be told.
+        steps: Environment steps taken until it was over.
+        latent_distance: To the goal, where it cannot be told whether that was reached.
+    """
+
+    solved: bool | None
+    steps: int
+    latent_distance: LatentDistance | None
+
+    @classmethod
+    def each(cls, played: Played) -> list[Outcome]:
+        """One a task."""
+        steps = played.steps.tolist()
+        if played.solved is None:
+            return [
+                cls(None, taken, LatentDistance(*apart))
+                for taken, apart in zip(steps, played.distance.tolist(), strict=True)
+            ]
+        return [cls(solved, taken, None) for solved, taken in zip(played.solved.tolist(), steps, strict=True)]
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """One task, and what became of it.
+
+    Attributes:
+        number: Its place among the tasks, from 0; films are named after it.
+        episode, step: As in `Task`: where in the dataset it was taken from.
+        seed: Of the environment's episode that leads to the start; None where the start is a state.
+        planner: Of the plans.
+        random: Of uniformly random actions.
+    """
+
+    number: int
+    episode: int
+    step: int
+    seed: int | None
+    planner: Outcome
+    random: Outcome
+
+    @classmethod
+    def each(cls, tasks: Tasks, planner: Played, random: Played) -> tuple[TaskOutcome, ...]:
+        """In the order of the tasks."""
+        outcomes = zip(tasks.each, Outcome.each(planner), Outcome.each(random), strict=True)
+        return tuple(
+            cls(number, task.episode, task.step, getattr(task.start, "seed", None), planned, drawn)
+            for number, (task, planned, drawn) in enumerate(outcomes)
+        )
+
+
+@dataclass(frozen=True)
 class EvalReport:
     """The result of `lewm plan`, with everything needed to judge and repeat it.
+
+    Two reports with the same `tasks_sha256` have the same tasks in the same order, so their `tasks` can be compared
+    one by one: `zip(a["tasks"], b["tasks"], strict=True)` pairs the outcomes of two runs in each task.
 
     Attributes:
         success_rate, successes, episodes, interval_95, latent_distance: As in `Success`, of the planner.
@@ -54,6 +113,7 @@ class EvalReport:
         tasks_sha256: Equal digests, equal tasks.
         seconds_per_plan: Mean over all plans.
         seconds_preparing: Beside the plans, compiling kernels and capturing CUDA graphs; 0 on other devices.
+        tasks: What became of each task.
         planner: Its settings. `precision` is the one that was used, and `precision_reason` says why.
     """
 
@@ -69,6 +129,7 @@ class EvalReport:
     discarded_solved: int
     discarded_ended: int
     tasks_sha256: str
+    tasks: tuple[TaskOutcome, ...]
     seconds_per_plan: float
     seconds_preparing: float
     planner: dict[str, Any]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ from lewm.probing.repeatable import seeded
 from lewm.probing.sample import Sample
 from lewm.provenance import versions
 from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
 
 READ = 512  # frames read at a time
 CALIBRATION_FRAMES = 2048  # that the random encoder's BatchNorm statistics are taken from
@@ -52,7 +55,7 @@ def embed(
     """The model's embeddings of the frames at `rows`, from `$LEWM_HOME/cache/embeddings` if they were made before.
 
     A cached file is known by the weights, the dataset's fingerprint, the rows, the kind of device and the versions. A
-    damaged one is made again; one is there whole or not at all.
+    damaged one is made again; one is there whole or not at all. Where it cannot be written, a warning says so.
     """
     key = {
         "weights": weights_sha256(model),
@@ -75,8 +78,11 @@ def embed(
         for some, frames in _frames(dataset, rows):
             latents[some] = model.embed(frames).float().cpu().numpy()
             on_share(some.stop / len(rows))
-    with replacing(path) as temporary:
-        safetensors.numpy.save_file({EMBEDDINGS: latents}, temporary, metadata=key)
+    try:
+        with replacing(path) as temporary:
+            safetensors.numpy.save_file({EMBEDDINGS: latents}, temporary, metadata=key)
+    except OSError as error:
+        log.warning("%s: embeddings are not kept for the next time: %s", path.parent, error.strerror or error)
     return latents
 
 

@@ -5,7 +5,6 @@ N frames, D latent width, E episodes, C numbers of a quantity, Q query frames, K
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,12 @@ from jaxtyping import Float32, Float64
 
 from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
+from lewm.checkpoints.run import DatasetIdentity
+from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import report_path, sha256, write_text
+from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.probing import features, pictures, probes, statistics
 from lewm.probing.pictures import Predicted
@@ -29,6 +30,7 @@ from lewm.probing.sample import Sample, draw_sample
 from lewm.probing.space import PAIRS, Space, draw_queries, import_tsne, measure_space, nearest_frames, plane, tsne
 from lewm.probing.targets import Quantity, numeric_columns, read_quantities
 from lewm.provenance import versions
+from lewm.reports import keeping, new_report
 from lewm.states import states_of
 from lewm.training.health import sample_pairs
 from lewm_data.clips import split_episodes
@@ -74,12 +76,25 @@ def probe(
 
     Raises:
         LewmError: the run, dataset or targets are missing or do not belong together, there are too few episodes, or a
-            package that draws is not installed.
+            package that draws is not installed, or nothing can be written into the run.
+        NotKeptError: the result is there, but it or its pictures could not be written.
     """
     import_figure()
     if request.tsne:
         import_tsne()
     config, trained_on = run.read_config(request.run)
+    with new_report(request.run, "probe") as out:
+        return _probe(request, config, trained_on, device, out, on_progress), out
+
+
+def _probe(
+    request: ProbeRequest,
+    config: Config,
+    trained_on: DatasetIdentity,
+    device: torch.device,
+    out: Path,
+    on_progress: OnProgress,
+) -> ProbeReport:
     model = load(request.run).to(device)
     place = _world(config.env)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
@@ -117,11 +132,10 @@ def probe(
             checkpoint_sha256=sha256(request.run / run.MODEL),
             versions=versions(),
         )
-        out = report_path(request.run, "probe")
-        _draw(out.with_suffix(""), spaces, dataset, sample, inputs[TRAINED], quantities, predicted, request)
-    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
+        with keeping(out, report):
+            _draw(out.with_suffix(""), spaces, dataset, sample, inputs[TRAINED], quantities, predicted, request)
     work.share(1.0)
-    return report, out
+    return report
 
 
 def _features(

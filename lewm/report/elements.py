@@ -1,29 +1,37 @@
-"""Pieces of HTML. What they are given is text: every one of them escapes it."""
+"""Pieces of HTML. What they are given is text of others: every one of them escapes it."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
 
+from lewm.foreign import visible
 
-def paragraph(text: str, kind: str = "") -> str:
+LONGEST = 5000  # characters of a text that are shown
+
+
+def text(foreign: str) -> str:
+    """Text as HTML: markup is escaped, and what could not be seen is written as its code, \\x1b."""
+    cut = foreign[:LONGEST] + "…" * (len(foreign) > LONGEST)
+    return html.escape(visible(cut))
+
+
+def paragraph(words: str, kind: str = "") -> str:
     """A line of text; `kind` names its style."""
-    return f"<p{_class(kind)}>{html.escape(text)}</p>"
+    return f"<p{_class(kind)}>{text(words)}</p>"
 
 
 def command_line(before: str, command: str, after: str) -> str:
     """A quiet line of text around a command to type."""
-    words = f"{html.escape(before)} <code>{html.escape(command)}</code>{html.escape(after)}"
-    return f'<p class="quiet">{words}</p>'
+    line = f"{text(before)} <code>{text(command)}</code>{text(after)}"
+    return f'<p class="quiet">{line}</p>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows of numbers; the first cell of a row names it."""
-    columns = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in head)
+    columns = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        + "</tr>"
+        f'<tr><th scope="row">{text(name)}</th>' + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>"
         for name, *cells in rows
     )
     return f'<div class="wide"><table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
@@ -31,13 +39,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
     """Names and what they are."""
-    rows = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in pairs)
+    rows = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
     return f'<dl class="facts">{rows}</dl>'
 
 
 def picture(source: str, caption: str) -> str:
     """A picture that opens on its own when clicked; `source` is a relative URL."""
-    url, said = html.escape(source), html.escape(caption)
+    url, said = html.escape(source), text(caption)
     return (
         f'<figure class="picture"><a href="{url}"><img src="{url}" alt="{said}"></a>'
         f"<figcaption>{said}</figcaption></figure>"
@@ -46,7 +54,7 @@ def picture(source: str, caption: str) -> str:
 
 def video(source: str, caption: str) -> str:
     """A silent video that repeats; `source` is a relative URL. Before it plays, its first frame is shown (#t)."""
-    url, said = html.escape(source), html.escape(caption)
+    url, said = html.escape(source), text(caption)
     shown = f'src="{url}#t=0.01" preload="metadata" aria-label="{said}"'
     return f"<figure><video controls muted loop playsinline {shown}></video><figcaption>{said}</figcaption></figure>"
 

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lewm.report import elements
 from lewm.report.content import Content, other_weights
-from lewm.report.media import PICTURES, VIDEOS, Take, figure, media_of
+from lewm.report.media import LARGEST, PICTURES, VIDEOS, Media, Take, figure, is_inside, media_of
 from lewm.report.page import KeyNumber
+from lewm.reports import read_report
 
 FIGURES = 24  # of a part
 
 
 def decoding(path: Path, take: Take) -> Content:
     """decode-*.json: what the latents look like."""
-    return Content(other_weights(path, json.loads(path.read_text())) + _gallery(media_of(path), take))
+    return Content(other_weights(path, read_report(path)) + _gallery(media_of(path), take))
 
 
 def probing(path: Path, take: Take) -> Content:
     """probe-*.json: how well quantities are read from the latents, beside the baselines."""
-    report = json.loads(path.read_text())
+    report = read_report(path)
     rows, numbers = [], []
     for one in report["probed"]:
-        scores = [f"{one[probe][score]['value']:.3f}" for probe in ("linear", "mlp") for score in ("mse", "r")]
+        scores = [_number(one[probe][score]["value"], ".3f") for probe in ("linear", "mlp") for score in ("mse", "r")]
         rows.append((f"{one['property']}, {one['features']}", *scores))
-        if one is report["probed"][0]:
+        if one is report["probed"][0] and one["mlp"]["r"]["value"] is not None:
             low, high = one["mlp"]["r"]["interval_95"]
             told = f"{one['property']} read from the latents, 95 %: {low:.3f} to {high:.3f}"
             numbers.append(KeyNumber(f"{one['mlp']['r']['value']:.3f}", "correlation by an MLP", told))
@@ -42,7 +42,7 @@ def probing(path: Path, take: Take) -> Content:
 
 def surprise(path: Path, take: Take) -> Content:
     """surprise-*.json: the events of one video."""
-    report = json.loads(path.read_text())
+    report = read_report(path)
     expected = report["alpha"] * report["scored"]
     body = other_weights(path, report)
     body += elements.facts(
@@ -58,13 +58,19 @@ def surprise(path: Path, take: Take) -> Content:
         for i, event in enumerate(report["events"], 1)
     ]
     body += elements.table(("event", "begin", "peak", "end", "p"), rows) if rows else elements.paragraph("No event.")
-    annotated = [Path(report["out_video"])] if report["out_video"] else []
-    return Content(body + _gallery([*media_of(path), *(one for one in annotated if one.is_file())], take))
+    media = media_of(path)
+    if report["out_video"]:
+        video = Path(report["out_video"])
+        if is_inside(video, path.parent, LARGEST):
+            media = Media((*media.shown, video), media.left_out)
+        else:
+            body += elements.paragraph(f"The annotated video is not in the run: {video}", "quiet")
+    return Content(body + _gallery(media, take))
 
 
 def suite(path: Path, take: Take) -> Content:
     """surprise-suite-*.json: every perturbation, with known and with unknown actions."""
-    report = json.loads(path.read_text())
+    report = read_report(path)
     body = other_weights(path, report)
     for alarms in report["false_alarms"]:
         actions = alarms["actions"]
@@ -82,26 +88,28 @@ def suite(path: Path, take: Take) -> Content:
 
 
 def _outcome(one: Mapping[str, Any]) -> tuple[str, ...]:
-    optional = {"p_value": ".0e", "effect_size": ".2f", "delay": ".0f"}
-    written = {name: "-" if one[name] is None else format(one[name], style) for name, style in optional.items()}
     return (
         one["perturbation"],
         f"{one['surprise']:.3f}",
         f"{one['untouched']:.3f}",
-        written["p_value"],
-        written["effect_size"],
+        _number(one["p_value"], ".0e"),
+        _number(one["effect_size"], ".2f"),
         f"{one['auroc']:.3f}",
         f"{one['detected']:.0%}",
-        written["delay"],
+        _number(one["delay"], ".0f"),
     )
 
 
-def _gallery(found: Sequence[Path], take: Take) -> str:
+def _number(value: float | None, style: str) -> str:
+    return "-" if value is None else format(value, style)
+
+
+def _gallery(media: Media, take: Take) -> str:
     """Pictures below each other, then videos side by side."""
-    shown = found[:FIGURES]
+    found, shown = media.shown, media.shown[:FIGURES]
     body = "".join(figure(one, take) for one in shown if one.suffix in PICTURES)
     videos = [figure(one, take) for one in shown if one.suffix in VIDEOS]
     body += elements.grid(videos) if videos else ""
     if len(found) > FIGURES:
         body += elements.paragraph(f"{FIGURES} of {len(found)} pictures and videos.", "quiet")
-    return body
+    return body + media.note()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lewm.report import elements
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".png", ".gif", ".jpg", ".jpeg", ".webp")
+
+NAMED = 8  # of what is left out
 
 # By file name and in the order of the page; others are shown after these, with their names below.
 CAPTIONS = {
@@ -23,18 +27,55 @@ CAPTIONS = {
     "suite": "Surprise at each event, beside that of the same episodes left untouched",
 }
 
+LARGEST = 2**27  # bytes of a picture or video that is shown
+
 Take = Callable[[Path], str]  # copies a file beside the page, and gives its URL there
 
 
-def media_of(report: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Media:
+    """Pictures and videos in the order of the page.
+
+    Attributes:
+        shown: Those that can be.
+        left_out: Names of the others.
+    """
+
+    shown: tuple[Path, ...]
+    left_out: tuple[str, ...]
+
+    def note(self) -> str:
+        """Names what was left out."""
+        if not self.left_out:
+            return ""
+        some = ", ".join(self.left_out[:NAMED]) + ", ..." * (len(self.left_out) > NAMED)
+        limit = f"of at most {LARGEST / 2**20:.0f} MiB"
+        return elements.paragraph(f"Left out, because not a regular file inside the run {limit}: {some}.", "warning")
+
+
+def media_of(report: Path) -> Media:
     """Pictures and videos beside a report: those of its name, and those in the folder of its name."""
     folder = report.with_suffix("")
-    beside = [*report.parent.glob(f"{report.stem}.*"), *(folder.iterdir() if folder.is_dir() else ())]
+    beside = [one for one in report.parent.iterdir() if one.stem == report.stem]
+    if folder.is_dir():
+        beside += folder.iterdir()
     order = list(CAPTIONS)
-    return sorted(
+    found = sorted(
         (one for one in beside if one.suffix in VIDEOS + PICTURES),
         key=lambda one: (order.index(one.stem) if one.stem in order else len(order), one.name),
     )
+    shown = tuple(one for one in found if is_inside(one, report.parent, LARGEST))
+    return Media(shown, tuple(one.name for one in found if one not in shown))
+
+
+def is_inside(path: Path, run: Path, largest: int) -> bool:
+    """Whether `path` is a regular file of at most so many bytes that lies inside the run, wherever links lead."""
+    try:
+        target = path.resolve(strict=True)
+        about = target.stat()
+    except (OSError, RuntimeError):  # a link to nothing, or to itself
+        return False
+    return target.is_relative_to(run.resolve()) and stat.S_ISREG(about.st_mode) and about.st_size <= largest
 
 
 def figure(path: Path, take: Take) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lewm.report.elements import text
 
 GENERATOR = "lewm report"
 MARK = f'<meta name="generator" content="{GENERATOR}">'  # by which a page is known as ours
@@ -41,12 +42,11 @@ class Section:
 def page(title: str, subtitle: str, sections: Sequence[Section], footer: str) -> str:
     """The whole page, in need of nothing but the files that its sections point to."""
     numbers = "".join(
-        f"<div><dt>{html.escape(one.label)}</dt><dd><b>{html.escape(one.value)}</b>"
-        f"<span>{html.escape(one.detail)}</span></dd></div>"
+        f"<div><dt>{text(one.label)}</dt><dd><b>{text(one.value)}</b><span>{text(one.detail)}</span></dd></div>"
         for section in sections
         for one in section.numbers
     )
-    contents = "".join(f'<a href="#{one.name}">{html.escape(one.title)}</a>' for one in sections if one.source)
+    contents = "".join(f'<a href="#{one.name}">{text(one.title)}</a>' for one in sections if one.source)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -55,29 +55,29 @@ def page(title: str, subtitle: str, sections: Sequence[Section], footer: str) ->
 <meta name="color-scheme" content="light dark">
 {MARK}
 <link rel="icon" href="data:,">
-<title>{html.escape(title)} · lewm report</title>
+<title>{text(title)} · lewm report</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <header>
-<p class="quiet">{html.escape(subtitle)}</p>
-<h1>{html.escape(title)}</h1>
+<p class="quiet">{text(subtitle)}</p>
+<h1>{text(title)}</h1>
 <nav aria-label="Contents">{contents}</nav>
 </header>
 <main>
 <dl class="numbers">{numbers}</dl>
 {"".join(map(_section, sections))}
 </main>
-<footer><p class="quiet">{html.escape(footer)}</p></footer>
+<footer><p class="quiet">{text(footer)}</p></footer>
 </body>
 </html>
 """
 
 
 def _section(section: Section) -> str:
-    source = f"<code>{html.escape(section.source)}</code>" if section.source else ""
+    source = f"<code>{text(section.source)}</code>" if section.source else ""
     return (
-        f'<section id="{section.name}"><div class="heading"><h2>{html.escape(section.title)}</h2>{source}</div>\n'
+        f'<section id="{section.name}"><div class="heading"><h2>{text(section.title)}</h2>{source}</div>\n'
         f"{section.body}</section>\n"
     )
 

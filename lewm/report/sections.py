@@ -14,11 +14,13 @@ from lewm.checkpoints import run
 from lewm.model.world_model import WorldModel
 from lewm.report import elements, findings
 from lewm.report.content import Content, other_weights
-from lewm.report.media import Take, figure, media_of
+from lewm.report.media import LARGEST, Take, figure, is_inside, media_of
 from lewm.report.page import KeyNumber
+from lewm.reports import read_regular, read_report
 from lewm.training.plot import PICTURE
 
 FILMS = 6  # of a plan's hundreds
+LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Part:
 def model(path: Path, take: Take) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
-    made = json.loads(path.read_text())
+    made = json.loads(read_regular(path, LARGEST_TEXT))
     with torch.device("meta"):
         parameters = sum(one.numel() for one in WorldModel(config.model).parameters())
     side, frameskip = config.model.frame_size, config.model.frameskip
@@ -74,7 +76,7 @@ def model(path: Path, take: Take) -> Content:
 
 def training(path: Path, take: Take) -> Content:
     """metrics.jsonl: the last numbers, and training.png."""
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in read_regular(path, LARGEST_TEXT).splitlines()]
     last = lines[-1]
     rows = [
         ("Prediction error", f"{last['prediction']:.4f}", "mean square of the next embedding"),
@@ -99,7 +101,7 @@ def training(path: Path, take: Take) -> Content:
             rows.append(("Rank correlation", f"{health['distance_correlation']:.2f}", told))
     body = elements.table(("", "last value", "what it is"), rows)
     curves = path.parent / PICTURE
-    if curves.is_file():
+    if is_inside(curves, path.parent, LARGEST):
         body += elements.picture(
             take(curves), f"Loss terms and the health of the latent space over {last['step']} steps"
         )
@@ -108,7 +110,7 @@ def training(path: Path, take: Take) -> Content:
 
 def planning(path: Path, take: Take) -> Content:
     """plan-*.json: how often plans reach their goals, and the first films."""
-    report = json.loads(path.read_text())
+    report = read_report(path)
     agents = {"LeWM + CEM": report, "random actions": report["random"]}
     planner = report["planner"]
     body = other_weights(path, report)
@@ -143,7 +145,8 @@ def planning(path: Path, take: Take) -> Content:
             ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),
         ]
     )
-    films = media_of(path)
+    media = media_of(path)
+    films = media.shown
     if films:
         body += elements.grid(figure(film, take) for film in films[:FILMS])
         body += elements.paragraph(
@@ -152,6 +155,7 @@ def planning(path: Path, take: Take) -> Content:
             "was reached, red where not, grey where that is not known.",
             "quiet",
         )
+    body += media.note()
     return Content(body, (_success(report, "by plans"), _success(report["random"], "by random actions")))
 
 

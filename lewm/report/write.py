@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
+import re
 import shlex
 import shutil
-import tempfile
+import stat
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
+from lewm.files import check_writable
 from lewm.provenance import versions
 from lewm.report import elements
+from lewm.report.media import is_inside
 from lewm.report.page import MARK, Section, page
-from lewm.report.sections import PARTS, Part
+from lewm.report.sections import LARGEST_TEXT, PARTS, Part
+from lewm_data.temporary import temporary_folder
 
 INDEX, FILES = "index.html", "files"
+HEAD = 2**16  # bytes of a page, among which is the mark
+ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -39,42 +49,54 @@ class ReportPage:
         return asdict(self)
 
 
-def write_report(directory: Path, out: Path | None = None) -> ReportPage:
+def write_page(directory: Path, out: Path | None = None) -> ReportPage:
     """Gather what a run holds, the newest of each kind, into one page.
+
+    Only regular files inside the run are shown. What is damaged or odd is named on the page in place of its numbers.
 
     Args:
         directory: A run.
         out: The page's folder, "report" in the run if None. An earlier report there is replaced as a whole.
 
     Raises:
-        LewmError: It is no run, a file of it is damaged, or `out` holds something that is not a report.
+        LewmError: It is no run, `out` cannot be written, or holds something that is not a report.
     """
     config, _ = run.read_config(directory)
-    out = (out or directory / "report").resolve()
-    _refuse_foreign(out)
+    out = _folder(directory, out)
+    check_writable(out.parent, "Give --out a folder that you can write to.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        built, replaced = Path(scratch) / "new", Path(scratch) / "old"
+    with temporary_folder(out) as scratch:
+        built = scratch / "new"
         (built / FILES).mkdir(parents=True)
         sections = [_section(part, directory, config.env, built) for part in PARTS]
         made = f"Made by lewm {versions()['lewm']} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC."
         text = page(directory.resolve().name, f"LeWorldModel in {config.env}", sections, made)
-        (built / INDEX).write_text(text, encoding="utf-8", errors="replace")
-        if out.exists():
-            out.rename(replaced)
-        try:
-            built.rename(out)
-        except OSError:
-            if replaced.exists():
-                replaced.rename(out)
-            raise
+        (built / INDEX).write_text(text, encoding="utf-8")
+        _put(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))
 
 
+def _put(built: Path, out: Path, scratch: Path) -> None:
+    """Moves the page to its place, and what was there away. Of two that are made at once, the later one stays."""
+    for attempt in itertools.count():
+        replaced = scratch / f"old-{attempt}"
+        with contextlib.suppress(FileNotFoundError):
+            out.rename(replaced)
+        try:
+            built.rename(out)
+            return
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                continue
+            if replaced.exists():
+                replaced.rename(out)
+            raise
+
+
 def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
-    command = part.command.format(run=shlex.quote(str(directory)), env=env)
-    begun = [one for one in directory.glob(part.pattern) if one.stat().st_size]  # a run that just began has no metrics
-    path = max(begun, key=lambda one: one.stem, default=None)
+    command = part.command.format(run=shlex.quote(str(directory)), env=shlex.quote(env))
+    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
+    path = max(begun, key=_place, default=None)
     if path is None:
         return Section(
             part.name, part.title, "", elements.command_line("Not there yet:", command, f" shows {part.tells}.")
@@ -85,28 +107,57 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
         shutil.copyfile(file, built / FILES / part.name / file.name)
         return f"{FILES}/{part.name}/{quote(os.fsencode(file.name))}"
 
+    if not is_inside(path, directory, LARGEST_TEXT):
+        return _odd(part, path, "not a regular file inside the run", command)
     try:
         content = part.content(path, take)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        if isinstance(error, LewmError):
-            raise
-        raise LewmError(
-            f"{path}: not as this version of lewm writes it ({type(error).__name__}: {error})",
-            f'Move it away, or make it again with "{command}".',
-        ) from error
+    except LewmError as error:
+        return _odd(part, path, str(error).splitlines()[0].removeprefix(f"{path}: "), command)
+    except ODD as error:
+        reason = f"not as this version of lewm writes it ({type(error).__name__}: {error})"
+        return _odd(part, path, reason, command)
     return Section(part.name, part.title, path.name, content.body, content.numbers)
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Only a report may be replaced, and nothing that someone put beside it be lost."""
+def _odd(part: Part, path: Path, reason: str, command: str) -> Section:
+    """A part of which nothing is shown, and why."""
+    body = elements.paragraph(f"{path.name} is not shown: {reason}.", "warning")
+    body += elements.command_line("Move it away, or make it again:", command, "")
+    return Section(part.name, part.title, path.name, body)
+
+
+def _has_content(path: Path) -> bool:
+    """False for the empty metrics of a run that has just begun."""
+    about = path.lstat()
+    return not stat.S_ISREG(about.st_mode) or about.st_size > 0
+
+
+def _place(path: Path) -> list[str | int]:
+    """By this, names are in the order in which they were given: -10 after -9, which comes after none."""
+    return [int(one) if one.isdecimal() else one for one in re.split(r"([0-9]+)", path.stem)]
+
+
+def _folder(directory: Path, out: Path | None) -> Path:
+    """Where the page goes. Only a report may be replaced, and nothing that someone put beside it be lost."""
+    if out is None:
+        out = directory / "report"
+        if out.is_symlink():
+            raise LewmError(f"{out}: a link that leads out of the run", "Name the folder of the page with --out.")
+    out = out.resolve()
     if not out.exists():
-        return
+        return out
     names = {one.name for one in out.iterdir()} if out.is_dir() else {out.name}
-    index = out / INDEX
-    ours = index.is_file() and MARK in index.read_text(encoding="utf-8", errors="replace")
-    foreign = names - {INDEX, FILES} if ours else names
+    foreign = names - {INDEX, FILES} if _is_ours(out / INDEX) else names
     if foreign or not out.is_dir():
         raise LewmError(
             f"{out}: holds {min(foreign)}, which is not part of a report, so it is not replaced",
             "Give --out another folder, or move that away.",
         )
+    return out
+
+
+def _is_ours(index: Path) -> bool:
+    if not index.is_file():
+        return False
+    with index.open("rb") as file:
+        return MARK.encode() in file.read(HEAD)

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm.errors import LewmError
+from lewm.files import check_output
 from lewm.surprise.trace import SurpriseTrace
-from lewm_data.video_writer import VideoWriter
+from lewm_data.video_writer import VideoWriter, import_encoder
 
 SIDE = 320  # least width of the picture: small frames are enlarged by a whole factor
 WIDEST, TALLEST = 960, 1920  # and larger ones reduced
@@ -26,26 +27,34 @@ INK, PAPER, GREY, RED = (44, 62, 80), (255, 255, 255), (150, 155, 163), (192, 57
 Sink = Callable[[list[UInt8[np.ndarray, "Y X 3"]], SurpriseTrace], None]
 
 
-@contextlib.contextmanager
-def annotated_video(path: Path, fps: float, threshold: float) -> Iterator[Sink]:
-    """A sink of frames and their trace that writes an mp4; the file is there whole or not at all.
-
-    Args:
-        fps: Frames a second of the video.
-        threshold: The score above which a frame is flagged.
+def check_annotated(path: Path) -> None:
+    """Complain before the work, not after, where `path` cannot become an annotated video.
 
     Raises:
-        LewmError: Pillow is not installed, or `path` does not end in .mp4.
-        DataError: PyAV is not installed.
+        LewmError: Pillow is not installed, or `path` does not end in .mp4 or cannot be written.
+        DataError: PyAV is not installed, or comes without the encoder.
     """
     if path.suffix != ".mp4":
         raise LewmError(f"{path}: an annotated video is an .mp4", "Give --out-video a name that ends in .mp4.")
+    import_encoder("mp4")
     try:
         import PIL.ImageDraw  # noqa: F401
     except ModuleNotFoundError as error:
         raise LewmError(
             "annotating a video needs Pillow, which is not installed", 'Run: pip install "lewm[video]"'
         ) from error
+    check_output(path, "Give --out-video the name of a file in a folder that you can write to.")
+
+
+@contextlib.contextmanager
+def annotated_video(path: Path, fps: float, threshold: float) -> Iterator[Sink]:
+    """A sink of frames and their trace that writes an mp4; the file is there whole or not at all.
+
+    Args:
+        path: Where it goes; it has passed `check_annotated`.
+        fps: Frames a second of the video.
+        threshold: The score above which a frame is flagged.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     strip = _Strip(threshold)
     with VideoWriter(path, fps) as video:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -24,18 +23,23 @@ from torch import Tensor
 
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.run import DatasetIdentity
+from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import report_path, sha256, write_text
+from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
+from lewm.reports import keeping, new_report
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
 from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
 from lewm_data.envs.registry import world
+from lewm_data.envs.world import World
 from lewm_data.record_episodes import record
+from lewm_data.video_writer import import_encoder
 
 SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")
@@ -92,17 +96,31 @@ def run_suite(
         one mp4 of each perturbation, which `lewm surprise` can watch.
 
     Raises:
-        LewmError: the run is of another world, or the world has no perturbations.
+        LewmError: the run is of another world, the world has no perturbations, or nothing can be written into the run.
+        NotKeptError: the result is there, but it, its pictures or its videos could not be written.
     """
     check_alpha(request.alpha)
-    check_alpha(request.alpha)
     import_figure()
+    import_encoder("mp4")
     place = world(request.env)
     config, trained_on = runs.read_config(request.run)
     if place.name != config.env:
         raise LewmError(f"{request.run}: a run of {config.env}, not of {place.name}", f"Use --suite {config.env}.")
     if not place.perturbations:
         raise LewmError(f"{place.name} has no perturbations", "See CONTRIBUTING.md on how to add some.")
+    with new_report(request.run, "surprise-suite") as out:
+        return _run(request, place, config, trained_on, device, out, on_progress), out
+
+
+def _run(
+    request: SuiteRequest,
+    place: World,
+    config: Config,
+    trained_on: DatasetIdentity,
+    device: torch.device,
+    out: Path,
+    on_progress: OnProgress,
+) -> SuiteReport:
     model = load(request.run).to(device)
     reference = reference_of(request.run, model, config, request.calibrate)
     frameskip = model.config.frameskip
@@ -143,9 +161,6 @@ def run_suite(
         for actions in ACTIONS
         for name in place.perturbations
     ]
-    out = report_path(request.run, "surprise-suite")
-    write_examples(out.with_suffix(""), examples)
-    draw_suite(out.with_suffix("") / "suite.png", [curves for _, curves in compared], examples, BEFORE, frameskip)
     report = SuiteReport(
         env=place.name,
         episodes=request.episodes,
@@ -163,8 +178,10 @@ def run_suite(
         checkpoint_sha256=sha256(request.run / runs.MODEL),
         versions=versions(),
     )
-    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
-    return report, out
+    with keeping(out, report):
+        write_examples(out.with_suffix(""), examples)
+        draw_suite(out.with_suffix("") / "suite.png", [curves for _, curves in compared], examples, BEFORE, frameskip)
+    return report
 
 
 @torch.inference_mode()

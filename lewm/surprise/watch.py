@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,15 +19,18 @@ from torch import Tensor
 
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.run import DatasetIdentity
+from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import replacing, report_path, sha256, write_text
+from lewm.files import replacing, sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
+from lewm.reports import Beside, keeping, new_report
 from lewm.surprise import meter
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
-from lewm.surprise.overlay import annotated_video
+from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
@@ -117,16 +119,32 @@ def watch(
         a line a frame, and surprise.png.
 
     Raises:
-        LewmError: the run, the calibration data, the actions and the video do not fit together.
+        LewmError: the run, the calibration data, the actions and the video do not fit together, or nothing can be
+            written into the run or to the annotated video.
         DataError: the video, or the file of actions, cannot be read.
+        NotKeptError: the result is there, but it or what belongs to it could not be written.
     """
     check_alpha(request.alpha)
     if request.frameskip is not None:
         check_frameskip(request.frameskip)
     import_figure()
+    if request.out_video is not None:
+        check_annotated(request.out_video)
     config, trained_on = runs.read_config(request.run)
+    with new_report(request.run, "surprise") as out:
+        return _watch(request, config, trained_on, device, out, on_progress), out
+
+
+def _watch(
+    request: SurpriseRequest,
+    config: Config,
+    trained_on: DatasetIdentity,
+    device: torch.device,
+    out: Path,
+    on_progress: OnProgress,
+) -> SurpriseReport:
     model = load(request.run).to(device)
-    with open_source(request.source) as source:
+    with open_source(request.source) as source, contextlib.ExitStack() as files:
         frames = source.frames(fps=request.fps)
         actions, how = _actions(request, model, source)
         on_progress("calibrating", 0, None)
@@ -135,46 +153,48 @@ def watch(
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
-        out = report_path(request.run, "surprise")
         rate = request.fps or source.fps
         begun = time.perf_counter()
         seen = Watcher(detector, reference, trained_on.frame_size, source.name, actions)
-        with contextlib.ExitStack() as files:
-            sinks = [files.enter_context(_csv(out.with_suffix("") / "surprise.csv"))]
-            if request.out_video is not None:
-                shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
-                sinks.append(files.enter_context(shown))
-            for pictures, trace in seen.pieces(frames):
-                for sink in sinks:
-                    sink(pictures, trace)
-                on_progress("watching", detector.meter.seen, source.count)
-            seen.finish()
+        sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
+        if request.out_video is not None:
+            shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
+            sinks.append(Beside(files.enter_context(shown)))
+        for pictures, trace in seen.pieces(frames):
+            for sink in sinks:
+                sink(pictures, trace)
+            on_progress("watching", detector.meter.seen, source.count)
+        seen.finish()
         seconds = time.perf_counter() - begun
-        draw_surprise(out.with_suffix("") / "surprise.png", source.name, seen.curve, seen.peaks, detector, how, rate)
-    report = SurpriseReport(
-        source=request.source,
-        frames=detector.meter.seen,
-        scored=max(0, detector.meter.seen - detector.meter.warm_up),
-        flagged=seen.flagged,
-        events=tuple(seen.events),
-        actions=how,
-        fps=rate,
-        frameskip=frameskip,
-        alpha=request.alpha,
-        seed=request.seed,
-        unfamiliarity=seen.unfamiliarity,
-        calibration={
-            "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
-            "clean_frames": len(calibration.clean),
-            "flagged_above": detector.threshold,
-        },
-        out_video=str(request.out_video.resolve()) if request.out_video else None,
-        seconds=seconds,
-        checkpoint_sha256=sha256(request.run / runs.MODEL),
-        versions=versions(),
-    )
-    write_text(out, json.dumps(report.as_dict(), indent=2) + "\n")
-    return report, out
+        report = SurpriseReport(
+            source=request.source,
+            frames=detector.meter.seen,
+            scored=max(0, detector.meter.seen - detector.meter.warm_up),
+            flagged=seen.flagged,
+            events=tuple(seen.events),
+            actions=how,
+            fps=rate,
+            frameskip=frameskip,
+            alpha=request.alpha,
+            seed=request.seed,
+            unfamiliarity=seen.unfamiliarity,
+            calibration={
+                "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
+                "clean_frames": len(calibration.clean),
+                "flagged_above": detector.threshold,
+            },
+            out_video=str(request.out_video.resolve()) if request.out_video else None,
+            seconds=seconds,
+            checkpoint_sha256=sha256(request.run / runs.MODEL),
+            versions=versions(),
+        )
+        with keeping(out, report):
+            files.close()
+            for sink in sinks:
+                sink.check()
+            picture = out.with_suffix("") / "surprise.png"
+            draw_surprise(picture, source.name, seen.curve, seen.peaks, detector, how, rate)
+    return report
 
 
 def _actions(request: SurpriseRequest, model: WorldModel, source: Source) -> tuple[Tensor | None, str]:
@@ -202,17 +222,13 @@ def _actions(request: SurpriseRequest, model: WorldModel, source: Source) -> tup
 
 @contextlib.contextmanager
 def _csv(path: Path) -> Iterator[Callable[[list[np.ndarray], SurpriseTrace], None]]:
-    try:
-        with replacing(path) as temporary, temporary.open("w", newline="") as file:
-            lines = csv.writer(file)
-            lines.writerow(COLUMNS)
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(COLUMNS)
 
-            def write(_: list[np.ndarray], trace: SurpriseTrace) -> None:
-                columns = [getattr(trace, name).tolist() for name in COLUMNS]
-                columns[-1] = [int(flag) for flag in columns[-1]]
-                lines.writerows(zip(*columns, strict=True))
+        def write(_: list[np.ndarray], trace: SurpriseTrace) -> None:
+            columns = [getattr(trace, name).tolist() for name in COLUMNS]
+            columns[-1] = [int(flag) for flag in columns[-1]]
+            lines.writerows(zip(*columns, strict=True))
 
-            yield write
-    finally:
-        with contextlib.suppress(OSError):  # an empty folder is all that a video that cannot be read would leave
-            path.parent.rmdir()
+        yield write

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from lewm.evaluation.play import Played
 from lewm.evaluation.run import Seconds
+from lewm.reports import read_report
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -61,7 +62,7 @@ def plan(run, *arguments):
     code, shown = call("plan", "--run", str(run), *PLANNER, *arguments)
     assert code == 0, shown
     (path,) = set(run.glob("plan-*.json")) - known
-    return json.loads(path.read_text()), " ".join(re.sub(r"[│┃]", " ", shown).split())
+    return read_report(path), " ".join(re.sub(r"[│┃]", " ", shown).split())
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_kernels_are_counted_while_they_are_compiled_and_their_seconds_said_apar
 
     def compiling(controller, world, tasks, *_):
         controller.on_compile(14, 29)
-        return Played(np.ones(len(tasks), dtype=bool), np.zeros((0, 2))), Seconds(0.25, 12.0)
+        return Played(np.ones(len(tasks), dtype=bool), np.zeros((0, 2)), np.full(len(tasks), 7)), Seconds(0.25, 12.0)
 
     monkeypatch.setattr("lewm.evaluation.evaluate.evaluate", compiling)
     report, shown = plan(run, "--episodes", "2", "--device", "cpu")

@@ -28,6 +28,7 @@ from lewm.decoding.training import (
     train_decoder,
 )
 from lewm.errors import LewmError
+from lewm.reports import read_report
 from lewm.training.loop import train
 from lewm_data.clips import split_episodes
 from lewm_data.collect import collect
@@ -231,7 +232,7 @@ def test_decode_leaves_a_report_pictures_and_a_film(run, dataset, tiny):
     report, path = decode(DecodeRequest(run, steps=8), CPU, shares.append)
     assert report.trained
     assert shares == [(i + 1) / 8 for i in range(8)]
-    assert json.loads(path.read_text()) == json.loads(json.dumps(report.as_dict()))
+    assert read_report(path) == json.loads(json.dumps(report.as_dict()))
     assert {file.name for file in path.with_suffix("").iterdir()} == {
         "reconstructions.png",
         "rollout.png",

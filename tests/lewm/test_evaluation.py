@@ -21,6 +21,7 @@ from lewm.evaluation.report import Success
 from lewm.evaluation.run import evaluate, random_floor
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
+from lewm.reports import read_report
 from lewm.training.loop import train
 from lewm_data.clips import split_episodes
 from lewm_data.collect import collect
@@ -297,11 +298,11 @@ def test_imagining_without_a_decoder_is_refused_before_planning(tiny, trained, m
 
 def test_report_has_every_key_and_is_written(tiny, trained, data):
     report, path = evaluate_run(request(trained, tiny, video="gif"), CPU)
-    written = json.loads(path.read_text())
+    written = read_report(path)
     assert written == json.loads(json.dumps(report.as_dict()))
     success = ["success_rate", "successes", "episodes", "interval_95", "latent_distance"]
     keys = ["random", "protocol", "goal_offset", "budget", "discarded_solved", "discarded_ended", "tasks_sha256"]
-    keys += ["seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256", "versions"]
+    keys += ["tasks", "seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256", "versions"]
     assert list(written) == [*success, *keys]
     assert list(written["random"]) == success
     assert written["latent_distance"] is None
@@ -355,12 +356,12 @@ def test_a_model_of_another_size_than_its_data_is_shown_what_it_was_trained_on(t
 
 def test_success_of_nothing_and_everything():
     nothing = np.zeros((0, 2))
-    assert Success.of(Played(np.ones(10, dtype=bool), nothing)).interval_95[1] == pytest.approx(1)
-    assert Success.of(Played(np.zeros(10, dtype=bool), nothing)).success_rate == 0
+    assert Success.of(Played(np.ones(10, dtype=bool), nothing, np.arange(10))).interval_95[1] == pytest.approx(1)
+    assert Success.of(Played(np.zeros(10, dtype=bool), nothing, np.arange(10))).success_rate == 0
 
 
 def test_where_success_is_not_known_there_are_distances():
-    success = Success.of(Played(None, np.array([[3.0, 1.0], [5.0, 2.0]])))
+    success = Success.of(Played(None, np.array([[3.0, 1.0], [5.0, 2.0]]), np.array([3, 4])))
     assert (success.success_rate, success.successes, success.interval_95) == (None, None, None)
     assert success.episodes == 2
     assert (success.latent_distance.start, success.latent_distance.end) == (4.0, 1.5)

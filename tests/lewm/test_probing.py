@@ -22,6 +22,7 @@ from lewm.probing.features import embed, pixel_components, random_encoder
 from lewm.probing.probe import ProbeRequest, probe
 from lewm.probing.report import FEATURES
 from lewm.probing.sample import draw_sample
+from lewm.reports import read_report
 from lewm.training.loop import train
 from lewm_data.clips import split_episodes
 from lewm_data.collect import collect
@@ -158,7 +159,7 @@ def test_the_report_says_everything_and_is_written_with_its_pictures(trained, da
     report, path = probe(
         request(trained, targets={"agent": "state", "x": "state[0]"}, tsne=True), CPU, lambda s, w: shares.append(s)
     )
-    written = json.loads(path.read_text())
+    written = read_report(path)
     assert written == json.loads(json.dumps(report.as_dict()))
     assert [(one["property"], one["features"]) for one in written["probed"]] == [
         (name, kind) for name in ("agent", "x") for kind in FEATURES

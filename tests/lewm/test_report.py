@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
@@ -12,9 +15,11 @@ from lewm.checkpoints.run import DatasetIdentity, write_config
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.report.findings import FIGURES
+from lewm.report.media import LARGEST
 from lewm.report.page import MARK
 from lewm.report.sections import FILMS
-from lewm.report.write import write_report
+from lewm.report.write import write_page
+from lewm.reports import new_report, read_report, write_report
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = '<script>alert("1")&amp;\'%41 #{run}?'
@@ -49,6 +54,16 @@ class Page(HTMLParser):
         files = [self.path.parent / os.fsdecode(unquote_to_bytes(url)) for url in urls]
         assert all(file.is_file() for file in files)
         return files
+
+
+@dataclass(frozen=True)
+class Content:
+    """A report of this content."""
+
+    content: dict
+
+    def as_dict(self):
+        return self.content
 
 
 def success(successes, episodes):
@@ -121,7 +136,7 @@ def suite_report():
 
 def fill(run, name, media, report=None):
     """A report of this name and its pictures, whose content is their own name."""
-    (run / f"{name}.json").write_text(json.dumps(report or {}))
+    write_report(run / f"{name}.json", Content(report or {}))
     (run / name).mkdir()
     for one in media:
         (run / name / one).write_bytes(os.fsencode(one))
@@ -153,7 +168,7 @@ def finished(run):
     fill(run, "plan-20260102-000000", [f"episode-{i:04d}.mp4" for i in range(9)], plan_report(6))
     fill(run, "probe-20260101-000000", ["scatter.png", "map.png", "notes.txt"], probe_report())
     fill(run, "decode-20260101-000000", ["rollout.mp4", "reconstructions.png"])
-    annotated = run.parent / "annotated.mp4"
+    annotated = run / "annotated.mp4"
     annotated.write_text("annotated.mp4")
     fill(run, "surprise-20260101-000000", ["trace.png"], surprise_report(out_video=str(annotated)))
     fill(run, "surprise-suite-20260101-000000", ["agent-teleported.mp4"], suite_report())
@@ -161,7 +176,7 @@ def finished(run):
 
 
 def test_it_shows_the_newest_of_every_part(finished):
-    result = write_report(finished)
+    result = write_page(finished)
     assert result.page == str(finished / "report" / "index.html")
     assert result.sections == ("model", "training", "planning", "probing", "decoding", "surprise", "suite")
     page = Page(result.page)
@@ -200,7 +215,7 @@ def test_it_shows_the_newest_of_every_part(finished):
 
 
 def test_it_needs_nothing_but_its_folder(finished, tmp_path):
-    folder = Path(write_report(finished).page).parent
+    folder = Path(write_page(finished).page).parent
     moved = folder.rename(tmp_path / "sent to a colleague")
     page = Page(moved / "index.html")
     assert len(page.shown()) == 14
@@ -216,7 +231,7 @@ def test_it_needs_nothing_but_its_folder(finished, tmp_path):
 
 
 def test_it_says_to_everyone_what_is_shown(finished):
-    page = Page(write_report(finished).page)
+    page = Page(write_page(finished).page)
     assert page.elements["html"] == [{"lang": "en"}]
     assert all(one["alt"] for one in page.elements["img"])
     assert all(one["aria-label"] for one in page.elements["video"])
@@ -228,7 +243,7 @@ def test_it_says_to_everyone_what_is_shown(finished):
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
-    result = write_report(run)
+    result = write_page(run)
     assert result.sections == ("model",)
     page = Page(result.page)
     for command in (
@@ -245,7 +260,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
 
 def test_a_training_that_has_not_logged_yet_is_no_training(run):
     (run / "metrics.jsonl").touch()
-    assert write_report(run).sections == ("model",)
+    assert write_page(run).sections == ("model",)
 
 
 def test_where_success_is_not_known_the_distances_are_shown(run):
@@ -255,7 +270,7 @@ def test_where_success_is_not_known_the_distances_are_shown(run):
 
     report = {**plan_report(1), **unknown(16.1, 7.16), "random": unknown(16.1, 14.3), "goal_offset": None}
     fill(run, "plan-20260101-000000", [], report)
-    page = Page(write_report(run).page)
+    page = Page(write_page(run).page)
     for words in (
         "LeWM + CEM 16.1 7.16",
         "random actions 16.1 14.3",
@@ -274,7 +289,7 @@ def test_names_are_text(tmp_path, tiny):
     fill(run, "plan-20260101-000000", [f"{HOSTILE}.mp4"], report)
     media = [f"{HOSTILE}.png", os.fsdecode(b"\xff.png")]
     fill(run, "surprise-20260101-000000", media, surprise_report(f"/data/{HOSTILE}", "/gone.mp4"))
-    page = Page(write_report(run).page)
+    page = Page(write_page(run).page)
     assert "script" not in page.elements
     assert page.elements["title"] == [{}]
     assert page.said.count(HOSTILE) > 6
@@ -284,7 +299,7 @@ def test_names_are_text(tmp_path, tiny):
 
 def test_pictures_that_no_page_could_hold_are_counted(run):
     fill(run, "decode-20260101-000000", [f"event-{i:03d}.png" for i in range(FIGURES + 5)])
-    page = Page(write_report(run).page)
+    page = Page(write_page(run).page)
     assert len(page.shown()) == FIGURES
     assert f"{FIGURES} of {FIGURES + 5} pictures and videos" in page.said
 
@@ -292,24 +307,24 @@ def test_pictures_that_no_page_could_hold_are_counted(run):
 def test_results_of_other_weights_are_marked(run):
     (run / "model.safetensors").write_text("weights")
     fill(run, "probe-20260101-000000", [], probe_report(sha256(run / "model.safetensors")))
-    assert "other weights" not in Page(write_report(run).page).said
+    assert "other weights" not in Page(write_page(run).page).said
     (run / "model.safetensors").write_text("trained further")
-    assert "Made with other weights than the run has now." in Page(write_report(run).page).said
+    assert "Made with other weights than the run has now." in Page(write_page(run).page).said
 
 
 def test_an_earlier_report_is_replaced_as_a_whole(finished, tmp_path):
     out = tmp_path / "deep" / "down" / "page"
-    write_report(finished, out)
+    write_page(finished, out)
     old = {file.name for file in (out / "files" / "planning").iterdir()}
     (finished / "plan-20260102-000000.json").unlink()
-    write_report(finished, out)
+    write_page(finished, out)
     assert {file.name for file in (out / "files" / "planning").iterdir()} == {"episode-0000.mp4"} != old
     assert list(out.parent.iterdir()) == [out]
     assert out.stat().st_mode & 0o777 == (tmp_path / "deep").stat().st_mode & 0o777
 
 
 def test_the_earlier_report_comes_back_when_the_new_one_cannot_take_its_place(run, tmp_path, monkeypatch):
-    page = Path(write_report(run, tmp_path / "page").page)
+    page = Path(write_page(run, tmp_path / "page").page)
     before, rename = page.read_bytes(), Path.rename
 
     def refused(self, target):
@@ -319,13 +334,13 @@ def test_the_earlier_report_comes_back_when_the_new_one_cannot_take_its_place(ru
 
     monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(PermissionError):
-        write_report(run, tmp_path / "page")
+        write_page(run, tmp_path / "page")
     assert page.read_bytes() == before
 
 
 def test_an_empty_folder_will_do(run, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert Path(write_report(run, tmp_path / "empty").page).is_file()
+    assert Path(write_page(run, tmp_path / "empty").page).is_file()
 
 
 @pytest.mark.parametrize(
@@ -337,41 +352,195 @@ def test_what_is_not_a_report_is_left_alone(run, tmp_path, name, content):
     out.mkdir()
     (out / name).write_text(content)
     with pytest.raises(LewmError, match=f"precious: holds {name}, which is not part of a report"):
-        write_report(run, out)
+        write_page(run, out)
     assert (out / name).read_text() == content
     assert {one.name for one in out.iterdir()} == {name}
 
 
 def test_what_someone_put_into_a_report_is_left_alone(run, tmp_path):
     out = tmp_path / "page"
-    write_report(run, out)
+    write_page(run, out)
     (out / "remarks.md").write_text("mine")
     with pytest.raises(LewmError, match=r"holds remarks.md"):
-        write_report(run, out)
+        write_page(run, out)
     assert (out / "remarks.md").read_text() == "mine"
 
 
 def test_a_file_is_not_a_folder(run, tmp_path):
     (tmp_path / "page").write_text(MARK)
     with pytest.raises(LewmError, match="holds page, which is not part of a report"):
-        write_report(run, tmp_path / "page")
+        write_page(run, tmp_path / "page")
     assert (tmp_path / "page").read_text() == MARK
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"success_rate": 1}', "[1, 2]", '"text"'])
-def test_a_damaged_report_is_named_and_the_earlier_page_kept(finished, content):
-    page = Path(write_report(finished).page)
-    before, listed = page.read_bytes(), sorted(one.name for one in finished.iterdir())
-    damaged = finished / "plan-20260103-000000.json"
-    damaged.write_text(content + " ")
-    with pytest.raises(LewmError, match=r"plan-20260103-000000.json: not as this version of lewm writes it"):
-        write_report(finished)
-    assert page.read_bytes() == before
-    damaged.unlink()
-    assert sorted(one.name for one in finished.iterdir()) == listed
+DAMAGED = {
+    "empty": b" ",
+    "cut": b"{",
+    "list": b"[]",
+    "text": b'"text"',
+    "no checksum": b'{"success_rate": 1}',
+    "not UTF-8": b"\xff",
+    "NaN": b'{"success_rate": NaN, "sha256": ""}',
+    "infinite": b'{"success_rate": 1e999, "sha256": ""}',
+    "digits": b'{"success_rate": ' + b"9" * 6000 + b', "sha256": ""}',
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_report_is_one_line_of_the_page(finished, content):
+    (finished / "plan-20260103-000000.json").write_bytes(content)
+    page = Page(write_page(finished).page)
+    assert page.said.count("plan-20260103-000000.json is not shown: ") == 1
+    assert "by plans" not in page.said
+    assert "agent, trained encoder 0.013 0.987" in page.said
+
+
+def test_a_report_that_was_changed_shows_no_number(finished):
+    path = finished / "plan-20260102-000000.json"
+    assert read_report(path)["successes"] == 6
+    path.write_text(path.read_text().replace('"successes": 6', '"successes": 8'))
+    page = Page(write_page(finished).page)
+    assert "plan-20260102-000000.json is not shown: damaged, or changed after it was written" in page.said
+    assert f"make it again: lewm plan --video mp4 --run {finished}" in page.said
+    assert "8 of 8" not in page.said
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"success_rate": "0.5"},
+        {"success_rate": [[0.5]]},
+        {"successes": {"a": 1}, "interval_95": None},
+        {"interval_95": [0.25]},
+        {"random": 7},
+        {"planner": []},
+        {"budget": None, "seconds_per_plan": "x"},
+        {"tasks_sha256": 5},
+    ],
+)
+def test_a_report_of_other_types_is_one_line_of_the_page(finished, change):
+    fill(finished, "plan-20260103-000000", ["episode-0000.mp4"], {**plan_report(6), **change})
+    page = Page(write_page(finished).page)
+    assert "plan-20260103-000000.json is not shown: not as this version of lewm writes it" in page.said
+    assert "by plans" not in page.said
+
+
+def test_a_number_that_is_not_known_is_a_dash(run):
+    report = probe_report()
+    report["probed"][0]["mlp"] = {score: {"value": float("nan"), "interval_95": [0, 0]} for score in ("mse", "r")}
+    fill(run, "probe-20260101-000000", [], report)
+    assert "agent, trained encoder 0.013 0.987 - -" in Page(write_page(run).page).said
+
+
+def test_the_newest_of_one_second_is_the_one_with_the_greatest_number(run):
+    for number in ("", "-2", "-10", "-9"):
+        fill(run, f"plan-20260101-000000{number}", [], plan_report(len(number)))
+    assert "plan-20260101-000000-10.json" in Page(write_page(run).page).said
+
+
+def test_a_claim_is_no_report(run):
+    with new_report(run, "plan") as path:
+        path.with_suffix("").mkdir()
+        (path.with_suffix("") / "episode-0000.mp4").write_text("film")
+        assert write_page(run).sections == ("model",)
+
+
+def test_only_regular_files_inside_the_run_are_shown(finished):
+    secret = finished.parent / "secret.png"
+    secret.write_text("secret")
+    pictures = finished / "probe-20260101-000000"
+    (pictures / "link.png").symlink_to(secret)
+    (pictures / "nowhere.png").symlink_to(finished / "nothing")
+    (pictures / "round.png").symlink_to("round.png")
+    (pictures / "inside.png").symlink_to(finished / "training.png")
+    (pictures / "folder.png").mkdir()
+    os.mkfifo(pictures / "pipe.png")
+    with (pictures / "huge.png").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    (finished / "plan-20260102-000000").rename(finished.parent / "films")
+    (finished / "plan-20260102-000000").symlink_to(finished.parent / "films")
+    (finished / "training.png").rename(finished.parent / "training.png")
+    (finished / "training.png").symlink_to(finished.parent / "training.png")
+    (pictures / "inside.png").unlink()
+    (pictures / "inside.png").symlink_to("map.png")
+    page = Page(write_page(finished).page)
+    shown = [file.name for file in page.shown()]
+    assert "inside.png" in shown
+    assert not {"link.png", "pipe.png", "huge.png", "training.png", "episode-0000.mp4"} & set(shown)
+    assert "secret" not in "".join(file.read_text() for file in page.shown())
+    named = "at most 128 MiB: folder.png, huge.png, link.png, nowhere.png, pipe.png, round.png."
+    assert f"Left out, because not a regular file inside the run of {named}" in page.said
+    assert "episode-0000.mp4, episode-0001.mp4" in page.said
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "loop"])
+def test_a_report_that_is_no_regular_file_is_named(finished, kind):
+    path = finished / "plan-20260103-000000.json"
+    outside = finished.parent / "outside.json"
+    write_report(outside, Content(plan_report(5)))
+    if kind == "link":
+        path.symlink_to(outside)
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    page = Page(write_page(finished).page)
+    assert "plan-20260103-000000.json is not shown: not a regular file inside the run." in page.said
+    assert "5 of 8" not in page.said
+
+
+def test_an_annotated_video_outside_the_run_is_named(run, tmp_path):
+    (tmp_path / "passwd.mp4").write_text("secret")
+    fill(run, "surprise-20260101-000000", [], surprise_report(out_video=str(tmp_path / "passwd.mp4")))
+    page = Page(write_page(run).page)
+    assert f"The annotated video is not in the run: {tmp_path / 'passwd.mp4'}" in page.said
+    assert page.shown() == []
+
+
+def test_names_of_reports_and_what_cannot_be_seen_are_text(run):
+    for name in (f"plan-2{HOSTILE.replace('/', '')}[a-z]*", os.fsdecode(b"probe-2\xff\x1b[31m\n")):
+        report = plan_report(3) if name.startswith("plan") else probe_report()
+        fill(run, name, ["a.png", os.fsdecode(b"\xfe\n\"'><i>.png")], report)
+    page = Page(write_page(run).page)
+    assert not {"script", "i"} & set(page.elements)
+    assert "probe-2\\udcff\\x1b[31m\\n.json" in page.said
+    assert "3 of 8" in page.said
+    assert [file.name for file in page.shown()].count("a.png") == 2
+    assert len(page.shown()) == 4
+    assert "\x1b" not in page.raw
+
+
+def test_a_link_in_the_place_of_the_page_is_not_followed(run, tmp_path):
+    (run / "report").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LewmError, match="a link that leads out of the run\nName the folder of the page with --out"):
+        write_page(run)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_pages_made_at_once_are_whole(finished, tmp_path):
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-m", "lewm_cli", "report", "--run", str(finished), "--out", str(tmp_path / "page")],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    assert [(one.communicate()[1], one.returncode) for one in commands] == [("", 0)] * 3
+    assert len(Page(tmp_path / "page" / "index.html").shown()) == 14
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["page", "runs"]
+
+
+def test_a_folder_that_cannot_be_made_is_found_at_once(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(LewmError, match="file: cannot be written to: Not a directory\nGive --out a folder"):
+        write_page(run, tmp_path / "file" / "page")
 
 
 def test_without_a_run_there_is_no_page(tmp_path):
     with pytest.raises(LewmError, match="no such run"):
-        write_report(tmp_path / "nothing", tmp_path / "page")
+        write_page(tmp_path / "nothing", tmp_path / "page")
     assert not (tmp_path / "page").exists()

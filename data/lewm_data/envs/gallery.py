@@ -3,8 +3,6 @@
 N episodes, T their steps, F frames that are shown of each, Y and X the sides of a frame.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from lewm_data.envs.world import World, WorldEnv
 from lewm_data.episodes import streams
 from lewm_data.errors import DataError
 from lewm_data.factors import draw_factors, named_factors
+from lewm_data.temporary import replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -73,14 +72,8 @@ def draw_gallery(
     ]
     image = _laid_out(f"{world.name}: {world.about}", rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".png", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            image.save(stream, "png")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        image.save(temporary, "png")
 
 
 def play_strips(

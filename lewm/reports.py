@@ -1,0 +1,184 @@
+"""A report in a run: its name, its JSON, and reading it back.
+
+plan-20260321-141500.json     the result, with a checksum; written last
+plan-20260321-141500/         the pictures, videos and tables that belong to it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from lewm.errors import LewmError
+from lewm.files import write_text
+from lewm_data.temporary import claimed
+
+CHECKSUM = "sha256"
+LARGEST = 2**26  # bytes of a report that is read
+DIGITS = 30  # of an integer in one
+
+CHANGED = "Take it from where it was written, or make the report again."
+
+
+@runtime_checkable
+class Report(Protocol):
+    """The result of a command."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+
+
+class NotKeptError(LewmError):
+    """A result that is there, but could not be written, or not all that belongs to it.
+
+    Attributes:
+        report: The result.
+        cause: What went wrong.
+    """
+
+    def __init__(self, report: Report, path: Path, error: Exception) -> None:
+        super().__init__(f"{path}: could not be written: {error}", "The result is in this error's `report`.")
+        self.report, self.cause = report, error
+
+
+@contextlib.contextmanager
+def new_report(run: Path, kind: str) -> Iterator[Path]:
+    """The path of a report's JSON in a run, "plan-20260321-141500.json", which no other process is given.
+
+    What belongs to it goes into the folder of the same name, which is removed if the block ends without the JSON.
+
+    Raises:
+        LewmError: Nothing can be written into the run.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(claimed(run / f"{kind}-{datetime.now(UTC):%Y%m%d-%H%M%S}.json"))
+        except OSError as error:
+            raise LewmError(
+                f"{run}: its report cannot be written there: {error.strerror or error}",
+                "Copy the run to a folder that you can write to, and give --run the copy.",
+            ) from error
+        try:
+            yield path
+        finally:
+            if not path.exists():
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+
+
+class Beside:
+    """Calls `write`, which writes files beside a result that is still being made.
+
+    When the system refuses that, for example because the disk is full, the work goes on and nothing more is written;
+    `check` raises the error at the end.
+    """
+
+    def __init__(self, write: Callable[..., object]) -> None:
+        self.write = write
+        self.refused: OSError | None = None
+
+    def __call__(self, *arguments: Any) -> None:  # noqa: ANN401
+        """Write, unless that was refused before."""
+        if self.refused is None:
+            try:
+                self.write(*arguments)
+            except OSError as error:
+                self.refused = error
+
+    def check(self) -> None:
+        """Raises the first error, if there was one."""
+        if self.refused is not None:
+            raise self.refused
+
+
+@contextlib.contextmanager
+def keeping(path: Path, report: Report) -> Iterator[None]:
+    """A block that writes what belongs to a result, and then the JSON at `path`.
+
+    Raises:
+        NotKeptError: It failed; carries the result.
+    """
+    try:
+        yield
+        write_report(path, report)
+    except Exception as error:
+        raise NotKeptError(report, path, error) from error
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write a result as JSON, with a checksum of all the rest."""
+    content = json.loads(json.dumps(_standard(report.as_dict())))  # as it will be read
+    write_text(path, json.dumps({**content, CHECKSUM: _checksum(content)}, indent=2) + "\n")
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """The content of a report, without its checksum.
+
+    Raises:
+        LewmError: It is not a regular file, too large, not JSON of finite numbers, or was changed after it was written.
+    """
+    try:
+        content = json.loads(_text(path), parse_float=_finite, parse_int=_integer, parse_constant=_finite)
+    except OSError as error:
+        raise LewmError(f"{path}: cannot be read: {error.strerror or error}", CHANGED) from error
+    except (ValueError, RecursionError) as error:
+        raise LewmError(f"{path}: not a report ({error})", CHANGED) from error
+    if not isinstance(content, dict) or not isinstance(content.get(CHECKSUM), str):
+        raise LewmError(f"{path}: not a report, or one without a checksum", CHANGED)
+    if content.pop(CHECKSUM) != _checksum(content):
+        raise LewmError(f"{path}: damaged, or changed after it was written: its checksum is another", CHANGED)
+    return content
+
+
+def read_regular(path: Path, largest: int) -> bytes:
+    """The bytes of a regular file, or of one that a link leads to; nothing else is waited for.
+
+    Raises:
+        ValueError: It is a pipe, a device or the like, or larger than `largest` bytes.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("not a regular file")
+        if about.st_size > largest:
+            raise ValueError(f"{about.st_size} bytes, at most {largest} are read")
+        return file.read(largest)
+
+
+def _standard(value: Any) -> Any:  # noqa: ANN401
+    """The same with None for numbers that are not finite: JSON has none."""
+    if isinstance(value, dict):
+        return {name: _standard(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_standard(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _text(path: Path) -> str:
+    return read_regular(path, LARGEST).decode()
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"expected finite numbers, found {text:.20}")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"an integer of {len(text)} digits")
+    return int(text)
