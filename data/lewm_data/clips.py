@@ -1,13 +1,13 @@
 """Clips: the frames and action blocks that a model sees at a time, never across two episodes.
 
 Shape letters: E episodes chosen, C clips, B clips asked for, T frames of a clip, F frameskip, D action
-dimension of one environment step, A = F × D width of an action block.
+dimension of one environment step, A = F × D width of an action block, N recorded actions.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int, Int64, UInt8
 
 from lewm_data.errors import DataError
 from lewm_data.schema import ACTION
@@ -126,6 +126,16 @@ def action_statistics(
     Raises:
         DataError: Fewer than two actions, or there is no such episode.
     """
+    actions = recorded_actions(dataset, episodes)
+    return actions.mean(axis=0), np.where(varies(actions), actions.std(axis=0, ddof=1), 1.0)
+
+
+def recorded_actions(dataset: Dataset, episodes: Int[np.ndarray, "E"] | None = None) -> Float64[np.ndarray, "N D"]:
+    """The actions of some episodes, or of all, rows with NaN left out.
+
+    Raises:
+        DataError: Fewer than two actions, or there is no such episode.
+    """
     actions = dataset.column(ACTION, episodes).astype(np.float64)
     actions = actions[~np.isnan(actions).any(axis=1)]
     if len(actions) < 2:
@@ -133,8 +143,13 @@ def action_statistics(
             f"{dataset.path}: {len(actions)} actions have no standard deviation",
             "Use more or longer episodes.",
         )
+    return actions
+
+
+def varies(actions: Float64[np.ndarray, "N D"]) -> Bool[np.ndarray, "D"]:
+    """Whether each dimension has more than one value, apart from float32 rounding."""
     mean, std = actions.mean(axis=0), actions.std(axis=0, ddof=1)
-    return mean, np.where(std > CONSTANT * np.maximum(np.abs(mean), 1e-30), std, 1.0)
+    return std > CONSTANT * np.maximum(np.abs(mean), 1e-30)
 
 
 def shuffled(count: int, seed: int, stream: int) -> Int64[np.ndarray, "C"]:

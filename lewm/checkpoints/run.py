@@ -45,6 +45,7 @@ class DatasetIdentity:
     path: str
     fingerprint: str
     frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
+    episodes: int  # of which training held some out
 
 
 def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:

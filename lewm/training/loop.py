@@ -31,6 +31,7 @@ from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure, sample_pairs
 from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
+from lewm_data.action_bounds import action_bounds
 from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.reader import BatchReader
@@ -90,7 +91,9 @@ def train(
     training = config.training
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
-        identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
+        identity = run.DatasetIdentity(
+            str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size, dataset.num_episodes
+        )
         _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
         clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
@@ -226,6 +229,9 @@ def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldM
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))
+    low, high = action_bounds(dataset, world(config.env), episodes)
+    model.action_low.copy_(torch.from_numpy(low))
+    model.action_high.copy_(torch.from_numpy(high))
     return model
 
 
