@@ -119,6 +119,8 @@ def plan(
     config, _ = read_config(run)
     if tasks == FROM_ENV and world(config.env).restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
+    if world(config.env).action_groups is not None:
+        _refuse({"--bounds": bounds}, f"the actions of {config.env} are choices")
     planning = {
         "samples": samples,
         "elites": elites,

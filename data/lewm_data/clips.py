@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float32, Float64, Int, Int64, UInt8
 
 from lewm_data.errors import DataError
 from lewm_data.schema import ACTION
+from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
 
 CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is float32 rounding of one value
@@ -153,6 +154,11 @@ def varies(actions: Float64[np.ndarray, "N D"]) -> Bool[np.ndarray, "D"]:
 
 
 def shuffled(count: int, seed: int, stream: int) -> Int64[np.ndarray, "C"]:
-    """A permutation keyed by (seed, stream): ranks of raw Philox numbers, which no NumPy release changes."""
+    """A permutation keyed by (seed, stream): ranks of raw Philox numbers, which no NumPy release changes.
+
+    Raises:
+        DataError: The seed does not fit in 64 bits.
+    """
+    check_seed(seed)
     keys = np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(count)
     return np.argsort(keys, kind="stable")

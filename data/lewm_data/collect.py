@@ -21,7 +21,7 @@ from lewm_data.errors import DataError
 from lewm_data.factors import named_factors
 from lewm_data.pool import Pool
 from lewm_data.recorder import Columns
-from lewm_data.seeds import check_seed
+from lewm_data.seeds import SEEDS
 from lewm_data.writer import Writer
 
 # An episode that ends before its predecessors waits for them in memory. So that one long episode among short
@@ -125,11 +125,10 @@ def collect(
         workers = cores() if world.workers and num_envs is None else 0
     if num_envs is None:
         num_envs = 1 if world.workers else TOGETHER
-    check_seed(seed)
-    if episodes < 1 or num_envs < 1 or workers < 0:
+    if episodes < 1 or num_envs < 1 or workers < 0 or not 0 <= seed < SEEDS:
         raise DataError(
-            f"{episodes} episodes in {num_envs} environments and {workers} workers",
-            "At least 1 episode and 1 environment, and at least 0 workers.",
+            f"{episodes} episodes in {num_envs} environments and {workers} workers from seed {seed}",
+            "At least 1 episode and 1 environment, workers of at least 0, and a seed of at least 0 and below 2^64.",
         )
     repeat = world.default_repeat if repeat is None else float(repeat)
     settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed)

@@ -33,6 +33,7 @@ from lewm.files import report_path, sha256, write_text
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm_data.clips import split_episodes
+from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
 from lewm_data.video import import_av
 
@@ -103,8 +104,10 @@ def decode(
         reconstructions.png, rollout.png and rollout.mp4.
 
     Raises:
+        DataError: the seed does not fit in 64 bits.
         LewmError: the run or its dataset is missing, they do not belong together, or the episode was not held out.
     """
+    check_seed(request.seed)
     import_av("writing a video")  # before the work, not after
     import_figure()
     config, trained_on = runs.read_config(request.run)

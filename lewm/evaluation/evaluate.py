@@ -30,6 +30,7 @@ from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
+from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
 
 log = logging.getLogger(__name__)
@@ -122,9 +123,11 @@ def evaluate_run(
         The report, and the JSON file it was written to. Videos lie beside it in a folder of the same name.
 
     Raises:
+        DataError: the seed does not fit in 64 bits.
         LewmError: the run, its tasks or the decoder to imagine with is missing, or they do not belong together; the
             device does not have the precision, or its memory is too small for a single plan.
     """
+    check_seed(request.seed)
     config, trained_on = run.read_config(request.run)
     place = world(config.env)
     frame_size = trained_on.frame_size[0]

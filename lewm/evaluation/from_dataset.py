@@ -57,6 +57,8 @@ def draw_tasks(
         for episode in episodes.tolist()
         for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
     ]
+    if len(windows) < count:
+        raise _too_few(dataset, len(windows), protocol, goal_offset, count)
     order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
     drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
     rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]  # (W,)
@@ -67,11 +69,7 @@ def draw_tasks(
     else:
         usable = _unsolved(dataset, world, drawn, count, goal_offset)
     if len(usable) < count:
-        raise LewmError(
-            f"{dataset.path}: {len(usable)} different {protocol} tasks with the goal {goal_offset} steps ahead, "
-            f"{count} asked for",
-            "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
-        )
+        raise _too_few(dataset, len(usable), protocol, goal_offset, count)
     chosen = drawn[usable]
     starts: Iterator[Start]
     if states is not None:
@@ -89,6 +87,14 @@ def draw_tasks(
         solvable=world.solvable,
         discarded_solved=int(usable[-1]) + 1 - count,
         discarded_ended=0,
+    )
+
+
+def _too_few(dataset: Dataset, found: int, protocol: str, goal_offset: int, count: int) -> LewmError:
+    return LewmError(
+        f"{dataset.path}: {found} different {protocol} tasks with the goal {goal_offset} steps ahead, "
+        f"{count} asked for",
+        "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
     )
 
 

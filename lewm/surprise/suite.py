@@ -36,6 +36,7 @@ from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
 from lewm_data.envs.registry import world
 from lewm_data.record_episodes import record
+from lewm_data.seeds import check_seed
 
 SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")
@@ -92,8 +93,10 @@ def run_suite(
         one mp4 of each perturbation, which `lewm surprise` can watch.
 
     Raises:
+        DataError: the seed does not fit in 64 bits.
         LewmError: the run is of another world, or the world has no perturbations.
     """
+    check_seed(request.seed)
     import_figure()
     place = world(request.env)
     config, trained_on = runs.read_config(request.run)

@@ -34,6 +34,7 @@ from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.watcher import Watcher
 from lewm_data.action_files import read_actions
+from lewm_data.seeds import check_seed
 from lewm_data.sources import Source, open_source
 
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
@@ -118,8 +119,9 @@ def watch(
 
     Raises:
         LewmError: the run, the calibration data, the actions and the video do not fit together.
-        DataError: the video, or the file of actions, cannot be read.
+        DataError: the video, or the file of actions, cannot be read, or the seed does not fit in 64 bits.
     """
+    check_seed(request.seed)
     import_figure()
     config, trained_on = runs.read_config(request.run)
     model = load(request.run).to(device)

@@ -92,7 +92,7 @@ def train(
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
         identity = run.DatasetIdentity(
-            str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size, dataset.num_episodes
+            str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size, episodes=dataset.num_episodes
         )
         _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
