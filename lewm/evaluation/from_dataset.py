@@ -57,8 +57,8 @@ def draw_tasks(
         for episode in episodes.tolist()
         for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
     ]
-    if len(windows) < count:
-        raise _too_few(dataset, len(windows), protocol, goal_offset, count)
+    if not windows:
+        raise _too_few(dataset, 0, protocol, goal_offset, count)
     order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
     drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
     rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]  # (W,)
