@@ -158,7 +158,7 @@ class Training(Section):
     precision: Literal["fp32", "bf16"]
     # Encoder and predictor. auto: on CUDA devices that have a compiler, see `lewm.training.compilation`.
     compile: Literal["auto", "off"] = "auto"
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[Int, Field(ge=0, lt=2**64)]
     log_every: Steps
     evaluate_every: Steps
     checkpoint_every: Steps
@@ -180,6 +180,9 @@ class Planning(Section):
     execute: Annotated[Int, Field(gt=0)] | None = None  # blocks executed before replanning; all of the plan when None
     # How the predictor's matrix products are rounded; sums are always float32. `choose_precision` decides what auto is.
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
+    # on: candidates are clamped to the action bounds that are stored with the run, so that what is imagined can be
+    # executed. off: they are not, as in the released code, and the environment clips what it is given.
+    bounds: Literal["on", "off"] = "on"
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Planning:

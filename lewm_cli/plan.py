@@ -47,6 +47,15 @@ def plan(
             show_default="the run's",
         ),
     ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off",
+            help="on: plans stay within the action bounds stored with the run. off: they may leave them, as in the "
+            "released code, and the environment clips.",
+            show_default="the run's; with --protocol paper off",
+        ),
+    ] = None,
     goal_offset: Annotated[
         int | None, typer.Option(min=1, help="Environment steps to the goal in its episode.", show_default="the run's")
     ] = None,
@@ -110,6 +119,8 @@ def plan(
     config, _ = read_config(run)
     if tasks == FROM_ENV and world(config.env).restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
+    if world(config.env).action_groups is not None:
+        _refuse({"--bounds": bounds}, f"the actions of {config.env} are choices")
     planning = {
         "samples": samples,
         "elites": elites,
@@ -117,6 +128,7 @@ def plan(
         "horizon": horizon,
         "execute": execute,
         "precision": precision,
+        "bounds": bounds,
     }
     evaluation = {"goal_offset": goal_offset, "budget": budget}
     remedy = 'Give the option another value; "lewm plan --help" lists them.'
@@ -133,6 +145,7 @@ def plan(
         tasks=source,
         planning=validate(Planning, config.planning.model_dump() | _given(planning), "the options", remedy),
         seed=seed,
+        keep_bounds=bounds is not None,
         batch=None if batch == "auto" else int(batch),
         video=video,
         imagine=imagine,

@@ -32,7 +32,9 @@ def train(
         float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg.", show_default="the recipe's")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.", show_default="the recipe's")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=options.MAX_SEED, help="Of everything random.", show_default="the recipe's")
+    ] = None,
     device: options.Device = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", show_default="the recipe's")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run, bit-exactly on a CPU.")] = False,

@@ -1,17 +1,18 @@
 """Clips: the frames and action blocks that a model sees at a time, never across two episodes.
 
 Shape letters: E episodes chosen, C clips, B clips asked for, T frames of a clip, F frameskip, D action
-dimension of one environment step, A = F × D width of an action block.
+dimension of one environment step, A = F × D width of an action block, N recorded actions.
 """
 
 import secrets
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int, Int64, UInt8
 
 from lewm_data.errors import DataError
 from lewm_data.schema import ACTION
+from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
 
 CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is float32 rounding of one value
@@ -134,6 +135,16 @@ def action_statistics(
     Raises:
         DataError: Fewer than two actions, or there is no such episode.
     """
+    actions = recorded_actions(dataset, episodes)
+    return actions.mean(axis=0), np.where(varies(actions), actions.std(axis=0, ddof=1), 1.0)
+
+
+def recorded_actions(dataset: Dataset, episodes: Int[np.ndarray, "E"] | None = None) -> Float64[np.ndarray, "N D"]:
+    """The actions of some episodes, or of all, rows with NaN left out.
+
+    Raises:
+        DataError: Fewer than two actions, or there is no such episode.
+    """
     actions = dataset.column(ACTION, episodes).astype(np.float64)
     actions = actions[~np.isnan(actions).any(axis=1)]
     if len(actions) < 2:
@@ -141,11 +152,21 @@ def action_statistics(
             f"{dataset.path}: {len(actions)} actions have no standard deviation",
             "Use more or longer episodes.",
         )
+    return actions
+
+
+def varies(actions: Float64[np.ndarray, "N D"]) -> Bool[np.ndarray, "D"]:
+    """Whether each dimension has more than one value, apart from float32 rounding."""
     mean, std = actions.mean(axis=0), actions.std(axis=0, ddof=1)
-    return mean, np.where(std > CONSTANT * np.maximum(np.abs(mean), 1e-30), std, 1.0)
+    return std > CONSTANT * np.maximum(np.abs(mean), 1e-30)
 
 
 def shuffled(count: int, seed: int, stream: int) -> Int64[np.ndarray, "C"]:
-    """A permutation keyed by (seed, stream): ranks of raw Philox numbers, which no NumPy release changes."""
+    """A permutation keyed by (seed, stream): ranks of raw Philox numbers, which no NumPy release changes.
+
+    Raises:
+        DataError: The seed does not fit in 64 bits.
+    """
+    check_seed(seed)
     keys = np.random.Philox(key=np.array([seed, stream], np.uint64)).random_raw(count)
     return np.argsort(keys, kind="stable")

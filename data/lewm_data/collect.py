@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from lewm_data.action_bounds import HIGH, LOW
 from lewm_data.envs.world import World
 from lewm_data.episodes import Player, Seconds, Settings
 from lewm_data.errors import DataError
 from lewm_data.factors import named_factors
 from lewm_data.pool import Pool
 from lewm_data.recorder import Columns
+from lewm_data.seeds import SEEDS
 from lewm_data.writer import Writer
 
 # An episode that ends before its predecessors waits for them in memory. So that one long episode among short
@@ -123,10 +125,10 @@ def collect(
         workers = cores() if world.workers and num_envs is None else 0
     if num_envs is None:
         num_envs = 1 if world.workers else TOGETHER
-    if episodes < 1 or num_envs < 1 or workers < 0 or seed < 0:
+    if episodes < 1 or num_envs < 1 or workers < 0 or not 0 <= seed < SEEDS:
         raise DataError(
             f"{episodes} episodes in {num_envs} environments and {workers} workers from seed {seed}",
-            "At least 1 episode and 1 environment, and workers and a seed of at least 0.",
+            "At least 1 episode and 1 environment, workers of at least 0, and a seed of at least 0 and below 2^64.",
         )
     repeat = world.default_repeat if repeat is None else float(repeat)
     settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed)
@@ -156,6 +158,8 @@ def _attributes(world: World, settings: Settings) -> dict[str, Any]:
         "env_id": world.gymnasium_id,
         **asdict(settings),
         "vary": ",".join(settings.vary),
+        LOW: world.action_space.low.tolist(),
+        HIGH: world.action_space.high.tolist(),
     }
 
 

@@ -69,7 +69,7 @@ class Writer:
     def create(
         cls,
         path: str | Path,
-        attributes: Mapping[str, str | int | float] | None = None,
+        attributes: Mapping[str, str | int | float | list[float]] | None = None,
         overwrite: bool = False,
     ) -> "Writer":
         """Begins a new dataset whose columns are those of its first episode.

@@ -37,6 +37,7 @@ from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.reports import Beside, keeping, new_report
 from lewm_data.clips import split_episodes
+from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
 from lewm_data.video_writer import import_encoder
 
@@ -107,10 +108,12 @@ def decode(
         reconstructions.png, rollout.png and rollout.mp4.
 
     Raises:
+        DataError: the seed does not fit in 64 bits.
         LewmError: the run or its dataset is missing, they do not belong together, the episode was not held out, or
             nothing can be written into the run.
         NotKeptError: the result is there, but it, its pictures or the decoder could not be written.
     """
+    check_seed(request.seed)
     import_encoder("mp4")  # before the work, not after
     import_figure()
     config, trained_on = runs.read_config(request.run)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.run import OnProgress, evaluate, random_floor
-from lewm.evaluation.tasks import Tasks
+from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
 from lewm.files import check_output, sha256
 from lewm.planning.controller import Controller
 from lewm.planning.solver import OnCompile
@@ -30,7 +31,10 @@ from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
+from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 8  # the frames of all steps of a batch of episodes, which films keep, may take an eighth of the memory
 SIMULATORS = 50  # at a time at most, in worlds where each is slow and large: those that collection has workers for
@@ -82,6 +86,9 @@ class PlanRequest:
     Attributes:
         run: A run directory.
         tasks: Where the tasks are from.
+        planning: How to plan.
+        keep_bounds: Plan within the action bounds, if `planning` says so, for tasks of the protocol "paper" too. These
+            are planned without otherwise, as published.
         seed: Of the plans, of the random actions, and of which tasks are drawn.
         batch: Episodes that run together; as many as memory holds when None, and at most `SIMULATORS` where each has a
             simulator of its own. Plans are made for as many of them at a time as the device's memory holds.
@@ -94,6 +101,7 @@ class PlanRequest:
     tasks: FromDataset | FromEnv | FromFile
     planning: Planning
     seed: int
+    keep_bounds: bool = False
     batch: int | None = None
     video: str | None = None
     imagine: bool = False
@@ -116,11 +124,13 @@ def evaluate_run(
         The report, and the JSON file it was written to. Videos lie beside it in a folder of the same name.
 
     Raises:
+        DataError: the seed does not fit in 64 bits.
         LewmError: the run, its tasks or the decoder to imagine with is missing, or they do not belong together; the
             device does not have the precision, or its memory is too small for a single plan; nothing can be written
             where the report, the tasks or the films belong.
         NotKeptError: the result is there, but it could not be written.
     """
+    check_seed(request.seed)
     config, trained_on = run.read_config(request.run)
     if request.save_tasks:
         check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
@@ -144,6 +154,9 @@ def _evaluate(
     controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)
     decode = load_decoder(request.run, device).frames if request.imagine else None
     tasks = _tasks(request, config, trained_on, place)
+    if tasks.protocol == PAPER and not request.keep_bounds:
+        controller = replace(controller, planning=request.planning.model_copy(update={"bounds": "off"}))
+    _warn_of_short_budget(controller, tasks)
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
@@ -157,7 +170,7 @@ def _evaluate(
         interval_95=success.interval_95,
         latent_distance=success.latent_distance,
         random=Success.of(floor),
-        protocol=tasks.protocol,
+        protocol=_protocol(request, config, trained_on, tasks),
         goal_offset=tasks.goal_offset,
         budget=tasks.budget,
         discarded_solved=tasks.discarded_solved,
@@ -170,7 +183,7 @@ def _evaluate(
             "name": "cem" if place.action_groups is None else "categorical cem",
             "seed": request.seed,
             "batch": batch,
-            **request.planning.model_dump(),
+            **controller.planning.model_dump(),
             "precision": controller.precision.name,
             "precision_reason": controller.precision.reason,
         },
@@ -193,13 +206,42 @@ def _tasks(request: PlanRequest, config: Config, trained_on: DatasetIdentity, pl
         return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
     with Dataset.open(wanted.data or Path(trained_on.path)) as dataset:
         check_belongs(dataset, config, trained_on)
-        if wanted.protocol == "held-out" and fingerprint_of(dataset) != trained_on.fingerprint:
+        if wanted.protocol == HELD_OUT and fingerprint_of(dataset) != trained_on.fingerprint:
             raise LewmError(
                 f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
                 "Give --data the dataset as it was in training, or use --protocol paper.",
             )
         _, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
         return draw_tasks(dataset, place, wanted.protocol, held_out, wanted.episodes, goal_offset, budget, request.seed)
+
+
+def _protocol(request: PlanRequest, config: Config, trained_on: DatasetIdentity, tasks: Tasks) -> str:
+    """What the report may call the protocol, which depends on what the run at hand was trained on."""
+    _, held_out = split_episodes(trained_on.episodes, config.training.held_out, config.training.seed)
+    source = str(request.tasks.path) if isinstance(request.tasks, FromFile) else "the dataset"
+    return tasks.protocol_for(trained_on.fingerprint, held_out, source)
+
+
+def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:
+    """Say where the way to the goals, or a plan, is longer than the budget."""
+    frameskip, horizon, budget = controller.model.config.frameskip, controller.planning.horizon, tasks.budget
+    if tasks.goal_offset is not None and tasks.goal_offset > budget:
+        log.warning(
+            "the goals are %d environment steps ahead and the budget is %d: only a task that can be solved in fewer "
+            "steps than its episode took can be solved at all",
+            tasks.goal_offset,
+            budget,
+        )
+    if horizon * frameskip > budget:
+        log.warning(
+            "a plan has %d environment steps (horizon %d, frameskip %d) and the budget is %d: the goal is planned for "
+            "after the budget is spent, and at most %d steps of a plan are executed",
+            horizon * frameskip,
+            horizon,
+            frameskip,
+            budget,
+            min(controller.execute, budget),
+        )
 
 
 def fitting_batch(place: World, frame_size: int, budget: int) -> int:

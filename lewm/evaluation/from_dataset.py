@@ -13,17 +13,14 @@ from jaxtyping import Float64, Int64
 
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
-from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
+from lewm.evaluation.tasks import HELD_OUT, PAPER, UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
 from lewm.states import states_of
 from lewm_data.envs.world import World
 from lewm_data.factors import PREFIX, recorded_factors
 from lewm_data.schema import ACTION
 from lewm_data.store import Dataset
 
-# Named ways of choosing tasks; both take the goal from the same episode as the start, `goal_offset` steps later.
-#   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted
-#   paper     any episode and any start, as arXiv 2603.19312 v3
-PROTOCOLS = ("held-out", "paper")
+PROTOCOLS = (HELD_OUT, PAPER)
 
 SEED = "episode_seed"  # the column
 
@@ -55,27 +52,25 @@ def draw_tasks(
             f"{dataset.path}: no column '{SEED}' to start tasks from: {world.name} is replayed from seeds",
             'Use data made by "lewm collect".',
         )
-    episodes = held_out if protocol == "held-out" else np.arange(dataset.num_episodes)
+    episodes = held_out if protocol == HELD_OUT else np.arange(dataset.num_episodes)
     windows = [
         (episode, step)
         for episode in episodes.tolist()
         for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
     ]
+    if not windows:
+        raise _too_few(dataset, 0, protocol, goal_offset, count)
     order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
     drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
     rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]  # (W,)
-    if protocol == "paper":
+    if protocol == PAPER:
         usable = np.arange(len(drawn))[:count]
     elif states is not None:
         usable = np.flatnonzero(~world.solved(states[rows], states[rows + goal_offset]))[:count]
     else:
         usable = _unsolved(dataset, world, drawn, count, goal_offset)
     if len(usable) < count:
-        raise LewmError(
-            f"{dataset.path}: {len(usable)} different {protocol} tasks with the goal {goal_offset} steps ahead, "
-            f"{count} asked for",
-            "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
-        )
+        raise _too_few(dataset, len(usable), protocol, goal_offset, count)
     chosen = drawn[usable]
     starts: Iterator[Start]
     if states is not None:
@@ -93,6 +88,14 @@ def draw_tasks(
         solvable=world.solvable,
         discarded_solved=int(usable[-1]) + 1 - count,
         discarded_ended=0,
+    )
+
+
+def _too_few(dataset: Dataset, found: int, protocol: str, goal_offset: int, count: int) -> LewmError:
+    return LewmError(
+        f"{dataset.path}: {found} different {protocol} tasks with the goal {goal_offset} steps ahead, "
+        f"{count} asked for",
+        "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
     )
 
 

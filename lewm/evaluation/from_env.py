@@ -119,13 +119,17 @@ def _replayed(env: WorldEnv, rng: np.random.Generator, moves: int) -> Replayed |
     assert isinstance(env, GymnasiumVectorEnv)
     seed, space = int(rng.integers(SEEDS)), env.single_action_space
     assert isinstance(space, Box)
-    actions = rng.uniform(space.low, space.high, (moves, *space.shape)).astype(np.float32)
-    begin(env, [Replayed(seed, actions[:0], actions[:0])])
-    for action in actions[:-1]:
-        _, _, terminated, _, _ = env.step(action[None])
+    none = np.zeros((0, *space.shape), np.float32)
+    begin(env, [Replayed(seed, none, none)])
+    actions = [none]
+    for move in range(moves):
+        actions.append(rng.uniform(space.low, space.high).astype(np.float32)[None])
+        if move == moves - 1:  # the goal's: the episode may end there
+            break
+        _, _, terminated, _, _ = env.step(actions[-1])
         if terminated[0]:
             return None
-    return Replayed(seed, actions[:0], actions)
+    return Replayed(seed, none, np.concatenate(actions))
 
 
 def _tells_success(world: World) -> bool:

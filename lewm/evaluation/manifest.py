@@ -9,7 +9,7 @@
       "budget": 50,                 environment steps allowed
       "discarded_solved": 3,        draws whose start counted as solved
       "discarded_ended": 0,         draws whose episode ended before the goal
-      "sha256": "...",              of what an agent is asked to do, as in reports
+      "sha256": "...",              of all the rest, as in reports
       "tasks": [
         {"episode": 7, "step": 31, "start": [0.25, 0.5], "goal": [0.75, 0.5], "factors": {}},
         ...
@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -84,7 +84,7 @@ class _ReplayedTask(_Strict):
 class _Manifest(_Strict):
     format: int
     env: str
-    protocol: str
+    protocol: Literal["held-out", "paper", "from-env"]
     dataset: str | None
     goal_offset: Positive | None
     budget: Positive

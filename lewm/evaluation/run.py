@@ -23,6 +23,8 @@ from lewm_data.envs.world import World, WorldEnv
 Decode = Callable[[Float[Tensor, "N D"]], UInt8[np.ndarray, "N V U 3"]]
 OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
 
+DRAWN_TOGETHER = 100  # random actions of an episode: those of a budget of millions would fill a memory
+
 
 @dataclass(frozen=True)
 class Seconds:
@@ -100,10 +102,13 @@ def random_floor(controller: Controller, world: World, tasks: Tasks, frame_size:
         space = env.single_action_space
         assert isinstance(space, Box)
         low, high = space.low, space.high
-        shape = (tasks.budget, *low.shape)
         generators = [np.random.default_rng([controller.seed, first + i]) for i in range(env.num_envs)]
-        drawn = np.stack([rng.uniform(low, high, shape) for rng in generators]).astype(np.float32)
-        return lambda active, step: drawn[active, step:]
+
+        def act(active: np.ndarray, step: int) -> np.ndarray:
+            shape = (min(DRAWN_TOGETHER, tasks.budget - step), *low.shape)
+            return np.stack([rng.uniform(low, high, shape) for rng in generators]).astype(np.float32)[active]
+
+        return act
 
     return play(world, tasks, frame_size, batch, agent, latent_distance(controller))
 

@@ -1,6 +1,6 @@
 """What is asked of a planner: where to begin, what to reach, and in how many steps.
 
-N environments, S state width, K and G actions, A action width, Y and X the sides of a frame.
+N environments, S state width, K and G actions, A action width, Y and X the sides of a frame, E episodes.
 """
 
 from __future__ import annotations
@@ -12,12 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, Int64, UInt8
 
 from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import WorldEnv
 
 UNSEEN = 16  # pixels a side of the frames of environments that are not looked at
+
+# Named ways of choosing tasks from a dataset; both take the goal from the same episode as the start, `goal_offset`
+# steps later.
+#   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted
+#   paper     any episode and any start, as arXiv 2603.19312 v3
+HELD_OUT, PAPER = "held-out", "paper"
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ class Tasks:
 
     Attributes:
         env: The world.
-        protocol: How they were chosen.
+        protocol: How they were chosen. Another run may have seen what one run held out: see `protocol_for`.
         dataset: Fingerprint of the dataset they are from; None for those that the environment itself gave.
         each: The tasks.
         picture: What is to be reached in all of them, in the place of the goals that come with their starts.
@@ -107,9 +113,29 @@ class Tasks:
             return env.render_goal()
         return np.repeat(self.picture[None], env.num_envs, axis=0)
 
+    def protocol_for(self, fingerprint: str, held_out: Int64[np.ndarray, " E"], source: str) -> str:
+        """How they were chosen, as a report on one run may say it: "held-out" only if its training saw none of them.
+
+        Args:
+            fingerprint: Of the dataset that the run was trained on.
+            held_out: The episodes of it that training did not see.
+            source: Where the tasks are from.
+        """
+        if self.protocol != HELD_OUT:
+            return self.protocol
+        if self.dataset != fingerprint:
+            return f"tasks of {source}; it is not known whether training saw their episodes"
+        episodes = {task.episode for task in self.each}
+        seen = episodes - set(held_out.tolist())
+        if seen:
+            return f"tasks of {source}; {len(seen)} of {len(episodes)} episodes were seen in training"
+        return self.protocol
+
     def sha256(self) -> str:
-        """Digest of what an agent is asked to do: equal digests, equal tasks."""
-        digest = hashlib.sha256(f"{self.goal_offset} {self.budget}".encode())
+        """Digest of everything that a file of tasks says: equal digests, equal tasks from the same source."""
+        origins = [(task.episode, task.step) for task in self.each]
+        drawn = self.env, self.protocol, self.dataset, self.discarded_solved, self.discarded_ended, origins
+        digest = hashlib.sha256(json.dumps([*drawn, self.goal_offset, self.budget]).encode())
         placed = [task.start for task in self.each if isinstance(task.start, Placed)]
         for values in (*(one.state for one in placed), *(one.goal for one in placed)):
             digest.update(values.astype("<f8").tobytes())

@@ -1,4 +1,4 @@
-"""Action blocks in environment units and as the predictor takes them.
+"""Action blocks in environment units and as the predictor takes them, and the bounds of either.
 
 A action-block width.
 """
@@ -30,3 +30,24 @@ class BlockStatistics:
     def denormalize(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
         """The inverse of `normalize`."""
         return blocks * self.std + self.mean
+
+
+@dataclass(frozen=True, eq=False)
+class BlockBounds:
+    """Between which values the numbers of a block can lie. Nothing here waits for the device.
+
+    Attributes:
+        low: The least value of each number; -inf where there is none.
+        high: Likewise the greatest, not below `low`.
+    """
+
+    low: Float[Tensor, " A"]
+    high: Float[Tensor, " A"]
+
+    def clamp(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
+        """The nearest blocks within the bounds."""
+        return blocks.clamp(self.low, self.high)
+
+    def normalized(self, statistics: BlockStatistics) -> BlockBounds:
+        """Bounds in environment units as those of z-scores."""
+        return BlockBounds(statistics.normalize(self.low), statistics.normalize(self.high))

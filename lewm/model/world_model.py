@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lewm import config as cfg
 from lewm.errors import LewmError
 from lewm.memory import FLOAT, check_memory
-from lewm.model.actions import BlockStatistics
+from lewm.model.actions import BlockBounds, BlockStatistics
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.frames import check_frames, warn_if_stretched
 from lewm.model.predictor import ActionEmbedder, Predictor
@@ -59,6 +59,8 @@ class WorldModel(nn.Module):
         config: Sizes; enough to rebuild the module.
         action_mean: Mean of each action dimension in the training data, (action_dim,); NaN when unknown.
         action_std: Likewise the standard deviation; 1 for what never varies, such as a choice that is never made.
+        action_low: The least value of each action dimension, in environment units; -inf where it is unknown.
+        action_high: Likewise the greatest; inf where it is unknown. Where both are one value, nothing else is planned.
 
     Raises:
         LewmError: The weights need more memory than the machine has.
@@ -68,6 +70,8 @@ class WorldModel(nn.Module):
 
     action_mean: Tensor
     action_std: Tensor
+    action_low: Tensor
+    action_high: Tensor
 
     def __init__(self, config: cfg.Model) -> None:
         super().__init__()
@@ -87,6 +91,8 @@ class WorldModel(nn.Module):
         self.prediction_projector = Projector(config.latent, config.projector_hidden, config.latent)
         self.register_buffer("action_mean", torch.full((config.action_dim,), torch.nan))
         self.register_buffer("action_std", torch.full((config.action_dim,), torch.nan))
+        self.register_buffer("action_low", torch.full((config.action_dim,), -torch.inf))
+        self.register_buffer("action_high", torch.full((config.action_dim,), torch.inf))
         self.register_buffer("_pixel_mean", torch.tensor(PIXEL_MEAN)[:, None, None], persistent=False)
         self.register_buffer("_pixel_std", torch.tensor(PIXEL_STD)[:, None, None], persistent=False)
 
@@ -204,6 +210,20 @@ class WorldModel(nn.Module):
             )
         frameskip = self.config.frameskip
         return BlockStatistics(self.action_mean.repeat(frameskip), self.action_std.repeat(frameskip))
+
+    def block_bounds(self, every: bool) -> BlockBounds | None:
+        """A copy of the action bounds, in environment units and for whole blocks; None where there are none.
+
+        Args:
+            every: All of them; else those alone whose dimensions are held at one value. The host waits for the device.
+        """
+        bounded = torch.full_like(self.action_low, every, dtype=torch.bool) | (self.action_low == self.action_high)
+        low = self.action_low.where(bounded, -torch.inf)
+        high = self.action_high.where(bounded, torch.inf)
+        if not bool((low.isfinite() | high.isfinite()).any()):
+            return None
+        frameskip = self.config.frameskip
+        return BlockBounds(low.repeat(frameskip), high.repeat(frameskip))
 
     def _frames_together(self) -> int:
         if self.device.type == "cpu":

@@ -13,23 +13,38 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lewm.config import Planning
+from lewm.model.actions import BlockBounds
 from lewm_kernels.candidates import Sampler
 
 Cost = Callable[[Float[Tensor, "B S H A"]], Float[Tensor, "B S"]]
+# Candidates of an iteration, from the mean and the standard deviation that it has.
+Sample = Callable[[int, Float[Tensor, "B H A"], Float[Tensor, "B H A"]], Float[Tensor, "B S H A"]]
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A distribution over plans, one an environment, independent over blocks and action dimensions."""
+    """A distribution over plans, one an environment, independent over blocks and action dimensions.
+
+    Attributes:
+        bounds: Of normalised blocks. A planner looks at no plan outside them.
+    """
 
     mean: Float[Tensor, "B H A"]
     std: Float[Tensor, "B H A"]
+    bounds: BlockBounds | None = None
 
     @classmethod
-    def standard(cls, environments: int, horizon: int, action_block: int, device: torch.device) -> Gaussian:
+    def standard(
+        cls,
+        environments: int,
+        horizon: int,
+        action_block: int,
+        device: torch.device,
+        bounds: BlockBounds | None = None,
+    ) -> Gaussian:
         """Mean 0 and standard deviation 1: the actions of the training data, normalised. Source: released code."""
         shape = (environments, horizon, action_block)
-        return cls(torch.zeros(shape, device=device), torch.ones(shape, device=device))
+        return cls(torch.zeros(shape, device=device), torch.ones(shape, device=device), bounds)
 
 
 @dataclass(frozen=True)
@@ -70,16 +85,26 @@ class Plan:
     history: Float[Tensor, "B I"]
 
 
+def sampler(start: Gaussian, config: Planning, keys: Keys) -> Sample:
+    """What a planner draws its candidates from: Gaussian, then clamped to the bounds of the start."""
+    draw, bounds = Sampler(keys.seed, keys.streams(config.iterations), config.samples), start.bounds
+    if bounds is None:
+        return draw
+    # The candidates are read and written once more, 8 B S H A bytes, which is little beside what their costs take.
+    return lambda iteration, mean, std: bounds.clamp(draw(iteration, mean, std))
+
+
 def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
     """Refit a Gaussian over plans to its cheapest samples, again and again.
 
     Candidate 0 of every iteration is the current mean; the elites' mean and unbiased standard deviation are the next
-    Gaussian; the result is the last mean. An environment's plan is a function of its cost, its start and its key: the
-    same alone or in any batch, as long as the cost is. Nothing here waits for the device.
+    Gaussian; the result is the last mean, which lies within the bounds because the elites do, but for rounding. An
+    environment's plan is a function of its cost, its start and its key: the same alone or in any batch, as long as the
+    cost is. Nothing here waits for the device.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
-        start: The first Gaussian.
+        start: The first Gaussian, and the bounds of all.
         config: Samples, elites and iterations.
         keys: Of the noise.
 
@@ -87,7 +112,7 @@ def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
     """
     mean, std = start.mean, start.std
     _, H, A = mean.shape
-    sample = Sampler(keys.seed, keys.streams(config.iterations), config.samples)
+    sample = sampler(start, config, keys)
     history = []
     for iteration in range(config.iterations):
         candidates = sample(iteration, mean, std)  # (B, S, H, A)

@@ -16,6 +16,7 @@ from torch import Tensor
 from lewm.config import Planning
 from lewm.errors import LewmError
 from lewm.memory import check_planning
+from lewm.model.actions import BlockBounds
 from lewm.model.world_model import WorldModel
 from lewm.planning.categorical import OneHot
 from lewm.planning.cost import rows_together
@@ -86,6 +87,9 @@ class Controller:
     ) -> Float32[np.ndarray, "B steps action_dim"]:
         """Actions for the next H × frameskip environment steps, in environment units; one-hot ones are 0 and 1.
 
+        With `planning.bounds` they lie within the model's action bounds; a dimension that is held at one value has it
+        without them too.
+
         Args:
             frames: What each environment shows now.
             goals: Embeddings of the goals, from `embed`.
@@ -100,6 +104,8 @@ class Controller:
         numbers = torch.from_numpy(episodes).to(model.device)
         plan = self.solver.solve(self.embed(frames)[:, None], goals, numbers, replan, on_iteration)
         blocks = plan.actions if self.action_groups is not None else model.denormalize_actions(plan.actions)
+        if self.bounds is not None:
+            blocks = self.bounds.clamp(blocks)  # z-scores within the bounds may be rounded to outside
         actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
         return actions.float().cpu().numpy()
 
@@ -117,6 +123,11 @@ class Controller:
         return rollout(self._packed, self.embed(frames)[:, None], model.normalize_actions(blocks)[:, None])[:, 0]
 
     @cached_property
+    def bounds(self) -> BlockBounds | None:
+        """What plans lie within, in environment units; None where nothing bounds them, or where actions are choices."""
+        return None if self.action_groups is not None else self.model.block_bounds(self.planning.bounds == "on")
+
+    @cached_property
     def solver(self) -> Solver:
         """What makes the plans; made at its first use, when the predictor is packed.
 
@@ -125,7 +136,8 @@ class Controller:
         """
         together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.samples)
         one_hot = None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
-        return Solver(self._packed, self.planning, self.seed, together, one_hot, self.on_compile)
+        bounds = self.bounds and self.bounds.normalized(self.model.block_statistics())
+        return Solver(self._packed, self.planning, self.seed, together, one_hot, bounds, self.on_compile)
 
     @cached_property
     def _packed(self) -> Packed:

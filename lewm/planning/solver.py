@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lewm.config import Planning
 from lewm.errors import LewmError
+from lewm.model.actions import BlockBounds
 from lewm.planning.categorical import OneHot, categorical_cem
 from lewm.planning.cem import Gaussian, Keys, Plan, cem
 from lewm.planning.cost import last_step
@@ -47,6 +48,7 @@ class Solver:
         seed: Of the candidates' noise.
         together: Environments that may be planned together; fewer should that turn out too many for the memory.
         one_hot: What plans consist of where actions are one-hot vectors; None where they are numbers.
+        bounds: Of normalised blocks where actions are numbers; None where there are none.
         on_compile: Told after each kernel that was compiled.
 
     Attributes:
@@ -60,10 +62,11 @@ class Solver:
         seed: int,
         together: int,
         one_hot: OneHot | None = None,
+        bounds: BlockBounds | None = None,
         on_compile: OnCompile = lambda compiled, total: None,
     ) -> None:
         self.packed, self.planning, self.seed, self.together = packed, planning, seed, together
-        self.one_hot, self.on_compile = one_hot, on_compile
+        self.one_hot, self.bounds, self.on_compile = one_hot, bounds, on_compile
         self.seconds_preparing = 0.0
         on_cuda = packed.device.type == "cuda"
         self._prepares = self._captures = on_cuda
@@ -187,7 +190,8 @@ class Solver:
         keys = Keys(self.seed, episodes, replan)
         if self.one_hot is not None:
             return categorical_cem(cost, self.one_hot, planning, keys)
-        start = Gaussian.standard(len(latents), planning.horizon, self.packed.action_block, latents.device)
+        action_block, device = self.packed.action_block, latents.device
+        start = Gaussian.standard(len(latents), planning.horizon, action_block, device, self.bounds)
         return cem(cost, start, planning, keys)
 
 

@@ -148,4 +148,5 @@ def tsne(latents: Float[np.ndarray, "N D"], seed: int) -> tuple[Int64[np.ndarray
     """At most TSNE_FRAMES of the frames, and where t-SNE puts them."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(latents))[:TSNE_FRAMES])
     perplexity = min(30.0, (len(chosen) - 1) / 3)
-    return chosen, import_tsne()(perplexity=perplexity, random_state=seed, init="pca").fit_transform(latents[chosen])
+    state = seed % 2**32  # all that scikit-learn takes
+    return chosen, import_tsne()(perplexity=perplexity, random_state=state, init="pca").fit_transform(latents[chosen])

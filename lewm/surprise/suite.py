@@ -39,6 +39,7 @@ from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
 from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
 from lewm_data.record_episodes import record
+from lewm_data.seeds import check_seed
 from lewm_data.video_writer import import_encoder
 
 SPREAD = 20  # frames over which onsets are spread
@@ -96,9 +97,11 @@ def run_suite(
         one mp4 of each perturbation, which `lewm surprise` can watch.
 
     Raises:
+        DataError: the seed does not fit in 64 bits.
         LewmError: the run is of another world, the world has no perturbations, or nothing can be written into the run.
         NotKeptError: the result is there, but it, its pictures or its videos could not be written.
     """
+    check_seed(request.seed)
     check_alpha(request.alpha)
     import_figure()
     import_encoder("mp4")

@@ -36,6 +36,7 @@ from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.watcher import Watcher
 from lewm_data.action_files import read_actions
+from lewm_data.seeds import check_seed
 from lewm_data.sources import Source, open_source
 
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
@@ -121,9 +122,10 @@ def watch(
     Raises:
         LewmError: the run, the calibration data, the actions and the video do not fit together, or nothing can be
             written into the run or to the annotated video.
-        DataError: the video, or the file of actions, cannot be read.
+        DataError: the video, or the file of actions, cannot be read, or the seed does not fit in 64 bits.
         NotKeptError: the result is there, but it or what belongs to it could not be written.
     """
+    check_seed(request.seed)
     check_alpha(request.alpha)
     if request.frameskip is not None:
         check_frameskip(request.frameskip)

@@ -35,6 +35,7 @@ from lewm.training.health import Health, HeldOut, measure, sample_pairs
 from lewm.training.interruption import Interruption
 from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
+from lewm_data.action_bounds import action_bounds
 from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import world
 from lewm_data.reader import BatchReader
@@ -123,7 +124,9 @@ def train(
         _check_fits(config, dataset)
         check_actions(dataset)
         check_training(config, parameter_count(config.model), dataset.frame_size, device)
-        identity = run.DatasetIdentity(str(dataset.path.resolve()), fingerprint_of(dataset), dataset.frame_size)
+        identity = run.DatasetIdentity(
+            str(dataset.path.resolve()), fingerprint_of(dataset), dataset.frame_size, dataset.num_episodes
+        )
         with (
             _directory(config, identity, out, resume) as chosen,
             record.ending(chosen, training, interruption, begun_here=not resume),
@@ -282,6 +285,9 @@ def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldM
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))
+    low, high = action_bounds(dataset, world(config.env), episodes)
+    model.action_low.copy_(torch.from_numpy(low))
+    model.action_high.copy_(torch.from_numpy(high))
     return model
 
 

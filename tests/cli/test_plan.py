@@ -168,6 +168,23 @@ def test_options_that_something_else_settles_are_wrong_usage(rooms, arguments):
     assert arguments[2] in re.sub(r"[^ -~]", "", shown)
 
 
+def test_bounds_are_named_in_the_report(rooms):
+    run, _ = rooms
+    asked = ["--episodes", "2", "--goal-offset", "9", "--budget", "10"]
+    assert [plan(run, *asked, *option)[0]["planner"]["bounds"] for option in ([], ["--bounds", "off"])] == ["on", "off"]
+    paper = [*asked, "--protocol", "paper"]
+    assert [plan(run, *paper, *option)[0]["planner"]["bounds"] for option in ([], ["--bounds", "on"])] == ["off", "on"]
+    code, shown = call("plan", "--run", str(run), "--bounds", "wide")
+    assert code == 1
+    assert "the options: bounds: Input should be 'on' or 'off', got 'wide'" in shown
+
+
+def test_choices_have_no_bounds(cart_pole):
+    code, shown = call("plan", "--run", str(cart_pole), "--bounds", "off")
+    assert code == 2
+    assert "--bounds" in re.sub(r"[^ -~]", "", shown)
+
+
 @pytest.mark.parametrize("tasks", [[], ["--protocol", "paper"], ["--tasks", "from-env"]])
 def test_cart_pole_from_collection_to_success(cart_pole, tasks, tmp_path):
     saved = tmp_path / "tasks.json"

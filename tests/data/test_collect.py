@@ -106,7 +106,8 @@ def run(path, episodes, **changes):
 
 def contents(path):
     with h5py.File(path, "r") as file:
-        return {name: file[name][:] for name in file}, dict(file.attrs)
+        attributes = {name: np.asarray(value).tolist() for name, value in file.attrs.items()}
+        return {name: file[name][:] for name in file}, attributes
 
 
 def assert_same_file(one, other):
@@ -149,6 +150,8 @@ def test_a_row_is_a_frame_and_the_action_taken_from_it(tmp_path):
             "repeat": 0.0,
             "vary": "",
             "seed": 5,
+            "action_low": [-1.0, -1.0],
+            "action_high": [1.0, 1.0],
         }
 
 
@@ -311,7 +314,7 @@ def test_no_room_keeps_the_finished_episodes(tmp_path, monkeypatch):
     assert_same_file(tmp_path / "a.h5", tmp_path / "whole.h5")
 
 
-@pytest.mark.parametrize("changes", [{"episodes": 0}, {"num_envs": 0}, {"seed": -1}])
+@pytest.mark.parametrize("changes", [{"episodes": 0}, {"num_envs": 0}, {"seed": -1}, {"seed": 2**64}])
 def test_impossible_requests(tmp_path, changes):
     with pytest.raises(DataError, match="At least 1 episode"):
         run(tmp_path / "a.h5", **{"episodes": 2, **changes})

@@ -31,6 +31,7 @@ def test_a_world_keeps_its_contract(place):
     assert place.gymnasium_id == gymnasium_id(place.name)
     assert place.default_policy in place.all_policies
     env = place.make(2, 32, True)
+    assert place.action_space == env.single_action_space
     observation, _ = env.reset(seed=0)
     assert observation in env.observation_space
     assert observation["pixels"].shape == (2, 32, 32, 3)

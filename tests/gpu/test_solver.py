@@ -8,6 +8,7 @@ import torch
 
 from lewm import recipes
 from lewm.config import resolve
+from lewm.model.actions import BlockBounds
 from lewm.model.world_model import WorldModel
 from lewm.planning import solver as solvers
 from lewm.planning.categorical import OneHot
@@ -107,6 +108,20 @@ def test_graphs_of_one_hot_actions(config, captured):
         for vector in plan.actions.cpu().split(ONE_HOT * config.model.frameskip, dim=-1):
             assert (vector.sum(dim=-1) == 1).all()
     assert captured == [50, 4, 32]
+
+
+def test_graphs_of_bounded_plans(config, captured):
+    low, high = torch.full((2, config.model.action_block), 0.25, device="cuda") * torch.tensor(
+        [[-1], [1]], device="cuda"
+    )
+    solver, eager = (a_solver(config, bounds=BlockBounds(low, high)) for _ in range(2))
+    eager._captures = False
+    for turn, environments in enumerate([50, 3]):
+        inputs = problem(config, environments, seed=turn)
+        plan = solver.solve(*inputs, turn)
+        assert_close(plan, eager.solve(*inputs, turn))
+        assert 0.2 < plan.actions.abs().max() <= 0.25 + 1e-6
+    assert captured == [50, 4]
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def gymnasium_world(name: str) -> World:
         policies=policies,
         default_policy="random",
         default_noise=0.0,
-        action_dim=flat_actions(interface.actions).shape[0],
+        action_space=flat_actions(interface.actions),
         state_dim=sum(map(math.prod, interface.observation.values())) or 1,
         state_columns=("state",),
         path_distance=path_distance,

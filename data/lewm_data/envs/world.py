@@ -82,7 +82,7 @@ class World:
             "smooth" besides, which ignore the noise.
         default_policy: The policy that collects data.
         default_noise: Of its policies, unless another is asked for.
-        action_dim: Width of an action.
+        action_space: Of one step; actions that are choices are one-hot vectors here.
         state_dim: Width of a state.
         state_columns: The columns of published files that, one behind the other, are the state.
         path_distance: (states, states) to the lengths of the shortest paths, in the world's units.
@@ -106,7 +106,7 @@ class World:
     policies: Mapping[str, PolicyFactory]
     default_policy: str
     default_noise: float
-    action_dim: int
+    action_space: spaces.Box
     state_dim: int
     state_columns: tuple[str, ...]
     path_distance: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -119,6 +119,11 @@ class World:
     action_groups: tuple[int, ...] | None = None
     restorable: bool = True
     solvable: bool = True
+
+    @property
+    def action_dim(self) -> int:
+        """Width of an action."""
+        return self.action_space.shape[0]
 
     @property
     def all_policies(self) -> Mapping[str, PolicyFactory]:

@@ -1,5 +1,8 @@
 """Cube as collection, evaluation, probing and surprise know it."""
 
+import numpy as np
+from gymnasium import spaces
+
 from lewm_data.envs.cube.factors import FACTORS
 from lewm_data.envs.cube.perturbations import PERTURBATIONS
 from lewm_data.envs.cube.task import STATE_DIM, path_distance, solved
@@ -28,7 +31,7 @@ CUBE = World(
     policies={"expert": lambda env, noise: CubeExpert(env, noise)},
     default_policy="expert",
     default_noise=0.1,  # OGBench
-    action_dim=5,
+    action_space=spaces.Box(-1.0, 1.0, (5,), np.float32),
     state_dim=STATE_DIM,
     state_columns=("qpos", "qvel", "control"),
     path_distance=path_distance,

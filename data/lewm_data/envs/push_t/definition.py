@@ -1,5 +1,8 @@
 """Push-T as collection, evaluation, probing and surprise know it."""
 
+import numpy as np
+from gymnasium import spaces
+
 from lewm_data.envs.push_t.factors import FACTORS
 from lewm_data.envs.push_t.geometry import STATE_DIM
 from lewm_data.envs.push_t.perturbations import PERTURBATIONS
@@ -29,7 +32,7 @@ PUSH_T = World(
     default_policy="expert",
     default_noise=0.1,
     default_repeat=0.05,
-    action_dim=2,
+    action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
     state_dim=STATE_DIM,
     state_columns=("state",),
     path_distance=path_distance,

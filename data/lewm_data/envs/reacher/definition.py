@@ -1,5 +1,8 @@
 """Reacher as collection, evaluation, probing and surprise know it."""
 
+import numpy as np
+from gymnasium import spaces
+
 from lewm_data.envs.reacher.factors import FACTORS
 from lewm_data.envs.reacher.perturbations import PERTURBATIONS
 from lewm_data.envs.reacher.task import STATE_DIM, path_distance, solved
@@ -28,7 +31,7 @@ REACHER = World(
     policies={"expert": lambda env, noise: ReacherExpert(env, noise)},
     default_policy="random",  # the published file's; the paper says SAC
     default_noise=0.5,
-    action_dim=2,
+    action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
     state_dim=STATE_DIM,
     state_columns=("qpos", "qvel"),
     path_distance=path_distance,

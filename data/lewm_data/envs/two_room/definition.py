@@ -5,6 +5,7 @@ import colorsys
 import numpy as np
 
 from lewm_data.envs.simulator import Factor
+from lewm_data.envs.two_room.env import action_space
 from lewm_data.envs.two_room.factors import BORDER, SPEED_RANGE, Color, TwoRoomFactors
 from lewm_data.envs.two_room.paths import path_distance
 from lewm_data.envs.two_room.perturbations import PERTURBATIONS
@@ -45,7 +46,7 @@ TWO_ROOM = World(
     default_policy="expert",
     default_noise=2.0,  # arXiv 2603.19312, as are the repeats
     default_repeat=0.05,
-    action_dim=2,
+    action_space=action_space(),
     state_dim=2,
     state_columns=("state",),
     path_distance=path_distance,
