@@ -45,6 +45,7 @@ class DatasetIdentity:
     path: str
     fingerprint: str
     frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
+    env: str | None = None  # what the data call their world, if they do
 
 
 def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lewm.belongs import check_belongs
+from lewm.belongs import check_belongs, world_to_act_in
 from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config, Evaluation, Planning
@@ -27,11 +27,14 @@ from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
-from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
 from lewm_data.store import Dataset
 
 MEMORY_SHARE = 8  # the frames of all steps of a batch of episodes, which films keep, may take an eighth of the memory
+PLANNING_NEEDS = (
+    'Planning needs a simulator: train with the --env of a world that has one, see "lewm envs". '
+    "To plan on a robot, write a program of your own that asks the model what to do."
+)
 SIMULATORS = 50  # at a time at most, in worlds where each is slow and large: those that collection has workers for
 
 
@@ -116,10 +119,11 @@ def evaluate_run(
 
     Raises:
         LewmError: the run, its tasks or the decoder to imagine with is missing, or they do not belong together; the
-            device does not have the precision, or its memory is too small for a single plan.
+            run's world has no simulator; the device does not have the precision, or its memory is too small for a
+            single plan.
     """
     config, trained_on = run.read_config(request.run)
-    place = world(config.env)
+    place = world_to_act_in(request.run, config, PLANNING_NEEDS)
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
     controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from lewm.belongs import import_named, world_to_act_in
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.errors import LewmError
@@ -34,11 +35,11 @@ from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
 from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
-from lewm_data.envs.registry import world
 from lewm_data.record_episodes import record
 
 SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")
+SUITE_NEEDS = "The suite needs a simulator. Look at recordings instead: lewm surprise VIDEO, or an episode: lewm surprise DATA.h5#0."
 
 OnProgress = Callable[[str, float], None]  # what is done, and its share
 
@@ -48,7 +49,7 @@ class SuiteRequest:
     """What `lewm surprise --suite` asks for.
 
     Attributes:
-        env: The environment whose episodes are perturbed; the run's.
+        env: The environment whose episodes are perturbed; the run's. "package:Id-v0" imports the package.
         episodes: E.
         calibrate: Dataset of clean episodes; the run's held-out ones when None.
         alpha: False alarms a clean frame.
@@ -92,13 +93,13 @@ def run_suite(
         one mp4 of each perturbation, which `lewm surprise` can watch.
 
     Raises:
-        LewmError: the run is of another world, or the world has no perturbations.
+        LewmError: the run is of another world, or the world has no perturbations or no simulator.
+        DataError: the package that `env` names cannot be imported.
     """
     import_figure()
-    place = world(request.env)
     config, trained_on = runs.read_config(request.run)
-    if place.name != config.env:
-        raise LewmError(f"{request.run}: a run of {config.env}, not of {place.name}", f"Use --suite {config.env}.")
+    import_named(request.run, config, request.env, "--suite")
+    place = world_to_act_in(request.run, config, SUITE_NEEDS)
     if not place.perturbations:
         raise LewmError(f"{place.name} has no perturbations", "See CONTRIBUTING.md on how to add some.")
     model = load(request.run).to(device)

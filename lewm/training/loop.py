@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lewm.belongs import check_actions, said_name
 from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.files import write_text
 from lewm.model.world_model import WorldModel
-from lewm.states import states_of
+from lewm.states import paths_of
 from lewm.surprise.reference import keep, of_training
 from lewm.training import state
 from lewm.training.batches import Batch, copier
@@ -32,7 +33,6 @@ from lewm.training.health import Health, HeldOut, measure, sample_pairs
 from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
 from lewm_data.clips import Clips, action_statistics, split_episodes
-from lewm_data.envs.registry import world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
 from lewm_kernels import RandomDirections
@@ -90,7 +90,9 @@ def train(
     training = config.training
     with Dataset.open(data) as dataset:
         _check_fits(config, dataset)
-        identity = run.DatasetIdentity(str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size)
+        identity = run.DatasetIdentity(
+            str(dataset.path.resolve()), dataset.fingerprint(), dataset.frame_size, said_name(dataset)
+        )
         _check_directory(out, config, identity, resume)
         trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
         clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
@@ -233,20 +235,21 @@ def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> 
     rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
     chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
     frames = dataset.frames(np.sort(chosen))
-    place = world(config.env)
-    states = states_of(dataset, place)
-    if states is None:
+    paths = paths_of(dataset, config.env)
+    if paths is None:
         return HeldOut(frames)
-    pairs = sample_pairs(states[np.sort(chosen)], place.path_distance, HEALTH_PAIRS, config.training.seed)
+    states, path_distance = paths
+    pairs = sample_pairs(states[np.sort(chosen)], path_distance, HEALTH_PAIRS, config.training.seed)
     return HeldOut(frames, *pairs)
 
 
 def _check_fits(config: Config, dataset: Dataset) -> None:
+    check_actions(dataset, config.env)
     if dataset.action_dim != config.model.action_dim:
         raise LewmError(
             f"{dataset.path}: actions have {dataset.action_dim} dimensions, the configuration expects "
             f"{config.model.action_dim}",
-            f"Use the dataset's own environment, or --set model.action_dim={dataset.action_dim}.",
+            f"Set it with --set model.action_dim={dataset.action_dim}.",
         )
 
 
