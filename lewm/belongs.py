@@ -81,22 +81,27 @@ def import_named(run: Path, config: Config, named: str, option: str = "--env") -
         world(named)
 
 
-def world_to_act_in(run: Path, config: Config, instead: str) -> World:
+def world_to_act_in(run: Path, config: Config, instead: str, named: str | None = None, option: str = "--env") -> World:
     """The world that a run was trained in, whose simulator is needed.
 
     Args:
         instead: What to do where there is no simulator, for the message.
+        named: The same world as the user named it, if they did: its package is imported.
+        option: Behind what.
 
     Raises:
-        LewmError: It is no world that lewm has a simulator of, or its package is not imported.
+        LewmError: It is no world that lewm has a simulator of, its package is not imported, or another one is named.
+        DataError: The package that is named cannot be imported, or does not register the world.
     """
-    place = known_world(config.env)
-    if place is not None:
-        return place
     package, _, _ = config.env.rpartition(":")
-    if package:
+    if not package and known_world(config.env) is None:
+        raise LewmError(f"{run}: trained on recordings of {config.env}, of which lewm has no simulator", instead)
+    if named is not None:
+        import_named(run, config, named, option)
+    place = known_world(config.env)
+    if place is None:
         raise LewmError(
             f"{run}: trained in {config.env}; a package that a run names is imported only where you name it too",
-            f"Give --env {config.env}, which imports and runs the code of {package}.",
+            f"Give {option} {config.env}, which imports {package} and runs its code.",
         )
-    raise LewmError(f"{run}: trained on recordings of {config.env}, of which lewm has no simulator", instead)
+    return place

@@ -13,9 +13,7 @@ from lewm_cli import options, output
 
 
 def collect(
-    env: Annotated[
-        str, typer.Option(help='One of "lewm envs", or any Gymnasium id. package:Id-v0 imports and runs the package.')
-    ] = "two-room",
+    env: Annotated[str, typer.Option(help=options.ANY_ENV)] = "two-room",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the finished file.")] = 1000,
     policy: Annotated[
         str | None,

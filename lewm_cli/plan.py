@@ -23,8 +23,8 @@ def plan(
     env: Annotated[
         str | None,
         typer.Option(
-            help="Environment of the run. Needed where it is package:Id-v0: this imports the package and runs its code.",
-            show_default="the run's, where it needs no package",
+            help="Environment of the run, needed where it is package:Id-v0: imports that package and runs its code.",
+            show_default="the run's",
         ),
     ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Blocks planned ahead.", show_default="the run's")] = None,
@@ -104,7 +104,7 @@ def plan(
         _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
     from rich.progress import TaskProgressColumn, TextColumn
 
-    from lewm.belongs import import_named, world_to_act_in
+    from lewm.belongs import world_to_act_in
     from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, validate
     from lewm.evaluation.evaluate import (
@@ -122,9 +122,7 @@ def plan(
         run = newest_run()
         output.note(f"newest run: {run}")
     config, _ = read_config(run)
-    if env is not None:
-        import_named(run, config, env)
-    place = world_to_act_in(run, config, PLANNING_NEEDS)
+    place = world_to_act_in(run, config, PLANNING_NEEDS, env)
     if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     planning = {

@@ -45,7 +45,7 @@ def surprise(
         str | None,
         typer.Option(
             metavar="ENV",
-            help="Instead of a video: perturb episodes of the run's environment. package:Id-v0 imports and runs the package.",
+            help="Instead of a video: perturb episodes of the run's environment. " + options.ANY_ENV,
         ),
     ] = None,
     episodes: Annotated[int, typer.Option(min=2, help="Of the suite.")] = 100,

@@ -21,8 +21,7 @@ def train(
     env: Annotated[
         str | None,
         typer.Option(
-            help='Environment of the data: one of "lewm envs", any Gymnasium id, or a name of your own for recordings '
-            "without a simulator. package:Id-v0 imports the package and runs its code.",
+            help=options.ANY_ENV + " Any other name: recordings without a simulator.",
             show_default="as the file says",
         ),
     ] = None,

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from lewm.belongs import import_named, world_to_act_in
+from lewm.belongs import world_to_act_in
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.errors import LewmError
@@ -39,7 +39,7 @@ from lewm_data.record_episodes import record
 
 SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")
-SUITE_NEEDS = "The suite needs a simulator. Look at recordings instead: lewm surprise VIDEO, or an episode: lewm surprise DATA.h5#0."
+SUITE_NEEDS = "The suite needs a simulator. Watch recordings instead: lewm surprise VIDEO, or lewm surprise DATA.h5#0."
 
 OnProgress = Callable[[str, float], None]  # what is done, and its share
 
@@ -98,8 +98,7 @@ def run_suite(
     """
     import_figure()
     config, trained_on = runs.read_config(request.run)
-    import_named(request.run, config, request.env, "--suite")
-    place = world_to_act_in(request.run, config, SUITE_NEEDS)
+    place = world_to_act_in(request.run, config, SUITE_NEEDS, request.env, "--suite")
     if not place.perturbations:
         raise LewmError(f"{place.name} has no perturbations", "See CONTRIBUTING.md on how to add some.")
     model = load(request.run).to(device)
