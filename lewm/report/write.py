@@ -18,6 +18,7 @@ from lewm.provenance import versions
 from lewm.report import elements
 from lewm.report.page import MARK, Section, page
 from lewm.report.sections import PARTS, Part
+from lewm_data.envs.registry import known_world
 
 INDEX, FILES = "index.html", "files"
 
@@ -72,9 +73,14 @@ def write_report(directory: Path, out: Path | None = None) -> ReportPage:
 
 
 def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
-    command = part.command.format(run=shlex.quote(str(directory)), env=env)
+    world = shlex.quote(env)
+    named = f" --env {world}" if ":" in env else ""
+    command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
     begun = [one for one in directory.glob(part.pattern) if one.stat().st_size]  # a run that just began has no metrics
     path = max(begun, key=lambda one: one.stem, default=None)
+    if path is None and part.acts and ":" not in env and known_world(env) is None:
+        needs = f"Not there: needs a simulator, and lewm has none of {env}."
+        return Section(part.name, part.title, "", elements.paragraph(needs, "quiet"))
     if path is None:
         return Section(
             part.name, part.title, "", elements.command_line("Not there yet:", command, f" shows {part.tells}.")
