@@ -204,7 +204,7 @@ class Config(Section):
     """Everything that decides a run."""
 
     recipe: str
-    env: str
+    env: Annotated[str, Field(pattern=r"^[\w./:-]+$", max_length=120)]  # any name, plain and short
     model: Model
     objective: Objective
     training: Training

@@ -1,15 +1,24 @@
-"""The states of a dataset, wherever it keeps them.
+"""The states of a dataset, wherever it keeps them, and how far they are apart.
 
-N steps of all episodes, S state width.
+N steps of all episodes, S state width, P pairs of states.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64
 
+from lewm_data.envs.registry import known_world
 from lewm_data.envs.world import World
 from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
+
+# States at both ends to the lengths of the shortest paths, in the world's own unit.
+PathDistance = Callable[[Float64[np.ndarray, "P S"], Float64[np.ndarray, "P S"]], Float64[np.ndarray, " P"]]
 
 
 def states_of(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"] | None:
@@ -23,4 +32,23 @@ def states_of(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"] | No
             states = np.concatenate(parts, axis=1).astype(np.float64)
             if states.shape[1] == world.state_dim:
                 return states
+    return None
+
+
+def paths_of(dataset: Dataset, env: str) -> tuple[Float64[np.ndarray, "N S"], PathDistance] | None:
+    """The states of a dataset and the lengths of shortest paths between them, in the world called `env`.
+
+    Returns:
+        None, with a warning that says what cannot be drawn, where the world is not known or the dataset does not hold
+        its states.
+    """
+    place = known_world(env)
+    states = None if place is None else states_of(dataset, place)
+    if place is not None and states is not None:
+        return states, place.path_distance
+    if place is None:
+        reason = f"the shortest paths of {env} are not known"
+    else:
+        reason = f"no column of {dataset.path} is a state of {env}, which has {place.state_dim} numbers"
+    log.warning("%s: there is no curve of latent distance over path length, nor its rank correlation", reason)
     return None

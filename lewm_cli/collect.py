@@ -14,12 +14,13 @@ from lewm_cli import options, output
 
 def collect(
     context: typer.Context,
-    env: Annotated[str, typer.Option(help='One of "lewm envs", or any Gymnasium id.')] = "two-room",
+    env: Annotated[str, typer.Option(help=options.ANY_ENV)] = "two-room",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes in the finished file.")] = 1000,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Who acts: expert, random, smooth, package.module:function, or shares of some: expert:0.7,random:0.3.",
+            help="Who acts: expert, random, smooth, or shares of some: expert:0.7,random:0.3. "
+            "package.module:function imports and runs the module.",
             show_default="the environment's",
         ),
     ] = None,

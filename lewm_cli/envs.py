@@ -35,7 +35,7 @@ def list_all(context: typer.Context, json: options.Json = False) -> None:
 
 @envs.command()
 def show(
-    name: Annotated[str, typer.Argument(help='One of "lewm envs", or any Gymnasium id.')],
+    name: Annotated[str, typer.Argument(help=options.ANY_ENV)],
     out: Annotated[Path | None, typer.Option(help="PNG file to write.", show_default="NAME.png")] = None,
     vary: Annotated[
         str, typer.Option(help="Factors drawn for each episode, separated by commas, or all.", show_default="none")

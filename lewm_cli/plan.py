@@ -20,6 +20,13 @@ FROM_ENV = "from-env"
 
 def plan(
     run: options.Run = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            help="Environment of the run, needed where it is package:Id-v0: imports that package and runs its code.",
+            show_default="the run's",
+        ),
+    ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Blocks planned ahead.", show_default="the run's")] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Tasks.", show_default="200")] = None,
     protocol: Annotated[
@@ -106,18 +113,26 @@ def plan(
         _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
     from rich.progress import TaskProgressColumn, TextColumn
 
+    from lewm.belongs import world_to_act_in
     from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, validate
-    from lewm.evaluation.evaluate import FromDataset, FromEnv, FromFile, PlanRequest, evaluate_run
+    from lewm.evaluation.evaluate import (
+        PLANNING_NEEDS,
+        FromDataset,
+        FromEnv,
+        FromFile,
+        PlanRequest,
+        evaluate_run,
+    )
     from lewm.files import newest_run
     from lewm.runtime import choose_device
-    from lewm_data.envs.registry import world
 
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")
     config, _ = read_config(run)
-    if tasks == FROM_ENV and world(config.env).restorable:
+    place = world_to_act_in(run, config, PLANNING_NEEDS, env)
+    if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     if world(config.env).action_groups is not None:
         _refuse({"--bounds": bounds}, f"the actions of {config.env} are choices")

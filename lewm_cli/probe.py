@@ -25,7 +25,7 @@ def probe(
             metavar="NAME=EXPR",
             help="A quantity: a column, or numbers of it, block=state[2:4]; add :angle to one number in radians, "
             ":quaternion to four. Repeatable.",
-            show_default="the world's own",
+            show_default="the world's own, or every column",
         ),
     ] = None,
     episodes: Annotated[

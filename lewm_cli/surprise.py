@@ -42,7 +42,11 @@ def surprise(
     alpha: Annotated[float, typer.Option(help="False alarms a clean frame.")] = 0.01,
     out_video: Annotated[Path | None, typer.Option(help="Write an annotated mp4.")] = None,
     suite: Annotated[
-        str | None, typer.Option(metavar="ENV", help="Instead of a video: perturb episodes of an environment.")
+        str | None,
+        typer.Option(
+            metavar="ENV",
+            help="Instead of a video: perturb episodes of the run's environment. " + options.ANY_ENV,
+        ),
     ] = None,
     episodes: Annotated[int, typer.Option(min=2, help="Of the suite.")] = 100,
     seed: options.Seed = 0,

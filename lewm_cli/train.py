@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lewm_cli import options, output
+from lewm_cli.unknown_world import say_unknown
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +23,8 @@ def train(
     env: Annotated[
         str | None,
         typer.Option(
-            help='Environment of the data: one of "lewm envs", or any Gymnasium id.', show_default="as the file says"
+            help=options.ANY_ENV + " Any other name: recordings without a simulator.",
+            show_default="as the file says",
         ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU) or paper (GPU).")] = "small",
@@ -61,9 +63,10 @@ def train(
     }
     flags = {key: value for key, value in flags.items() if value is not None}
     assignments = _assignments(set_ or []) | flags
-    if resume and (assignments or config or env):
+    if resume and (assignments or config):
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
+    from lewm.belongs import import_named
     from lewm.checkpoints.run import read_config
     from lewm.files import newest_run
     from lewm.runtime import choose_device
@@ -73,6 +76,8 @@ def train(
     if resume:
         out = out or newest_run()
         settings, trained_on = read_config(out)
+        if env is not None:
+            import_named(out, settings, env)
         data = data or Path(trained_on.path)
     else:
         data = _dataset(data)
@@ -124,18 +129,19 @@ def _dataset(data: Path | None) -> Path:
 
 
 def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assignments: dict[str, Any]) -> Config:
-    """The recipe for the dataset's environment, overridden."""
+    """The recipe for the dataset's environment, overridden. The package of a typed `env` is imported."""
     from lewm.config import resolve
-    from lewm.errors import LewmError
     from lewm.recipes import recipe as named
-    from lewm_data.envs.registry import world
+    from lewm_data.envs.registry import known_world, plain_name, world
     from lewm_data.store import Dataset
 
     with Dataset.open(data) as dataset:
-        env, action_dim = env or dataset.attributes.get("env"), dataset.action_dim
-    if env is None:
-        raise LewmError(f"{data}: does not say which environment it is of", "Name it with --env, for example two-room.")
-    return resolve(named(recipe, world(env).name, action_dim), file, assignments)
+        said, action_dim = dataset.attributes.get("env"), dataset.action_dim
+    name = world(env).name if env is not None and ":" in env else plain_name(env if env is not None else said)
+    settings = resolve(named(recipe, name, action_dim), file, assignments)
+    if known_world(settings.env) is None:
+        say_unknown(settings)
+    return settings
 
 
 def _assignments(pairs: list[str]) -> dict[str, Any]:

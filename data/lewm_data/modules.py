@@ -11,6 +11,8 @@ from lewm_data.errors import DataError
 def import_module(name: str, wanted: str, remedy: str) -> ModuleType:
     """The module called `name`; those of the present directory are found too.
 
+    It runs the module's code: give only a name that the user typed, never one from a file.
+
     Args:
         name: "package.module".
         wanted: What it is imported for, for messages.
@@ -21,6 +23,8 @@ def import_module(name: str, wanted: str, remedy: str) -> ModuleType:
     """
     if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # paths of modules are text
         sys.path.append(here)
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise DataError(f'{wanted}: "{name}" is no name of a module', remedy)
     try:
         return importlib.import_module(name)
     except ImportError as error:

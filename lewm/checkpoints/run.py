@@ -58,6 +58,7 @@ class DatasetIdentity:
     fingerprint: str
     frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
     episodes: int  # of which training held some out
+    env: str | None  # what the data call their world, if they do
 
 
 def resume_command(run: Path) -> str:
@@ -100,7 +101,8 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
         if len(sides) != 2:
             raise TypeError(f"frame_size is {data['frame_size']!r:.80}")
-        dataset = DatasetIdentity(str(data["path"]), str(data["fingerprint"]), sides, int(data["episodes"]))
+        env = None if data["env"] is None else str(data["env"])
+        dataset = DatasetIdentity(str(data["path"]), str(data["fingerprint"]), sides, int(data["episodes"]), env)
     except (SealError, KeyError, TypeError) as error:
         raise LewmError(f"{path}: damaged, or changed since it was written ({error})", DAMAGED) from error
     return validate(Config, stored, str(path), DAMAGED), dataset

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lewm.belongs import check_belongs
+from lewm.belongs import check_belongs, world_to_act_in
 from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config, Evaluation, Planning
@@ -29,7 +29,6 @@ from lewm.provenance import versions
 from lewm.reports import Beside, keeping, new_report
 from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
-from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
@@ -37,6 +36,10 @@ from lewm_data.store import Dataset
 log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 8  # the frames of all steps of a batch of episodes, which films keep, may take an eighth of the memory
+PLANNING_NEEDS = (
+    'Planning needs a simulator: train with the --env of a world that has one, see "lewm envs". '
+    "To plan on a robot, write a program of your own that asks the model what to do."
+)
 SIMULATORS = 50  # at a time at most, in worlds where each is slow and large: those that collection has workers for
 
 
@@ -126,29 +129,30 @@ def evaluate_run(
     Raises:
         DataError: the seed does not fit in 64 bits.
         LewmError: the run, its tasks or the decoder to imagine with is missing, or they do not belong together; the
-            device does not have the precision, or its memory is too small for a single plan; nothing can be written
-            where the report, the tasks or the films belong.
+            run's world has no simulator; the device does not have the precision, or its memory is too small for a
+            single plan; nothing can be written where the report, the tasks or the films belong.
         NotKeptError: the result is there, but it could not be written.
     """
     check_seed(request.seed)
     config, trained_on = run.read_config(request.run)
+    place = world_to_act_in(request.run, config, PLANNING_NEEDS)
     if request.save_tasks:
         check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
     with new_report(request.run, "plan") as out:
-        return _evaluate(request, config, trained_on, device, out, on_progress, on_compile), out
+        return _evaluate(request, config, trained_on, place, device, out, on_progress, on_compile), out
 
 
 def _evaluate(
     request: PlanRequest,
     config: Config,
     trained_on: DatasetIdentity,
+    place: World,
     device: torch.device,
     out: Path,
     on_progress: OnProgress,
     on_compile: OnCompile,
 ) -> EvalReport:
     films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
-    place = world(config.env)
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
     controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)

@@ -18,7 +18,6 @@ from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config
 from lewm.datasets import fingerprint_of
-from lewm.errors import LewmError
 from lewm.figures import import_figure
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
@@ -28,15 +27,13 @@ from lewm.probing.probes import Scale, linear_probe, mlp_probe
 from lewm.probing.report import FEATURES, PIXELS, PROBES, RANDOM, TRAINED, Comparison, Probe, Probed, ProbeReport
 from lewm.probing.sample import Sample, draw_sample
 from lewm.probing.space import PAIRS, Space, draw_queries, import_tsne, measure_space, nearest_frames, plane, tsne
-from lewm.probing.targets import Quantity, numeric_columns, read_quantities
+from lewm.probing.targets import Quantity, read_columns, read_quantities
 from lewm.provenance import versions
 from lewm.reports import keeping, new_report
-from lewm.states import states_of
+from lewm.states import paths_of
 from lewm.training.health import sample_pairs
 from lewm_data.clips import split_episodes
-from lewm_data.envs.registry import world
-from lewm_data.envs.world import World
-from lewm_data.errors import DataError
+from lewm_data.envs.registry import known_world
 from lewm_data.store import Dataset
 
 QUERIES, NEIGHBOURS = 6, 7  # of the picture
@@ -51,7 +48,8 @@ class ProbeRequest:
     Attributes:
         run: A run directory.
         data: Dataset to probe on; the run's own when None.
-        targets: Name to expression (see `lewm.probing.targets`); the world's own when empty.
+        targets: Name to expression (see `lewm.probing.targets`); when empty the world's own, or, of a world that is not
+            known, every column that can be probed for.
         episodes: At most so many are used.
         tsne: Whether to draw a t-SNE map too.
     """
@@ -96,7 +94,7 @@ def _probe(
     on_progress: OnProgress,
 ) -> ProbeReport:
     model = load(request.run).to(device)
-    place = _world(config.env)
+    place = known_world(config.env)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
         check_belongs(dataset, config, trained_on)
         fingerprint = fingerprint_of(dataset)
@@ -104,15 +102,17 @@ def _probe(
         available = np.arange(dataset.num_episodes)
         if held_out:
             _, available = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
-        sample = draw_sample(dataset, available, request.episodes, request.seed)
-        quantities = read_quantities(dataset, sample, _targets(request, dataset, place))
+        sample = draw_sample(dataset, available, request.episodes, request.seed, held_out)
+        targets = request.targets or (place.targets if place else {})
+        quantities = read_quantities(dataset, sample, targets) if targets else read_columns(dataset, sample)
         work = _Work(len(FEATURES) * (1 + len(quantities)) + 1, on_progress)
         inputs = _features(model, dataset, sample, request.seed, work)
         probed, comparisons, predicted = _probe_all(inputs, quantities, sample, request.seed, device, work)
         work.begin("measuring the space, drawing")
         pairs = None
-        if place is not None and (states := states_of(dataset, place)) is not None:
-            pairs = sample_pairs(states[sample.rows], place.path_distance, PAIRS, request.seed)
+        if (paths := paths_of(dataset, config.env)) is not None:
+            states, path_distance = paths
+            pairs = sample_pairs(states[sample.rows], path_distance, PAIRS, request.seed)
         spaces = tuple(
             measure_space(name, values, sample.episode, config.model.frameskip, pairs)
             for name, values in inputs.items()
@@ -228,24 +228,6 @@ def _draw(
     neighbours = frames.reshape(*nearest.shape, *frames.shape[1:])  # (Q, K, Y, X, 3)
     shown = dataset.frames(sample.rows[queries])
     pictures.draw_neighbours(folder / "neighbours.png", shown, neighbours, distances)
-
-
-def _targets(request: ProbeRequest, dataset: Dataset, place: World | None) -> Mapping[str, str]:
-    targets = request.targets or (place.targets if place else {})
-    if not targets:
-        raise LewmError(
-            f"{dataset.path}: no target given, and its world names none",
-            f"Give --target NAME=COLUMN, with one of the columns {', '.join(numeric_columns(dataset))}.",
-        )
-    return targets
-
-
-def _world(name: str) -> World | None:
-    """The world called `name`; None for data of a world that this project does not know."""
-    try:
-        return world(name)
-    except DataError:
-        return None
 
 
 class _Work:

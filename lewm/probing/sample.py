@@ -5,6 +5,7 @@ N frames, E episodes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,13 @@ from lewm_data.clips import shuffled
 from lewm_data.store import Dataset
 
 TEST_SHARE = VALIDATION_SHARE = 0.2  # of the episodes
-MIN_EPISODES = 10  # two to test on: an interval over episodes needs more than one
+MOST_HELD_OUT = 0.5  # of the episodes: holding out more of them leaves too few to train on
+
+# Test: an interval over episodes resamples them, and one episode would always be drawn again, with an interval of no
+# width. Train: with one episode, what is constant in it, as where a camera stands, could not be told from what is
+# looked for. Validation chooses between a few strengths and steps, which one episode's frames can do.
+MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 2, 1, 2
+MIN_EPISODES = MIN_TRAIN + MIN_VALIDATION + MIN_TEST
 
 
 @dataclass(frozen=True)
@@ -45,19 +52,27 @@ class Sample:
         return {name: len(np.unique(self.episode[part])) for name, part in self.parts.items()}
 
 
-def draw_sample(dataset: Dataset, available: Int64[np.ndarray, " E"], count: int, seed: int) -> Sample:
+def draw_sample(
+    dataset: Dataset, available: Int64[np.ndarray, " E"], count: int, seed: int, held_out: bool = False
+) -> Sample:
     """At most `count` of the `available` episodes, 60 % to train on, 20 % to validate, 20 % to test.
+
+    Args:
+        held_out: Whether they are those that training held out of the dataset, rather than all of it.
 
     Raises:
         LewmError: fewer than MIN_EPISODES are available or asked for.
     """
     chosen = available[shuffled(len(available), seed, stream=0)][:count]
     if len(chosen) < MIN_EPISODES:
+        which = "held out of training" if held_out else "in it"
         raise LewmError(
-            f"{dataset.path}: {len(chosen)} of {len(available)} episodes to probe with, at least {MIN_EPISODES} needed",
-            "Ask for more with --episodes, or give --data a dataset with more that training has not seen.",
+            f"{dataset.path}: {len(chosen)} of the {len(available)} episodes {which} to probe with, at least "
+            f"{MIN_EPISODES} needed",
+            _more(dataset.num_episodes, len(available), held_out),
         )
-    test, validation = round(TEST_SHARE * len(chosen)), round(VALIDATION_SHARE * len(chosen))
+    test = max(MIN_TEST, round(TEST_SHARE * len(chosen)))
+    validation = max(MIN_VALIDATION, round(VALIDATION_SHARE * len(chosen)))
     lengths = dataset.lengths[chosen]
     first_validation, first_test = len(chosen) - validation - test, len(chosen) - test
     begin, end = int(lengths[:first_validation].sum()), int(lengths[:first_test].sum())
@@ -68,3 +83,16 @@ def draw_sample(dataset: Dataset, available: Int64[np.ndarray, " E"], count: int
         validation=slice(begin, end),
         test=slice(end, int(lengths.sum())),
     )
+
+
+def _more(episodes: int, available: int, held_out: bool) -> str:
+    """How to have enough episodes of a dataset of so many, so many of which are available."""
+    if available >= MIN_EPISODES:
+        return f"Give --episodes {MIN_EPISODES} or more."
+    unseen = "give --data a dataset of more episodes that training has not seen."
+    if not held_out:
+        return unseen.capitalize()
+    share = math.ceil(100 * MIN_EPISODES / episodes) / 100  # that holds out enough, however it is rounded
+    if share > MOST_HELD_OUT:
+        return f"Train on more episodes, or {unseen}"
+    return f"Hold out more: lewm train --set training.held_out={share:g}, train on more episodes, or {unseen}"

@@ -10,6 +10,7 @@ N frames, C numbers of a quantity.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +21,20 @@ from jaxtyping import Bool, Float64
 from lewm.errors import LewmError, unknown
 from lewm.probing.sample import Sample
 from lewm_data.clips import CONSTANT
-from lewm_data.schema import PIXELS
+from lewm_data.schema import ACTION, PIXELS, REWARD
 from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
 
 EXPRESSION = re.compile(r"(?P<column>[^\[\]:]+)(\[(?P<first>\d+)(?P<range>:(?P<end>\d+))?\])?(:(?P<form>\w+))?")
 FORMS = ("angle", "quaternion")
 UNIT_WITHIN = 1e-3  # how far a quaternion's norm may be from 1: float32 and printed values stay well inside
 QUATERNION_ENTRIES = np.triu_indices(4)
+
+# Of a dataset whose world names no targets, all columns are probed but these, which say how it was recorded, and those
+# of more numbers than anyone would read in a table, which are depth pictures and the like.
+RECORDED = (PIXELS, ACTION, REWARD, "goal", "policy", "episode_idx", "step_idx", "episode_seed")
+WIDEST = 64
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,35 @@ class Quantity:
 def numeric_columns(dataset: Dataset) -> tuple[str, ...]:
     """The columns that targets can be taken from."""
     return tuple(name for name in dataset.columns if name != PIXELS)
+
+
+def read_columns(dataset: Dataset, sample: Sample) -> list[Quantity]:
+    """Every column that can be probed for, at the frames of a sample: for a world that names no targets.
+
+    Raises:
+        LewmError: there is none, with what is wrong with each.
+    """
+    found, wrong = [], []
+    for column in dataset.schema:
+        if column.name in RECORDED or not EXPRESSION.fullmatch(column.name):
+            continue
+        if (width := int(np.prod(column.shape))) > WIDEST:
+            wrong.append(f"{column.name} has {width} numbers")
+            continue
+        try:
+            found.append(_read(dataset, sample, column.name.removeprefix("observation."), column.name))
+        except LewmError as error:
+            wrong.append(str(error).split("\n")[0].removeprefix(f"{dataset.path}: "))
+    reasons = "; ".join(wrong)
+    if not found:
+        raise LewmError(
+            f"{dataset.path}: no column to probe for{': ' if wrong else ''}{reasons}",
+            "Give --target NAME=COLUMN, with one of the columns "
+            f"{', '.join(numeric_columns(dataset))}, or record what the frames show as a column with a row a frame.",
+        )
+    if wrong:
+        log.warning("%s: left out: %s", dataset.path, reasons)
+    return found
 
 
 def read_quantities(dataset: Dataset, sample: Sample, targets: Mapping[str, str]) -> list[Quantity]:
@@ -101,7 +138,8 @@ def _read(dataset: Dataset, sample: Sample, name: str, expression: str) -> Quant
             which = "" if constant.all() else f": {', '.join(np.array(labels)[constant])}"
             raise LewmError(
                 f"{where}: constant over the {part} episodes{which}",
-                "A probe needs something that varies: leave it out, or use more --episodes.",
+                "A probe needs something that varies: leave it out with --target for the others, or have more episodes "
+                "held out.",
             )
     return Quantity(name, expression, labels, values)
 

@@ -31,8 +31,9 @@ class Part:
         name: In JSON and as an anchor.
         title: On the page.
         pattern: Of the file's name; the page shows the last by name, which is the newest.
-        command: What makes it, for a {run} in a world {env}.
+        command: What makes it, for a {run} in a world {env}; {named} is its option where a package has to be imported.
         tells: What one would then see.
+        acts: Whether the command needs the world's simulator.
         content: From the file and a way to copy others to what is shown.
     """
 
@@ -42,6 +43,7 @@ class Part:
     command: str
     tells: str
     content: Callable[[Path, Take], Content]
+    acts: bool = False
 
 
 def model(path: Path, take: Take) -> Content:
@@ -176,9 +178,10 @@ PARTS = (
         "planning",
         "Planning",
         "plan-[0-9]*.json",
-        "lewm plan --video mp4 --run {run}",
+        "lewm plan --video mp4{named} --run {run}",
         "how often plans reach their goals",
         planning,
+        acts=True,
     ),
     Part(
         "probing",
@@ -211,6 +214,7 @@ PARTS = (
         "lewm surprise --suite {env} --run {run}",
         "which events against physics surprise the model",
         findings.suite,
+        acts=True,
     ),
 )
 

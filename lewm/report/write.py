@@ -25,6 +25,7 @@ from lewm.report import elements
 from lewm.report.media import is_inside
 from lewm.report.page import MARK, Section, page
 from lewm.report.sections import LARGEST_TEXT, PARTS, Part
+from lewm_data.envs.registry import known_world
 from lewm_data.temporary import temporary_folder
 
 INDEX, FILES = "index.html", "files"
@@ -94,9 +95,14 @@ def _put(built: Path, out: Path, scratch: Path) -> None:
 
 
 def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
-    command = part.command.format(run=shlex.quote(str(directory)), env=shlex.quote(env))
+    world = shlex.quote(env)
+    named = f" --env {world}" if ":" in env else ""
+    command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
     begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
     path = max(begun, key=_place, default=None)
+    if path is None and part.acts and ":" not in env and known_world(env) is None:
+        needs = f"Not there: needs a simulator, and lewm has none of {env}."
+        return Section(part.name, part.title, "", elements.paragraph(needs, "quiet"))
     if path is None:
         return Section(
             part.name, part.title, "", elements.command_line("Not there yet:", command, f" shows {part.tells}.")

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
+from lewm.belongs import world_to_act_in
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.run import DatasetIdentity
@@ -36,7 +37,6 @@ from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
 from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
-from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
 from lewm_data.record_episodes import record
 from lewm_data.seeds import check_seed
@@ -44,6 +44,7 @@ from lewm_data.video_writer import import_encoder
 
 SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")
+SUITE_NEEDS = "The suite needs a simulator. Watch recordings instead: lewm surprise VIDEO, or lewm surprise DATA.h5#0."
 
 OnProgress = Callable[[str, float], None]  # what is done, and its share
 
@@ -53,7 +54,7 @@ class SuiteRequest:
     """What `lewm surprise --suite` asks for.
 
     Attributes:
-        env: The environment whose episodes are perturbed; the run's.
+        env: The environment whose episodes are perturbed; the run's. "package:Id-v0" imports the package.
         episodes: E.
         calibrate: Dataset of clean episodes; the run's held-out ones when None.
         alpha: False alarms a clean frame.
@@ -98,17 +99,17 @@ def run_suite(
 
     Raises:
         DataError: the seed does not fit in 64 bits.
-        LewmError: the run is of another world, the world has no perturbations, or nothing can be written into the run.
+        LewmError: the run is of another world, the world has no perturbations or no simulator, or nothing can be
+            written into the run.
+        DataError: the package that `env` names cannot be imported.
         NotKeptError: the result is there, but it, its pictures or its videos could not be written.
     """
     check_seed(request.seed)
     check_alpha(request.alpha)
     import_figure()
     import_encoder("mp4")
-    place = world(request.env)
     config, trained_on = runs.read_config(request.run)
-    if place.name != config.env:
-        raise LewmError(f"{request.run}: a run of {config.env}, not of {place.name}", f"Use --suite {config.env}.")
+    place = world_to_act_in(request.run, config, SUITE_NEEDS, request.env, "--suite")
     if not place.perturbations:
         raise LewmError(f"{place.name} has no perturbations", "See CONTRIBUTING.md on how to add some.")
     with new_report(request.run, "surprise-suite") as out:

@@ -5,7 +5,6 @@ Measured on held-out data while training. N frames, D latent width, P pairs of f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
+from lewm.states import PathDistance
 from lewm_kernels import RandomDirections, sigreg
 
 CURVE_BINS = 24
@@ -24,8 +24,6 @@ CURVE_BINS = 24
 # effective rank to the latent's width); a collapsed one is orders of magnitude below the first.
 COLLAPSED_STD = 0.05
 COLLAPSED_RANK = 1.5
-
-PathDistance = Callable[[Float64[np.ndarray, "P S"], Float64[np.ndarray, "P S"]], Float64[np.ndarray, " P"]]
 
 
 @dataclass(frozen=True)

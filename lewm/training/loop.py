@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lewm.belongs import check_action_width, said_name
 from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.datasets import fingerprint_of
@@ -25,7 +26,7 @@ from lewm.files import file_name, home
 from lewm.memory import check_training
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel, parameter_count
-from lewm.states import states_of
+from lewm.states import paths_of
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
 from lewm.training.actions import check_actions
@@ -37,7 +38,7 @@ from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
 from lewm_data.action_bounds import action_bounds
 from lewm_data.clips import Clips, action_statistics, split_episodes
-from lewm_data.envs.registry import world
+from lewm_data.envs.registry import known_world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
 from lewm_kernels import RandomDirections
@@ -125,7 +126,11 @@ def train(
         check_actions(dataset)
         check_training(config, parameter_count(config.model), dataset.frame_size, device)
         identity = run.DatasetIdentity(
-            str(dataset.path.resolve()), fingerprint_of(dataset), dataset.frame_size, dataset.num_episodes
+            path=str(dataset.path.resolve()),
+            fingerprint=fingerprint_of(dataset),
+            frame_size=dataset.frame_size,
+            episodes=dataset.num_episodes,
+            env=said_name(dataset),
         )
         with (
             _directory(config, identity, out, resume) as chosen,
@@ -285,7 +290,7 @@ def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldM
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))
-    low, high = action_bounds(dataset, world(config.env), episodes)
+    low, high = action_bounds(dataset, known_world(config.env), episodes)
     model.action_low.copy_(torch.from_numpy(low))
     model.action_high.copy_(torch.from_numpy(high))
     return model
@@ -295,11 +300,11 @@ def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> 
     rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
     chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
     frames = dataset.frames(np.sort(chosen))
-    place = world(config.env)
-    states = states_of(dataset, place)
-    if states is None:
+    paths = paths_of(dataset, config.env)
+    if paths is None:
         return HeldOut(frames)
-    pairs = sample_pairs(states[np.sort(chosen)], place.path_distance, HEALTH_PAIRS, config.training.seed)
+    states, path_distance = paths
+    pairs = sample_pairs(states[np.sort(chosen)], path_distance, HEALTH_PAIRS, config.training.seed)
     return HeldOut(frames, *pairs)
 
 
@@ -315,11 +320,12 @@ def _directory(
 
 
 def _check_fits(config: Config, dataset: Dataset) -> None:
+    check_action_width(dataset, config.env)
     if dataset.action_dim != config.model.action_dim:
         raise LewmError(
             f"{dataset.path}: actions have {dataset.action_dim} dimensions, the configuration expects "
             f"{config.model.action_dim}",
-            f"Use the dataset's own environment, or --set model.action_dim={dataset.action_dim}.",
+            f"Set it with --set model.action_dim={dataset.action_dim}.",
         )
     side = config.model.frame_size
     warn_if_stretched(*dataset.frame_size, (side, side))

@@ -106,7 +106,7 @@ def test_targets_that_are_none_are_wrong_usage(target):
         (["--target", "x=stat"], ['"stat"', 'Did you mean "state"']),
         (["--target", "x=state[1:3]"], ["numbers 0 to 1", "slice"]),
         (["--target", "x=action"], ["not finite"]),
-        (["--episodes", "4"], ["4 of 12 episodes", "--episodes"]),
+        (["--episodes", "4"], ["4 of the 12 episodes", "--episodes 5"]),
         (["--device", "quantum"], ['device "quantum"']),
     ],
 )

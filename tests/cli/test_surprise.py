@@ -331,19 +331,19 @@ def test_bad_input_is_told_and_leaves_nothing(home, run, video, episodes, tmp_pa
 
 def test_a_run_or_data_of_another_world_is_refused(home, run, video, tmp_path, monkeypatch):
     config = json.loads((run / "config.json").read_text())
-    config["config"]["env"] = "elsewhere"
+    config["config"]["env"] = config["dataset"]["env"] = "cube"
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text(sealed_json(config))
     (other / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes())
     code, shown = call("surprise", "--suite", "two-room", "--run", str(other))
     assert code == 1
-    assert "a run of elsewhere, not of two-room" in shown
+    assert "a run of cube, not of two-room" in shown
     code, shown = call(
         "surprise", str(video), "--run", str(other), "--calibrate", str(home / "datasets" / "two-room.h5")
     )
     assert code == 1
-    assert "the run was trained in elsewhere" in shown
+    assert "the run was trained in cube" in shown
 
 
 def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog, episodes):

@@ -1,14 +1,16 @@
 """Worlds by name, and that each keeps its contract."""
 
 import importlib.metadata
+import sys
 
 import gymnasium
 import numpy as np
 import pytest
 
+from lewm_data.envs import registry
 from lewm_data.envs.headless import choose_renderer
 from lewm_data.envs.overview import is_installed, overview
-from lewm_data.envs.registry import WORLDS, gymnasium_id, world
+from lewm_data.envs.registry import WORLDS, gymnasium_id, known_world, nearest_world, plain_name, world
 from lewm_data.errors import DataError
 from lewm_data.factors import draw_factors
 
@@ -143,3 +145,95 @@ def test_what_an_extra_consists_of_is_also_known_of_a_source_tree_that_is_not_in
     assert is_installed("mujoco")
     assert asked == ["mujoco", "dm-control", "ogbench"]
     assert not is_installed("three")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """The name of a package beside the user that has not been imported, and what it leaves where it is."""
+    name, mark = f"package_{tmp_path.name}", tmp_path / "imported"
+    (tmp_path / f"{name}.py").write_text(
+        f"open({str(mark)!r}, 'w').close()\n"
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        f"gymnasium.register('{name}-v0', CartPoleEnv)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield name, mark
+    sys.modules.pop(name, None)
+    gymnasium.registry.pop(f"{name}-v0", None)
+
+
+def test_a_world_that_a_file_names_is_known_only_where_nothing_is_imported(package):
+    name, mark = package
+    for known in ("two-room", "lewm/TwoRoom-v0", "CartPole-v1"):
+        assert known_world(known) is world(known)
+    for other in (
+        None,
+        "",
+        "my-robot",
+        "CartPole-v9",
+        name,
+        f"{name}:{name}-v0",
+        f"{name}:CartPole-v1",
+        ":CartPole-v1",
+    ):
+        assert known_world(other) is None
+    assert not mark.exists()
+    typed = world(f"{name}:{name}-v0")
+    assert mark.exists()
+    assert known_world(f"{name}:{name}-v0") is typed
+    assert known_world(f"{name}-v0").name == f"{name}-v0"
+
+
+def test_an_entry_point_that_is_not_imported_yet_is_not_imported_for_a_file(package):
+    name, _ = package
+    gymnasium.register(f"{name}-v0", f"{name}:CartPoleEnv")
+    assert known_world(f"{name}-v0") is None
+    assert name not in sys.modules
+
+
+def test_a_known_world_that_cannot_be_made_here_is_gone_without(monkeypatch, caplog):
+    monkeypatch.setattr(registry, "gymnasium_world", lambda name: world("no-such-world"))
+    monkeypatch.setattr(registry, "world", registry.world.__wrapped__)
+    assert known_world("MountainCar-v0") is None
+    assert 'unknown environment "no-such-world"' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        (None, "recording"),
+        ("", "recording"),
+        ("..", "recording"),
+        (7, "recording"),
+        (["a", "b"], "recording"),
+        (["arm"], "arm"),
+        (b"arm", "arm"),
+        (b"\xffarm", "arm"),
+        (" my robot ", "my-robot"),
+        ("\x1b[31mred\x1b[0m\n", "31mred-0m"),
+        ("arm\u202e\udcff", "arm"),
+        ("рука", "рука"),
+        ("ALE/Pong-v5", "ALE/Pong-v5"),
+        ("my_package.worlds:Ice-v0", "my_package.worlds:Ice-v0"),
+        ("lewm/PushT-v0", "push-t"),
+        ("long" * 500, "long" * 30),
+        ("é" * 500, "é" * 60),
+    ],
+)
+def test_whatever_a_file_says_becomes_a_plain_short_name(said, name):
+    assert plain_name(said) == name
+    assert plain_name(name) == name
+
+
+def test_a_slip_of_the_pen_is_met_with_what_may_be_meant():
+    assert nearest_world("two-rom") == "two-room"
+    assert nearest_world("cartpole-v1") == "CartPole-v1"
+    assert nearest_world("my-robot") is None
+
+
+@pytest.mark.parametrize("name", [".Ice", "a/b", "a b", "1x", "a..b", "a:b"])
+def test_what_is_no_name_of_a_module_is_refused(name):
+    with pytest.raises(DataError, match="is no name of a module\nWrite it as package:Id-v0"):
+        world(f"{name}:CartPole-v1")

@@ -1,6 +1,7 @@
 """From a run to a report: features and their cache, what the report says, and what is refused."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from lewm.probing import features, probes, space
 from lewm.probing.features import embed, pixel_components, random_encoder
 from lewm.probing.probe import ProbeRequest, probe
 from lewm.probing.report import FEATURES
-from lewm.probing.sample import draw_sample
+from lewm.probing.sample import MIN_EPISODES, draw_sample
 from lewm.reports import read_report
 from lewm.training.loop import train
 from lewm_data.clips import split_episodes
@@ -242,23 +243,83 @@ def test_runs_and_data_that_do_not_belong_together_are_refused(trained, tmp_path
         file["action"] = action
     with pytest.raises(LewmError, match="actions have 3 dimensions, the model expects 2"):
         probe(request(trained, wide), CPU)
-    with pytest.raises(LewmError, match="5 of 12 episodes to probe with"):
-        probe(request(trained, episodes=5), CPU)
+    with pytest.raises(LewmError, match=r"4 of the 12 episodes held out of training .*\nGive --episodes 5"):
+        probe(request(trained, episodes=4), CPU)
 
 
-def test_a_world_without_targets_lists_the_columns(trained, data, tmp_path):
+@pytest.fixture
+def moon(trained, tmp_path):
+    """A run of a world that nobody knows, and other data of it."""
     run = tmp_path / "unknown"
     run.mkdir()
     (run / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     content = json.loads((trained / "config.json").read_text())
-    content["config"]["env"] = "moon"
+    content["config"]["env"] = content["dataset"]["env"] = "moon"
     (run / "config.json").write_text(sealed_json(content))
-    moon = with_attribute(made(tmp_path / "moon.h5"), env="moon")
-    with pytest.raises(LewmError, match=r"no target given.*\n.*action, episode_idx.*state"):
-        probe(request(run, moon), CPU)
-    report, path = probe(request(run, moon, {"agent": "state"}), CPU)
+    return run, with_attribute(made(tmp_path / "moon.h5"), env="moon")
+
+
+def test_of_an_unknown_world_every_column_is_probed_for_that_can_be(moon, caplog):
+    run, data = moon
+    with h5py.File(data, "a") as file:
+        rows = len(file["state"])
+        file["height"] = file["state"][:, 1].astype(np.float32)
+        file["still"] = np.ones(rows)
+        file["depth"] = np.zeros((rows, 9, 9))
+        file["gaps"] = np.full(rows, np.nan)
+        file["odd[0]"] = np.arange(rows)
+    report, path = probe(request(run, data), CPU)
+    assert {one.property: one.expression for one in report.probed} == {"height": "height", "state": "state"}
     assert report.spaces[0].distance_correlation is None
     assert not (path.with_suffix("") / "distances.png").exists()
+    for words in (
+        "depth has 81 numbers",
+        "still: constant",
+        "gaps: not finite",
+        "shortest paths of moon are not known",
+    ):
+        assert words in caplog.text, words
+    report, _ = probe(request(run, data, {"agent": "state[0]"}), CPU)
+    assert {one.property for one in report.probed} == {"agent"}
+
+
+def test_where_no_column_can_be_probed_for_the_columns_are_listed(moon):
+    run, data = moon
+    with h5py.File(data, "a") as file:
+        del file["state"]
+    with pytest.raises(LewmError, match=r"no column to probe for\nGive --target NAME=COLUMN, .* action, episode_idx"):
+        probe(request(run, data), CPU)
+
+
+def test_five_episodes_are_enough_to_probe(trained):
+    report, _ = probe(request(trained, episodes=5), CPU)
+    assert report.episodes == {"train": 2, "validation": 1, "test": 2}
+    for one in report.probed:
+        low, high = one.linear.mse.interval_95
+        assert low < high
+
+
+@pytest.mark.parametrize("count", range(MIN_EPISODES, EPISODES + 1))
+def test_a_sample_leaves_each_part_what_it_needs(dataset, count):
+    found = draw_sample(dataset, np.arange(count), count, 0).episodes
+    assert sum(found.values()) == count
+    assert found["train"] >= 2
+    assert found["validation"] >= 1
+    assert found["test"] >= 2
+    if count >= 10:
+        assert found["validation"] == found["test"] == round(0.2 * count)
+
+
+def test_too_few_held_out_episodes_are_met_with_a_share_that_holds_out_enough(data, dataset, tiny, tmp_path):
+    with pytest.raises(LewmError, match=r"4 of the 4 episodes held out .*\n.*training.held_out=0.21") as raised:
+        draw_sample(dataset, np.arange(4), 300, 0, held_out=True)
+    assert "--episodes" not in str(raised.value)
+    share = float(re.search(r"held_out=([0-9.]+)", str(raised.value))[1])
+    run = tmp_path / "run"
+    train(resolve(tiny, None, {"training.held_out": share}), data, run, CPU)
+    assert sum(probe(request(run), CPU)[0].episodes.values()) == MIN_EPISODES
+    with pytest.raises(LewmError, match=r"4 of the 4 episodes in it .*\nGive --data a dataset of more episodes"):
+        draw_sample(dataset, np.arange(4), 300, 0)
 
 
 def test_missing_packages_are_named_before_anything_is_done(trained, monkeypatch):

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,12 +12,13 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
+from lewm.probing import probes
 from lewm_cli.main import app
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^    lewm (.*?)(?:  #.*)?$", README, re.MULTILINE)
-ENVIRONMENT, LIBRARY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ENVIRONMENT, RECORDINGS, LIBRARY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SMALL = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4, 8]"]
 
 
@@ -74,15 +76,32 @@ def test_the_environment_is_one(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "my_worlds.py").write_text(ENVIRONMENT)
     commands = [line for line in COMMANDS if "my_worlds:" in line]
-    assert {line.split()[0] for line in commands} == {"envs", "collect"}
-    for line in commands:
+    assert [line.split()[0] for line in commands] == ["envs", "collect", "train", "plan"]
+    for line in commands[:2]:
         call(*shlex.split(line), "--episodes", "4", "--frame-size", "16")
     assert (tmp_path / "ice.png").is_file()
     with h5py.File(tmp_path / "datasets" / "my_worlds-Ice-v0.h5") as file:
         assert file["observation.place"].shape == file["observation.velocity"].shape == (4 * 101, 2)
         assert abs(file["observation.place"][:]).max() <= 0.9
         assert len(set(file["episode_seed"][:])) == 4
-    call("train", "--steps", "2", "--batch-size", "8", *SMALL, "--set", "training.held_out=0.5")
+    call(*shlex.split(commands[2]), "--steps", "2", "--batch-size", "8", *SMALL, "--set", "training.held_out=0.5")
+    planner = ["--episodes", "2", "--samples", "4", "--elites", "2", "--iterations", "1", "--horizon", "1"]
+    call(*shlex.split(commands[3]), *planner)
+
+
+def test_recordings_of_ones_own_go_through_every_command_that_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(probes, "MLP", replace(probes.MLP, hidden=(8,), steps=20, validate_every=10))
+    exec(compile(RECORDINGS, "README.md", "exec"), {})
+    section = README[README.index("## Your own recordings") : README.index("## Training on your own terms")]
+    commands = re.findall(r"^    lewm (.*)$", section, re.MULTILINE)
+    assert [line.split()[0] for line in commands] == ["train", "probe", "surprise", "decode", "report"]
+    quick = {"train": ["--steps", "2", "--batch-size", "8", *SMALL], "decode": ["--steps", "2"]}
+    for line in commands:
+        name, *arguments = shlex.split(line)
+        call(name, *arguments, *quick.get(name, []))
+    assert (tmp_path / "runs" / "my-arm-small" / "report" / "index.html").is_file()
 
 
 def test_tables_are_those_of_the_committed_results(monkeypatch):

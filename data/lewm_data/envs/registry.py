@@ -1,10 +1,15 @@
-"""The worlds that `lewm` knows by name.
+"""Worlds by name: those that a user types, and those that a file names.
 
-They are imported when they are asked for, and need their extras only when one is made.
+They are imported when they are asked for, and need their extras only when one is made. Code of another package is
+imported for what the user typed alone: `world`. What a file or a configuration says goes through `known_world`.
 """
 
+import difflib
 import functools
 import importlib
+import logging
+import re
+import sys
 
 import gymnasium
 
@@ -12,7 +17,9 @@ from lewm_data.envs.env import SimulatorEnv
 from lewm_data.envs.gymnasium_world import gymnasium_world, nearest_ids
 from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
-from lewm_data.errors import unknown
+from lewm_data.errors import DataError, unknown
+
+logger = logging.getLogger(__name__)
 
 # Name to where the `World` is.
 WORLDS = {
@@ -22,22 +29,60 @@ WORLDS = {
     "cube": "lewm_data.envs.cube.definition:CUBE",
 }
 
+RECORDING = "recording"  # what a world is called where its data do not say
+NAME_BYTES = 120  # of a name: with a recipe behind it, it still is the name of a directory (255)
+NEAR = 0.7  # similarity above which one name may be a slip of the pen for another
+
 
 @functools.cache
 def world(name: str) -> World:
     """The world called `name`, by its own name or its Gymnasium id; any other id of Gymnasium's is a world too.
 
+    "package:Id-v0" imports the package and so runs its code: give only what the user typed.
+
     Raises:
         DataError: An unknown name, with the nearest known one, or an environment that cannot be used.
     """
-    for known, place in WORLDS.items():
-        if name in (known, gymnasium_id(known)):
-            module, _, constant = place.partition(":")
-            found: World = getattr(importlib.import_module(module), constant)
-            return found
+    if own := _own_name(name):
+        module, _, constant = WORLDS[own].partition(":")
+        found: World = getattr(importlib.import_module(module), constant)
+        return found
     if ":" in name or name in gymnasium.registry:
         return gymnasium_world(name)
     raise unknown("environment", name, [*WORLDS, *nearest_ids(name)])
+
+
+def known_world(name: str | None) -> World | None:
+    """The world that a file or a configuration names, if it is known without importing a package.
+
+    Known are lewm's own worlds, by name or Gymnasium id, and what is in Gymnasium's registry while its code is imported
+    already: "CartPole-v1", and "package:Id-v0" once the user has typed it or a program has imported the package.
+
+    Returns:
+        None for any other name; also, with a warning, where a known world cannot be made here.
+    """
+    return _usable(name) if name is not None and _imports_nothing(name) else None
+
+
+def plain_name(said: object) -> str:
+    """What a world is called that a file's attribute or an option names.
+
+    Letters, digits and "_./:-" stay, whatever is between them becomes "-", and what is longer than NAME_BYTES is cut. A
+    Gymnasium id of lewm's own worlds becomes the world's name. It is RECORDING where nothing is said, or no text.
+    """
+    if isinstance(said, list) and len(said) == 1:  # some programs write every attribute as an array
+        (said,) = said
+    if isinstance(said, bytes):
+        said = said.decode(errors="replace")
+    kept = re.sub(r"[^\w./:-]+", "-", said if isinstance(said, str) else "")
+    kept = kept.encode()[:NAME_BYTES].decode(errors="ignore").strip("-")
+    return (_own_name(kept) or kept) if re.search(r"\w", kept) else RECORDING
+
+
+def nearest_world(name: str) -> str | None:
+    """The known world that somebody may have meant who typed `name`; None where no name is like it."""
+    near = difflib.get_close_matches(name, [*WORLDS, *gymnasium.registry], n=1, cutoff=NEAR)
+    return near[0] if near else None
 
 
 def gymnasium_id(name: str) -> str:
@@ -68,3 +113,31 @@ def make_vector_env(world_name: str, num_envs: int = 1, frame_size: int = 64) ->
     env = world(world_name).make(num_envs, frame_size, True)
     assert isinstance(env, SimulatorVectorEnv)
     return env
+
+
+def _own_name(name: str) -> str | None:
+    """Which of `WORLDS` a name or a Gymnasium id stands for."""
+    return next((known for known in WORLDS if name in (known, gymnasium_id(known))), None)
+
+
+def _imports_nothing(name: str) -> bool:
+    """Whether `world(name)` runs no code but lewm's, Gymnasium's and that of packages imported already."""
+    if _own_name(name):
+        return True
+    package, colon, registered = name.rpartition(":")
+    if (colon and package not in sys.modules) or registered not in gymnasium.registry:
+        return False
+    entry_point = gymnasium.registry[registered].entry_point
+    if isinstance(entry_point, str):
+        return re.split("[.:]", entry_point, maxsplit=1)[0] in sys.modules
+    return entry_point is not None
+
+
+@functools.cache
+def _usable(name: str) -> World | None:
+    try:
+        return world(name)
+    except DataError as error:
+        problem, remedy = str(error).split("\n", 1)
+        logger.warning("%s; going on without its simulator. %s", problem, remedy)
+        return None

@@ -1,0 +1,49 @@
+"""What `lewm train` says where the data are of a world that lewm does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lewm_cli import output
+
+if TYPE_CHECKING:
+    from lewm.config import Config
+
+
+def say_unknown(settings: Config) -> None:
+    """What cannot be had without the world, and what the small recipe chose that nobody has tried on such data."""
+    from lewm_data.envs.registry import RECORDING, nearest_world
+
+    package, _, _ = settings.env.rpartition(":")
+    if package:
+        output.note(
+            f"{settings.env} is named by the data alone, so that {package} is not imported and there is no simulator; "
+            f"--env {settings.env} imports it and runs its code"
+        )
+    elif settings.env == RECORDING:
+        output.note(
+            "the data do not say of which world they are: they are taken as recordings, without a simulator; name "
+            "their world with --env, for example --env two-room or --env my-robot"
+        )
+    else:
+        near = nearest_world(settings.env)
+        slip = f'; if "{near}" is meant, give --env {near}' if near else ""
+        output.note(
+            f'"{settings.env}" is no world that lewm knows: the data are taken as recordings, without a simulator{slip}'
+        )
+    if settings.recipe == "small":
+        output.note(_choices(settings))
+
+
+def _choices(settings: Config) -> str:
+    model, training = settings.model, settings.training
+    encoder = ", ".join(f"{key} {value}" for key, value in model.encoder.model_dump(exclude_none=True).items())
+    length = f"{training.steps} steps (--steps)" if training.steps else f"{training.epochs} epochs (--epochs)"
+    return (
+        "the small recipe has not been compared on such data. In use, and how to choose otherwise:\n"
+        f"  encoder {encoder} (--set model.encoder.keypoints=32 follows small things that move)\n"
+        f"  history {model.predictor.history} (--set model.predictor.history=1 where one frame shows all there is to "
+        "know)\n"
+        f"  lambda {settings.objective.lambda_:g} (--lambda)\n"
+        f"  {length}"
+    )
