@@ -221,9 +221,10 @@ def _tasks(request: PlanRequest, config: Config, trained_on: DatasetIdentity, pl
 
 def _protocol(request: PlanRequest, config: Config, trained_on: DatasetIdentity, tasks: Tasks) -> str:
     """What the report may call the protocol, which depends on what the run at hand was trained on."""
+    if not isinstance(request.tasks, FromFile):
+        return tasks.protocol
     _, held_out = split_episodes(trained_on.episodes, config.training.held_out, config.training.seed)
-    source = str(request.tasks.path) if isinstance(request.tasks, FromFile) else "the dataset"
-    return tasks.protocol_for(trained_on.fingerprint, held_out, source)
+    return tasks.protocol_for(trained_on.fingerprint, held_out, request.tasks.path)
 
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:

@@ -109,7 +109,8 @@ class EvalReport:
     Attributes:
         success_rate, successes, episodes, interval_95, latent_distance: As in `Success`, of the planner.
         random: The same for uniformly random actions on the same tasks.
-        protocol, goal_offset, budget, discarded_solved, discarded_ended: As in `Tasks`.
+        protocol: How the tasks were chosen, for this run: see `Tasks.protocol_for`.
+        goal_offset, budget, discarded_solved, discarded_ended: As in `Tasks`.
         tasks_sha256: Equal digests, equal tasks.
         seconds_per_plan: Mean over all plans.
         seconds_preparing: Beside the plans, compiling kernels and capturing CUDA graphs; 0 on other devices.

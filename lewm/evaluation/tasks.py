@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,22 +114,22 @@ class Tasks:
             return env.render_goal()
         return np.repeat(self.picture[None], env.num_envs, axis=0)
 
-    def protocol_for(self, fingerprint: str, held_out: Int64[np.ndarray, " E"], source: str) -> str:
-        """How they were chosen, as a report on one run may say it: "held-out" only if its training saw none of them.
+    def protocol_for(self, fingerprint: str, held_out: Int64[np.ndarray, " E"], path: Path) -> str:
+        """How they were chosen, as a report on a run may say it: "held-out" only if its training saw none of them.
 
         Args:
             fingerprint: Of the dataset that the run was trained on.
             held_out: The episodes of it that training did not see.
-            source: Where the tasks are from.
+            path: Of the file that the tasks are from.
         """
         if self.protocol != HELD_OUT:
             return self.protocol
         if self.dataset != fingerprint:
-            return f"tasks of {source}; it is not known whether training saw their episodes"
+            return f"tasks of {path}; it is not known whether training saw their episodes"
         episodes = {task.episode for task in self.each}
         seen = episodes - set(held_out.tolist())
         if seen:
-            return f"tasks of {source}; {len(seen)} of {len(episodes)} episodes were seen in training"
+            return f"tasks of {path}; {len(seen)} of {len(episodes)} episodes were seen in training"
         return self.protocol
 
     def sha256(self) -> str:

@@ -136,7 +136,7 @@ class Controller:
         """
         together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.samples)
         one_hot = None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
-        bounds = self.bounds and self.bounds.normalized(self.model.block_statistics())
+        bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
         return Solver(self._packed, self.planning, self.seed, together, one_hot, bounds, self.on_compile)
 
     @cached_property
