@@ -95,7 +95,7 @@ def plan(
     if goal is not None:
         _refuse({"--goal-offset": goal_offset}, "the goal is the picture")
         _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
-    from rich.progress import TaskProgressColumn, TextColumn
+    from rich.progress import TaskProgressColumn
 
     from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, validate
@@ -139,7 +139,7 @@ def plan(
         save_tasks=save_tasks,
     )
     where = choose_device(device)
-    with output.progress_bar(TaskProgressColumn(), TextColumn("{task.fields[solved]}")) as bar:
+    with output.progress_bar(TaskProgressColumn(), output.column(lambda task: task.fields["solved"])) as bar:
         task = bar.add_task("planning", total=1, solved="")
 
         def on_progress(share: float, solved: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lewm_cli import options, output
+from lewm_cli import failures, options, output
 
 if TYPE_CHECKING:
     from lewm.config import Config
@@ -85,7 +85,7 @@ def train(
     try:
         output.note(f"picture: {plot_training(out)}")
     except ValueError as error:
-        output.note(str(error))
+        output.note(*failures.explain(error))
     result = {
         "run": str(report.run),
         "steps": report.steps,
@@ -158,4 +158,4 @@ class _Display:
             if health["distance_correlation"] is not None:
                 self.health += f"  distance correlation {health['distance_correlation']:.2f}"
             if not output.stderr.is_terminal:
-                output.note(f"step {progress.step}/{progress.steps}: {self.training}\n  {self.health}")
+                output.note(f"step {progress.step}/{progress.steps}: {self.training}", f"  {self.health}")

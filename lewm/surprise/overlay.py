@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm.errors import LewmError
+from lewm.errors import LewmError, missing
 from lewm.surprise.trace import SurpriseTrace
 from lewm_data.video_writer import VideoWriter
 
@@ -43,9 +43,7 @@ def annotated_video(path: Path, fps: float, threshold: float) -> Iterator[Sink]:
     try:
         import PIL.ImageDraw  # noqa: F401
     except ModuleNotFoundError as error:
-        raise LewmError(
-            "annotating a video needs Pillow, which is not installed", 'Run: pip install "lewm[video]"'
-        ) from error
+        raise missing("annotating a video needs Pillow", "video") from error
     path.parent.mkdir(parents=True, exist_ok=True)
     strip = _Strip(threshold)
     with VideoWriter(path, fps) as video:
