@@ -71,7 +71,7 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.undo()
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="dm_control is not installed"):
+    with pytest.raises(DataError, match="dm_control, which is not installed"):
         reacher_model.__wrapped__()
     monkeypatch.undo()
 
