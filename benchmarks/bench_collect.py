@@ -148,7 +148,7 @@ def main() -> None:
         for name in arguments.worlds:
             place = world(name)
             if place.extra is not None and not is_installed(place.extra):
-                results.append({"world": name, "skipped": f'needs pip install "lewm[{place.extra}]"'})
+                results.append({"world": name, "skipped": f'needs pip install -e ".[{place.extra}]"'})
             else:
                 try:
                     results += measure(place, arguments.seconds, arguments.repeats, Path(folder))

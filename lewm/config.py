@@ -238,14 +238,17 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
     except ValidationError as error:
         fault = error.errors()[0]
         parts = [str(part) for part in fault["loc"] if part not in ("vit", "conv")]
-        key = ".".join(parts) or "configuration"
+        key = ".".join(parts)
         if fault["type"] == "extra_forbidden":
             known = _known_keys(section, values, parts[:-1])
             raise unknown(f"key in {source}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
+        # A fault of a section is of several of its keys together, and only a key can be set.
+        together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
+        settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
         raise LewmError(
-            f"{source}: {key}: {fault['msg'].removeprefix('Value error, ')}{got}",
-            remedy or f"Set it with --set {key}=VALUE or in the file given to --config.",
+            f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
+            remedy or f"Set it with --set {settable}=VALUE or in the file given to --config.",
         ) from error
 
 

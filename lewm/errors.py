@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+INSTALL = 'pip install -e ".[{}]"'  # in the checkout of lewm, which is on no package index
+
 
 class LewmError(ValueError):
     """A configuration, checkpoint or run that cannot be used.
@@ -16,6 +18,12 @@ class LewmError(ValueError):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem}\n{remedy}")
+        self.problem, self.remedy = problem, remedy
+
+
+def missing(what: str, extra: str) -> LewmError:
+    """The error for a package that is not installed: "pictures need matplotlib", and the extra that brings it."""
+    return LewmError(f"{what}, which is not installed", f"Run in the checkout of lewm: {INSTALL.format(extra)}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> LewmError:

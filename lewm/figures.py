@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lewm.errors import LewmError
+from lewm.errors import missing
 from lewm.files import replacing
 from lewm.foreign import visible
 
@@ -32,7 +32,7 @@ def import_figure() -> Any:  # noqa: ANN401
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise LewmError("pictures need matplotlib, which is not installed", 'Run: pip install "lewm[plot]"') from error
+        raise missing("pictures need matplotlib", "plot") from error
     return Figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -62,8 +63,6 @@ def collect(
         raise typer.BadParameter(f"expected auto or a number, got {workers!r}", param_hint="--workers")
     if num_envs is not None and workers not in ("auto", "0"):
         raise typer.BadParameter("a worker has one environment: give it with --workers 0", param_hint="--num-envs")
-    from rich.progress import TextColumn
-
     from lewm.files import check_output, file_name, home, newest_dataset
     from lewm.provenance import commit
     from lewm_data.collect import CollectProgress, collect
@@ -72,6 +71,7 @@ def collect(
 
     writable = "Give --out the name of a file in a folder that you can write to."
     place = world(env)
+    named = out is not None
     if out is None:
         default = home() / "datasets" / f"{file_name(place.name)}.h5"
         check_output(default, writable)
@@ -83,7 +83,7 @@ def collect(
         output.note(str(out))
     check_output(out, writable)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with output.progress_bar(output.count_of("episodes"), TextColumn("{task.fields[rate]}")) as bar:
+    with output.progress_bar(output.count_of("episodes"), output.column(lambda task: task.fields["rate"])) as bar:
         task = bar.add_task(place.name, total=episodes, rate="")
 
         def on_progress(progress: CollectProgress) -> None:
@@ -107,8 +107,9 @@ def collect(
                 commit=commit(),
                 on_progress=on_progress,
             )
-        except KeyboardInterrupt:
-            raise _interrupted(out, episodes, overwrite, written=bar.tasks[task].completed > 0) from None
+        except KeyboardInterrupt as error:
+            written = bar.tasks[task].completed > 0
+            raise type(error)(_kept(out, episodes, overwrite, written, named)) from None
     if json:
         output.show_json(asdict(report))
     else:
@@ -119,16 +120,22 @@ def collect(
         )
 
 
-def _interrupted(out: Path, episodes: int, overwrite: bool, written: bool) -> KeyboardInterrupt:
-    """Ctrl-C, with what is kept and how to go on; before anything is `written`, the file may be one to be replaced."""
+def _kept(out: Path, episodes: int, overwrite: bool, written: bool, named: bool) -> str:
+    """After Ctrl-C, what is kept and the command that goes on.
+
+    Args:
+        out: The file.
+        episodes: That it shall have.
+        overwrite: Whether it replaces another, which it does when the first episode is `written`.
+        written: Whether this command has finished an episode.
+        named: Whether the command that was given names the file.
+    """
     from lewm_data.store import Dataset
 
     if not out.exists() or (overwrite and not written):
-        return KeyboardInterrupt(
-            "interrupted before an episode was finished: nothing new is kept\nGive the same command again."
-        )
+        return "interrupted before an episode was finished: nothing new is kept\nGive the same command again."
     with Dataset.open(out) as dataset:
-        kept = f"{dataset.num_episodes} of {episodes} episodes are in {out}"
-    instead = " in place of --overwrite" if overwrite else ""
-    how = f"give the same command with --append --out {shlex.quote(str(out))}{instead}"
-    return KeyboardInterrupt(f"interrupted: {kept}\nTo go on, {how}.")
+        kept = dataset.num_episodes
+    given = [word for word in sys.argv[1:] if word not in ("--overwrite", "--append")]
+    command = shlex.join(["lewm", *given, "--append", *([] if named else ["--out", str(out)])])
+    return f"interrupted: {kept} of {episodes} episodes are in {out}\nTo go on: {command}"

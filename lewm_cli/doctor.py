@@ -17,8 +17,6 @@ def doctor(json: options.Json = False) -> None:
 
     Exit code 1 if one is wrong or cannot run. LEWM_KERNELS=torch, compiled or triton forces a backend.
     """
-    from rich.console import Group
-
     from lewm.doctor import diagnose
     from lewm.errors import LewmError
 
@@ -26,7 +24,7 @@ def doctor(json: options.Json = False) -> None:
     if json:
         output.show_json(diagnosis.as_dict())
     else:
-        output.show(Group(_versions(diagnosis), "", _devices(diagnosis), "", _operators(diagnosis)))
+        output.show(*_versions(diagnosis), "", _devices(diagnosis), "", _operators(diagnosis))
     ill = [report for report in diagnosis.operators if not report.healthy]
     if ill:
         names = "; ".join(f"{report.operator} on {report.device}: {report.problem}" for report in ill)
@@ -36,9 +34,9 @@ def doctor(json: options.Json = False) -> None:
         )
 
 
-def _versions(diagnosis: Diagnosis) -> str:
+def _versions(diagnosis: Diagnosis) -> list[str]:
     shown = ", ".join(f"{name} {version or 'cannot be imported'}" for name, version in diagnosis.versions.items())
-    return shown if diagnosis.forced is None else f"{shown}\nLEWM_KERNELS={diagnosis.forced}"
+    return [shown] if diagnosis.forced is None else [shown, f"LEWM_KERNELS={diagnosis.forced}"]
 
 
 def _devices(diagnosis: Diagnosis) -> Table:
@@ -49,15 +47,11 @@ def _devices(diagnosis: Diagnosis) -> Table:
 
 
 def _operators(diagnosis: Diagnosis) -> Table:
-    from rich.text import Text
-
     table = _table("operator", "device", "backend and why", "self-test", "error")
     for report in diagnosis.operators:
         error = "" if report.error is None else f"{report.error:.1e}"
-        verdict = "passed" if report.healthy else "[bold red]failed[/]"
-        table.add_row(
-            report.operator, report.device, Text(f"{report.backend or 'none'}: {report.reason}"), verdict, error
-        )
+        verdict = "passed" if report.healthy else output.styled("failed", "bold red")
+        table.add_row(report.operator, report.device, f"{report.backend or 'none'}: {report.reason}", verdict, error)
     table.caption = "error: relative to the definition in float64"
     return table
 

@@ -59,14 +59,17 @@ def show(
 def _table(found: tuple[Overview, ...]) -> Table:
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table("environment", "", "actions", "states", "policies", "factors", box=box.SIMPLE_HEAD, show_edge=False)
+    from lewm_data.errors import INSTALL
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
+    for name in ("environment", "", "actions", "states", "policies", "factors"):
+        table.add_column(name, overflow="fold")  # a name that is too long goes on in the next line
     for one in found:
-        needs = "" if one.installed else f'\nneeds pip install "lewm[{one.extra}]"'
+        needs = "" if one.installed else f"\nneeds {INSTALL.format(one.extra)}"
         table.add_row(
             one.name,
-            Text(one.about + needs),
+            one.about + needs,
             str(one.action_dim),
             str(one.state_dim),
             ", ".join(one.policies),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from lewm_cli import output
+from lewm_cli import interruption, output
 from lewm_cli.collect import collect
 from lewm_cli.data import data
 from lewm_cli.decode import decode
@@ -20,15 +20,26 @@ from lewm_cli.report import report
 from lewm_cli.surprise import surprise
 from lewm_cli.train import train
 
+# The base of all errors of usage. It is click's, or of the copy of click that a newer Typer has in itself.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
 
 class _Commands(TyperGroup):
-    """The commands; Typer itself would leave without a word where one is interrupted."""
+    """The commands. Typer itself would draw errors of usage in a box, and leave without a word at Ctrl-C."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # Typer's context, which it has from two places
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  # as Typer has it
+        """Parses, runs a command and exits."""
+        try:
+            sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
+        except _UsageError as error:
+            sys.exit(output.refuse(error.format_message(), error.ctx.command_path if error.ctx else "lewm"))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Runs the command that was asked for."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            sys.exit(output.fail(error))
+            sys.exit(output.fail(error, ctx.invoked_subcommand or ""))
 
 
 app = typer.Typer(
@@ -37,8 +48,9 @@ app = typer.Typer(
     help="LeWorldModel: learn a small world model from pixels, plan with it, and see what it knows.\n\n"
     "collect, train, plan, probe, surprise VIDEO, decode and report work in that order with no other argument. "
     "Datasets and runs are kept in $LEWM_HOME (~/.lewm).",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if output.stdout.encoding.startswith("utf") else None,  # else its boxes would be codes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(collect)
@@ -53,10 +65,40 @@ app.add_typer(data, name="data")
 app.command()(doctor)
 
 
+@app.callback()
+def lewm(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print versions and the commit.")] = False,
+) -> None:
+    """What `lewm` does without a command."""
+    if version:
+        _show_version()
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+def _show_version() -> None:
+    from lewm.provenance import commit, versions
+
+    found = versions()
+    revision = commit()
+    of_commit = f" (commit {revision})" if revision else ""
+    output.show(f"lewm {found.pop('lewm')}{of_commit}", ", ".join(f"{name} {found[name]}" for name in found))
+
+
 def main() -> None:
-    """Entry point: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C."""
-    output.set_up_logging()
+    """Entry point: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
+    output.set_up()
+    interruption.listen()
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
     try:
-        app()
+        try:
+            app()
+        finally:
+            output.flush()
+    except BrokenPipeError:  # whoever read what is shown has seen enough
+        sys.exit(1)
     except Exception as error:
-        sys.exit(output.fail(error))
+        sys.exit(output.fail(error, command))

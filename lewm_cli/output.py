@@ -1,93 +1,177 @@
-"""The one sink of the command line: data on stdout; progress, notes and failures on stderr."""
+"""The one sink of the command line: data on stdout; progress, notes and failures on stderr.
+
+Names of files, attributes of datasets and messages of libraries are others' text. `plain` alone makes them fit to be
+shown, and everything here goes through it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
+import math
 import os
+import re
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
-stdout = Console()
-stderr = Console(stderr=True)
+from lewm_cli.failures import explain
+from lewm_cli.interruption import exit_code
+
+# Control characters, which move the cursor and more; line separators and directions of writing, which do the same in
+# Unicode's way; halves of surrogate pairs, which stand for the bytes of a name that is not UTF-8.
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def note(message: str) -> None:
-    """A line for the person, not for a pipe."""
-    stderr.print(message, style="dim", highlight=False, markup=False, soft_wrap=True)
+def plain(text: str, lines: bool = False) -> str:
+    """Any text so that a terminal shows it as it is.
+
+    Control characters become \\x1b or \\n, and bytes that are not UTF-8 the replacement character.
+
+    Args:
+        text: Whatever it is.
+        lines: It has several lines, which stay.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        character = found[0]
+        if lines and character == "\n":
+            return character
+        return "\N{REPLACEMENT CHARACTER}" if character >= "\ud800" else character.encode("unicode_escape").decode()
+
+    return _NOT_SHOWN.sub(shown, text)
 
 
-def show(renderable: Any) -> None:  # noqa: ANN401
-    """The command's result, for a person."""
-    stdout.print(renderable, soft_wrap=True)
+class _Console(Console):
+    """Shows text as it is: no markup, no emoji, no colours for what looks like a number or a path."""
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    @property
+    def encoding(self) -> str:
+        """The stream's own, by which rich draws tables in ASCII where it has to."""
+        return (getattr(self.file, "encoding", None) or "utf-8").lower()
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  # rich's own
+        """Every cell, title and line that is not a `Text` comes through here."""
+        return super().render_str(plain(text, lines=True), **options)
+
+
+stdout = _Console()
+stderr = _Console(stderr=True)
+
+
+def set_up() -> None:
+    """Streams that take any character, whatever the terminal's encoding, and the library's warnings on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    logging.basicConfig(level=logging.WARNING, handlers=[_Warnings()])
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        stderr.print(f"{record.levelname.lower()}: {plain(record.getMessage())}", soft_wrap=True)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Text in a style, for a table."""
+    return Text(plain(text, lines=True), style)
+
+
+def note(*lines: str) -> None:
+    """Lines for the person, not for a pipe."""
+    for line in lines:
+        stderr.print(plain(line), style="dim", soft_wrap=True)
+
+
+def show(*parts: Any) -> None:  # noqa: ANN401
+    """The command's result, for a person: lines of text, and tables."""
+    for part in parts:
+        stdout.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
 
 
 def show_json(result: dict[str, Any]) -> None:
-    """The command's result, for a program."""
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    """The command's result, for a program: in ASCII, and null for a number that is not finite, which JSON has not."""
+    stdout.file.write(json.dumps(_finite(result), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """A bar with `columns` beside it, then the time passed and left."""
-    times = (TimeElapsedColumn(), TextColumn("passed,"), TimeRemainingColumn(), TextColumn("left"))
-    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, *times, console=stderr)
+    times = (TimeElapsedColumn(), column(lambda _: "passed,"), TimeRemainingColumn(), column(lambda _: "left"))
+    return Progress(column(lambda task: task.description), BarColumn(), *columns, *times, console=stderr)
+
+
+def column(words: Callable[[Task], str]) -> ProgressColumn:
+    """A column of a progress bar: what `words` says of its task."""
+
+    class Words(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(plain(words(task)))
+
+    return Words()
 
 
 def count_of(unit: str) -> ProgressColumn:
     """How many of how many, where the latter is known."""
 
-    class Count(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            total = "" if task.total is None else f"/{task.total:.0f}"
-            return Text(f"{task.completed:.0f}{total} {unit}")
+    def counted(task: Task) -> str:
+        total = "" if task.total is None else f"/{task.total:.0f}"
+        return f"{task.completed:.0f}{total} {unit}"
 
-    return Count()
-
-
-def set_up_logging() -> None:
-    """The library's warnings, on stderr."""
-    handler = RichHandler(console=stderr, show_time=False, show_path=False, markup=False)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    return column(counted)
 
 
-def fail(error: BaseException) -> int:
-    """Say on two lines what went wrong and what to do; the exit code."""
+def fail(error: BaseException, command: str = "") -> int:
+    """Say on two lines what went wrong in `command` and what to do; the exit code."""
     if os.environ.get("LEWM_DEBUG") == "1":
-        traceback.print_exception(error)
-    problem, remedy = explain(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            stderr.print(plain(line), soft_wrap=True)
+    problem, remedy = explain(error, command)
+    _say(problem, remedy)
+    return exit_code(error)
+
+
+def refuse(problem: str, command: str) -> int:
+    """Say on two lines how a command was given in a wrong way; the exit code."""
+    _say(problem, f'"{command} --help" shows what it takes.')
+    return 2
+
+
+def _say(problem: str, remedy: str) -> None:
     stderr.print("error:", style="bold red", end=" ")
-    stderr.print(problem, markup=False, highlight=False, soft_wrap=True)
-    stderr.print(remedy, markup=False, highlight=False, soft_wrap=True)
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
+    for line in (problem, remedy):
+        stderr.print(plain(line), soft_wrap=True)
 
 
-def explain(error: BaseException) -> tuple[str, str]:
-    """What was expected and got, and what to do next."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    if isinstance(error, KeyboardInterrupt):
-        if error.args:  # the command has said what is kept, and how to go on
-            return lines[0], " ".join(lines[1:])
-        return "interrupted", "What was finished is kept; lewm collect --append and lewm train --resume continue."
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or lines[0]}", "Check the path, its permissions and the free space."
-    if type(error).__module__.startswith("lewm") and len(lines) > 1:
-        return lines[0], " ".join(lines[1:])
-    return (
-        f"{type(error).__name__}: {lines[0]}",
-        "This is not expected: set LEWM_DEBUG=1 for the traceback and report it.",
-    )
+def flush() -> None:
+    """Sends off what was shown.
+
+    Raises:
+        OSError: Nobody reads it any more, or the disk is full. What is left is thrown away, so that Python does not
+            complain once more when it ends.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise

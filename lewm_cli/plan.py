@@ -111,7 +111,7 @@ def plan(
     if goal is not None:
         _refuse({"--goal-offset": goal_offset}, "the goal is the picture")
         _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
-    from rich.progress import TaskProgressColumn, TextColumn
+    from rich.progress import TaskProgressColumn
 
     from lewm.belongs import world_to_act_in
     from lewm.checkpoints.run import read_config
@@ -174,7 +174,7 @@ def plan(
         else:
             output.show(_table(report))
 
-    columns = (TaskProgressColumn(), TextColumn("{task.fields[solved]}"))
+    columns = (TaskProgressColumn(), output.column(lambda task: task.fields["solved"]))
     with results.shown_anyway(show), output.progress_bar(*columns) as bar:
         task = bar.add_task("planning", total=1, solved="")
 

@@ -41,7 +41,6 @@ def probe(
     A random encoder and the pixels' principal components are probed beside it: what training gave is the difference.
     """
     targets = _targets(target or [])
-    from rich.console import Group
     from rich.progress import TaskProgressColumn
 
     from lewm.files import newest_run
@@ -59,7 +58,7 @@ def probe(
         if json:
             output.show_json(report.as_dict())
         else:
-            output.show(Group(_scores(report), *_verdicts(report), "", _spaces(report)))
+            output.show(_scores(report), *_verdicts(report), "", _spaces(report))
 
     with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("", total=1)
@@ -84,7 +83,6 @@ def _targets(pairs: list[str]) -> dict[str, str]:
 
 
 def _scores(report: ProbeReport) -> Table:
-    from rich.text import Text
 
     of = "held out of training" if report.held_out else "of another dataset, which training may have seen"
     table = _table("episodes " + of + ": " + ", ".join(f"{n} {part}" for part, n in report.episodes.items()))
@@ -96,7 +94,7 @@ def _scores(report: ProbeReport) -> Table:
     for one in report.probed:
         if one.property != named:
             named = one.property
-            table.add_row(Text(named, style="bold"))
+            table.add_row(output.styled(named, "bold"))
         cells = [_cell(e, d) for s in (one.linear, one.mlp) for e, d in ((s.mse, 4), (s.r, 3), (s.r2, 3))]
         table.add_row(f" {one.features.removesuffix(' encoder')}", *cells)
     mlp = report.settings["mlp"]
@@ -110,9 +108,9 @@ def _scores(report: ProbeReport) -> Table:
     return table
 
 
-def _cell(estimate: Estimate, decimals: int) -> str:
+def _cell(estimate: Estimate, decimals: int) -> Text:
     low, high = (_number(end, decimals) for end in estimate.interval_95)
-    return f"{_number(estimate.value, decimals)}\n[dim]{low}–{high}[/]"
+    return output.styled(f"{_number(estimate.value, decimals)}\n") + output.styled(f"{low}–{high}", "dim")
 
 
 def _number(value: float, decimals: int) -> str:
@@ -123,8 +121,6 @@ def _number(value: float, decimals: int) -> str:
 
 def _verdicts(report: ProbeReport) -> list[str]:
     """In words, by property and probe: what training gave."""
-    from rich.markup import escape
-
     words = {"better": "beats", "worse": "does worse than", "no difference shown": "is not shown to differ from"}
     said: dict[str, dict[str, list[str]]] = {}
     for one in report.comparisons:
@@ -134,7 +130,7 @@ def _verdicts(report: ProbeReport) -> list[str]:
         what: ", ".join(f"{verb} {' and '.join(rivals)}" for verb, rivals in verdicts.items())
         for what, verdicts in said.items()
     }
-    return [escape(f"{what}: training {clause}.") for what, clause in clauses.items()]
+    return [f"{what}: training {clause}." for what, clause in clauses.items()]
 
 
 def _spaces(report: ProbeReport) -> Table:

@@ -16,8 +16,6 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Gather the newest of everything a run holds into one page that opens anywhere, offline."""
-    from rich.text import Text
-
     from lewm.files import newest_run
     from lewm.report.write import write_page
 
@@ -28,4 +26,4 @@ def report(
     if json:
         output.show_json(result.as_dict())
     else:
-        output.show(Text(result.page))
+        output.show(str(result.page))

@@ -85,7 +85,7 @@ def surprise(
             return
         if report.events:
             output.show(_events(report))
-        output.show(_summary(report))
+        output.show(*_summary(report))
 
     with results.shown_anyway(show), output.progress_bar(output.count_of("frames")) as bar:
         task = bar.add_task("", total=None)
@@ -148,15 +148,15 @@ def _events(report: SurpriseReport) -> Table:
     return table
 
 
-def _summary(report: SurpriseReport) -> str:
+def _summary(report: SurpriseReport) -> list[str]:
     events = {0: "no event", 1: "one event"}.get(len(report.events), f"{len(report.events)} events")
-    return (
-        f"{report.source}: {events} in {report.frames} frames ({report.frames / report.seconds:.0f} a second)\n"
-        f"actions {report.actions}; {report.frameskip} frames a model step\n"
+    return [
+        f"{report.source}: {events} in {report.frames} frames ({report.frames / report.seconds:.0f} a second)",
+        f"actions {report.actions}; {report.frameskip} frames a model step",
         f"{report.flagged} of {report.scored} scored frames flagged at alpha {report.alpha:g}; a clean video would "
-        f"have about {report.alpha * report.scored:.1f}\n"
-        f"calibrated on {report.calibration['clean_frames']} clean frames of {report.calibration['data']}"
-    )
+        f"have about {report.alpha * report.scored:.1f}",
+        f"calibrated on {report.calibration['clean_frames']} clean frames of {report.calibration['data']}",
+    ]
 
 
 def _outcomes(report: SuiteReport, actions: str) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lewm_cli import options, output
+from lewm_cli import failures, options, output
 from lewm_cli.unknown_world import say_unknown
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def train(
     from lewm.checkpoints.run import read_config
     from lewm.files import newest_run
     from lewm.runtime import choose_device
-    from lewm.training.interruption import Interrupted
     from lewm.training.loop import train as train_model
 
     if resume:
@@ -84,12 +83,8 @@ def train(
         settings = _configure(recipe, data, env, config, assignments)
     where = choose_device(device)
     display = _Display(settings, data, where)
-    try:
-        with display.live:
-            report = train_model(settings, data, out, where, resume, display.begin, display.update)
-    except Interrupted as error:
-        output.fail(error)
-        raise typer.Exit(128 + error.signal) from error
+    with display.live:
+        report = train_model(settings, data, out, where, resume, display.begin, display.update)
     result = {
         "run": str(report.run),
         "steps": report.steps,
@@ -115,7 +110,7 @@ def _draw(run: Path) -> None:
         try:
             output.note(f"picture: {plot_training(run)}")
         except LewmError as error:
-            output.note(str(error))
+            output.note(*failures.explain(error))
 
 
 def _dataset(data: Path | None) -> Path:
@@ -191,4 +186,4 @@ class _Display:
             if health["distance_correlation"] is not None:
                 self.health += f"  distance correlation {health['distance_correlation']:.2f}"
             if not output.stderr.is_terminal:
-                output.note(f"step {progress.step}/{progress.steps}: {self.training}\n  {self.health}")
+                output.note(f"step {progress.step}/{progress.steps}: {self.training}", f"  {self.health}")

@@ -1,4 +1,4 @@
-"""What a writer asks of the operating system: a lock, room on the disk, and that Ctrl-C waits."""
+"""What a writer asks of the operating system: a lock, room on the disk, and that Ctrl-C and SIGTERM wait."""
 
 import contextlib
 import errno
@@ -79,16 +79,24 @@ def claim(path: Path, shared: bool = False) -> int:
 
 @contextlib.contextmanager
 def interrupt_held_back() -> Iterator[None]:
-    """Ctrl-C waits until the end of this block."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
+    """Ctrl-C, and SIGTERM where this program answers it, wait until the end of this block.
+
+    In HDF5's calls an answer that raises would be lost: h5py has a callback for each of its objects that ends, and
+    Python drops what such a callback raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: answer for number, answer in found.items() if callable(answer)}
     arrived: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *signal_and_frame: arrived.append(signal_and_frame))
+    for number in before:
+        signal.signal(number, lambda *signal_and_frame: arrived.append(signal_and_frame))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, answer in before.items():
+            signal.signal(number, answer)
         if arrived:
-            before(*arrived[-1])
+            number, frame = arrived[-1]
+            before[number](number, frame)

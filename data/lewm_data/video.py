@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm_data.errors import DataError
+from lewm_data.errors import DataError, missing
 from lewm_data.foreign import decoding
 from lewm_data.pictures import displayed_size, pixels, read_image
 from lewm_data.video_file import AGAIN, FASTEST, SLOWEST, Picture, VideoFile, beyond_end, probe
@@ -201,7 +201,7 @@ def import_av(what: str) -> Any:  # noqa: ANN401
     try:
         import av
     except ModuleNotFoundError as error:
-        raise DataError(f"{what} needs PyAV, which is not installed", 'Run: pip install "lewm[video]"') from error
+        raise missing(f"{what} needs PyAV", "video") from error
     return av
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lewm_data.blame import raised_by_user
 from lewm_data.disk import reserve
 from lewm_data.envs.registry import world
 from lewm_data.episodes import Player, Settings
@@ -55,7 +56,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The next task cannot be done. `remedy` is None where the error was not expected."""
+    """The next task cannot be done. `remedy` is None where the error is not one of `DataError`'s."""
 
     problem: str
     remedy: str | None
@@ -84,10 +85,13 @@ def work(connection: Connection, world_name: str, settings: Settings) -> None:
     except ConnectionError:  # nobody is there any more
         pass
     except DataError as error:
-        problem, remedy = str(error).split("\n", 1)
-        connection.send(Failed(problem, remedy, traceback.format_exc()))
-    except Exception as error:  # whatever a policy of the user's may raise
-        connection.send(Failed(f"{type(error).__name__}: {error}", None, traceback.format_exc()))
+        connection.send(Failed(error.problem, error.remedy, traceback.format_exc()))
+    except MemoryError:
+        remedy = "Use fewer --workers or a smaller --frame-size, or close other programs."
+        connection.send(Failed("the machine's memory is too small for this worker", remedy, traceback.format_exc()))
+    except Exception as error:  # whatever an environment or a policy of the user's may raise
+        problem = raised_by_user(error) or f"{type(error).__name__}: {error}"
+        connection.send(Failed(problem, None, traceback.format_exc()))
 
 
 def hand_over(columns: Columns, name: str) -> tuple[Layout, ...]:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from scipy.stats import kstest
 
-from lewm.errors import LewmError
+from lewm.errors import missing
 from lewm.training.health import agreement, effective_rank
 
 PAIRS = 8192  # of frames, whose distances are compared
@@ -138,9 +138,7 @@ def import_tsne() -> Any:  # noqa: ANN401
     try:
         from sklearn.manifold import TSNE
     except ModuleNotFoundError as error:
-        raise LewmError(
-            "a t-SNE map needs scikit-learn, which is not installed", 'Run: pip install "lewm[tsne]"'
-        ) from error
+        raise missing("a t-SNE map needs scikit-learn", "tsne") from error
     return TSNE
 
 

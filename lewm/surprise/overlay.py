@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm.errors import LewmError
+from lewm.errors import missing
 from lewm.files import check_output
 from lewm.surprise.trace import SurpriseTrace
 from lewm_data.video_writer import VideoWriter, import_encoder
@@ -40,9 +40,7 @@ def check_annotated(path: Path) -> None:
     try:
         import PIL.ImageDraw  # noqa: F401
     except ModuleNotFoundError as error:
-        raise LewmError(
-            "annotating a video needs Pillow, which is not installed", 'Run: pip install "lewm[video]"'
-        ) from error
+        raise missing("annotating a video needs Pillow", "video") from error
     check_output(path, "Give --out-video the name of a file in a folder that you can write to.")
 
 

@@ -29,8 +29,8 @@ def test_every_environment_is_listed():
 def test_the_list_says_what_has_to_be_installed(monkeypatch):
     monkeypatch.setattr("lewm_data.envs.overview.is_installed", lambda extra: extra != "mujoco")
     _, shown = call()
-    assert shown.count('needs pip install "lewm[mujoco]"') == 2
-    assert "lewm[push-t]" not in shown
+    assert shown.count('needs pip install -e ".[mujoco]"') == 2
+    assert ".[push-t]" not in shown
 
 
 def test_the_list_for_programs():

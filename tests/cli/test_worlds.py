@@ -34,7 +34,7 @@ def call(*arguments):
 def test_collect_train_and_plan(name, tmp_path, monkeypatch):
     place = world(name)
     if not is_installed(place.extra):
-        pytest.skip(f'needs pip install "lewm[{place.extra}]"')
+        pytest.skip(f'needs pip install -e ".[{place.extra}]"')
     if place.extra == "mujoco":
         try:
             choose_renderer()

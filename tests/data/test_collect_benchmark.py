@@ -24,7 +24,7 @@ def test_benchmark_runs_small_and_names_what_it_leaves_out(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(BENCHMARK), *arguments]
     subprocess.run(command, check=True, capture_output=True)
     *rooms, cube = json.loads(report.read_text())["results"]
-    assert cube == {"world": "cube", "skipped": 'needs pip install "lewm[mujoco]"'}
+    assert cube == {"world": "cube", "skipped": 'needs pip install -e ".[mujoco]"'}
     assert [(row["world"], row["path"]) for row in rooms] == [
         ("two-room", path) for path in ("bare loop", "collect", "collect, every core")
     ]

@@ -268,7 +268,9 @@ def test_frames_do_not_show_that_meshes_are_simplified():
 
 def test_a_lack_of_ogbench_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ogbench.manipspace.envs.cube_env", None)
-    with pytest.raises(DataError, match=r'ogbench is not installed.*\npip install "lewm\[mujoco\]"'):
+    with pytest.raises(
+        DataError, match=r'ogbench, which is not installed\nRun in the checkout of lewm: pip install -e "\.\[mujoco\]"'
+    ):
         cube_model.__wrapped__()
 
 

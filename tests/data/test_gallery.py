@@ -58,6 +58,6 @@ def test_what_is_missing_is_said(tmp_path, monkeypatch):
         draw_gallery(WORLD, tmp_path / "a.png", vary="agent.colour")
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.ImageDraw", None)
-    with pytest.raises(DataError, match=r'Pillow, which is not installed\nRun: pip install "lewm\[video\]"'):
+    with pytest.raises(DataError, match=r'Pillow, which is not installed\nRun .*: pip install -e "\.\[video\]"'):
         draw_gallery(WORLD, tmp_path / "a.png")
     assert not list(tmp_path.iterdir())

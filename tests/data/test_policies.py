@@ -203,14 +203,32 @@ def test_a_mixture_acts_in_each_episode_as_one_of_its_policies():
 
 
 MODULE = """
+import numpy
 from lewm_data.policies import RandomPolicy
 
 number = 3
+called_with = []
 
 def make(env, noise):
-    policy = RandomPolicy(env)
-    policy.noise = noise
-    return policy
+    called_with.append((env, noise))
+    return RandomPolicy(env)
+
+def alone(env):
+    return RandomPolicy(env)
+
+class Three(RandomPolicy):
+    def act(self, observation):
+        return [[0.0, 0.0, 0.0]]
+
+class Wide(RandomPolicy):
+    def act(self, observation):
+        return numpy.zeros((1, 3))
+
+def three(env, noise):
+    return Three(env)
+
+def wide(env, noise):
+    return Wide(env)
 
 def forgetful(env, noise):
     RandomPolicy(env)
@@ -222,16 +240,28 @@ def test_a_policy_of_the_users_is_called_with_the_environment_and_the_noise(tmp_
     monkeypatch.chdir(tmp_path)  # where the user is
     monkeypatch.setattr(sys, "path", list(sys.path))
     env = TwoRoomVectorEnv(1, 16)
-    assert WORLD.policy("my_own:make", env, 0.7, 0.0).noise == 0.7
+    WORLD.policy("my_own:make", env, 0.7, 0.0)
+    assert sys.modules["my_own"].called_with == [(env, 0.7)]
     assert len(WORLD.policy_parts("my_own:make:0.5,expert:0.5")) == 2
     for spec, problem in (
         ("my_own:maek", 'unknown function of my_own "maek"\nDid you mean "make"'),
         ("my_own:number", "policy my_own:number: is no function"),
         ("my_won:make", "policy my_won:make: my_won cannot be imported: No module named 'my_won'"),
+        ("my_own:alone", r"my_own:alone: cannot be called with \(env, noise\): too many positional arguments"),
         ("my_own:forgetful", r"forgetful\(env, noise\) gave NoneType, expected a Policy"),
     ):
         with pytest.raises(DataError, match=problem):
             WORLD.policy(spec, env)
+    observation, _ = env.reset(seed=0)
+    for spec, problem in (
+        ("my_own:three", r"policy my_own:three: act\(observation\) gave list, expected an array of numbers \(1, 2\)"),
+        ("my_own:wide", r"policy my_own:wide: act\(observation\) gave float64 \(1, 3\), expected .* \(1, 2\)"),
+    ):
+        for repeat in (0.0, 0.5):
+            policy = WORLD.policy(spec, env, 0.0, repeat)
+            policy.reset(np.array([0]), [np.random.default_rng(0)])
+            with pytest.raises(DataError, match=problem):
+                policy.act(observation)
     sys.modules.pop("my_own")
 
 

@@ -66,12 +66,12 @@ def test_cameras_of_two_sizes_live_and_die_apart():
 
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(DataError, match=r'MuJoCo is not installed.*\npip install "lewm\[mujoco\]"'):
+    with pytest.raises(DataError, match=r'MuJoCo, which is not installed\nRun .*: pip install -e "\.\[mujoco\]"'):
         import_mujoco()
     monkeypatch.undo()
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match="dm_control is not installed"):
+    with pytest.raises(DataError, match="dm_control, which is not installed"):
         reacher_model.__wrapped__()
     monkeypatch.undo()
 

@@ -19,7 +19,7 @@ from lewm_data.factors import draw_factors
 def place(request):
     found = world(request.param)
     if found.extra is not None and not is_installed(found.extra):
-        pytest.skip(f'needs pip install "lewm[{found.extra}]"')
+        pytest.skip(f'needs pip install -e ".[{found.extra}]"')
     if found.extra == "mujoco":
         try:
             choose_renderer()

@@ -344,5 +344,5 @@ def test_a_photo_that_was_turned(tmp_path):
 
 def test_without_pyav(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(DataError, match=r'reading a video needs PyAV.*\nRun: pip install "lewm\[video\]"'):
+    with pytest.raises(DataError, match=r'reading a video needs PyAV.*\nRun .*: pip install -e "\.\[video\]"'):
         Video.open(tmp_path)

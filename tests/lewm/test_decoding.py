@@ -298,7 +298,7 @@ def test_decode_needs_the_data_of_training(run, tmp_path):
 def test_decode_says_what_to_install_before_it_works(run, monkeypatch, module, extra):
     before = set(run.iterdir())
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=rf'pip install "lewm\[{extra}\]"'):
+    with pytest.raises(ValueError, match=rf'pip install -e "\.\[{extra}\]"'):
         decode(DecodeRequest(run), CPU)
     assert set(run.iterdir()) == before
 

@@ -382,7 +382,7 @@ def test_simulators_are_few_whatever_the_memory(monkeypatch):
 
 def test_videos_say_what_to_install_before_anything_is_planned(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ValueError, match=r'pip install "lewm\[video\]"'):
+    with pytest.raises(ValueError, match=r'pip install -e "\.\[video\]"'):
         film_writer(tmp_path / "films", "mp4")
     assert not list(tmp_path.iterdir())
 

@@ -325,9 +325,9 @@ def test_too_few_held_out_episodes_are_met_with_a_share_that_holds_out_enough(da
 def test_missing_packages_are_named_before_anything_is_done(trained, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(LewmError, match=r'pip install "lewm\[plot\]"'):
+        with pytest.raises(LewmError, match=r'pip install -e "\.\[plot\]"'):
             probe(request(trained), CPU)
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    with pytest.raises(LewmError, match=r'pip install "lewm\[tsne\]"'):
+    with pytest.raises(LewmError, match=r'pip install -e "\.\[tsne\]"'):
         probe(request(trained, tsne=True), CPU)
     assert not (home() / "cache").exists()

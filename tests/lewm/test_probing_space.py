@@ -118,5 +118,5 @@ def test_tsne_keeps_clusters_apart():
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
-    with pytest.raises(LewmError, match=r'pip install "lewm\[tsne\]"'):
+    with pytest.raises(LewmError, match=r'pip install -e "\.\[tsne\]"'):
         import_tsne()

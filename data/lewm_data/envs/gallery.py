@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import World, WorldEnv
 from lewm_data.episodes import streams
-from lewm_data.errors import DataError
+from lewm_data.errors import missing
 from lewm_data.factors import draw_factors, named_factors
 from lewm_data.temporary import replacing
 
@@ -63,7 +63,7 @@ def draw_gallery(
     try:
         import PIL.ImageDraw  # noqa: F401
     except ModuleNotFoundError as error:
-        raise DataError("a picture needs Pillow, which is not installed", 'Run: pip install "lewm[video]"') from error
+        raise missing("a picture needs Pillow", "video") from error
     varying = named_factors(world, vary)
     rows = [
         (name, strip)

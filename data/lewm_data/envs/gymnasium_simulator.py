@@ -201,7 +201,7 @@ def inspect(gymnasium_id: str) -> Interface:
         try:
             actions = flat_actions(env.action_space)
         except DataError as error:
-            raise DataError(*f"{gymnasium_id}: {error}".split("\n")) from error
+            raise DataError(f"{gymnasium_id}: {error.problem}", error.remedy) from error
         observation, first = env.reset(seed=0)
         drawn(env, gymnasium_id)
         *_, second = env.step(to_action(env.action_space, actions.low))

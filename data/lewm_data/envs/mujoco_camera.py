@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm_data.envs.headless import VARIABLE, choose_renderer
-from lewm_data.errors import DataError
+from lewm_data.errors import DataError, missing
 
 # What MuJoCo calls so; it is imported only where one of its worlds is used.
 MjModel = Any
@@ -36,7 +36,7 @@ def import_mujoco() -> ModuleType:
     try:
         import mujoco
     except ImportError as error:
-        raise DataError("MuJoCo is not installed, and this world needs it", 'pip install "lewm[mujoco]"') from error
+        raise missing("this world needs MuJoCo", "mujoco") from error
     return mujoco
 
 

@@ -18,7 +18,7 @@ class Overview:
         name: What users call it.
         gymnasium_id: What Gymnasium calls it.
         about: What it is.
-        extra: What has to be installed for it, as in `pip install "lewm[push-t]"`; None if nothing.
+        extra: What has to be installed for it, as in `pip install -e ".[push-t]"`; None if nothing.
         installed: Whether that is.
         action_dim: Numbers of an action.
         state_dim: Numbers of a state.

@@ -75,7 +75,7 @@ class World:
         name: What users call it, "two-room".
         gymnasium_id: What Gymnasium calls it, "lewm/TwoRoom-v0".
         about: What it is, in one line.
-        extra: What has to be installed for it, as in `pip install "lewm[push-t]"`; None if nothing.
+        extra: What has to be installed for it, as in `pip install -e ".[push-t]"`; None if nothing.
         make: (num_envs, frame_size, pixels) to a vector environment; without `pixels` its observations have none, and
             only `render` draws.
         policies: Its own by name, (environment, noise) to a policy; "expert" solves it. Every world has "random" and

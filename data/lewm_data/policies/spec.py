@@ -8,6 +8,8 @@
 Spaces do not count.
 """
 
+import functools
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -16,6 +18,7 @@ from typing import Any
 from lewm_data.errors import DataError, unknown
 from lewm_data.modules import import_module
 from lewm_data.policies.combine import Mixture, RepeatedActions
+from lewm_data.policies.given import GivenPolicy
 from lewm_data.policies.policy import Policy, VectorEnvironment
 from lewm_data.policies.random import RandomPolicy, SmoothPolicy
 
@@ -98,5 +101,18 @@ def _imported(name: str) -> PolicyFactory:
         raise unknown(f"function of {module_name}", attribute, [one for one in vars(module) if not one.startswith("_")])
     if not callable(found):
         raise DataError(f"policy {name}: is no function", "It is called with (env, noise) and gives a Policy.")
-    factory: PolicyFactory = found
+    try:
+        inspect.signature(found).bind(None, 0.0)
+    except TypeError as error:
+        raise DataError(
+            f"policy {name}: cannot be called with (env, noise): {error}", "Give it these two arguments."
+        ) from error
+    except ValueError:  # not written in Python: what it takes is not known
+        pass
+
+    @functools.wraps(found)
+    def factory(env: VectorEnvironment, noise: float) -> Any:  # noqa: ANN401  # `make_policy` checks what it is
+        policy = found(env, noise)
+        return GivenPolicy(name, policy, env) if isinstance(policy, Policy) else policy
+
     return factory

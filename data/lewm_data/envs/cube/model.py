@@ -5,7 +5,7 @@ import functools
 from lewm_data.envs.cube.factors import KNOBS
 from lewm_data.envs.mujoco_camera import MjModel
 from lewm_data.envs.mujoco_simulator import memoryless
-from lewm_data.errors import DataError
+from lewm_data.errors import missing
 
 
 @functools.cache
@@ -18,7 +18,7 @@ def cube_model() -> MjModel:
     try:
         from ogbench.manipspace.envs.cube_env import CubeEnv
     except ImportError as error:
-        raise DataError("ogbench is not installed, and Cube is its world", 'pip install "lewm[mujoco]"') from error
+        raise missing("Cube is a world of ogbench", "mujoco") from error
     env = CubeEnv("single", mode="data_collection", visualize_info=False)
     env.reset(seed=0)
     model = memoryless(env.model)

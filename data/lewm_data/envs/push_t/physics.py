@@ -19,7 +19,7 @@ from jaxtyping import Float, Float64
 
 from lewm_data.envs.push_t.factors import Factors
 from lewm_data.envs.push_t.geometry import AGENT_RADIUS, CENTRE_OF_GRAVITY, CORNERS, HIGH, LOW
-from lewm_data.errors import DataError
+from lewm_data.errors import missing
 
 REACH = 100.0  # how far from the agent its target is at an action of 1
 TIME_STEP = 0.01
@@ -38,7 +38,7 @@ def import_pymunk() -> Any:  # noqa: ANN401
     try:
         import pymunk
     except ModuleNotFoundError as error:
-        raise DataError("Push-T needs pymunk, which is not installed", 'Run: pip install "lewm[push-t]"') from error
+        raise missing("Push-T needs pymunk", "push-t") from error
     return pymunk
 
 

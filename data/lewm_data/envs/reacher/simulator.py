@@ -15,7 +15,7 @@ from lewm_data.envs.mujoco_camera import Camera, MjModel, shared_camera
 from lewm_data.envs.mujoco_simulator import MujocoSimulator, clipped, memoryless, mujoco
 from lewm_data.envs.reacher.factors import CAMERA, KNOBS
 from lewm_data.envs.reacher.task import draw_pose, solved
-from lewm_data.errors import DataError
+from lewm_data.errors import missing
 
 SUBSTEPS = 2  # of 0.02 s a step, as in the released environment
 
@@ -85,7 +85,7 @@ def reacher_model() -> MjModel:
     """
     found = importlib.util.find_spec("dm_control")
     if found is None or not found.submodule_search_locations:
-        raise DataError("dm_control is not installed, and Reacher's model is from it", 'pip install "lewm[mujoco]"')
+        raise missing("Reacher's model is from dm_control", "mujoco")
     # Only the file is needed: importing dm_control takes seconds, and ties it to a version of MuJoCo.
     path = Path(found.submodule_search_locations[0]) / "suite" / "reacher.xml"
     model = memoryless(mujoco.MjModel.from_xml_path(str(path)))

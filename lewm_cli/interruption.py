@@ -1,0 +1,78 @@
+"""Ctrl-C and SIGTERM: they end a command in two lines that say what is kept."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+
+RETRY = 0.01  # seconds
+
+# What is true, and what to do, where a command that is interrupted has not said so itself.
+_AGAIN = "Give the same command again."
+_WORDS = {
+    "train": (
+        "interrupted",
+        'Where the run has a checkpoint, "lewm train --resume" goes on from it; else give the same command again.',
+    ),
+    "plan": ("interrupted: there is no report of these plans, and the model is as it was", _AGAIN),
+    "probe": ("interrupted: there is no report of this probe, and the model is as it was", _AGAIN),
+    "surprise": ("interrupted: there is no report of this, and the model is as it was", _AGAIN),
+    "decode": (
+        "interrupted: there is no report of this; a decoder whose training had ended is kept in the run",
+        "Give the same command again, without --retrain: it uses what is kept.",
+    ),
+    "report": ("interrupted: the page was not written, and an earlier one is as it was", _AGAIN),
+    "doctor": ("interrupted: the self-tests did not end; they change nothing", _AGAIN),
+}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM. Whoever keeps what is finished at Ctrl-C does so here too.
+
+    Attributes:
+        signal: Which one, as of `lewm.training.interruption.Interrupted`.
+    """
+
+    signal = signal.SIGTERM
+
+
+def listen() -> None:
+    """Makes SIGTERM an exception as Ctrl-C is one, and makes sure that neither is lost.
+
+    Python calls destructors and callbacks of weak references (h5py has one for each object) where nobody can catch what
+    they raise. A signal that arrives there is sent once more, a moment later.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    usual = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            again = signal.SIGTERM if isinstance(lost.exc_value, Terminated) else signal.SIGINT
+            threading.Timer(RETRY, signal.raise_signal, [again]).start()
+        else:
+            usual(lost)
+
+    sys.unraisablehook = hook
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def exit_code(error: BaseException) -> int:
+    """128 and the signal's number, as shells have it; 1 for any other failure."""
+    if not isinstance(error, KeyboardInterrupt):
+        return 1
+    return 128 + int(getattr(error, "signal", signal.SIGINT))
+
+
+def words(error: KeyboardInterrupt, command: str) -> tuple[str, str]:
+    """What is kept and how to go on: as the command has said it, or what is true of it at any moment."""
+    if error.args:
+        problem, _, remedy = str(error.args[0]).partition("\n")
+        return problem, remedy
+    return _WORDS.get(command, ("interrupted", _AGAIN))
