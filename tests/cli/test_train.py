@@ -1,18 +1,92 @@
-"""What `lewm train` says before it begins."""
+"""What `lewm train` says: before it begins, when it goes on, and when it is stopped."""
+
+import errno
+import json
+import os
+import re
+import signal
 
 import pytest
 from typer.testing import CliRunner
 
-from lewm.training import compilation, loop
+from lewm.checkpoints import run
+from lewm.training import loop, plot
+from lewm.training.compilation import Compilation, Compiled
 from lewm_cli.main import app
+
+SMALL = [
+    *("--set", "model.frame_size=16"),
+    *("--set", "model.encoder.channels=[4]"),
+    *("--set", "training.held_out=0.5"),
+    *("--set", "training.checkpoint_every=2"),
+]
+
+
+@pytest.fixture
+def command(golden, tmp_path):
+    data = ["--data", str(golden / "official_layout.h5"), "--env", "two-room", "--out", str(tmp_path / "run")]
+    return ["train", *data, "--steps", "4", "--batch-size", "2", *SMALL]
+
+
+def words(text):
+    return re.sub(r"\s+", " ", text)
 
 
 @pytest.mark.parametrize("on", [True, False])
-def test_a_first_step_that_compiles_is_announced(golden, tmp_path, monkeypatch, on):
-    assert loop.choose_compilation is compilation.choose_compilation  # the training has its own by now
-    monkeypatch.setattr(compilation, "choose_compilation", lambda *_: compilation.Compilation(on, "the test says so"))
-    data = ["--data", str(golden / "official_layout.h5"), "--env", "two-room", "--out", str(tmp_path / "run")]
-    small = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4]", "--set", "training.held_out=0.5"]
-    result = CliRunner().invoke(app, ["train", *data, "--steps", "1", "--batch-size", "2", *small])
+def test_precision_and_compilation_are_said(command, tmp_path, monkeypatch, on):
+    monkeypatch.setattr(loop, "choose_compilation", lambda *_: Compilation(on, "the test says so"))
+    monkeypatch.setattr(Compiled, "of", lambda model: model)
+    result = CliRunner().invoke(app, [*command, "--json"])
     assert result.exit_code == 0, result.output
     assert ("the first step compiles encoder and predictor" in result.stderr) is on
+    how = "compiled" if on else "not compiled"
+    assert f"-> {tmp_path / 'run'} on cpu, in fp32, {how}: the test says so" in words(result.stderr)
+    told = json.loads(result.stdout)
+    assert (told["precision"], told["compiled"]) == ("fp32", on)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_training_says_how_to_go_on_and_from_where(command, tmp_path, monkeypatch, number, code):
+    take = loop._Trainer._step
+
+    def interrupted(trainer, batch):
+        if trainer.done == 2:
+            os.kill(os.getpid(), number)
+        take(trainer, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Trainer, "_step", interrupted)
+        stopped = CliRunner().invoke(app, command)
+    assert stopped.exit_code == code
+    problem, remedy = stopped.stderr.splitlines()[-2:]
+    assert problem == "error: interrupted: the checkpoint of step 3 is kept"
+    assert remedy == f"To go on: lewm train --resume --out {tmp_path / 'run'}"
+    went_on = CliRunner().invoke(app, remedy.split()[3:])
+    assert went_on.exit_code == 0, went_on.output
+    assert "goes on from step 3 of 4" in went_on.stderr
+
+
+def test_a_picture_that_cannot_be_written_does_not_hide_the_result(command, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(plot, "figure", full)
+        result = CliRunner().invoke(app, [*command, "--json"])
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["steps"] == 4
+    problem, remedy = str(result.exception).splitlines()
+    assert problem.endswith("cannot be written: No space left on device; the checkpoint of step 4 is kept")
+    finish = re.search(r'"lewm (.*)"', remedy)[1].split()
+    assert CliRunner().invoke(app, finish).exit_code == 0
+    assert (tmp_path / "run" / plot.PICTURE).is_file()
+
+
+def test_metrics_are_a_log(command, tmp_path):
+    assert CliRunner().invoke(app, command).exit_code == 0
+    log = tmp_path / "run" / run.METRICS
+    log.write_bytes(b'\xff{"step": 1}\n3\n{"step": ' + b"9" * 6000 + b"}\n" + log.read_bytes())
+    result = CliRunner().invoke(app, ["train", "--resume", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 0, result.output
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == sorted(set(steps))

@@ -66,8 +66,9 @@ assert whole[1] == [2, 4]
 for at in range(1, changes + 1):
     out = home / f"killed-{at}"
     assert train_into(out, at)[0] == -signal.SIGKILL, at
-    second = 1 + 5 * at % 13  # the next one is killed too, somewhere
-    train_into(out, second, resume=(out / run.CONFIG).exists())
+    second = 1 + 5 * at % 13 if at % 3 == 0 else 0
+    if second:  # some are killed once more
+        train_into(out, second, resume=(out / run.CONFIG).exists())
     status, _ = train_into(out, resume=(out / run.CONFIG).exists())
     assert status == 0, (at, second)
     assert content(out) == whole, (at, second, content(out)[1:])
