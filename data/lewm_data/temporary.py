@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lewm_data.disk import NO_ROOM
+
 if sys.platform != "win32":
     import fcntl
 
@@ -36,8 +38,9 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:
-            if error.filename in (str(temporary), temporary):
-                error.filename = str(path)  # what the user knows
+            here = error.filename in (str(temporary), temporary)
+            if here or (error.filename is None and error.errno in NO_ROOM):
+                raise OSError(error.errno, error.strerror, str(path)) from error  # the path that the user knows
             raise
         mode = stat.S_IMODE(folder.stat().st_mode) & 0o666  # as a new file: some libraries make theirs private
         if stat.S_IMODE(temporary.stat().st_mode) != mode:

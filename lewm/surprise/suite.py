@@ -125,6 +125,7 @@ def _run(
     out: Path,
     on_progress: OnProgress,
 ) -> SuiteReport:
+    place.make(1, trained_on.frame_size[0], False).close()  # misses what the world needs before the calibration
     model = load(request.run).to(device)
     reference = reference_of(request.run, model, config, request.calibrate)
     frameskip = model.config.frameskip

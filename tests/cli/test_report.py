@@ -15,7 +15,9 @@ from lewm_cli.main import app
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("LEWM_HOME", str(tmp_path))
     run = tmp_path / "runs" / "room[red]"  # would be a colour to rich
-    write_config(run, recipes.small("two-room", 2), DatasetIdentity("/data/rooms.h5", "ef" * 32, (64, 64), 20))
+    write_config(
+        run, recipes.small("two-room", 2), DatasetIdentity("/data/rooms.h5", "ef" * 32, (64, 64), 20, "two-room")
+    )
     return run
 
 

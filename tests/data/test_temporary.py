@@ -124,6 +124,16 @@ def test_what_a_library_puts_beside_its_file_goes_too(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_a_full_disk_is_named_by_the_file_that_did_not_fit(tmp_path, number, named):
+    class ForeignError(OSError):  # as PyAV's, whose name cannot be set
+        filename = None
+
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, replacing(tmp_path / "a.txt"):
+        raise ForeignError(number, os.strerror(number))
+    assert caught.value.filename == (str(tmp_path / "a.txt") if named else None)
+
+
 def test_long_names_leave_room_for_the_folder(tmp_path):
     name = "é" * 125 + ".txt"
     with replacing(tmp_path / name) as temporary:

@@ -17,7 +17,7 @@ from lewm.evaluation.evaluate import FromDataset, PlanRequest, evaluate_run, fit
 from lewm.evaluation.film import HOLD, compose, film_writer
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.play import Film, Played
-from lewm.evaluation.report import Success
+from lewm.evaluation.report import LatentDistance, Outcome, Success
 from lewm.evaluation.run import evaluate, random_floor
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
@@ -181,7 +181,9 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
         assert replan == 0 or not solved[episodes].all()
     assert [film.task for film in films] == list(range(12))
     assert [film.solved for film in films] == solved.tolist()
-    assert all(len(film.frames) <= 51 for film in films)
+    assert played.steps.tolist() == [len(film.frames) - 1 for film in films]
+    assert (played.steps[~solved] == 50).all()
+    assert set(played.steps[solved].tolist()) - {50}
     assert shares[-1] == (1.0, int(solved.sum()))
     assert [share for share, _ in shares] == sorted(share for share, _ in shares)
 
@@ -365,6 +367,10 @@ def test_where_success_is_not_known_there_are_distances():
     assert (success.success_rate, success.successes, success.interval_95) == (None, None, None)
     assert success.episodes == 2
     assert (success.latent_distance.start, success.latent_distance.end) == (4.0, 1.5)
+    assert Outcome.each(Played(None, np.array([[3.0, 1.0], [5.0, 2.0]]), np.array([3, 4]))) == [
+        Outcome(None, 3, LatentDistance(3.0, 1.0)),
+        Outcome(None, 4, LatentDistance(5.0, 2.0)),
+    ]
 
 
 def test_automatic_batch_keeps_every_frame_in_an_eighth_of_the_memory(monkeypatch):

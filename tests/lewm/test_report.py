@@ -146,7 +146,7 @@ def fill(run, name, media, report=None):
 def run(tmp_path, tiny):
     """A run that has just begun."""
     directory = tmp_path / "runs" / "mine"
-    write_config(directory, tiny, DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16), 20))
+    write_config(directory, tiny, DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16), 20, "two-room"))
     return directory
 
 
@@ -284,7 +284,7 @@ def test_where_success_is_not_known_the_distances_are_shown(run):
 
 def test_names_are_text(tmp_path, tiny):
     run = tmp_path / HOSTILE
-    write_config(run, tiny, DatasetIdentity(f"/data/{HOSTILE}.h5", HOSTILE, (16, 16), 20))
+    write_config(run, tiny, DatasetIdentity(f"/data/{HOSTILE}.h5", HOSTILE, (16, 16), 20, "two-room"))
     report = {**plan_report(1), "protocol": HOSTILE, "tasks_sha256": HOSTILE}
     fill(run, "plan-20260101-000000", [f"{HOSTILE}.mp4"], report)
     media = [f"{HOSTILE}.png", os.fsdecode(b"\xff.png")]

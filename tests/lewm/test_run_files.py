@@ -7,13 +7,13 @@ import torch
 
 import lewm
 from lewm.checkpoints import run
-from lewm.checkpoints.seal import SealError, check_sealed, read_json, sealed_json
+from lewm.checkpoints.seal import SealError, check_sealed, sealed_json
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.errors import LewmError
 from lewm.surprise.reference import FILE, stored
 
-IDENTITY = run.DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16))
+IDENTITY = run.DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16), 20, "two-room")
 SOME = {
     "a": torch.arange(2, dtype=torch.float32).reshape(1, 2),
     "count": torch.tensor(3),
@@ -69,7 +69,7 @@ def test_flipped_bits_of_a_configuration_are_found(tiny, tmp_path):
     data = path.read_bytes()
     for bit in range(0, 8 * len(data), 11):  # 11 and 8 have no common factor: every place in a byte
         path.write_bytes(flipped(data, bit))
-        with pytest.raises(LewmError, match=r"config\.json: damaged"):
+        with pytest.raises(LewmError, match=r"config\.json: (damaged|is not)"):
             run.read_config(tmp_path)
     path.write_bytes(data)
     assert run.read_config(tmp_path) == (tiny, IDENTITY)
@@ -81,16 +81,17 @@ def test_flipped_bits_of_a_configuration_are_found(tiny, tmp_path):
         (b"[" * 100_000, "not JSON"),
         (b"9" * 6000, "not JSON"),
         (b'{"a": ' + b"9" * 6000 + b"}", "not JSON"),
-        (b"\xff\xfe{}", "not JSON"),
-        (b"[1]", "expected a JSON object, got list"),
-        (b'"' + b"a" * 2_000_000 + b'"', "longer than"),
+        (b"\xff\xfe{}", "not text"),
+        (b"[1]", "damaged"),
+        (b"1", "damaged"),
+        (b'"' + b"a" * 2_000_000 + b'"', "2,000,002 bytes"),
     ],
 )
 def test_hostile_json_is_refused_in_words(tmp_path, data, words):
     path = tmp_path / "config.json"
     path.write_bytes(data)
-    with pytest.raises(SealError, match=words):
-        read_json(path)
+    with pytest.raises(LewmError, match=words):
+        run.read_config(tmp_path)
 
 
 def test_a_seal_is_renewed_and_required():
