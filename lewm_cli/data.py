@@ -40,7 +40,7 @@ def verify(
         count = f"{found.path}: {found.episodes} episodes, {found.frames} frames"
         if found.differing:
             named = ", ".join(map(str, found.differing[:SHOWN])) + ", ..." * (len(found.differing) > SHOWN)
-            output.show(f"{count}; {len(found.differing)} episodes are not what was written: {named}")
+            output.show(f"{count}; episodes that are not what was written: {named}")
             output.show(found.first_difference)
         elif found.hashes:
             output.show(f"{count}, all as they were written")

@@ -23,6 +23,7 @@ from lewm_data.opening import COPY_AGAIN
 from lewm_data.schema import CHANGED
 
 STORED_BYTES = 256 << 10  # of a compressed chunk that is unpacked unseen: deflate makes 1032 times as much at most
+CHECKSUM = 4  # bytes behind a chunk where the filter fletcher32 is used
 PIECE = 1 << 20  # bytes unpacked at a time to see how much there is
 
 
@@ -127,6 +128,8 @@ class StoredRows:
                 continue
             size = math.prod(chunks) * self._item.dtype.itemsize
             stored = self._item.id.get_chunk_info_by_coord(place)
+            if stored.size <= CHECKSUM:  # HDF5 would take the checksum from in front of it, and crash
+                raise DataError(f"{self._path}: is damaged: a chunk of '{self._name}' is empty", COPY_AGAIN)
             if stored.size > size + size // 8 + PIECE or self._unpacks_beyond(size, stored, place):
                 raise DataError(
                     f"{self._path}: is damaged: a chunk of '{self._name}' holds more than its {size} bytes", COPY_AGAIN
@@ -194,12 +197,3 @@ def _frame_starts(pixels: h5py.Dataset, num_steps: int) -> Int64[np.ndarray, "N"
 
 def _shortened(path: Path) -> DataError:
     return DataError(f"{path}: has become shorter while it was being read", CHANGED)
-
-
-def rows_of(
-    lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "E"], episodes: Int[np.ndarray, "K"]
-) -> Shaped[np.ndarray, "R"]:
-    """The rows of `episodes`, one after the other."""
-    counts = lengths[episodes]
-    begins = np.cumsum(counts) - counts
-    return np.repeat(offsets[episodes] - begins, counts) + np.arange(counts.sum())

@@ -118,6 +118,7 @@ def open_source(spec: str) -> Source:
     dataset = Dataset.open(path)
     try:
         actions = dataset.column(ACTION, np.array([episode]))[:-1].astype(np.float32)
+        dataset.check_rows(dataset.rows(np.array([episode])))
     except DataError:
         dataset.close()
         raise

@@ -19,8 +19,9 @@ from jaxtyping import Int, Int64, Shaped, UInt8
 from lewm_data import schema
 from lewm_data.contents import attributes_of, check_contents
 from lewm_data.errors import DataError, unknown
-from lewm_data.frames import FrameReader, StoredRows, open_frames, rows_of, rows_written
+from lewm_data.frames import FrameReader, StoredRows, open_frames
 from lewm_data.hashes import Hashes, as_bytes, hash_columns, hash_rows
+from lewm_data.index import read_index, rows_of
 from lewm_data.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
 
@@ -69,7 +70,7 @@ class Dataset:
         self.columns = tuple(sorted(stored))
         self.schema = tuple(schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns)
         schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
-        self.lengths, self.offsets = self._index()
+        self.lengths, self.offsets = read_index(path, opened, self._size)
         self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
         if hashes is not None:
             stored[HASHES] = hashes
@@ -266,11 +267,10 @@ class Dataset:
                 self._cache[name] = reader.whole()
             return self._cache[name].copy() if rows is None else self._cache[name][rows]
 
-    def _reader(self, name: str, count: int | None = None) -> StoredRows:
+    def _reader(self, name: str) -> StoredRows:
         if name not in self._readers:
-            rows = self.num_steps if count is None else count
             item, handle = self._file[name], self._opened.handle
-            self._readers[name] = StoredRows(self.path, item, rows, handle, self._size)
+            self._readers[name] = StoredRows(self.path, item, self.num_steps, handle, self._size)
         return self._readers[name]
 
     def _known_hashes(self) -> Hashes | None:
@@ -296,35 +296,6 @@ class Dataset:
                 if self.has_hashes
                 else schema.CHANGED,
             )
-
-    def _index(self) -> tuple[np.ndarray, np.ndarray]:
-        rows = int(self._file[PIXELS].shape[0])
-        for name in INDEX:
-            item = self._file.get(name)
-            if not isinstance(item, h5py.Dataset) or item.ndim != 1 or item.dtype.kind not in "iu":
-                raise DataError(f"{self.path}: no column '{name}' of integers, one an episode", schema.SEE_FORMAT)
-            if item.shape[0] > rows:
-                raise DataError(
-                    f"{self.path}: '{name}' has {item.shape[0]} rows, expected at most {rows}, those of 'pixels'",
-                    schema.SEE_FORMAT,
-                )
-        lengths, offsets = (self._integers(name) for name in (LENGTHS, OFFSETS))
-        if self.interrupted:  # an episode is finished from the moment its length is there, which is written last
-            finished = min(int(np.append(lengths > 0, False).argmin()), len(offsets))
-            lengths, offsets = lengths[:finished], offsets[:finished]
-        if len(lengths) != len(offsets):
-            raise DataError(
-                f"{self.path}: 'ep_offset' has {len(offsets)} rows, expected {len(lengths)} as in 'ep_len'",
-                schema.SEE_FORMAT,
-            )
-        return lengths, offsets
-
-    def _integers(self, name: str) -> Int64[np.ndarray, "E"]:
-        item = self._file[name]
-        values = self._reader(name, rows_written(item) if self.interrupted else int(item.shape[0])).whole()
-        if values.dtype.kind == "u":  # what int64 does not hold would become negative
-            values = np.minimum(values, np.uint64(np.iinfo(np.int64).max))
-        return values.astype(np.int64)
 
 
 def _blocks(rows: Int[np.ndarray, "R"], row_bytes: int) -> Iterator[Int[np.ndarray, "B"]]:

@@ -22,6 +22,7 @@ from lewm_data import schema
 from lewm_data.disk import claim, interrupt_held_back, reserve, trim
 from lewm_data.errors import DataError
 from lewm_data.hashes import hash_columns, hash_rows
+from lewm_data.opening import NO_LOCKS
 from lewm_data.schema import (
     FORMAT_VERSION,
     HASH_COLUMN,
@@ -194,11 +195,19 @@ class Writer:
         access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
         try:  # both marks at once: a file marked as written but not as readable meanwhile would open nowhere
             mode = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
-            self._file = h5py.File(h5py.h5f.open(os.fsencode(path), mode, access))
+            try:
+                opened = h5py.h5f.open(os.fsencode(path), mode, access)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                logger.warning("%s: its file system has no locks; let no other program write this file", path)
+                access.set_file_locking(False, True)
+                opened = h5py.h5f.open(os.fsencode(path), mode, access)
+            self._file = h5py.File(opened)
         except OSError as error:
-            raise DataError(
-                f"{path}: cannot be opened for writing: {error}", "Close the programs that read or write it."
-            ) from error
+            locked = "unable to lock file" in str(error)
+            remedy = "Close the programs that read or write it." if locked else "Use another file."
+            raise DataError(f"{path}: cannot be opened for writing: {error}", remedy) from error
         self._stored = dict(self._file.items())  # closing one would write, and a write may fail
         self._handle = claim(path, shared=True)
 

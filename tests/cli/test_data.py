@@ -44,7 +44,7 @@ def test_episodes_that_differ_are_named(path):
         file["action"][25] = 9
     result = lewm("data", "verify", path)
     assert result.exit_code == 1
-    assert "2 episodes are not what was written: 0, 2" in result.stdout
+    assert "episodes that are not what was written: 0, 2" in result.stdout
     assert "the frame at step 4 of episode 0" in result.stdout
     assert "fingerprint" not in result.stdout
     result = lewm("data", "verify", path, "--json")

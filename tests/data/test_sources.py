@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -117,3 +118,11 @@ def test_only_datasets_have_episodes():
     assert split_episode("data.h5") == (Path("data.h5"), None)
     assert split_episode("take#2.mp4") == (Path("take#2.mp4"), None)
     assert split_episode("frames#2") == (Path("frames#2"), None)
+
+
+def test_an_episode_that_was_changed_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        file["pixels"][7] = 0
+    open_source(f"{path}#0").close()
+    with pytest.raises(DataError, match="the frame at step 2 of episode 1 is not the one that was written"):
+        open_source(f"{path}#1")

@@ -154,6 +154,21 @@ def test_every_state_of_the_file_holds_the_finished_episodes(tmp_path, monkeypat
             assert_holds(left, count + 1, interrupted=False)
 
 
+def test_a_file_system_without_locks_is_written_all_the_same(tmp_path, monkeypatch, caplog):
+    opened = h5py.h5f.open
+
+    def without_locks(name, mode, access):
+        if access.get_file_locking()[0]:
+            raise OSError(errno.ENOLCK, "unable to lock file")
+        return opened(name, mode, access)
+
+    monkeypatch.setattr(h5py.h5f, "open", without_locks)
+    path = write(tmp_path / "a.h5", range(2))
+    monkeypatch.undo()
+    assert "has no locks" in caplog.text
+    assert_holds(path, 2, interrupted=False)
+
+
 def test_rows_of_no_episode_are_only_excused_after_an_interruption(tmp_path):
     path = write(tmp_path / "a.h5", range(2))
     with h5py.File(path, "r+") as file:

@@ -170,6 +170,16 @@ def test_bombs_are_not_unpacked(tmp_path):
         read_everything(path)
 
 
+def test_an_empty_chunk_is_damage(tmp_path):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        del file["ep_len"]
+        item = file.create_dataset("ep_len", (2,), "i4", chunks=(2,), fletcher32=True)
+        item.id.write_direct_chunk((0,), b"1234")
+    with pytest.raises(DataError, match="a chunk of 'ep_len' is empty"):
+        Dataset.open(path)
+
+
 def test_links_inside_the_file_are_followed(tmp_path):
     path = write(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
