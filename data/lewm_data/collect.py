@@ -30,6 +30,9 @@ AHEAD = 4
 
 TOGETHER = 32  # environments in one process, where the world computes them together
 
+# Upper limits, far beyond what is of use, so that a slip of the keyboard is told before it fills the memory.
+MOST_EPISODES, MOST_TOGETHER, MOST_SIDE = 10**9, 4096, 4096
+
 
 @dataclass(frozen=True)
 class CollectProgress:
@@ -117,7 +120,7 @@ def collect(
         on_progress: Called after every written episode.
 
     Raises:
-        DataError: There is a file already, it was collected in another way, an unknown policy or factor, no room, or
+        DataError: A number is out of bounds, there is a file already, it was collected in another way, an unknown policy or factor, no room, or
             an episode in which workers die.
     """
     path = Path(path)
@@ -130,6 +133,14 @@ def collect(
             f"{episodes} episodes in {num_envs} environments and {workers} workers from seed {seed}",
             "At least 1 episode and 1 environment, workers of at least 0, and a seed of at least 0 and below 2^64.",
         )
+    for what, number, most in (
+        ("episodes", episodes, MOST_EPISODES),
+        ("environments run together", num_envs, MOST_TOGETHER),
+        ("workers", workers, MOST_TOGETHER),
+        ("pixels a side of a frame", frame_size, MOST_SIDE),
+    ):
+        if number > most:
+            raise DataError(f"{number:,} {what}, at most {most:,}", "Ask for fewer.")
     repeat = world.default_repeat if repeat is None else float(repeat)
     settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed)
     world.policy_parts(policy)  # complains here rather than in every worker

@@ -35,7 +35,7 @@ def read_image(path: Path) -> av.VideoFrame:
     import av
 
     check_file(path, MOST_BYTES)
-    problem = f"is no PNG or JPEG image that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
+    problem = f"is no PNG or JPEG picture that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
     with decoding(path, problem, "Leave it out, or make it again."):
         content = io.BytesIO(path.read_bytes())  # opened by its name, "%d" would stand for a number
         with av.open(content, "r", container_options={"format_whitelist": "png_pipe,jpeg_pipe"}) as container:

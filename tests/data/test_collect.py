@@ -320,6 +320,12 @@ def test_impossible_requests(tmp_path, changes):
         run(tmp_path / "a.h5", **{"episodes": 2, **changes})
 
 
+@pytest.mark.parametrize("changes", [{"episodes": 10**12}, {"num_envs": 10**9}, {"frame_size": 10**6}])
+def test_requests_beyond_any_machine(tmp_path, changes):
+    with pytest.raises(DataError, match=r"at most [\d,]+\nAsk for fewer"):
+        run(tmp_path / "a.h5", **{"episodes": 2, **changes})
+
+
 def test_two_room_is_the_same_for_any_number_of_environments(tmp_path):
     settings = {"policy": "expert", "noise": 2.0, "frame_size": 16, "seed": 0}
     for name, num_envs in (("a.h5", 4), ("b.h5", 1)):

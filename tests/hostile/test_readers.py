@@ -164,7 +164,7 @@ SPECIFIC = [
     ("video", "a.gif", gif(0, 0), ""),
     ("video", "a.png", png(30_000, 30_000), "is a video without a picture"),
     ("picture", "a.png", png(30_000, 30_000), "of at most 33 million pixels"),
-    ("picture", "a.gif", gif(16, 16), "is no PNG or JPEG image"),
+    ("picture", "a.gif", gif(16, 16), "is no PNG or JPEG picture"),
     ("actions", "a.npy", npy(array(shape=(10**12, 2))), "is no .npy file of numbers"),
     ("actions", "a.npy", npy(array(shape=(-1, 2)), bytes(16)), "is no .npy file of numbers"),
     ("actions", "a.npy", npy(array(shape=(2**62, 8)), bytes(16)), "is no .npy file of numbers"),

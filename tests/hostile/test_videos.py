@@ -283,10 +283,10 @@ def test_images_of_unequal_size(tmp_path):
 def test_images_that_are_none(tmp_path):
     png(tmp_path / "0.png", 8, 8)
     (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes()[:30])
-    with pytest.raises(DataError, match=r"1\.png: is no PNG or JPEG image that can be read, .* 33 million .*\nLeave"):
+    with pytest.raises(DataError, match=r"1\.png: is no PNG or JPEG picture that can be read, .* 33 million .*\nLeave"):
         list(Video.open(tmp_path).frames())
     (tmp_path / "0.png").write_text("none")
-    with pytest.raises(DataError, match=r"0\.png: is no PNG or JPEG image that can be read, .*\nLeave"):
+    with pytest.raises(DataError, match=r"0\.png: is no PNG or JPEG picture that can be read, .*\nLeave"):
         Video.open(tmp_path)
 
 

@@ -293,8 +293,8 @@ def test_pictures_that_are_none_or_too_small_are_refused(tmp_path):
     for name, problem in (
         ("small.png", "7 x 40 pixels, expected at least 8 a side"),
         ("text.png", "no PNG or JPEG picture that can be read"),
-        ("missing.png", "no such file"),
-        (".", "no such file"),
+        ("missing.png", "No such file"),
+        (".", "is a directory, expected a file"),
     ):
         with pytest.raises(LewmError, match=problem):
             read_goal(tmp_path / name, 16)
