@@ -1,5 +1,5 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
-#   make quickstart   every command once; ends with a page of pictures, quickstart/index.html
+#   make quickstart   every command once; ends with a page of pictures, quickstart/index.html, and how to go on
 #   make test         the checks and the tests
 # On a quiet machine, make bench measures everything again and rewrites the tables. docs/gpu.md is about machines with a
 # GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
@@ -19,16 +19,19 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 quickstart: export LEWM_HOME := $(HOME_DIR)
 quickstart: $(VENV)/installed
-	rm -rf $(HOME_DIR)
+	rm -rf "$(HOME_DIR)"
 	$(BIN)/lewm collect
 	$(BIN)/lewm train
 	$(BIN)/lewm decode
 	$(BIN)/lewm plan --horizon 5 --video mp4 --imagine
 	$(BIN)/lewm probe
 	$(BIN)/lewm surprise --suite two-room
-	$(BIN)/lewm surprise $(HOME_DIR)/runs/two-room-small/surprise-suite-*/agent-teleported.mp4 \
-		--out-video $(HOME_DIR)/annotated.mp4
+	$(BIN)/lewm surprise "$(HOME_DIR)"/runs/two-room-small/surprise-suite-*/agent-teleported.mp4 \
+		--out-video "$(HOME_DIR)/annotated.mp4"
 	$(BIN)/lewm report --out quickstart
+	@echo 'quickstart/index.html shows what was made. To go on with it, type these two lines:'
+	@echo '    source "$(BIN)/activate"'
+	@echo '    export LEWM_HOME="$(HOME_DIR)"'
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
