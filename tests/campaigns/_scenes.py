@@ -41,6 +41,7 @@ log_every = 5
 evaluate_every = 10
 checkpoint_every = 5
 """
+PLAN = "--episodes 3 --samples 16 --elites 4 --iterations 2 --horizon 2 --goal-offset 5 --budget 10 --video gif"
 COLLECT = ["collect", "--frame-size", "16", "--workers", "0"]
 
 
@@ -94,13 +95,13 @@ def prepare(base: Path) -> list[Scene]:
     data, settings = base / "home" / "datasets" / "two-room.h5", base / "tiny.toml"
     settings.write_text(TINY)
     whole, half = base / "home" / "runs" / "whole", base / "home" / "runs" / "half"
-    _must(_victim.run([*COLLECT, "--episodes", "60", "--out", str(data)], base))
+    must(_victim.run([*COLLECT, "--episodes", "60", "--out", str(data)], base))
     train = ["train", "--device", "cpu", "--config", str(settings), "--data", str(data), "--seed", "1"]
     whole_run = _victim.run([*train, "--out", str(whole)], base)
-    _must(whole_run)
+    must(whole_run)
     operations = len(whole_run.operations)
     _victim.run([*train, "--out", str(half)], base, Kill(signal.SIGKILL, operation=operations // 2))
-    _must(_victim.run(["decode", "--run", str(whole), "--steps", "10"], base))
+    must(_victim.run(["decode", "--run", str(whole), "--steps", "10"], base))
     return [*_collections(base), *_trainings(train, half), *_readers_of(whole)]
 
 
@@ -115,8 +116,8 @@ def _collections(base: Path) -> list[Scene]:
         return lambda folder: [*COLLECT, "--episodes", "10", "--out", str(out(folder)), *more]
 
     some, other = base / "some.h5", base / "other.h5"
-    _must(_victim.run([*COLLECT, "--episodes", "4", "--out", str(some)], base))
-    _must(_victim.run([*COLLECT, "--episodes", "10", "--seed", "5", "--out", str(other)], base))
+    must(_victim.run([*COLLECT, "--episodes", "4", "--out", str(some)], base))
+    must(_victim.run([*COLLECT, "--episodes", "10", "--seed", "5", "--out", str(other)], base))
 
     def begun(from_: Path) -> Callable[[Path], None]:
         def begin(folder: Path) -> None:
@@ -184,16 +185,16 @@ def _readers_of(whole: Path) -> list[Scene]:
 
         return Scene(name, begin, command, lambda folder: [command(folder)])
 
-    plan = "--episodes 3 --samples 16 --elites 4 --iterations 2 --horizon 2 --goal-offset 5 --budget 10 --video gif"
     return [
         again("decode", begin_undecoded, "--steps", "10"),
-        again("plan", begin, *plan.split(), "--save-tasks", "{folder}/home/tasks.json"),
+        again("plan", begin, *PLAN.split(), "--save-tasks", "{folder}/home/tasks.json"),
         again("probe", begin, "--seed", "0"),
         again("report", begin, "--out", "{folder}/home/page"),
     ]
 
 
-def _must(ended: Ended) -> None:
+def must(ended: Ended) -> None:
+    """Go on only where a command that the campaign itself needs was done."""
     if ended.code != 0:
         raise RuntimeError(f"the campaign could not prepare itself: exit {ended.code}\n{ended.said}")
 

@@ -1,6 +1,6 @@
 """One `lewm` command in a forked process, ended by a signal at a chosen moment.
 
-Everything is imported before the fork, so that a command takes as long as its work and hundreds can be ended in minutes.
+Everything is imported before the fork, so that a command takes as long as its work, and hundreds of them minutes.
 A moment is the n-th file operation below the command's folder, or so many seconds after the first.
 """
 
@@ -202,7 +202,7 @@ class _Operations:
 
     def _counted(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
-        def call(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401
+        def call(*arguments: Any, **options: Any) -> Any:
             if self._due(name):
                 if name == "save_file" and self._kills(signal.SIGKILL):  # which leaves a file that is half there
                     function(*arguments, **options)

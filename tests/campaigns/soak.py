@@ -64,7 +64,9 @@ def main() -> int:
             place = folder / f"{number:04d}"
             ended, wrong = _kill(scene, kill, place, undisturbed.folder)
             counts[kill.signal.name, "at a file operation" if kill.operation else "at a random time"] += 1
-            _say(f"{number:04d} {scene.name}, {kill} {_doing(kill, undisturbed.ended)}: exit {ended}, {wrong or 'equal'}")
+            _say(
+                f"{number:04d} {scene.name}, {kill} {_doing(kill, undisturbed.ended)}: exit {ended}, {wrong or 'equal'}"
+            )
             if wrong:
                 faults += 1
             else:
