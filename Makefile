@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 HOME_DIR := $(CURDIR)/.lewm/quickstart
 
-.PHONY: quickstart test check bench gpu-wheels gpu-pass gpu-train clean
+.PHONY: quickstart test check soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,10 @@ check: $(VENV)/installed
 
 test: check
 	$(BIN)/pytest
+
+# The long campaigns: commands killed at every moment, and spoilt inputs for every reader
+soak fuzz: $(VENV)/installed
+	$(BIN)/python tests/campaigns/$@.py
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_two_room.py --json benchmarks/results/two_room-cpu.json

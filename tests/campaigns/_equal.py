@@ -1,0 +1,119 @@
+"""Whether two folders hold the same: names, weights, datasets and reports, but for times."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")  # of a report: two runs of a command differ in it
+VOLATILE = re.compile(r"seconds.*|batch|commit|path")  # what a report says of the time it took and of the machine
+UNFINISHED = re.compile(r"\..*|.*\.(tmp|partial|lock)")
+REPORT = re.compile(r"[a-z-]+-\d{8}-\d{6}(-\d+)?")
+
+
+def differences(found: Path, expected: Path) -> Iterator[str]:
+    """What is not in `found` as in `expected`, a line each; nothing where all is equal and nothing is left over."""
+    names, wanted = _names(found), _names(expected)
+    left = {names[name] for name in set(names) - set(wanted)} | set(_unfinished(found))
+    yield from (f"left over: {name}" for name in sorted(left))
+    yield from (f"missing: {name}" for name in sorted(set(wanted) - set(names)))
+    for name in sorted(set(names) & set(wanted)):
+        mine, other = found / names[name], expected / wanted[name]
+        compare = COMPARISONS.get(mine.suffix)
+        if UNFINISHED.fullmatch(mine.name):  # said above, and not whole
+            continue
+        if mine.is_file() and compare is not None:
+            yield from (f"{names[name]}: {fault}" for fault in compare(mine, other))
+        elif mine.is_file() and not mine.stat().st_size:
+            yield f"{names[name]}: is empty"
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Everything below a folder, by its path without the time in it."""
+    paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return {STAMP.sub("TIME", path): path for path in paths}
+
+
+def _unfinished(folder: Path) -> Iterator[str]:
+    """What no command leaves when it ends, even where another one left it too."""
+    for path in folder.rglob("*"):
+        if UNFINISHED.fullmatch(path.name):
+            yield str(path.relative_to(folder))
+        if path.is_dir() and REPORT.fullmatch(path.name) and not path.with_suffix(".json").is_file():
+            yield f"{path.relative_to(folder)}, the pictures of no report"
+
+
+def _tensors(found: Path, expected: Path) -> Iterator[str]:
+    """Bit by bit, so that a NaN equals itself and 0 does not equal -0."""
+    import safetensors.torch
+    import torch
+
+    mine, other = safetensors.torch.load_file(found), safetensors.torch.load_file(expected)
+    if set(mine) != set(other):
+        yield f"other tensors: {sorted(set(mine) ^ set(other))}"
+    for name in sorted(set(mine) & set(other)):
+        one, two = (tensor.flatten().view(torch.uint8) for tensor in (mine[name], other[name]))
+        if mine[name].dtype != other[name].dtype or not torch.equal(one, two):
+            yield f"{name} differs"
+
+
+def _metrics(found: Path, expected: Path) -> Iterator[str]:
+    mine, other = ([json.loads(line)["step"] for line in path.read_text().splitlines()] for path in (found, expected))
+    if mine != sorted(set(mine)):
+        yield f"steps do not increase: {mine}"
+    if not set(other) <= set(mine):
+        yield f"no lines of the steps {sorted(set(other) - set(mine))}"
+
+
+def _dataset(found: Path, expected: Path) -> Iterator[str]:
+    import h5py
+
+    from lewm_data.store import Dataset
+
+    with Dataset.open(found) as mine, Dataset.open(expected) as other:
+        if mine.interrupted:
+            yield "was not closed"
+        if mine.fingerprint() != other.fingerprint():
+            yield "another fingerprint"
+    with h5py.File(found) as one, h5py.File(expected) as two:
+        yield from (f"other {name}" for name in _unequal(dict(one.attrs), dict(two.attrs)))
+        for name in sorted(set(one) | set(two)):
+            if name not in one or name not in two or one[name][:].tobytes() != two[name][:].tobytes():
+                yield f"column {name} differs"
+
+
+def _report(found: Path, expected: Path) -> Iterator[str]:
+    try:
+        mine = json.loads(found.read_text())
+    except ValueError as error:
+        yield f"is not whole: {error}"
+        return
+    yield from (f"other {name}" for name in _unequal(mine, json.loads(expected.read_text())))
+
+
+def _unequal(one: dict[str, Any], two: dict[str, Any]) -> Iterator[str]:
+    for name in sorted(set(one) | set(two)):
+        if VOLATILE.fullmatch(name):
+            continue
+        first, second = one.get(name), two.get(name)
+        if isinstance(first, dict) and isinstance(second, dict):
+            yield from (f"{name}.{deeper}" for deeper in _unequal(first, second))
+        elif repr(first) != repr(second):
+            yield name
+
+
+def _page(found: Path, expected: Path) -> Iterator[str]:
+    if not found.read_text().rstrip().endswith("</html>"):
+        yield "is not whole"
+
+
+COMPARISONS: dict[str, Callable[[Path, Path], Iterator[str]]] = {
+    ".safetensors": _tensors,
+    ".jsonl": _metrics,
+    ".h5": _dataset,
+    ".json": _report,
+    ".html": _page,
+}

@@ -1,0 +1,225 @@
+"""Readers of what lewm writes, of configurations, and of released checkpoints."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from _batch import Reader
+from _mutate import mutate_bytes, mutate_text, mutate_tree, to_json, to_toml
+from _scenes import TINY
+from _seeds import Seeds
+
+FOLDERS = 2  # bytes at the ends of a zip archive that say where everything is, in KiB
+
+
+def readers(seeds: Seeds) -> list[Reader]:
+    """All of them."""
+    run = seeds.run
+    return [
+        Reader("configuration, file", 900, _configuration, read_configuration),
+        Reader("run, config.json", 500, _run_with(run, "config.json", _json), load),
+        Reader("run, model", 500, _run_with(run, "model.safetensors", _tensors), load),
+        Reader("run, training", 300, _run_with(run, "training.safetensors", _tensors), restore),
+        Reader("run, reference", 300, _run_with(run, "reference.safetensors", _tensors), read_reference),
+        Reader("run, decoder", 300, _run_with(run, "decoder.safetensors", _tensors), read_decoder),
+        Reader("report, metrics", 250, _run_with(run, "metrics.jsonl", _lines), write_page),
+        *(
+            Reader(f"report, {kind}", 150, _run_with(run, f"{kind}-*.json", _json), write_page)
+            for kind in ("plan", "probe", "decode", "surprise")
+        ),
+        Reader("tasks", 700, _tasks(seeds.tasks), read_tasks),
+        Reader("released, config.json", 300, _released(seeds.official, "config.json"), load),
+        Reader("released, weights", 150, _released(seeds.official, "weights.pt"), load),
+    ]
+
+
+def read_configuration(path: Path) -> None:
+    """As `--config` does."""
+    from lewm import recipes
+    from lewm.config import resolve
+
+    resolve(recipes.small("two-room", 2), path)
+
+
+def load(directory: Path) -> None:
+    """The model."""
+    import lewm
+
+    lewm.load(directory)
+
+
+def restore(directory: Path) -> None:
+    """The checkpoint that `--resume` goes on from."""
+    from lewm.checkpoints.run import read_config
+    from lewm.model.world_model import WorldModel
+    from lewm.training import state
+
+    config, _ = read_config(directory)
+    model = WorldModel(config.model)
+    state.restore(directory, model, state.make_optimizer(model, config.training))
+
+
+def read_reference(directory: Path) -> None:
+    """What is normal for the run; its dataset is there, so that it may be made again."""
+    import lewm
+    from lewm.surprise.reference import of_run
+
+    of_run(directory, lewm.load(directory)).episodes()
+
+
+def read_decoder(directory: Path) -> None:
+    """The run's decoder."""
+    import torch
+
+    from lewm.decoding.store import load_decoder
+
+    load_decoder(directory, torch.device("cpu"))
+
+
+def write_page(directory: Path) -> None:
+    """The page of a run."""
+    from lewm.report.write import write_report
+
+    write_report(directory)
+
+
+def read_tasks(path: Path) -> None:
+    """As `--tasks` does."""
+    from lewm.evaluation.manifest import read_tasks as read
+    from lewm_data.envs.registry import world
+
+    read(path, world("two-room"))
+
+
+def _configuration(rng: Random, folder: Path) -> Path:
+    path = folder / rng.choice(("a.toml", "a.json"))
+    if rng.random() < 0.3:
+        text = TINY if path.suffix == ".toml" else to_json(tomllib.loads(TINY))
+        text = mutate_text(text, rng)
+    else:
+        tree = mutate_tree(tomllib.loads(TINY), rng)
+        text = to_toml(tree) if path.suffix == ".toml" and isinstance(tree, dict) else to_json(tree)
+    path.write_bytes(text.encode(errors="surrogatepass"))
+    return path
+
+
+def _run_with(run: Path, pattern: str, spoil: Callable[[bytes, Random], bytes]) -> Callable[[Random, Path], Path]:
+    """Copies a run of which one file is spoilt."""
+
+    def make(rng: Random, folder: Path) -> Path:
+        copy = folder / "r"
+        shutil.copytree(run, copy)
+        (path,) = copy.glob(pattern)
+        path.write_bytes(spoil(path.read_bytes(), rng))
+        return copy
+
+    return make
+
+
+def _json(data: bytes, rng: Random) -> bytes:
+    if rng.random() < 0.2:
+        return mutate_bytes(data, rng)
+    if rng.random() < 0.2:
+        return mutate_text(data.decode(), rng).encode(errors="replace")
+    return to_json(mutate_tree(json.loads(data), rng)).encode()
+
+
+def _lines(data: bytes, rng: Random) -> bytes:
+    """Lines of JSON of which one is spoilt."""
+    lines = data.splitlines()
+    at = rng.randrange(len(lines))
+    lines[at] = _json(lines[at], rng).replace(b"\n", b" " if rng.random() < 0.9 else b"\n")
+    return b"\n".join(lines) + b"\n"
+
+
+def _tensors(data: bytes, rng: Random) -> bytes:
+    """A safetensors file: its bytes, or its header, which is JSON behind its length."""
+    (length,) = struct.unpack("<Q", data[:8])
+    if rng.random() < 0.4:
+        return mutate_bytes(data, rng, (0, 8 + length))
+    header: Any = mutate_tree(json.loads(data[8 : 8 + length]), rng)
+    if isinstance(header, dict) and rng.random() < 0.5:  # shapes and places that agree with each other
+        header = _reshaped(json.loads(data[8 : 8 + length]), rng)
+    text = to_json(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def _reshaped(header: dict[str, Any], rng: Random) -> dict[str, Any]:
+    """Tensors of another shape or type over the same bytes, or of another name."""
+    names = [name for name in header if name != "__metadata__"]
+    for name in rng.sample(names, min(len(names), rng.choice((1, 2, 5)))):
+        one = header[name]
+        match rng.randrange(4):
+            case 0:
+                one["shape"] = one["shape"][::-1]
+            case 1:
+                one["shape"] = [1, *one["shape"]]
+            case 2:
+                one["dtype"] = {"F32": "I32", "I64": "F64", "U8": "I8"}.get(one["dtype"], "F32")
+            case 3:
+                header[rng.choice(("\x1b[31m", "a\nb", name * 20, f"{name}.x"))] = header.pop(name)
+    return header
+
+
+def _tasks(path: Path) -> Callable[[Random, Path], Path]:
+    data = path.read_bytes()
+
+    def make(rng: Random, folder: Path) -> Path:
+        spoilt = folder / "tasks.json"
+        spoilt.write_bytes(_json(data, rng))
+        return spoilt
+
+    return make
+
+
+def _released(directory: Path, name: str) -> Callable[[Random, Path], Path]:
+    def make(rng: Random, folder: Path) -> Path:
+        copy = folder / "released"
+        shutil.copytree(directory, copy)
+        path = copy / name
+        if name.endswith(".json"):
+            path.write_bytes(_json(path.read_bytes(), rng))
+        elif rng.random() < 0.4:
+            _save_oddly(path, rng)
+        else:
+            data = path.read_bytes()
+            ends = ((0, FOLDERS << 10), (len(data) - (FOLDERS << 13), len(data)))
+            path.write_bytes(mutate_bytes(data, rng, rng.choice(ends)))
+        return copy
+
+    return make
+
+
+def _save_oddly(path: Path, rng: Random) -> None:
+    """Tensors that are no plain ones, or a file that holds other things than a dictionary of them."""
+    import torch
+
+    tensors: Any = torch.load(path, weights_only=True)
+    name = rng.choice(list(tensors))
+    match rng.randrange(9):
+        case 0:
+            tensors[name] = torch.zeros(1).expand(2**20, 2**12)
+        case 1:
+            tensors[name] = tensors[name].to(rng.choice((torch.float16, torch.complex64, torch.bool, torch.float64)))
+        case 2:
+            tensors[name] = tensors[name].to_sparse() if tensors[name].ndim else tensors[name]
+        case 3:
+            tensors[name] = torch.empty(2**20, 2**20, device="meta")
+        case 4:
+            tensors[rng.choice((3, None, ("a", 1), "\x1b[1m"))] = tensors.pop(name)
+        case 5:
+            tensors[name] = rng.choice(("text", 3, None, [tensors[name]], {"a": tensors[name]}))
+        case 6:
+            tensors = rng.choice(([], {}, {"state_dict": tensors}, "text", torch.zeros(3), 7))
+        case 7:
+            tensors[name] = torch.full_like(tensors[name], -1 if tensors[name].dtype == torch.int64 else float("nan"))
+        case 8:
+            tensors[name] = torch.nn.Parameter(tensors[name].double(), requires_grad=True)
+    torch.save(tensors, path)

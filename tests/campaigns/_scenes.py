@@ -1,0 +1,203 @@
+"""What is killed: commands, the folders that they begin in, and how a person goes on after a kill."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import _victim
+from _victim import Ended, Kill
+
+TINY = """
+[model]
+frame_size = 16
+frameskip = 2
+latent = 8
+projector_hidden = 16
+[model.encoder]
+channels = [4, 8]
+width = 16
+keypoints = 4
+[model.predictor]
+width = 8
+depth = 1
+heads = 2
+head_dim = 8
+mlp = 16
+[model.action_embedder]
+hidden = 8
+[objective]
+directions = 16
+[training]
+steps = 20
+batch_size = 8
+held_out = 0.2
+log_every = 5
+evaluate_every = 10
+checkpoint_every = 5
+"""
+PLAN = "--episodes 3 --samples 16 --elites 4 --iterations 2 --horizon 2 --goal-offset 5 --budget 10 --video gif"
+COLLECT = ["collect", "--frame-size", "16", "--workers", "0"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command that is killed.
+
+    Attributes:
+        name: For the campaign's lines.
+        begin: Fills the folder that the command finds.
+        arguments: Of the command, in that folder.
+        go_on: The commands that may complete it, the first that succeeds does.
+    """
+
+    name: str
+    begin: Callable[[Path], None]
+    arguments: Callable[[Path], list[str]]
+    go_on: Callable[[Path], Sequence[list[str]]]
+
+    def finish(self, folder: Path) -> tuple[bool, str]:
+        """Goes on after a kill; whether that led to an end, and how or why not."""
+        said = []
+        for arguments in self.go_on(folder):
+            ended = _victim.run(arguments, folder)
+            said.append(f"{' '.join(_short(arguments, folder))}: exit {ended.code}")
+            if ended.left:
+                return False, f"{said[-1]}, left {', '.join(ended.left)}"
+            if ended.code == 0:
+                return True, "; ".join(said)
+            said[-1] += f", {' '.join(ended.said.split())[-200:]}"
+        return False, "; ".join(said)
+
+
+def import_all() -> None:
+    """Everything that a command may import, so that a forked one imports nothing; PyTorch gets one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    for package in ("lewm_cli", "lewm", "lewm_data"):
+        found = importlib.import_module(package)
+        for module in pkgutil.walk_packages(found.__path__, f"{package}."):
+            if "__main__" not in module.name and not any(world in module.name for world in (".cube", ".reacher")):
+                importlib.import_module(module.name)
+    for name in ("av", "matplotlib.backends.backend_agg", "PIL.Image", "scipy.stats", "safetensors.torch"):
+        importlib.import_module(name)
+
+
+def prepare(base: Path) -> list[Scene]:
+    """All scenes, after the dataset and the runs that they need are made in `base`."""
+    base.mkdir(parents=True, exist_ok=True)
+    data, settings = base / "home" / "datasets" / "two-room.h5", base / "tiny.toml"
+    settings.write_text(TINY)
+    whole, half = base / "home" / "runs" / "whole", base / "home" / "runs" / "half"
+    must(_victim.run([*COLLECT, "--episodes", "60", "--out", str(data)], base))
+    train = ["train", "--device", "cpu", "--config", str(settings), "--data", str(data), "--seed", "1"]
+    whole_run = _victim.run([*train, "--out", str(whole)], base)
+    must(whole_run)
+    operations = len(whole_run.operations)
+    _victim.run([*train, "--out", str(half)], base, Kill(signal.SIGKILL, operation=operations // 2))
+    must(_victim.run(["decode", "--run", str(whole), "--steps", "10"], base))
+    return [*_collections(base), *_trainings(train, half), *_readers_of(whole)]
+
+
+def _collections(base: Path) -> list[Scene]:
+    def out(folder: Path) -> Path:
+        return folder / "home" / "datasets" / "a.h5"
+
+    def nothing(folder: Path) -> None:
+        out(folder).parent.mkdir(parents=True)
+
+    def collect(*more: str) -> Callable[[Path], list[str]]:
+        return lambda folder: [*COLLECT, "--episodes", "10", "--out", str(out(folder)), *more]
+
+    some, other = base / "some.h5", base / "other.h5"
+    must(_victim.run([*COLLECT, "--episodes", "4", "--out", str(some)], base))
+    must(_victim.run([*COLLECT, "--episodes", "10", "--seed", "5", "--out", str(other)], base))
+
+    def begun(from_: Path) -> Callable[[Path], None]:
+        def begin(folder: Path) -> None:
+            nothing(folder)
+            shutil.copy(from_, out(folder))
+
+        return begin
+
+    append = collect("--append")
+    workers = collect("--append", "--workers", "2")
+    overwrite = collect("--overwrite")
+    return [
+        Scene("collect", nothing, collect(), lambda folder: [append(folder)]),
+        Scene("collect --append", begun(some), append, lambda folder: [append(folder)]),
+        # The old file, of other settings, refuses what is appended: then nothing of the new one was finished
+        Scene(
+            "collect --overwrite",
+            begun(other),
+            overwrite,
+            lambda folder: [append(folder), overwrite(folder)],
+        ),
+        Scene("collect --workers", nothing, collect("--workers", "2"), lambda folder: [workers(folder)]),
+    ]
+
+
+def _trainings(train: list[str], half: Path) -> list[Scene]:
+    def out(folder: Path) -> list[str]:
+        return ["--out", str(folder / "home" / "runs" / "r")]
+
+    def nothing(folder: Path) -> None:
+        (folder / "home" / "runs").mkdir(parents=True)
+
+    def stopped(folder: Path) -> None:
+        nothing(folder)
+        shutil.copytree(half, folder / "home" / "runs" / "r")
+
+    def first(folder: Path) -> list[str]:
+        return [*train, *out(folder)]
+
+    def resume(folder: Path) -> list[str]:
+        return ["train", "--device", "cpu", "--resume", *out(folder)]
+
+    return [
+        Scene("train", nothing, first, lambda folder: [resume(folder), first(folder)]),
+        Scene("train --resume", stopped, resume, lambda folder: [resume(folder)]),
+    ]
+
+
+def _readers_of(whole: Path) -> list[Scene]:
+    def out(folder: Path) -> Path:
+        return folder / "home" / "runs" / "r"
+
+    def begin(folder: Path) -> None:
+        shutil.copytree(whole, out(folder))
+
+    def begin_undecoded(folder: Path) -> None:
+        begin(folder)
+        for path in out(folder).glob("decode*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def again(name: str, begin: Callable[[Path], None], *arguments: str) -> Scene:
+        def command(folder: Path) -> list[str]:
+            given = [one.format(folder=folder) for one in arguments]
+            return [name, "--run", str(out(folder)), *given]
+
+        return Scene(name, begin, command, lambda folder: [command(folder)])
+
+    return [
+        again("decode", begin_undecoded, "--steps", "10"),
+        again("plan", begin, *PLAN.split(), "--save-tasks", "{folder}/home/tasks.json"),
+        again("probe", begin, "--seed", "0"),
+        again("report", begin, "--out", "{folder}/home/page"),
+    ]
+
+
+def must(ended: Ended) -> None:
+    """Go on only where a command that the campaign itself needs was done."""
+    if ended.code != 0:
+        raise RuntimeError(f"the campaign could not prepare itself: exit {ended.code}\n{ended.said}")
+
+
+def _short(arguments: list[str], folder: Path) -> list[str]:
+    return [one.replace(f"{folder}/home/", "") for one in arguments]
