@@ -37,7 +37,7 @@ def newest_dataset(env: str | None = None) -> Path:
     """
     found = list((home() / "datasets").glob("*.h5"))
     if env is not None:
-        named = re.compile(re.escape(file_name(env)) + r"(-\d+)?")  # `unused` appends the number
+        named = re.compile(re.escape(file_name(env)) + r"(-\d+)?")  # `claimed` appends the number
         found = [path for path in found if named.fullmatch(path.stem)]
     if not found:
         raise LewmError(f"no dataset in {home() / 'datasets'}", 'Make one with "lewm collect", or give --data.')
