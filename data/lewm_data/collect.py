@@ -120,8 +120,8 @@ def collect(
         on_progress: Called after every written episode.
 
     Raises:
-        DataError: A number is out of bounds, there is a file already, it was collected in another way, an unknown policy or factor, no room, or
-            an episode in which workers die.
+        DataError: A number is out of bounds, there is a file already, it was collected in another way, an unknown
+            policy or factor, no room, or an episode in which workers die.
     """
     path = Path(path)
     if workers is None:

@@ -28,6 +28,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from lewm.config import MOST_STEPS
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import Placed, Replayed, Task, Tasks
 from lewm.files import write_text
@@ -40,8 +41,8 @@ MOST_BYTES = 2**25  # of a file; a task has 100 bytes where states are set, 10,0
 NOT_ONE = 'Give --tasks a file that "lewm plan --save-tasks" wrote.'
 DAMAGED = "Get the file again from where it was written."
 
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # so many numbers keep their value in the JSON of any program
+Positive = Annotated[int, Field(gt=0, le=MOST_STEPS)]
 Number = int | float
 
 
@@ -75,9 +76,13 @@ class _ReplayedTask(_Strict):
         for action in (*self.actions, *self.goal_actions):
             if len(action) != world.action_dim:
                 raise ValueError(f"an action is {len(action)} numbers, expected {world.action_dim}")
-        before, after = (
-            np.array(actions, np.float32).reshape(-1, world.action_dim) for actions in (self.actions, self.goal_actions)
-        )
+        with np.errstate(over="ignore"):
+            before, after = (
+                np.array(actions, np.float32).reshape(-1, world.action_dim)
+                for actions in (self.actions, self.goal_actions)
+            )
+        if not (np.isfinite(before).all() and np.isfinite(after).all()):
+            raise ValueError("an action is beyond what float32 holds")
         return Task(self.episode, self.step, Replayed(self.seed, before, after))
 
 

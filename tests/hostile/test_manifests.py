@@ -49,6 +49,7 @@ def refused(path, problem, place=TWO_ROOM):
         ({"env": "push-t"}, "tasks in 'push-t', the run was trained in 'two-room'"),
         ({"env": None}, "tasks in None"),
         ({"budget": 0}, "budget: Input should be greater than 0"),
+        ({"budget": 10**12}, "budget: Input should be less than or equal to 1000000000"),
         ({"budget": "50"}, "budget: Input should be a valid integer"),
         ({"budget": True}, "budget: Input should be a valid integer"),
         ({"discarded_solved": -1}, "discarded_solved"),
@@ -78,6 +79,7 @@ def test_changed_heads(path, changes, problem):
         ({"start": [0.5, 10**400]}, "tasks.1.start.1"),
         ({"start": None}, "tasks.1.start: Input should be a valid list"),
         ({"episode": -1}, "tasks.1.episode"),
+        ({"episode": 2**70}, "tasks.1.episode"),
         ({"factors": {"agent.color": "red"}}, "tasks.1.factors.agent.color"),
         ({"seed": 3}, "tasks.1.seed: Extra inputs are not permitted"),
     ],
@@ -106,6 +108,7 @@ def test_replayed_tasks_of_wrong_shapes(path, monkeypatch):
     good = json.loads(path.read_text())
     for changes, problem in (
         ({"goal_actions": [[0, 1]]}, "tasks.1: an action is 2 numbers, expected 5"),
+        ({"actions": [[1e300] * 5]}, "tasks.1: an action is beyond what float32 holds"),
         ({"actions": [[]]}, "tasks.1: an action is 0 numbers, expected 5"),
         ({"actions": [3]}, "tasks.1.actions.0: Input should be a valid list"),
         ({"seed": 2**31}, "tasks.1.seed"),
