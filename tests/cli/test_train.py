@@ -61,7 +61,7 @@ def test_a_stopped_training_says_how_to_go_on_and_from_where(command, tmp_path, 
     problem, remedy = stopped.stderr.splitlines()[-2:]
     assert problem == "error: interrupted: the checkpoint of step 3 is kept"
     assert remedy == f"To go on: lewm train --resume --out {tmp_path / 'run'}"
-    went_on = CliRunner().invoke(app, remedy.split()[3:])
+    went_on = CliRunner().invoke(app, remedy.split()[4:])
     assert went_on.exit_code == 0, went_on.output
     assert "goes on from step 3 of 4" in went_on.stderr
 
