@@ -14,11 +14,6 @@ SHOWN = 20  # episodes that are named one by one; --json has all
 data = typer.Typer(help="Look after datasets.", no_args_is_help=True)
 
 
-@data.callback()
-def datasets() -> None:
-    """Look after datasets."""
-
-
 @data.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="HDF5 dataset.")],

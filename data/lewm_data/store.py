@@ -44,6 +44,8 @@ class Dataset:
         columns: Names of everything stored for each step, 'pixels' included.
         attributes: What the file says of itself: environment, seed, policy, …
         interrupted: Whether the file was not closed: its writer was killed, or is at work.
+        num_steps: N, rows of all episodes together.
+        has_hashes: Whether the file has the hashes of its rows.
     """
 
     path: Path
@@ -52,6 +54,8 @@ class Dataset:
     columns: tuple[str, ...]
     attributes: dict[str, Any]
     interrupted: bool
+    num_steps: int
+    has_hashes: bool
 
     def __init__(self, path: Path, opened: OpenFile) -> None:
         self.path, self.interrupted = path, opened.interrupted

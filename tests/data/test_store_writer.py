@@ -14,6 +14,7 @@ import pytest
 from lewm_data import disk
 from lewm_data.errors import DataError
 from lewm_data.store import Dataset
+from lewm_data.verify import verify
 from lewm_data.writer import Writer
 
 OFFICIAL = Path(__file__).parents[1] / "golden" / "official_layout.h5"
@@ -46,6 +47,7 @@ def assert_holds(path, count, interrupted=None):
             expected = episode(number)
             for name, values in dataset.episode(number).items():
                 np.testing.assert_array_equal(values, expected[name])
+        assert verify(dataset).differing == ()
         assert len(dataset.column("state")) == dataset.num_steps == sum(3 + n % 50 for n in range(count))
 
 
