@@ -20,6 +20,7 @@ MOST_WIDTH = 2**16  # of a layer; the largest language models have 20,000
 MOST_LAYERS = 1024  # also of heads
 MOST_HISTORY = 4096  # latents
 MOST_PIXELS = 4096  # a side of a frame
+MOST_HALVINGS = 12  # after which a side of 4096 is 1
 MOST_FRAMESKIP = 1000  # environment steps: a second of the fastest robots
 MOST_ACTIONS = 10_000  # numbers an environment step
 MOST_DIRECTIONS = 2**20  # the paper has 1024
@@ -77,7 +78,7 @@ class ConvEncoder(Section):
     """Strided convolutions, one a number in `channels`, each halving the frame; then a linear map to `width`."""
 
     kind: Literal["conv"] = "conv"
-    channels: Annotated[tuple[Width, ...], Field(min_length=1)]
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_HALVINGS)]
     width: Width
     keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
 

@@ -13,8 +13,8 @@ def load(path: str | Path) -> WorldModel:
     """The model in a directory, in eval mode on the CPU.
 
     Args:
-        path: A run, or an official directory (weights.pt and config.json). The latter has no action statistics, so
-            planning in environment units needs them set from a dataset.
+        path: A run, or an official directory (config.json, and weights.pt or the last of weights_epoch_N.pt). The
+            latter has no action statistics, so planning in environment units needs them set from a dataset.
 
     Raises:
         LewmError: nothing loadable is there, or its tensors are not those of its configuration (each missing,
@@ -23,7 +23,7 @@ def load(path: str | Path) -> WorldModel:
     directory = Path(path).expanduser()
     if directory.is_file():
         raise LewmError(f"{directory}: expected a directory, got a file", _advice(directory))
-    if (directory / official.WEIGHTS).is_file():
+    if official.weights_in(directory) is not None:
         return official.load_official(directory)
     pickles = sorted(directory.glob("*_object.ckpt")) if directory.is_dir() else []
     if pickles and not (directory / run.CONFIG).is_file():

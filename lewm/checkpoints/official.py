@@ -1,4 +1,4 @@
-"""Checkpoints of the released code: a directory with `weights.pt` and `config.json`.
+"""Checkpoints of the released code: a directory with `weights.pt` (or `weights_epoch_N.pt`) and `config.json`.
 
 Two layouts of the encoder's names exist (transformers 4 and 5) and two forms of config.json (with Hydra's `_target_`
 keys and without); both of each are read. The action statistics are not in the files.
@@ -31,6 +31,7 @@ ENCODERS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 MLP_RATIO = 4  # of those encoders, and of the action embedder
 BOTTLENECK = 10  # of the released action embedder
 AGAIN = "Get it again from where it was written."
+EPOCH = "weights_epoch_"  # begins the names of what training of the released code writes
 MODEL = "model."  # before the names in what a training module wrote
 
 # A file may hold so many bytes: numbers in float64, with the two averages of an optimiser and a spare copy, and the
@@ -47,7 +48,7 @@ def load_official(directory: Path) -> WorldModel:
         LewmError: a file is missing or unreadable, is a pickled object, or its tensors are not those of the model
             (each missing, surplus or misshapen one is named) or are not finite.
     """
-    path = directory / WEIGHTS
+    path = weights_in(directory) or directory / WEIGHTS
     model = WorldModel(read_config(directory / CONFIG))
     numbers = sum(tensor.numel() for tensor in model.state_dict().values())
     tensors = read_weights(path, numbers)
@@ -55,6 +56,19 @@ def load_official(directory: Path) -> WorldModel:
     refuse_not_finite(path, tensors, "Download it again.")
     model.load_state_dict(state, strict=False)
     return model.eval()
+
+
+def weights_in(directory: Path) -> Path | None:
+    """The file of released weights in a directory: weights.pt, or the last weights_epoch_N.pt that training wrote."""
+    if (directory / WEIGHTS).is_file():
+        return directory / WEIGHTS
+    epochs = {int(file.stem[len(EPOCH) :]): file for file in directory.glob(f"{EPOCH}[0-9]*.pt") if _is_epoch(file)}
+    return epochs[max(epochs)] if epochs else None
+
+
+def _is_epoch(file: Path) -> bool:
+    number = file.stem[len(EPOCH) :]
+    return number.isascii() and number.isdecimal() and file.is_file()
 
 
 def read_config(path: Path) -> Model:

@@ -92,7 +92,10 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
     content = read_json(path, DAMAGED)
     try:
         if "encoder" in content:
-            raise LewmError(f"{run}: a released checkpoint, not a run", "Read it with lewm.load in Python.")
+            raise LewmError(
+                f"{run}: a released checkpoint, not a run",
+                f"Read it with lewm.load in Python, with weights.pt beside {CONFIG}.",
+            )
         check_sealed(content, path.read_text("utf-8"))
         if content["format"] != FORMAT:
             found = f"format {content['format']!r:.40}, this version reads {FORMAT}"

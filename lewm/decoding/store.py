@@ -12,6 +12,7 @@ from lewm.checkpoints import run as runs
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.errors import LewmError
 from lewm.files import sha256
+from lewm.reading import decoding, parse_json
 
 DECODER = "decoder.safetensors"
 METADATA = "decoder"  # the key of the JSON text beside the tensors
@@ -38,13 +39,20 @@ def load_decoder(run: Path, device: torch.device) -> Decoder:
     if not path.is_file():
         raise LewmError(f"{run}: no {DECODER}, so nothing that turns latents into pictures", _train_one(run))
     tensors, metadata = runs.read_with_metadata(path, _train_one(run))
-    try:
-        about = json.loads(metadata[METADATA])
+    with decoding(path, "damaged, or of another version", _train_one(run)):
+        about = parse_json(metadata[METADATA], str(path), _train_one(run))
         trained_on = about["checkpoint_sha256"]
         height, width = about["frame_size"]
-        decoder = Decoder(about["latent"], (height, width), DecoderSettings(**about["settings"]))
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise LewmError(f"{path}: damaged, or of another version ({error})", _train_one(run)) from error
+        settings = DecoderSettings(**about["settings"])
+        if settings.depth > len(tensors):
+            raise ValueError(f"{settings.depth} layers")
+        with torch.device("meta"):  # sizes are believed when the tensors in the file have them
+            outline = Decoder(about["latent"], (height, width), settings).state_dict()
+        if {name: tensor.shape for name, tensor in outline.items()} != {
+            name: tensor.shape for name, tensor in tensors.items()
+        }:
+            raise ValueError("its tensors have other shapes than it states")
+        decoder = Decoder(about["latent"], (height, width), settings)
     if trained_on != sha256(run / runs.MODEL):
         raise LewmError(f"{path}: trained on other weights than {runs.MODEL} has now", _train_one(run))
     runs.restore(decoder, tensors, path, _train_one(run))

@@ -114,6 +114,11 @@ def test_numbers_that_no_machine_can_serve(assignment):
         resolve(SMALL, None, {key: value})
 
 
+def test_more_layers_than_a_frame_can_be_halved():
+    with pytest.raises(LewmError, match=r"model\.encoder\.channels: Tuple should have at most 12 items"):
+        resolve(SMALL, None, {"model.encoder.channels": [8] * 100_000})
+
+
 @pytest.mark.parametrize("text", ["9" * 6000, "0x" + "f" * 6000, "[" * 100_000, "a." * 100_000 + "a = 1", "true"])
 def test_values_that_are_none(text):
     with pytest.raises(LewmError) as caught:

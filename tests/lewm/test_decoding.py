@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lewm import load
-from lewm.checkpoints.run import read_tensors, save_tensors
+from lewm.checkpoints.run import read_metadata, read_tensors, save_tensors
 from lewm.decoding import decode as decoding
 from lewm.decoding.decode import DecodeRequest, decode
 from lewm.decoding.decoder import Decoder, DecoderSettings
@@ -216,6 +216,20 @@ def test_decoders_that_are_missing_damaged_or_of_other_weights_are_refused(run, 
     (run / DECODER).write_bytes((run / "model.safetensors").read_bytes())
     with pytest.raises(LewmError, match="damaged, or of another version"):
         load_decoder(run, CPU)
+    (run / DECODER).write_bytes(good)
+    about = json.loads(read_metadata(run / DECODER)["decoder"])
+    tensors = read_tensors(run / DECODER)
+    for changes in (
+        {"latent": 10**12},
+        {"frame_size": [10**6, 10**6]},
+        {"frame_size": 3},
+        {"settings": about["settings"] | {"depth": 10**9}},
+        {"settings": about["settings"] | {"grid": 0}},
+        {"settings": about["settings"] | {"width": "wide"}},
+    ):
+        save_tensors(run / DECODER, tensors, {"decoder": json.dumps(about | changes)})
+        with pytest.raises(LewmError, match="damaged, or of another version"):
+            load_decoder(run, CPU)
     (run / DECODER).write_bytes(good)
     (run / "model.safetensors").write_bytes((run / "training.safetensors").read_bytes())
     with pytest.raises(LewmError, match="trained on other weights"):

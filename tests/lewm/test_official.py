@@ -148,6 +148,8 @@ def test_what_training_wrapped_is_the_same_model(official):
     torch.save(content, directory / "weights.pt")
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({"model": config, "seed": 1}))
+    (directory / "weights.pt").rename(directory / "weights_epoch_10.pt")
+    (directory / "weights_epoch_9.pt").write_bytes(b"an earlier one")
     wrapped = lewm.load(directory).state_dict()
     assert plain.keys() == wrapped.keys()
     assert all(torch.equal(tensor, wrapped[name]) for name, tensor in plain.items() if not name.startswith("action_"))
