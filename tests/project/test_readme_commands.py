@@ -23,11 +23,11 @@ from lewm_data.video_writer import write_video
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 # Commands, without the words behind them, and programs, in their order.
-STEPS = re.compile(r"^    lewm (?P<command>.*?)(?:  #.*)?$|```python\n(?P<program>.*?)```", re.MULTILINE | re.DOTALL)
+STEPS = re.compile(r"^    lewm (?P<command>.*?)(?:  #.*)?$|```python\n(?P<program>[\s\S]*?)```", re.MULTILINE)
 
 # Each command as README prints it, with these after it: of an option that is given twice, the last counts.
 SMALLER = {
-    "collect": ["--episodes", "40", "--frame-size", "16"],
+    "collect": ["--episodes", "26", "--frame-size", "16"],
     "train": [
         *("--steps", "3", "--batch-size", "8", "--set", "training.held_out=0.5", "--set", "model.frame_size=16"),
         *("--set", "model.encoder.channels=[4, 8]", "--set", "model.latent=8", "--set", "model.projector_hidden=16"),
