@@ -56,7 +56,7 @@ def paper(env: str, action_dim: int) -> Config:
     """The paper's model (18.03 M parameters at two action dimensions) and training, for a GPU.
 
     Args:
-        env: The world.
+        env: The world, by any name.
         action_dim: Width of its actions.
     """
     return Config(
@@ -111,7 +111,7 @@ def small(env: str, action_dim: int) -> Config:
     reports.
 
     Args:
-        env: The world.
+        env: The world, by any name.
         action_dim: Width of its actions.
     """
     steps = SMALL_STEPS.get(env, LONGER)
