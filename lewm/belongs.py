@@ -75,7 +75,7 @@ def import_named(run: Path, config: Config, named: str, option: str = "--env") -
     if plain_name(named) != config.env:
         raise LewmError(
             f"{run}: a run of {config.env}, not of {plain_name(named)}",
-            f"Give {option} {config.env}, or --run a run of {plain_name(named)}.",
+            f"Give {option} {config.env}, or another --run.",
         )
     if ":" in named:
         world(named)

@@ -17,7 +17,7 @@ def say_unknown(settings: Config) -> None:
     package, _, _ = settings.env.rpartition(":")
     if package:
         output.note(
-            f"{settings.env} is named by the data alone, so that {package} is not imported and there is no simulator; "
+            f"{settings.env} is named by a file alone, so that {package} is not imported and there is no simulator; "
             f"--env {settings.env} imports it and runs its code"
         )
     elif settings.env == RECORDING:

@@ -19,8 +19,8 @@ TEST_SHARE = VALIDATION_SHARE = 0.2  # of the episodes
 MOST_HELD_OUT = 0.5  # of the episodes: holding out more of them leaves too few to train on
 
 # Test: an interval over episodes resamples them, and one episode would always be drawn again, with an interval of no
-# width. Train: with one episode, what is constant in it, as where a camera stands, could not be told from what is
-# looked for. Validation chooses between a few strengths and steps, which one episode's frames can do.
+# width. Train: what does not change within one episode, such as where a camera stands, could not be told from what is
+# looked for. Validation only chooses among a few strengths and steps, for which the frames of one episode are enough.
 MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 2, 1, 2
 MIN_EPISODES = MIN_TRAIN + MIN_VALIDATION + MIN_TEST
 

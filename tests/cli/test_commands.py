@@ -124,16 +124,6 @@ def test_train_resumes_with_the_runs_own_settings(home):
     assert "no other setting" in re.sub(r"\s+", " ", shown)
 
 
-def test_data_that_does_not_name_its_environment_needs_the_option(home, golden):
-    published = ["train", "--data", str(golden / "official_layout.h5")]
-    code, shown = call(*published)
-    assert code == 1
-    assert "--env" in shown
-    small = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4]", "--set", "training.held_out=0.5"]
-    code, shown = call(*published, "--env", "two-room", "--steps", "1", "--batch-size", "2", *small)
-    assert code == 0, shown
-
-
 @pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_any_moment_and_resumed_training_ends_in_the_same_weights(home, tmp_path, seed):
     """SIGKILL in the middle of steps and of checkpoints, four times."""

@@ -318,7 +318,7 @@ def test_bad_input_is_told_and_leaves_nothing(home, run, video, episodes, tmp_pa
         ([str(video), "--calibrate", str(video)], ["not an HDF5 file"]),
         ([str(video), "--out-video", str(tmp_path / "a.avi")], [".mp4"]),
         (["missing.mp4"], ["missing.mp4"]),
-        (["--suite", "push-tt"], ['unknown environment "push-tt"']),
+        (["--suite", "push-tt"], ["a run of two-room, not of push-tt", "--suite two-room"]),
     ):
         code, shown = call("surprise", *arguments)
         assert code == 1, (arguments, shown)

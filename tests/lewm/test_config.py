@@ -174,3 +174,13 @@ def test_round_trip_through_json(seed, rate, weight, channels, execute):
     )
     assert Config.from_json(config.to_json(), "config.json") == config
     assert json.loads(config.to_json())["objective"]["lambda"] == weight
+
+
+@pytest.mark.parametrize("name", ["small", "paper"])
+def test_recipes_take_any_name_and_config_files_only_plain_ones(name):
+    config = recipes.recipe(name, "my robot\x1b[0m", 3)
+    assert config.env == "my-robot-0m"
+    assert recipes.recipe(name, "lewm/PushT-v0", 2) == recipes.recipe(name, "push-t", 2)
+    content = json.loads(config.to_json()) | {"env": "\x1b[31m"}
+    with pytest.raises(LewmError, match=r"a\.json: env: "):
+        Config.from_json(json.dumps(content), "a.json")

@@ -172,7 +172,8 @@ def test_resume_refuses_another_configuration_and_other_data(tiny, dataset, tmp_
         train(tiny, other, tmp_path / "run", CPU, resume=True)
 
 
-def test_data_of_another_action_width_is_refused(tiny, tmp_path):
+@pytest.mark.parametrize(("env", "expects"), [("two-room", "those of two-room have 2"), ("arm", "the configuration")])
+def test_data_of_another_action_width_is_refused(tiny, tmp_path, env, expects):
     path = tmp_path / "wide.h5"
     rows = 40
     with Writer.create(path, {"env": "two-room"}) as writer:
@@ -180,8 +181,8 @@ def test_data_of_another_action_width_is_refused(tiny, tmp_path):
             writer.write_episode(
                 {"pixels": np.zeros((rows, 16, 16, 3), np.uint8), "action": np.zeros((rows, 7), np.float32)}
             )
-    with pytest.raises(LewmError, match="7 dimensions, the configuration expects 2"):
-        train(tiny, path, tmp_path / "run", CPU)
+    with pytest.raises(LewmError, match=f"7 dimensions, {expects}"):
+        train(resolve(tiny, None, {"env": env}), path, tmp_path / "run", CPU)
     assert not (tmp_path / "run").exists()
 
 

@@ -17,7 +17,7 @@ from lewm_data.envs.env import SimulatorEnv
 from lewm_data.envs.gymnasium_world import gymnasium_world, nearest_ids
 from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
-from lewm_data.errors import DataError, unknown
+from lewm_data.errors import unknown
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,6 @@ def _imports_nothing(name: str) -> bool:
 def _usable(name: str) -> World | None:
     try:
         return world(name)
-    except DataError as error:
-        problem, remedy = str(error).split("\n", 1)
-        logger.warning("%s; going on without its simulator. %s", problem, remedy)
+    except Exception as error:  # whatever an environment of Gymnasium's may raise where it is made
+        logger.warning("%s cannot be used here, and is gone without: %s", name, " ".join(str(error).split()))
         return None
