@@ -45,7 +45,7 @@ def test_a_few_kills():
 
 
 def test_a_hundred_mutations():
-    shown = run("fuzz.py", "--group", "data", "--count", "12")
+    shown = run("fuzz.py", "--group", "data", "--count", "12", "--seed", "2")
     last = shown.splitlines()[-1].split()
     assert last[0] == "all"
     assert int(last[1]) > 100
