@@ -7,24 +7,22 @@ plan-20260321-141500/         the pictures, videos and tables that belong to it
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from lewm.errors import LewmError
 from lewm.files import write_text
+from lewm.reading import read_json
+from lewm.sealed import SHA256, SealError, check_sealed, sealed_json
 from lewm_data.temporary import claimed
 
-CHECKSUM = "sha256"
 LARGEST = 2**26  # bytes of a report that is read
-DIGITS = 30  # of an integer in one
 
 CHANGED = "Take it from where it was written, or make the report again."
 
@@ -115,27 +113,21 @@ def keeping(path: Path, report: Report) -> Iterator[None]:
 
 def write_report(path: Path, report: Report) -> None:
     """Write a result as JSON, with a checksum of all the rest."""
-    content = json.loads(json.dumps(_standard(report.as_dict())))  # as it will be read
-    write_text(path, json.dumps({**content, CHECKSUM: _checksum(content)}, indent=2) + "\n")
+    write_text(path, sealed_json(_standard(report.as_dict())))
 
 
 def read_report(path: Path) -> dict[str, Any]:
     """The content of a report, without its checksum.
 
     Raises:
-        LewmError: It is not a regular file, too large, not JSON of finite numbers, or was changed after it was written.
+        LewmError: It is not a regular file, too large, not JSON, or was changed after it was written.
     """
+    content = read_json(path, CHANGED, LARGEST)
     try:
-        content = json.loads(_text(path), parse_float=_finite, parse_int=_integer, parse_constant=_finite)
-    except OSError as error:
-        raise LewmError(f"{path}: cannot be read: {error.strerror or error}", CHANGED) from error
-    except (ValueError, RecursionError) as error:
-        raise LewmError(f"{path}: not a report ({error})", CHANGED) from error
-    if not isinstance(content, dict) or not isinstance(content.get(CHECKSUM), str):
-        raise LewmError(f"{path}: not a report, or one without a checksum", CHANGED)
-    if content.pop(CHECKSUM) != _checksum(content):
-        raise LewmError(f"{path}: damaged, or changed after it was written: its checksum is another", CHANGED)
-    return content
+        check_sealed(content, path.read_text("utf-8"))
+    except SealError as error:
+        raise LewmError(f"{path}: damaged, or changed after it was written: {error}", CHANGED) from error
+    return {key: value for key, value in content.items() if key != SHA256}
 
 
 def read_regular(path: Path, largest: int) -> bytes:
@@ -161,24 +153,3 @@ def _standard(value: Any) -> Any:  # noqa: ANN401
     if isinstance(value, list | tuple):
         return [_standard(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _text(path: Path) -> str:
-    return read_regular(path, LARGEST).decode()
-
-
-def _checksum(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"expected finite numbers, found {text:.20}")
-    return number
-
-
-def _integer(text: str) -> int:
-    if len(text) > DIGITS:
-        raise ValueError(f"an integer of {len(text)} digits")
-    return int(text)

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
-from lewm.checkpoints.seal import SHA256, SealError, check_sealed, sealed_json, tensors_sha256
+from lewm.checkpoints.seal import tensors_sha256
 from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
@@ -38,6 +38,7 @@ from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
 from lewm.reading import read_json
+from lewm.sealed import SHA256, SealError, check_sealed, sealed_json
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"

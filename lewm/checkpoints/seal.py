@@ -1,20 +1,15 @@
-"""Checksums inside the files of a run, so that one changed bit is found when the file is read."""
+"""A checksum of tensors, which the files of a run hold, so that one changed bit is found when they are read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-SHA256 = "sha256"  # the key that a checksum has in metadata and in JSON
-
-
-class SealError(ValueError):
-    """A file that does not hold what was written; the text says what is wrong, without the file's name."""
+from lewm.sealed import SHA256
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
@@ -31,22 +26,3 @@ def tensors_sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     for _, tensor in ordered:
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def sealed_json(content: Mapping[str, Any]) -> str:
-    """The text of a JSON file with a checksum; an old checksum in `content` is replaced."""
-    plain = {key: value for key, value in content.items() if key != SHA256}
-    digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**plain, SHA256: digest}, indent=2) + "\n"
-
-
-def check_sealed(content: Mapping[str, Any], text: str) -> None:
-    """Pass if `text` is byte for byte what `sealed_json` made: spaces and the case of letters in numbers count too.
-
-    Raises:
-        SealError: it is not.
-    """
-    if SHA256 not in content:
-        raise SealError("it has no checksum")
-    if text != sealed_json(content):
-        raise SealError("its checksum is of another content")

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 import lewm
 from lewm.checkpoints import run as runs
-from lewm.checkpoints.seal import sealed_json
 from lewm.errors import LewmError
 from lewm.model.frames import warn_if_stretched
+from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
 from lewm.surprise.reference import FILE, build, of_run

@@ -13,7 +13,6 @@ from safetensors.numpy import load_file
 
 from lewm.checkpoints import load
 from lewm.checkpoints.run import MODEL, save_tensors
-from lewm.checkpoints.seal import sealed_json
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.files import home
@@ -24,6 +23,7 @@ from lewm.probing.probe import ProbeRequest, probe
 from lewm.probing.report import FEATURES
 from lewm.probing.sample import MIN_EPISODES, draw_sample
 from lewm.reports import read_report
+from lewm.sealed import sealed_json
 from lewm.training.loop import train
 from lewm_data.clips import split_episodes
 from lewm_data.collect import collect

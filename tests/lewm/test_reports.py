@@ -56,15 +56,15 @@ def test_every_changed_value_is_found(tmp_path):
         path.write_text(written.replace(before, after))
         with pytest.raises(LewmError, match=r"a.json: damaged, or changed after it was written"):
             read_report(path)
-    path.write_text(json.dumps(json.loads(written)))  # the same content, written otherwise
+    path.write_text(written)
     assert read_report(path)["rate"] == 0.5
 
 
 def test_what_is_not_a_regular_file_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(LewmError, match=r"pipe: not a report \(not a regular file"):
+    with pytest.raises(LewmError, match="pipe: is a named pipe"):
         read_report(tmp_path / "pipe")
-    with pytest.raises(LewmError, match="cannot be read: No such file"):
+    with pytest.raises(LewmError, match="nothing: No such file"):
         read_report(tmp_path / "nothing")
     (tmp_path / "large").write_bytes(b"x" * 11)
     with pytest.raises(ValueError, match="11 bytes, at most 10 are read"):

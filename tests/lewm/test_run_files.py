@@ -7,10 +7,10 @@ import torch
 
 import lewm
 from lewm.checkpoints import run
-from lewm.checkpoints.seal import SealError, check_sealed, sealed_json
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.errors import LewmError
+from lewm.sealed import SealError, check_sealed, sealed_json
 from lewm.surprise.reference import FILE, stored
 
 IDENTITY = run.DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16), 20, "two-room")

@@ -11,9 +11,9 @@ import torch
 
 import lewm
 from lewm.checkpoints import run
-from lewm.checkpoints.seal import sealed_json
 from lewm.config import resolve
 from lewm.errors import LewmError
+from lewm.sealed import sealed_json
 from lewm.training import state
 from lewm.training.loop import train
 from lewm.training.plot import plot_training
