@@ -286,10 +286,8 @@ class Dataset:
     def _covered(self) -> tuple[str, ...]:
         """The columns whose hashes the file has: all, where a copy of the file lost the names."""
         with reading(self.path):
-            names = self._file[HASHES].attrs.get(schema.COVERED)
-        if names is None:
-            return tuple(name for name in self.columns if name != PIXELS)
-        return tuple(str(name) for name in np.atleast_1d(names))
+            names = np.atleast_1d(self._file[HASHES].attrs.get(schema.COVERED, ()))
+        return tuple(map(str, names)) or tuple(name for name in self.columns if name != PIXELS)
 
     def _refuse_changed(self, what: str, rows: Int[np.ndarray, "B"]) -> None:
         if len(rows):

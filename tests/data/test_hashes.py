@@ -143,6 +143,14 @@ def test_a_column_that_is_added_has_no_hash_and_one_that_is_gone_is_named(path):
         dataset.check_sample()
 
 
+def test_a_copy_that_lost_the_attribute_is_covered_wholly(path):
+    with h5py.File(path, "r+") as file:
+        del file["row_hash"].attrs["columns"]
+    with Dataset.open(path) as dataset:
+        assert dataset.covered == ("action", "state", "step")
+        assert verify(dataset).differing == ()
+
+
 def test_appending_goes_on_with_the_hashes(path):
     with Writer.append(path) as writer:
         writer.write_episode(episode(5, 9))
