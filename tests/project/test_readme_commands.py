@@ -27,8 +27,7 @@ STEPS = re.compile(r"^    lewm (?P<command>.*?)(?:  #.*)?$|```python\n(?P<progra
 
 # Each command as README prints it, with these after it: of an option that is given twice, the last counts.
 SMALLER = {
-    "collect": ["--episodes", "10", "--frame-size", "16"],
-    "collect --out clean.h5": ["--episodes", "18"],  # of which README names #17
+    "collect": ["--episodes", "20", "--frame-size", "16"],
     "train": [
         *("--steps", "3", "--batch-size", "8", "--set", "training.held_out=0.5", "--set", "model.frame_size=16"),
         *("--set", "model.encoder.channels=[4, 8]", "--set", "model.latent=8", "--set", "model.projector_hidden=16"),
