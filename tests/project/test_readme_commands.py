@@ -27,7 +27,7 @@ STEPS = re.compile(r"^    lewm (?P<command>.*?)(?:  #.*)?$|```python\n(?P<progra
 
 # Each command as README prints it, with these after it: of an option that is given twice, the last counts.
 SMALLER = {
-    "collect": ["--episodes", "26", "--frame-size", "16"],
+    "collect": ["--episodes", "20", "--frame-size", "16"],
     "train": [
         *("--steps", "3", "--batch-size", "8", "--set", "training.held_out=0.5", "--set", "model.frame_size=16"),
         *("--set", "model.encoder.channels=[4, 8]", "--set", "model.latent=8", "--set", "model.projector_hidden=16"),
@@ -37,6 +37,7 @@ SMALLER = {
     "probe": ["--episodes", "20"],
     "decode": ["--steps", "3"],
     "envs show": ["--episodes", "1", "--frame-size", "16"],
+    "surprise": ["--alpha", "0.1"],  # for which few clean frames are enough
     "surprise --suite": ["--episodes", "2"],
 }
 
