@@ -86,7 +86,7 @@ def draw_sample(
 
 
 def _more(episodes: int, available: int, held_out: bool) -> str:
-    """How to have enough episodes of a dataset of so many, so many of which are available."""
+    """What to do where fewer than MIN_EPISODES can be probed with."""
     if available >= MIN_EPISODES:
         return f"Give --episodes {MIN_EPISODES} or more."
     unseen = "give --data a dataset of more episodes that training has not seen."

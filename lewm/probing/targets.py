@@ -31,8 +31,8 @@ FORMS = ("angle", "quaternion")
 UNIT_WITHIN = 1e-3  # how far a quaternion's norm may be from 1: float32 and printed values stay well inside
 QUATERNION_ENTRIES = np.triu_indices(4)
 
-# Of a dataset whose world names no targets, all columns are probed but these, which say how it was recorded, and those
-# of more numbers than anyone would read in a table, which are depth pictures and the like.
+# Where a world names no targets, every column is probed but these, which say how the data were recorded, and wide ones,
+# such as depth pictures, whose numbers nobody would read in a table.
 RECORDED = (PIXELS, ACTION, REWARD, "goal", "policy", "episode_idx", "step_idx", "episode_seed")
 WIDEST = 64
 

@@ -138,5 +138,5 @@ def _usable(name: str) -> World | None:
     try:
         return world(name)
     except Exception as error:  # whatever an environment of Gymnasium's may raise where it is made
-        logger.warning("%s cannot be used here, and is gone without: %s", name, " ".join(str(error).split()))
+        logger.warning("%s cannot be used here, so it is treated as unknown: %s", name, " ".join(str(error).split()))
         return None
