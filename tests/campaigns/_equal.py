@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 
 STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")  # of a report: two runs of a command differ in it
-VOLATILE = re.compile(r"seconds.*|batch|commit|path|sha256")  # time and machine, and a hash over these
+# What a report says of time and machine, a hash over these, and whether a decoder was there already
+VOLATILE = re.compile(r"seconds.*|batch|commit|path|sha256|trained")
 UNFINISHED = re.compile(r"\..*|.*\.(tmp|partial|lock)")
 PREVIOUS = re.compile(r".*-previous\.safetensors")  # the checkpoint before the last
 REPORT = re.compile(r"[a-z-]+-\d{8}-\d{6}(-\d+)?")

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from _batch import Reader
+from _batch import Reader, command
 from _mutate import mutate_bytes, mutate_text, mutate_tree, to_json, to_toml
 from _scenes import TINY
 from _seeds import Seeds
@@ -26,7 +26,7 @@ def readers(seeds: Seeds) -> list[Reader]:
         Reader("configuration, file", 900, _configuration, read_configuration),
         Reader("run, config.json", 500, _run_with(run, "config.json", _json), load),
         Reader("run, model", 500, _run_with(run, "model.safetensors", _tensors), load),
-        Reader("run, training", 300, _run_with(run, "training.safetensors", _tensors), restore),
+        Reader("run, training", 150, _run_with(run, "training.safetensors", _tensors), resume),
         Reader("run, reference", 300, _run_with(run, "reference.safetensors", _tensors), read_reference),
         Reader("run, decoder", 300, _run_with(run, "decoder.safetensors", _tensors), read_decoder),
         Reader("report, metrics", 250, _run_with(run, "metrics.jsonl", _lines), write_page),
@@ -55,15 +55,9 @@ def load(directory: Path) -> None:
     lewm.load(directory)
 
 
-def restore(directory: Path) -> None:
+def resume(directory: Path) -> None:
     """The checkpoint that `--resume` goes on from."""
-    from lewm.checkpoints.run import read_config
-    from lewm.model.world_model import WorldModel
-    from lewm.training import state
-
-    config, _ = read_config(directory)
-    model = WorldModel(config.model)
-    state.restore(directory, model, state.make_optimizer(model, config.training))
+    command(["train", "--device", "cpu", "--resume", "--out", str(directory)])
 
 
 def read_reference(directory: Path) -> None:

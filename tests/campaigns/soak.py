@@ -92,7 +92,7 @@ def _undisturbed(scene: Scene, folder: Path) -> tuple[Undisturbed, str]:
 
 
 def _kills(scene: Scene, undisturbed: Ended, seed: int, most: int, times: int) -> Iterator[Kill]:
-    """At every operation, or at `most` evenly spaced ones; then at `times` random moments."""
+    """At every operation, or at `most` that are drawn; then at `times` random moments."""
     rng = random.Random(f"{seed} {scene.name}")
     count = len(undisturbed.operations)
     every = range(1, count + 1)
