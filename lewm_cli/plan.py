@@ -134,7 +134,7 @@ def plan(
     place = world_to_act_in(run, config, PLANNING_NEEDS, env)
     if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
-    if world(config.env).action_groups is not None:
+    if place.action_groups is not None:
         _refuse({"--bounds": bounds}, f"the actions of {config.env} are choices")
     planning = {
         "samples": samples,

@@ -11,6 +11,7 @@ from lewm_cli import options, output, results
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from lewm.probing.report import ProbeReport
     from lewm.probing.statistics import Estimate

@@ -65,7 +65,7 @@ class WorldModel(nn.Module):
     Raises:
         LewmError: The weights need more memory than the machine has.
 
-    Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_golden.py).
+    Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_official.py).
     """
 
     action_mean: Tensor

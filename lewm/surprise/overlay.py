@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm.errors import missing
+from lewm.errors import LewmError, missing
 from lewm.files import check_output
 from lewm.surprise.trace import SurpriseTrace
 from lewm_data.video_writer import VideoWriter, import_encoder
