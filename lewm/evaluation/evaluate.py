@@ -140,11 +140,11 @@ def _evaluate(
     place = world(config.env)
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
+    controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)
     decode = load_decoder(request.run, device).frames if request.imagine else None
-    tasks = _tasks(request, config, trained_on, place)  # misses what the world needs before kernels are compiled
+    tasks = _tasks(request, config, trained_on, place)
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
-    controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
     played, seconds = evaluate(controller, place, tasks, frame_size, batch, films, on_progress, decode)
     floor = random_floor(controller, place, tasks, frame_size, batch)
