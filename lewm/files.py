@@ -56,14 +56,6 @@ def newest_run() -> Path:
     return max(found, key=lambda path: path.stat().st_mtime).parent
 
 
-def unused(path: Path) -> Path:
-    """`path`, or where that exists the same with -2, -3, ... before its ending."""
-    candidate, number = path, 2
-    while candidate.exists():
-        candidate, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return candidate
-
-
 def sha256(path: Path) -> str:
     """Digest of a file's bytes."""
     with path.open("rb") as file:

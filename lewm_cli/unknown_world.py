@@ -32,18 +32,18 @@ def say_unknown(settings: Config) -> None:
             f'"{settings.env}" is no world that lewm knows: the data are taken as recordings, without a simulator{slip}'
         )
     if settings.recipe == "small":
-        output.note(_choices(settings))
+        output.note(*_choices(settings))
 
 
-def _choices(settings: Config) -> str:
+def _choices(settings: Config) -> list[str]:
     model, training = settings.model, settings.training
     encoder = ", ".join(f"{key} {value}" for key, value in model.encoder.model_dump(exclude_none=True).items())
     length = f"{training.steps} steps (--steps)" if training.steps else f"{training.epochs} epochs (--epochs)"
-    return (
-        "the small recipe has not been compared on such data. In use, and how to choose otherwise:\n"
-        f"  encoder {encoder} (--set model.encoder.keypoints=32 follows small things that move)\n"
-        f"  history {model.predictor.history} (--set model.predictor.history=1 where one frame shows all there is to "
-        "know)\n"
-        f"  lambda {settings.objective.lambda_:g} (--lambda)\n"
-        f"  {length}"
-    )
+    history = model.predictor.history
+    return [
+        "the small recipe has not been compared on such data. In use, and how to choose otherwise:",
+        f"  encoder {encoder} (--set model.encoder.keypoints=32 follows small things that move)",
+        f"  history {history} (--set model.predictor.history=1 where one frame shows all there is to know)",
+        f"  lambda {settings.objective.lambda_:g} (--lambda)",
+        f"  {length}",
+    ]

@@ -96,7 +96,10 @@ def _read_csv(path: Path) -> Float[np.ndarray, "T A"]:
 def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
     check_file(path, MOST_NPY)
     with decoding(path, "is no .npy file of numbers, or not all of one", "Write it with numpy.save."):
-        actions = np.lib.format.open_memmap(path, mode="r")  # which runs no pickle, and allocates nothing
+        mapped = np.lib.format.open_memmap(path, mode="r")  # which runs no pickle, and allocates nothing
+        # The file is as long as it says, so no more than MOST_NPY; what another program shortens now is an error of
+        # reading it, where the mapped file would end the process.
+        actions = np.load(path, allow_pickle=False) if mapped.dtype.kind in NUMBERS else mapped
     if actions.dtype.kind not in NUMBERS:
         raise DataError(f"{path}: has {actions.dtype} values, expected numbers", "Write it with numpy.save.")
     return actions

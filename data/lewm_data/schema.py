@@ -21,6 +21,7 @@ CHUNK_ROWS = 1024  # of a column other than frames: a few KiB to 64 KiB a chunk
 MAX_FRAME = 64 << 20  # bytes; 4096 x 4096 pixels are 48 MiB
 HASHES, HASH_BYTES = "row_hash", 16
 COVERED = "columns"  # the attribute of HASHES that names the columns whose hash stands beside that of the frame
+HASHED_FRAME = "frame"  # the attribute of HASHES that has Y, X and 3 of the frames that were hashed
 INDEX: dict[str, np.dtype] = {LENGTHS: np.dtype(np.int32), OFFSETS: np.dtype(np.int64)}
 
 SEE_FORMAT = "The layout is described in data/README.md; collect or convert the data again."
@@ -74,6 +75,7 @@ def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
                 chunks=(column.chunk_rows, *column.shape),
             )
         file[HASHES].attrs[COVERED] = [column.name for column in columns if column.name != PIXELS]
+        file[HASHES].attrs[HASHED_FRAME] = next(column.shape for column in columns if column.name == PIXELS)
         for name, value in attributes.items():
             file.attrs[name] = value
         file.flush()

@@ -47,7 +47,9 @@ class Episode:
         chosen = steps(self.name, len(rows), rate, start, stop)
         for first in range(0, len(chosen), READ_TOGETHER):
             group = chosen[first : first + READ_TOGETHER]
-            for step, frame in zip(group, self.dataset.frames(rows[group]), strict=True):
+            frames = self.dataset.frames(rows[group])
+            self.dataset.check_frames(rows[group], frames)
+            for step, frame in zip(group, frames, strict=True):
                 yield Frame(step / rate, resized(frame, size))
 
 
@@ -118,7 +120,6 @@ def open_source(spec: str) -> Source:
     dataset = Dataset.open(path)
     try:
         actions = dataset.column(ACTION, np.array([episode]))[:-1].astype(np.float32)
-        dataset.check_rows(dataset.rows(np.array([episode])))
     except DataError:
         dataset.close()
         raise

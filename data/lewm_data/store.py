@@ -5,6 +5,7 @@ for, K episodes asked for, R their rows, T steps of one.
 """
 
 import hashlib
+import logging
 import math
 import os
 import threading
@@ -24,6 +25,8 @@ from lewm_data.hashes import Hashes, as_bytes, hash_columns, hash_rows
 from lewm_data.index import read_index, rows_of
 from lewm_data.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
+
+logger = logging.getLogger(__name__)
 
 KEPT_BYTES = 64 << 20  # of a column that is kept in memory once it was read
 BLOCK_BYTES = 16 << 20  # read together of what need not be in memory all at once
@@ -76,7 +79,7 @@ class Dataset:
         schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
         self.lengths, self.offsets = read_index(path, opened, self._size)
         self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
-        if hashes is not None:
+        if hashes is not None and self._are_of_these_frames(hashes):
             stored[HASHES] = hashes
             schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
         rows = {name: int(item.shape[0]) for name, item in stored.items()}
@@ -84,7 +87,7 @@ class Dataset:
             rows = {name: min(count, self.num_steps) for name, count in rows.items()}
         schema.check_columns(str(path), self.schema, rows)
         schema.check_episodes(str(path), self.lengths, self.offsets, rows[PIXELS])
-        self.has_hashes = hashes is not None
+        self.has_hashes = HASHES in stored
         checked = {name: self._values(name) for name in (ACTION, REWARD) if name in stored}
         schema.check_values(str(path), checked, self.lengths, self.offsets)
 
@@ -240,13 +243,16 @@ class Dataset:
                 self._refuse_changed("row of numbers", some[(found != hashes.columns[some]).any(axis=1)])
 
     def check_sample(self) -> None:
-        """`check_rows` of some rows, which nobody can foresee: contents that differ in many places are found out.
+        """`check_frames` of some frames, which nobody can foresee: where many differ, that is found out.
+
+        Other columns are in the fingerprint as they are.
 
         Raises:
-            DataError: As `check_rows`.
+            DataError: As `check_frames`.
         """
         count = min(SAMPLE, self.num_steps)
-        self.check_rows(np.sort(np.random.default_rng().choice(self.num_steps, count, replace=False)))
+        rows = np.sort(np.random.default_rng().choice(self.num_steps, count, replace=False))
+        self.check_frames(rows, self.frames(rows))
 
     def close(self) -> None:
         """Closes the file; nothing can be read afterwards."""
@@ -276,6 +282,14 @@ class Dataset:
             item, handle = self._file[name], self._opened.handle
             self._readers[name] = StoredRows(self.path, item, self.num_steps, handle, self._size)
         return self._readers[name]
+
+    def _are_of_these_frames(self, hashes: h5py.Dataset) -> bool:
+        """False, with a warning, where all frames were replaced by others of another size since they were hashed."""
+        hashed, now = hashes.attrs.get(schema.HASHED_FRAME), self._file[PIXELS].shape[1:]
+        if hashed is None or np.array_equal(hashed, now):
+            return True
+        logger.warning("%s: its hashes are of frames of another size, and are not used", self.path)
+        return False
 
     def _known_hashes(self) -> Hashes | None:
         if self._hashes is None and self.has_hashes:

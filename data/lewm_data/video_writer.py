@@ -36,7 +36,7 @@ def import_encoder(ending: str) -> Any:  # noqa: ANN401
     if ENCODERS[ending] not in av.codecs_available:
         raise DataError(
             f"writing .{ending} needs the encoder {ENCODERS[ending]}, which this PyAV comes without",
-            'Run: pip install --force-reinstall "lewm[video]"',
+            'Run: pip install --force-reinstall "av"',
         )
     return av
 

@@ -14,11 +14,8 @@ files, so `training.safetensors` does not rely on `model.safetensors`. Who write
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -163,14 +160,9 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     contiguous = _on_the_host(tensors)
     about = dict(metadata or {})
     about[SHA256] = tensors_sha256(contiguous, about)
-    try:
-        with replacing(path) as temporary:
-            safetensors.torch.save_file(contiguous, temporary, metadata=about)
-            _sort_metadata(temporary)
-    except safetensors.SafetensorError as error:  # it has the system's errors as text
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        number = int(found[1]) if found else errno.EIO
-        raise OSError(number, os.strerror(number) if found else str(error), str(path)) from error
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(contiguous, temporary, metadata=about)
+        _sort_metadata(temporary)
 
 
 def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:

@@ -156,14 +156,14 @@ def _evaluate(
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
     decode = load_decoder(request.run, device).frames if request.imagine else None
-    tasks = _tasks(request, config, trained_on, place)  # misses what the world needs before kernels are compiled
-    if request.save_tasks:
-        write_tasks(request.save_tasks, tasks)
+    tasks = _tasks(request, config, trained_on, place)
     planning = request.planning
     if tasks.protocol == PAPER and not request.keep_bounds:
         planning = planning.model_copy(update={"bounds": "off"})
     controller = Controller(model, planning, request.seed, place.action_groups, on_compile)
     _warn_of_short_budget(controller, tasks)
+    if request.save_tasks:
+        write_tasks(request.save_tasks, tasks)
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
     played, seconds = evaluate(controller, place, tasks, frame_size, batch, films, on_progress, decode)
     floor = random_floor(controller, place, tasks, frame_size, batch)

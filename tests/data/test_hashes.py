@@ -140,7 +140,27 @@ def test_a_column_that_is_added_has_no_hash_and_one_that_is_gone_is_named(path):
         Dataset.open(path) as dataset,
         pytest.raises(DataError, match="column 'state' is gone, which its hashes cover"),
     ):
+        dataset.check_rows(np.arange(1))
+
+
+def test_numbers_may_be_corrected_before_the_file_is_used(path):
+    before = fingerprint(path)
+    with h5py.File(path, "r+") as file:
+        file["state"][:] += 1
+    with Dataset.open(path) as dataset:
         dataset.check_sample()
+        assert dataset.fingerprint() != before
+
+
+def test_frames_may_be_replaced_by_others_of_another_size(path, caplog):
+    with h5py.File(path, "r+") as file:
+        smaller = file["pixels"][:, ::2, ::2]
+        del file["pixels"]
+        file["pixels"] = smaller
+    with Dataset.open(path) as dataset:
+        dataset.check_sample()
+        assert not dataset.has_hashes
+    assert "its hashes are of frames of another size, and are not used" in caplog.text
 
 
 def test_a_copy_that_lost_the_attribute_is_covered_wholly(path):
