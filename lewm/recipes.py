@@ -20,7 +20,6 @@ from lewm.config import (
     VitEncoder,
 )
 from lewm.errors import unknown
-from lewm_data.envs.registry import plain_name
 
 # Latents that the predictor sees: 3 in the paper and in all released checkpoints. In Two-Room, whose single frame shows
 # the whole state, the paper has 1, and so has the small recipe.
@@ -58,12 +57,12 @@ def paper(env: str, action_dim: int) -> Config:
     """The paper's model (18.03 M parameters at two action dimensions) and training, for a GPU.
 
     Args:
-        env: The world, by any name; see `plain_name`.
+        env: The world, or any other name that `Config.env` takes.
         action_dim: Width of its actions.
     """
     return Config(
         recipe="paper",
-        env=plain_name(env),
+        env=env,
         model=Model(
             frame_size=224,
             frameskip=5,
@@ -113,10 +112,9 @@ def small(env: str, action_dim: int) -> Config:
     reports.
 
     Args:
-        env: The world, by any name; see `plain_name`.
+        env: The world, or any other name that `Config.env` takes.
         action_dim: Width of its actions.
     """
-    env = plain_name(env)
     steps = SMALL_STEPS.get(env, LONGER)
     return Config(
         recipe="small",

@@ -177,10 +177,9 @@ def test_round_trip_through_json(seed, rate, weight, channels, execute):
 
 
 @pytest.mark.parametrize("name", ["small", "paper"])
-def test_recipes_take_any_name_and_config_files_only_plain_ones(name):
-    config = recipes.recipe(name, "my robot\x1b[0m", 3)
-    assert config.env == "my-robot-0m"
-    assert recipes.recipe(name, "lewm/PushT-v0", 2) == recipes.recipe(name, "push-t", 2)
+def test_recipes_take_names_of_no_world_and_config_files_only_plain_ones(name):
+    config = recipes.recipe(name, "my-robot", 3)
+    assert config.env == "my-robot"
     content = json.loads(config.to_json()) | {"env": "\x1b[31m"}
     with pytest.raises(LewmError, match=r"a\.json: env: "):
         Config.from_json(json.dumps(content), "a.json")
