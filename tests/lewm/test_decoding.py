@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lewm import load
-from lewm.checkpoints.run import read_metadata, read_tensors, save_tensors
+from lewm.checkpoints.run import read_tensors, read_with_metadata, save_tensors
 from lewm.decoding import decode as decoding
 from lewm.decoding.decode import DecodeRequest, decode
 from lewm.decoding.decoder import Decoder, DecoderSettings
@@ -217,8 +217,8 @@ def test_decoders_that_are_missing_damaged_or_of_other_weights_are_refused(run, 
     with pytest.raises(LewmError, match="damaged, or of another version"):
         load_decoder(run, CPU)
     (run / DECODER).write_bytes(good)
-    about = json.loads(read_metadata(run / DECODER)["decoder"])
-    tensors = read_tensors(run / DECODER)
+    tensors, metadata = read_with_metadata(run / DECODER)
+    about = json.loads(metadata["decoder"])
     for changes in (
         {"latent": 10**12},
         {"frame_size": [10**6, 10**6]},
