@@ -63,7 +63,7 @@ status, changes = train_into(home / "whole")
 assert status == 0
 whole = content(home / "whole")
 assert whole[1] == [2, 4]
-for at in range(1, changes + 1, 5):  # make soak kills before each
+for at in range(1, changes + 1, 13):  # make soak kills before each
     out = home / f"killed-{at}"
     assert train_into(out, at)[0] == -signal.SIGKILL, at
     second = at % 13 if at % 2 else 0
