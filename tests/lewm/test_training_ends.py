@@ -16,7 +16,7 @@ from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.surprise import reference
-from lewm.training import loop, metrics
+from lewm.training import loop, metrics, trainer
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
 from lewm_data.collect import collect
@@ -58,15 +58,15 @@ def assert_whole(directory, whole):
 @contextlib.contextmanager
 def at_step(monkeypatch, step, act):
     """Do something in the middle of a step."""
-    take = loop._Trainer._step
+    take = trainer.Trainer._step
 
-    def taken(trainer, batch):
-        if trainer.done + 1 == step:
+    def taken(self, batch):
+        if self.done + 1 == step:
             act()
-        take(trainer, batch)
+        take(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Trainer, "_step", taken)
+        patch.setattr(trainer.Trainer, "_step", taken)
         yield
 
 
@@ -200,8 +200,8 @@ def test_what_is_kept_is_said_only_where_it_is(tiny, dataset, tmp_path, monkeypa
         loss = compute(*arguments)
         return type(loss)(loss.total * torch.nan, loss.prediction, loss.sigreg)
 
-    compute = loop.objective
-    monkeypatch.setattr(loop, "objective", poisoned)
+    compute = trainer.objective
+    monkeypatch.setattr(trainer, "objective", poisoned)
     with pytest.raises(LewmError, match="not finite at step 1 of 6; no checkpoint was written yet") as caught:
         train(tiny, dataset, tmp_path / "run", CPU)
     assert "precision" not in str(caught.value)
