@@ -111,7 +111,7 @@ def train(
     """
     started = time.perf_counter()
     with Interruption() as interruption, Dataset.open(data) as dataset:
-        _check_fits(config, dataset)
+        _check_fits(config, dataset, resume)
         check_actions(dataset)
         check_training(config, parameter_count(config.model), dataset.frame_size, device)
         identity = run.DatasetIdentity(
@@ -228,13 +228,15 @@ def _directory(
     return directory.claimed(wanted, numbered=out is None)
 
 
-def _check_fits(config: Config, dataset: Dataset) -> None:
-    check_action_width(dataset, config.env)
+def _check_fits(config: Config, dataset: Dataset, resume: bool) -> None:
+    if not resume:  # else it has been checked, and --env cannot change
+        check_action_width(dataset, config.env)
     if dataset.action_dim != config.model.action_dim:
+        setting = f"Set it with --set model.action_dim={dataset.action_dim}."
         raise LewmError(
             f"{dataset.path}: actions have {dataset.action_dim} dimensions, the configuration expects "
             f"{config.model.action_dim}",
-            f"Set it with --set model.action_dim={dataset.action_dim}.",
+            "Give --data the dataset that the run was begun with." if resume else setting,
         )
     side = config.model.frame_size
     warn_if_stretched(*dataset.frame_size, (side, side))

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,6 +176,41 @@ def test_a_full_disk_is_said_with_what_is_kept_and_the_run_goes_on(
     assert f'"lewm train --resume --out {directory}"' in remedy
     train(tiny, dataset, directory, CPU, resume=True)
     assert_whole(directory, whole)
+
+
+def test_without_links_the_older_checkpoint_is_what_is_kept(tiny, dataset, tmp_path, monkeypatch, whole):
+    """A signal comes after the older one has given up its first name."""
+
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def save_tensors(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:  # two files of the checkpoint of step 2
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    directory = tmp_path / "run"
+    calls, save = [], run.save_tensors
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", no_links)
+        patch.setattr(run, "save_tensors", save_tensors)
+        with pytest.raises(Interrupted, match="the checkpoint of step 2 is kept"):
+            train(tiny, dataset, directory, CPU)
+    assert not (directory / run.TRAINING).exists()
+    train(tiny, dataset, directory, CPU, resume=True)
+    assert_whole(directory, whole)
+
+
+def test_a_run_that_becomes_read_only_has_another_remedy_than_room(tiny, dataset, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(metrics, "append", refuse)
+    with pytest.raises(
+        LewmError, match="Read-only file system; no checkpoint was written yet\nMake it writable"
+    ):
+        train(tiny, dataset, tmp_path / "run", CPU)
 
 
 def test_without_room_for_the_configuration_nothing_stays(tiny, dataset, tmp_path, monkeypatch):
