@@ -207,9 +207,7 @@ def test_a_run_that_becomes_read_only_has_another_remedy_than_room(tiny, dataset
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(metrics, "append", refuse)
-    with pytest.raises(
-        LewmError, match="Read-only file system; no checkpoint was written yet\nMake it writable"
-    ):
+    with pytest.raises(LewmError, match="Read-only file system; no checkpoint was written yet\nMake it writable"):
         train(tiny, dataset, tmp_path / "run", CPU)
 
 
