@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm.files import home, replacing
+from lewm.files import caching, home, replacing
 from lewm_data.schema import HASH_BYTES
 from lewm_data.store import Dataset
 
@@ -46,11 +46,8 @@ def _know_frames(dataset: Dataset) -> None:
     if size > LONG:
         log.warning("%s has no hashes: all its %.1f GiB of frames are read once", dataset.path, size / (1 << 30))
     content = dataset.frame_hashes().tobytes()
-    try:
-        with replacing(cached) as temporary:
-            temporary.write_bytes(hashlib.sha256(key + content).digest() + content)
-    except OSError as error:
-        log.warning("%s: cannot be written, so the frames are read again the next time: %s", cached, error.strerror)
+    with caching(cached), replacing(cached) as temporary:
+        temporary.write_bytes(hashlib.sha256(key + content).digest() + content)
 
 
 def _read(cached: Path, key: bytes) -> bytes | None:

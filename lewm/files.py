@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import safetensors
 
 from lewm.errors import LewmError
 from lewm_data import temporary
+
+log = logging.getLogger(__name__)
 
 
 def home() -> Path:
@@ -78,6 +81,15 @@ def replacing(path: Path) -> Iterator[Path]:
         if refused is None:
             raise
         raise OSError(int(refused[1]), os.strerror(int(refused[1])), str(path)) from error
+
+
+@contextmanager
+def caching(path: Path) -> Iterator[None]:
+    """Around what writes `path` into `$LEWM_HOME/cache`: where that fails, a warning says so, and the work goes on."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("%s: cannot be written, so it is made again the next time: %s", path, error.strerror or error)
 
 
 def write_text(path: Path, text: str) -> None:

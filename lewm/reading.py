@@ -80,7 +80,7 @@ def read_json(path: Path, remedy: str, most: int = MOST_BYTES) -> Any:  # noqa: 
     Raises:
         LewmError: It cannot be read, is larger, is not JSON, or has tables or numbers beyond `DEEPEST` and `MOST_BITS`.
     """
-    return parse_json(_text(path, remedy, most), str(path), remedy)
+    return parse_json(read_text(path, remedy, most), str(path), remedy)
 
 
 def parse_json(text: str, source: str, remedy: str) -> Any:  # noqa: ANN401
@@ -98,7 +98,7 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
         LewmError: It cannot be read, is larger than `MOST_BYTES`, is not TOML, or has lines, tables or numbers beyond
             `MOST_DOTS`, `DEEPEST` and `MOST_BITS`.
     """
-    text = _text(path, remedy, MOST_BYTES)
+    text = read_text(path, remedy)
     try:
         return parse_toml(text)
     except ValueError as error:
@@ -120,7 +120,12 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError(_reason(error)) from error
 
 
-def _text(path: Path, remedy: str, most: int) -> str:
+def read_text(path: Path, remedy: str, most: int = MOST_BYTES) -> str:
+    """A text file in UTF-8.
+
+    Raises:
+        LewmError: It cannot be read, has more than `most` bytes, or is no text.
+    """
     check_file(path, remedy, most)
     try:
         return path.read_text("utf-8-sig")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lewm.errors import LewmError
 from lewm.files import write_text
-from lewm.reading import read_json
+from lewm.reading import parse_json, read_text
 from lewm.sealed import SHA256, SealError, check_sealed, sealed_json
 from lewm_data.temporary import claimed
 
@@ -122,28 +120,13 @@ def read_report(path: Path) -> dict[str, Any]:
     Raises:
         LewmError: It is not a regular file, too large, not JSON, or was changed after it was written.
     """
-    content = read_json(path, CHANGED, LARGEST)
+    text = read_text(path, CHANGED, LARGEST)
+    content = parse_json(text, str(path), CHANGED)
     try:
-        check_sealed(content, path.read_text("utf-8"))
+        check_sealed(content, text)
     except SealError as error:
         raise LewmError(f"{path}: damaged, or changed after it was written: {error}", CHANGED) from error
     return {key: value for key, value in content.items() if key != SHA256}
-
-
-def read_regular(path: Path, largest: int) -> bytes:
-    """The bytes of a regular file, or of one that a link leads to; nothing else is waited for.
-
-    Raises:
-        ValueError: It is a pipe, a device or the like, or larger than `largest` bytes.
-    """
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as file:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("not a regular file")
-        if about.st_size > largest:
-            raise ValueError(f"{about.st_size} bytes, at most {largest} are read")
-        return file.read(largest)
 
 
 def _standard(value: Any) -> Any:  # noqa: ANN401

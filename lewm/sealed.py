@@ -27,7 +27,7 @@ def sealed_json(content: Mapping[str, Any]) -> str:
 
 
 def check_sealed(content: Any, text: str) -> None:  # noqa: ANN401
-    """Pass if `text` is byte for byte what `sealed_json` made: spaces and the case of letters in numbers count too.
+    """Pass if `text` is what `sealed_json` made: spaces and the case of letters in numbers count too.
 
     Args:
         content: What `text` says.

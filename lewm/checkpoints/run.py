@@ -34,7 +34,7 @@ from lewm.files import replacing, write_text
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
-from lewm.reading import read_json
+from lewm.reading import parse_json, read_text
 from lewm.sealed import SHA256, SealError, check_sealed, sealed_json
 
 CONFIG = "config.json"
@@ -87,14 +87,15 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
     if not path.exists():
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
-    content = read_json(path, DAMAGED)
+    text = read_text(path, DAMAGED)
+    content = parse_json(text, str(path), DAMAGED)
     try:
         if "encoder" in content:
             raise LewmError(
                 f"{run}: a released checkpoint, not a run",
                 f"Read it with lewm.load in Python, with weights.pt beside {CONFIG}.",
             )
-        check_sealed(content, path.read_text("utf-8"))
+        check_sealed(content, text)
         if content["format"] != FORMAT:
             found = f"format {content['format']!r:.40}, this version reads {FORMAT}"
             raise LewmError(f"{path}: {found}", "Use the version that wrote it.")

@@ -133,6 +133,7 @@ def _decode(
         raise LewmError(f"{request.run / DECODER}: a folder, where the decoder is kept", "Move it away.")
     store = Beside(save_decoder)
     model = load(request.run).to(device)
+    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
         if fingerprint_of(dataset) != trained_on.fingerprint:
             raise LewmError(
@@ -162,7 +163,7 @@ def _decode(
         frame_size=decoder.frame_size,
         decoder=decoder.settings,
         trained=trained,
-        checkpoint_sha256=sha256(request.run / runs.MODEL),
+        checkpoint_sha256=checkpoint_sha256,
         dataset_fingerprint=trained_on.fingerprint,
         versions=versions(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,4 +61,4 @@ def load_decoder(run: Path, device: torch.device) -> Decoder:
 
 
 def _train_one(run: Path) -> str:
-    return f'Train one with "lewm decode --run {run}".'
+    return f'Train one with "lewm decode --run {shlex.quote(str(run))}".'

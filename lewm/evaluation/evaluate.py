@@ -155,6 +155,7 @@ def _evaluate(
     films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
+    checkpoint_sha256 = sha256(request.run / run.MODEL)  # before the work: a training may go on meanwhile
     decode = load_decoder(request.run, device).frames if request.imagine else None
     tasks = _tasks(request, config, trained_on, place)
     planning = request.planning
@@ -192,7 +193,7 @@ def _evaluate(
             "precision": controller.precision.name,
             "precision_reason": controller.precision.reason,
         },
-        checkpoint_sha256=sha256(request.run / run.MODEL),
+        checkpoint_sha256=checkpoint_sha256,
         versions=versions(),
     )
     with keeping(out, report):

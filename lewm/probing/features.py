@@ -5,31 +5,28 @@ N frames, D feature width, P pixels of a shrunk frame.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from lewm import config as cfg
-from lewm.checkpoints.run import weights_sha256
+from lewm.checkpoints.run import read_tensors, save_tensors, weights_sha256
 from lewm.datasets import fingerprint_of
-from lewm.files import home, replacing
+from lewm.errors import LewmError
+from lewm.files import caching, home
 from lewm.model.world_model import WorldModel
 from lewm.probing.repeatable import seeded
 from lewm.probing.sample import Sample
 from lewm.provenance import versions
 from lewm_data.store import Dataset
-
-log = logging.getLogger(__name__)
 
 READ = 512  # frames read at a time
 CALIBRATION_FRAMES = 2048  # that the random encoder's BatchNorm statistics are taken from
@@ -66,23 +63,15 @@ def embed(
     }
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     path = home() / "cache" / "embeddings" / f"{name}.safetensors"
-    shape = (len(rows), model.config.latent)
-    try:
-        found = safetensors.numpy.load_file(path).get(EMBEDDINGS)
-        if found is not None and found.shape == shape and found.dtype == np.float32:
-            return found
-    except (safetensors.SafetensorError, OSError):
-        pass  # not there, or damaged
-    latents = np.empty(shape, np.float32)
+    with contextlib.suppress(LewmError):  # not there, or damaged
+        return read_tensors(path)[EMBEDDINGS].numpy()
+    latents = np.empty((len(rows), model.config.latent), np.float32)
     with torch.inference_mode():
         for some, frames in _frames(dataset, rows):
             latents[some] = model.embed(frames).float().cpu().numpy()
             on_share(some.stop / len(rows))
-    try:
-        with replacing(path) as temporary:
-            safetensors.numpy.save_file({EMBEDDINGS: latents}, temporary, metadata=key)
-    except OSError as error:
-        log.warning("%s: embeddings are not kept for the next time: %s", path.parent, error.strerror or error)
+    with caching(path):
+        save_tensors(path, {EMBEDDINGS: torch.from_numpy(latents)}, key)
     return latents
 
 

@@ -94,6 +94,7 @@ def _probe(
     on_progress: OnProgress,
 ) -> ProbeReport:
     model = load(request.run).to(device)
+    checkpoint_sha256 = sha256(request.run / run.MODEL)  # before the work: a training may go on meanwhile
     place = known_world(config.env)
     with Dataset.open(request.data or Path(trained_on.path)) as dataset:
         check_belongs(dataset, config, trained_on)
@@ -129,7 +130,7 @@ def _probe(
             settings=probes.settings() | features.settings() | {"resamples": statistics.RESAMPLES},
             dataset=str(dataset.path),
             dataset_fingerprint=fingerprint,
-            checkpoint_sha256=sha256(request.run / run.MODEL),
+            checkpoint_sha256=checkpoint_sha256,
             versions=versions(),
         )
         with keeping(out, report):

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lewm.checkpoints import run
-from lewm.model.world_model import WorldModel
+from lewm.errors import LewmError
+from lewm.model.world_model import parameter_count
+from lewm.reading import read_json
 from lewm.report import elements, findings
 from lewm.report.content import Content, other_weights
 from lewm.report.media import LARGEST, Take, figure, is_inside, media_of
 from lewm.report.page import KeyNumber
-from lewm.reports import read_regular, read_report
+from lewm.reports import read_report
+from lewm.training.metrics import read_metrics
 from lewm.training.plot import PICTURE
 
 FILMS = 6  # of a plan's hundreds
@@ -49,9 +49,7 @@ class Part:
 def model(path: Path, take: Take) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
-    made = json.loads(read_regular(path, LARGEST_TEXT))
-    with torch.device("meta"):
-        parameters = sum(one.numel() for one in WorldModel(config.model).parameters())
+    made = read_json(path, run.DAMAGED)
     side, frameskip = config.model.frame_size, config.model.frameskip
     body = elements.facts(
         [
@@ -73,12 +71,15 @@ def model(path: Path, take: Take) -> Content:
             ("Commit", _short(made["commit"])),
         ]
     )
-    return Content(body, (KeyNumber(f"{parameters:,}", "parameters", f"{config.model.latent} numbers a latent"),))
+    parameters = f"{parameter_count(config.model):,}"
+    return Content(body, (KeyNumber(parameters, "parameters", f"{config.model.latent} numbers a latent"),))
 
 
 def training(path: Path, take: Take) -> Content:
     """metrics.jsonl: the last numbers, and training.png."""
-    lines = [json.loads(line) for line in read_regular(path, LARGEST_TEXT).splitlines()]
+    lines = read_metrics(path)
+    if not lines:
+        raise LewmError(f"{path}: no whole line in it", "Train further.")
     last = lines[-1]
     rows = [
         ("Prediction error", f"{last['prediction']:.4f}", "mean square of the next embedding"),

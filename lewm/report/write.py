@@ -118,7 +118,7 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
     try:
         content = part.content(path, take)
     except LewmError as error:
-        return _odd(part, path, str(error).splitlines()[0].removeprefix(f"{path}: "), command)
+        return _odd(part, path, error.problem.removeprefix(f"{path}: "), command)
     except ODD as error:
         reason = f"not as this version of lewm writes it ({type(error).__name__}: {error})"
         return _odd(part, path, reason, command)

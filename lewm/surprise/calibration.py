@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 
 from lewm.checkpoints.run import read_tensors, save_tensors, weights_sha256
 from lewm.errors import LewmError
-from lewm.files import home
+from lewm.files import caching, home
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.surprise.meter import CANDIDATES, ELITES, REFINED, ROUNDS, ActionSearch, Meter, blocks_leading_to
@@ -93,7 +93,8 @@ def check_alpha(alpha: float) -> None:
 
 
 def calibrate(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> Calibration:
-    """Scores the clean episodes as a video would be scored. What it found is kept in $LEWM_HOME/cache.
+    """Scores the clean episodes as a video would be scored. What it found is kept in $LEWM_HOME/cache,
+    where that can be written.
 
     Raises:
         LewmError: Fewer than two clean episodes are long enough to be scored.
@@ -103,7 +104,8 @@ def calibrate(model: WorldModel, reference: Reference, with_actions: bool, seed:
         together = read_tensors(path)["surprise"]
     except LewmError:  # not there, or damaged
         together = torch.cat(score_clean(model, reference, with_actions, seed)).cpu()
-        save_tensors(path, {"surprise": together})
+        with caching(path):
+            save_tensors(path, {"surprise": together})
     episodes = together.split(reference.lengths.tolist())
     return of_scores([scores.double().numpy() for scores in episodes], model.config.frameskip)
 

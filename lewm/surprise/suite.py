@@ -127,6 +127,7 @@ def _run(
 ) -> SuiteReport:
     place.make(1, trained_on.frame_size[0], False).close()  # misses what the world needs before the calibration
     model = load(request.run).to(device)
+    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
     reference = reference_of(request.run, model, config, request.calibrate)
     frameskip = model.config.frameskip
     calibrations, flags = {}, {}
@@ -180,7 +181,7 @@ def _run(
             "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
             "clean_frames": len(calibrations["known"].clean),
         },
-        checkpoint_sha256=sha256(request.run / runs.MODEL),
+        checkpoint_sha256=checkpoint_sha256,
         versions=versions(),
     )
     with keeping(out, report):

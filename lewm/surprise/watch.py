@@ -146,6 +146,7 @@ def _watch(
     on_progress: OnProgress,
 ) -> SurpriseReport:
     model = load(request.run).to(device)
+    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
     with open_source(request.source) as source, contextlib.ExitStack() as files:
         frames = source.frames(fps=request.fps)
         actions, how = _actions(request, model, source)
@@ -187,7 +188,7 @@ def _watch(
             },
             out_video=str(request.out_video.resolve()) if request.out_video else None,
             seconds=seconds,
-            checkpoint_sha256=sha256(request.run / runs.MODEL),
+            checkpoint_sha256=checkpoint_sha256,
             versions=versions(),
         )
         with keeping(out, report):

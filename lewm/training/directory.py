@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +12,8 @@ from lewm import locks
 from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
+from lewm_data import temporary
 
-# What the files of a training are called before `replacing` gives them their names; some are in a folder of their own.
-UNFINISHED = re.compile(r"\.(config|model|training|metrics|reference)-\w{8}\.(json|jsonl|safetensors|png|lewm)")
 OTHER_DIRECTORY = "Wait until it has ended, or give another --out."
 
 
@@ -73,7 +70,7 @@ def resumed(directory: Path, config: Config, dataset: run.DatasetIdentity) -> It
             f"Give --data {trained_on.path} as it was then.",
         )
     with locks.writing(directory, "Wait until it has ended, or train another run with --out."):
-        _remove_unfinished(directory)
+        temporary.clear(directory)
         yield directory
 
 
@@ -98,7 +95,7 @@ def _claim(directory: Path, fresh: bool) -> Iterator[None]:
             _refuse_taken(directory)
             if fresh and not (held or missing):
                 raise TakenError(f"{directory}: exists, and cannot be locked", "Choose another --out.")
-            _remove_unfinished(directory)
+            temporary.clear(directory)
             yield
     finally:
         if not (directory / run.CONFIG).exists():
@@ -108,15 +105,10 @@ def _claim(directory: Path, fresh: bool) -> Iterator[None]:
 
 
 def _refuse_taken(directory: Path) -> None:
-    if any(path.name != locks.LOCK and not UNFINISHED.fullmatch(path.name) for path in directory.iterdir()):
+    """Raises where something is there that a killed training has not left unfinished."""
+    if any(path.name != locks.LOCK and not temporary.TEMPORARY.fullmatch(path.name) for path in directory.iterdir()):
+        resume = f", or continue it with --resume --out {shlex.quote(str(directory))}"
         raise TakenError(
             f"{directory}: exists and is not empty",
-            f"Choose another --out, or continue it with --resume --out {shlex.quote(str(directory))}.",
+            f"Choose another --out{resume if (directory / run.CONFIG).exists() else ''}.",
         )
-
-
-def _remove_unfinished(directory: Path) -> None:
-    """Remove what killed trainings had not finished; the lock is held, so that no other process writes here."""
-    for path in directory.iterdir():
-        if UNFINISHED.fullmatch(path.name):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

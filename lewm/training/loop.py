@@ -1,21 +1,16 @@
-"""Training: dataset in, run directory out.
-
-B clips, T frames a clip, A action-block width.
-"""
+"""Training: dataset in, run directory out."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lewm.belongs import check_action_width, said_name
 from lewm.checkpoints import run
@@ -31,23 +26,18 @@ from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
 from lewm.training.actions import check_actions
 from lewm.training.batches import Batch, copier
-from lewm.training.compilation import Compilation, Compiled, choose_compilation
-from lewm.training.health import Health, HeldOut, measure, sample_pairs
+from lewm.training.compilation import Compilation
+from lewm.training.health import Health, HeldOut, sample_pairs
 from lewm.training.interruption import Interruption
-from lewm.training.objective import Loss, Network, objective
-from lewm.training.schedule import learning_rate
+from lewm.training.trainer import Trainer, seeded
 from lewm_data.action_bounds import action_bounds
 from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import known_world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
-from lewm_kernels import RandomDirections
-
-log = logging.getLogger(__name__)
 
 HEALTH_FRAMES = 512  # held-out frames that health is measured on
 HEALTH_PAIRS = 8192
-BEGUN = 0.1  # of the steps: before, latents are as flat as collapsed ones because training has hardly begun
 
 
 @dataclass(frozen=True)
@@ -120,9 +110,8 @@ def train(
         Interrupted: a signal came; says what is kept, and how to go on.
     """
     started = time.perf_counter()
-    training = config.training
     with Interruption() as interruption, Dataset.open(data) as dataset:
-        _check_fits(config, dataset)
+        _check_fits(config, dataset, resume)
         check_actions(dataset)
         check_training(config, parameter_count(config.model), dataset.frame_size, device)
         identity = run.DatasetIdentity(
@@ -134,158 +123,78 @@ def train(
         )
         with (
             _directory(config, identity, out, resume) as chosen,
-            record.ending(chosen, training, interruption, begun_here=not resume),
+            record.ending(chosen, config.training, interruption, begun_here=not resume),
         ):
-            trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
-            clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
-            steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
-            model = _new_model(config, dataset, trained_on).to(device)
-            optimizer = state.make_optimizer(model, training)
-            with record.writing_into(chosen):
-                done = state.restore(chosen, model, optimizer, steps) if resume else 0
-            trainer = _Trainer(config, steps, model, optimizer, _held_out_frames(config, dataset, held_out))
-            health = None
-            with BatchReader(
-                clips, training.batch_size, training.seed, copier(model.device), start_step=done
-            ) as reader:
-                with record.writing_into(chosen):
-                    if not resume:  # every fault of the settings has been found: nothing is left behind by them
-                        run.write_config(chosen, config, identity)
-                    metrics.truncate(chosen / run.METRICS, done)
-                    if done:
-                        state.renew_model(chosen, model, done)
-                on_begin(Beginning(chosen, done, steps, resume, trainer.compilation))
-                for line in trainer.steps_from(done, reader, interruption.asked):
-                    step = line["step"]
-                    if "health" in line:
-                        health = line["health"]
-                        line["health"] = health.as_dict()
-                    with record.writing_into(chosen):
-                        metrics.append(chosen / run.METRICS, line)
-                    on_progress(Progress(step, steps, line))
-                    if step % training.checkpoint_every == 0 or step == steps or interruption.asked():
-                        with record.writing_into(chosen):
-                            state.save(chosen, model, optimizer, step)
-                    if interruption.asked():
-                        break
+            trainer, reader = _prepare(config, dataset, chosen, device, resume)
+            with reader:
+                # every fault of the settings has been found: nothing is left behind by them
+                _begin(chosen, trainer, None if resume else identity)
+                on_begin(Beginning(chosen, trainer.done, trainer.steps, resume, trainer.compilation))
+                health = _take_steps(chosen, trainer, reader, interruption, on_progress)
             interruption.settle()
             if health is None:  # resumed after the last step
-                health = trainer.measure_health(done)
+                health = trainer.measure_health(trainer.done)
             if stored(chosen) is None:
-                reference = of_training(model.eval(), config, dataset)
+                reference = of_training(trainer.model.eval(), config, dataset)
                 with record.writing_into(chosen):
                     keep(chosen, reference)
-    return TrainReport(chosen, steps, time.perf_counter() - started, trainer.compilation, health)
+    return TrainReport(chosen, trainer.steps, time.perf_counter() - started, trainer.compilation, health)
 
 
-class _Trainer:
-    """The step loop; owns no files."""
-
-    def __init__(
-        self, config: Config, steps: int, model: WorldModel, optimizer: torch.optim.AdamW, held_out: HeldOut
-    ) -> None:
-        self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
-        self.device = model.device
-        self.statistics = model.block_statistics()
-        self.compilation = choose_compilation(config.training.compile, self.device)
-        log.info("encoder and predictor are %s", self.compilation)
-        self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
-        self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
-        self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
-        self.done = 0
-        self.warned = False
-
-    def steps_from(
-        self, done: int, reader: BatchReader[Batch], asked_to_stop: Callable[[], bool] = lambda: False
-    ) -> Iterator[dict[str, Any]]:
-        """Train from step `done` on; yields the metrics of every step at which something is logged or saved.
-
-        Args:
-            done: Steps that are done.
-            reader: Whose next batch is that of step `done`.
-            asked_to_stop: Called after each step; where it says yes, the metrics of that step are yielded too.
-
-        Raises:
-            FloatingPointError: the loss or its gradient was not finite at some step since the last look.
-        """
-        training = self.config.training
-        self.done = since = done
-        mark, waited = time.perf_counter(), reader.wait_seconds
-        while self.done < self.steps:
-            self._step(next(reader))
-            events = (training.log_every, training.evaluate_every, training.checkpoint_every)
-            if not asked_to_stop() and self.done < self.steps and all(self.done % every for every in events):
-                continue
-            count, sums = self.done - since, self.sums.cpu().numpy()  # waits for the device, which no step does
-            if not np.isfinite(sums).all():  # some loss or gradient since the last look, and so the weights
-                raise FloatingPointError(f"the loss is not finite at step {self.done} of {self.steps}")
-            now, means = time.perf_counter(), (sums / np.float32(count)).tolist()
-            line: dict[str, Any] = {
-                "step": self.done,
-                **dict(zip(("loss", "prediction", "sigreg", "gradient_norm"), means, strict=True)),
-                "learning_rate": learning_rate(training, self.done - 1, self.steps),
-                "clips_per_second": count * training.batch_size / (now - mark),
-                "waiting_for_data": (reader.wait_seconds - waited) / (now - mark),
-            }
-            if self.done % training.evaluate_every == 0 or self.done == self.steps:
-                line["health"] = self.measure_health(self.done)
-            yield line
-            self.sums.zero_()
-            since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
-
-    def measure_health(self, step: int) -> Health:
-        """Health on held-out data; warns in words, once, when the latents have collapsed."""
-        health = measure(self.model, self.held_out, self._directions(step), self.knots)
-        begun = step > self.steps * BEGUN
-        if health.collapsed and begun and not self.warned:
-            self.warned = True
-            log.warning(
-                "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
-                "The model no longer tells frames apart; raise --lambda (now %g).",
-                step,
-                health.std_mean,
-                health.effective_rank,
-                self.config.model.latent,
-                self.config.objective.lambda_,
-            )
-        return health
-
-    def _step(self, batch: Batch) -> None:
-        training = self.config.training
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, self.done, self.steps)
-        frames, actions = batch.on(self.device)
-        actions = self.statistics.normalize(actions)
-        self.model.train()
-        with _seeded(training.seed, self.done, self.device):
-            loss = self._loss(frames, actions)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
-        self.optimizer.step()
-        self.sums += torch.stack([loss.total, loss.prediction, loss.sigreg, norm]).detach()
-        self.done += 1
-
-    def _loss(self, frames: Tensor, actions: Tensor) -> Loss:
-        settings = self.config.objective
-        bf16 = self.config.training.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return objective(self.network, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
-
-    def _directions(self, step: int) -> RandomDirections:
-        return RandomDirections(self.config.training.seed, step, self.config.objective.directions)
+def _prepare(
+    config: Config, dataset: Dataset, chosen: Path, device: torch.device, resume: bool
+) -> tuple[Trainer, BatchReader[Batch]]:
+    """What takes the steps, at the checkpoint of the run where one is resumed, and what reads their batches."""
+    training = config.training
+    trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
+    clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
+    steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
+    model = _new_model(config, dataset, trained_on).to(device)
+    optimizer = state.make_optimizer(model, training)
+    with record.writing_into(chosen):
+        done = state.restore(chosen, model, optimizer, steps) if resume else 0
+    trainer = Trainer(config, steps, done, model, optimizer, _held_out_frames(config, dataset, held_out))
+    return trainer, BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done)
 
 
-@contextlib.contextmanager
-def _seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Dropout as a function of (seed, step); the global generators are left as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        yield
+def _begin(chosen: Path, trainer: Trainer, identity: run.DatasetIdentity | None) -> None:
+    """Make the files of the run agree with the steps that are done; a new run, which has an identity, begins here."""
+    with record.writing_into(chosen):
+        if identity is not None:
+            run.write_config(chosen, trainer.config, identity)
+        metrics.truncate(chosen / run.METRICS, trainer.done)
+        if trainer.done:
+            state.renew_model(chosen, trainer.model, trainer.done)
+
+
+def _take_steps(
+    chosen: Path,
+    trainer: Trainer,
+    reader: BatchReader[Batch],
+    interruption: Interruption,
+    on_progress: Callable[[Progress], None],
+) -> Health | None:
+    """Take the steps that are left, or those until a signal comes, with log and checkpoints; the last health."""
+    health: Health | None = None
+    for line in trainer.steps_left(reader, interruption.asked):
+        step = line["step"]
+        if "health" in line:
+            health = line["health"]
+            line["health"] = health.as_dict()
+        with record.writing_into(chosen):
+            metrics.append(chosen / run.METRICS, line)
+        on_progress(Progress(step, trainer.steps, line))
+        last = step == trainer.steps or interruption.asked()
+        if last or step % trainer.config.training.checkpoint_every == 0:
+            with record.writing_into(chosen):
+                state.save(chosen, trainer.model, trainer.optimizer, step)
+        if interruption.asked():
+            break
+    return health
 
 
 def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldModel:
-    with _seeded(config.training.seed, 0, torch.device("cpu")):
+    with seeded(config.training.seed, 0, torch.device("cpu")):
         model = WorldModel(config.model)
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
@@ -319,13 +228,15 @@ def _directory(
     return directory.claimed(wanted, numbered=out is None)
 
 
-def _check_fits(config: Config, dataset: Dataset) -> None:
-    check_action_width(dataset, config.env)
+def _check_fits(config: Config, dataset: Dataset, resume: bool) -> None:
+    if not resume:  # else it has been checked, and --env cannot change
+        check_action_width(dataset, config.env)
     if dataset.action_dim != config.model.action_dim:
+        setting = f"Set it with --set model.action_dim={dataset.action_dim}."
         raise LewmError(
             f"{dataset.path}: actions have {dataset.action_dim} dimensions, the configuration expects "
             f"{config.model.action_dim}",
-            f"Set it with --set model.action_dim={dataset.action_dim}.",
+            "Give --data the dataset that the run was begun with." if resume else setting,
         )
     side = config.model.frame_size
     warn_if_stretched(*dataset.frame_size, (side, side))

@@ -12,6 +12,7 @@ from lewm.config import Training
 from lewm.errors import LewmError
 from lewm.training.interruption import Interrupted, Interruption
 from lewm.training.state import kept_step
+from lewm_data.disk import NO_ROOM
 
 
 @contextlib.contextmanager
@@ -24,14 +25,12 @@ def writing_into(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        problem = f"{directory}: cannot be written: {error.strerror or error}"
+        remedy = "Make room" if error.errno in NO_ROOM else "Make it writable"
         if not (directory / run.CONFIG).exists():
-            raise LewmError(
-                f"{directory}: cannot be written: {reason}", "Make room, then give the same command again."
-            ) from error
+            raise LewmError(problem, f"{remedy}, then give the same command again.") from error
         raise LewmError(
-            f"{directory}: cannot be written: {reason}; {_kept(directory)}",
-            f'Make room, then go on with "{run.resume_command(directory)}".',
+            f"{problem}; {_kept(directory)}", f'{remedy}, then go on with "{run.resume_command(directory)}".'
         ) from error
 
 

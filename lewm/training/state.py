@@ -6,6 +6,7 @@ moments and the step number are all there is.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
@@ -48,15 +49,14 @@ def save(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, step:
 
 
 def kept_step(directory: Path) -> int | None:
-    """The step of the newest training checkpoint, as its header says; None where there is none."""
-    path = directory / run.TRAINING
-    if not path.is_file():
-        return None
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
+    """The step of the checkpoint that a run goes on from, as its header says; None where there is none."""
+    for path in (directory / run.TRAINING, directory / run.PREVIOUS):
+        with (
+            contextlib.suppress(OSError, safetensors.SafetensorError, KeyError, ValueError),
+            safetensors.safe_open(path, framework="pt") as file,
+        ):
             return int((file.metadata() or {})["step"])
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError):
-        return None
+    return None
 
 
 def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, steps: int) -> int:
@@ -72,7 +72,7 @@ def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, st
     try:
         return _load(newest, model, optimizer)
     except LewmError as error:
-        fault = str(error).splitlines()[0]
+        fault = error.problem
     if _is_finished(directory, steps):
         raise LewmError(
             f"{fault}; the run is finished, and the weights in {run.MODEL} are whole",
@@ -89,7 +89,7 @@ def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, st
         step = _load(previous, model, optimizer)
     except LewmError as error:
         raise LewmError(
-            f"{fault}; {str(error).splitlines()[0]}",
+            f"{fault}; {error.problem}",
             f'Restore one, or remove both: "{run.resume_command(directory)}" then begins at step 0.',
         ) from error
     log.warning("%s. The older checkpoint is used: %s, of step %d.", fault, previous.name, step)
@@ -106,7 +106,7 @@ def renew_model(directory: Path, model: WorldModel, step: int) -> None:
             if metadata.get("step") == str(step) and run.same_weights(stored, model):
                 return
         except LewmError as error:
-            log.warning("%s. It is written anew from the training checkpoint.", str(error).splitlines()[0])
+            log.warning("%s. It is written anew from the training checkpoint.", error.problem)
     run.save_tensors(path, model.state_dict(), {"step": str(step)})
 
 

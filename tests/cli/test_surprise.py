@@ -197,6 +197,17 @@ def test_calibration_is_remembered_and_forgotten_with_the_weights(home, run, mon
         calibrate(model, reference, with_actions=False, seed=0)
 
 
+def test_calibration_that_cannot_be_kept_is_made_all_the_same(home, run, tmp_path, monkeypatch, caplog):
+    model = lewm.load(run)
+    reference = of_run(run, model)
+    (tmp_path / "cache").touch()  # a file, where a folder would have to be
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path))
+    made = calibrate(model, reference, with_actions=True, seed=0)
+    assert "cannot be written, so it is made again the next time" in caplog.text
+    monkeypatch.undo()
+    assert (calibrate(model, reference, with_actions=True, seed=0).clean == made.clean).all()
+
+
 def test_a_run_without_its_dataset_still_knows_what_is_normal(home, run, video, tmp_path):
     alone = tmp_path / "elsewhere"
     alone.mkdir()

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lewm.checkpoints import run
-from lewm.training import loop, plot
+from lewm.training import plot, trainer
 from lewm.training.compilation import Compilation, Compiled
 from lewm_cli.main import app
 
@@ -34,7 +34,7 @@ def words(text):
 
 @pytest.mark.parametrize("on", [True, False])
 def test_precision_and_compilation_are_said(command, tmp_path, monkeypatch, on):
-    monkeypatch.setattr(loop, "choose_compilation", lambda *_: Compilation(on, "the test says so"))
+    monkeypatch.setattr(trainer, "choose_compilation", lambda *_: Compilation(on, "the test says so"))
     monkeypatch.setattr(Compiled, "of", lambda model: model)
     result = CliRunner().invoke(app, [*command, "--json"])
     assert result.exit_code == 0, result.output
@@ -47,15 +47,15 @@ def test_precision_and_compilation_are_said(command, tmp_path, monkeypatch, on):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_says_how_to_go_on_and_from_where(command, tmp_path, monkeypatch, number, code):
-    take = loop._Trainer._step
+    take = trainer.Trainer._step
 
-    def interrupted(trainer, batch):
-        if trainer.done == 2:
+    def interrupted(self, batch):
+        if self.done == 2:
             os.kill(os.getpid(), number)
-        take(trainer, batch)
+        take(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Trainer, "_step", interrupted)
+        patch.setattr(trainer.Trainer, "_step", interrupted)
         stopped = CliRunner().invoke(app, command)
     assert stopped.exit_code == code
     problem, remedy = stopped.stderr.splitlines()[-2:]

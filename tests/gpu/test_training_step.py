@@ -14,7 +14,7 @@ from lewm.training import state
 from lewm.training.batches import copier
 from lewm.training.compilation import Compiled
 from lewm.training.health import HeldOut
-from lewm.training.loop import _seeded, _Trainer
+from lewm.training.trainer import Trainer, seeded
 from lewm_data.clips import ClipBatch, Clips
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
@@ -56,7 +56,7 @@ def trainer_of(changes):
     config = config_of(changes)
     model = model_of(config)
     frames = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    return _Trainer(config, 100, model, state.make_optimizer(model, config.training), HeldOut(frames))
+    return Trainer(config, 100, 0, model, state.make_optimizer(model, config.training), HeldOut(frames))
 
 
 def clips(step, side=32):
@@ -125,7 +125,7 @@ def test_compiled_dropout_is_a_function_of_seed_and_step():
     def predicted(step):
         torch.manual_seed(step + 1)
         before = torch.cuda.get_rng_state()
-        with _seeded(5, step, CUDA):
+        with seeded(5, step, CUDA):
             result = predict(latents, actions).detach()
         assert torch.equal(torch.cuda.get_rng_state(), before)
         return result

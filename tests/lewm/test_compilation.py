@@ -11,9 +11,10 @@ import torch
 from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.model.world_model import WorldModel
-from lewm.training import compilation, loop
+from lewm.training import compilation, trainer
 from lewm.training.compilation import Compilation, Compiled, choose_compilation
-from lewm.training.loop import _seeded, train
+from lewm.training.loop import train
+from lewm.training.trainer import seeded
 from lewm_data.collect import collect
 from lewm_data.envs.registry import world
 
@@ -80,7 +81,7 @@ def test_two_programs_serve_a_training_and_its_resumption(tiny, dataset, tmp_pat
     changes = {"model.predictor.history": 3, "model.predictor.dropout": 0.1, "training.precision": precision}
     config = resolve(tiny, None, changes)
     train(config, dataset, tmp_path / "plain", CPU)
-    monkeypatch.setattr(loop, "choose_compilation", lambda *_: Compilation(True, "the test asks for it"))
+    monkeypatch.setattr(trainer, "choose_compilation", lambda *_: Compilation(True, "the test asks for it"))
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=count, fullgraph=True))
     train(config, dataset, tmp_path / "whole", CPU)
     with pytest.raises(KeyboardInterrupt):
@@ -111,7 +112,7 @@ def test_compiled_dropout_is_a_function_of_seed_and_step(tiny):
     def predicted(step):
         torch.manual_seed(step + 1)
         before = torch.get_rng_state()
-        with _seeded(5, step, CPU):
+        with seeded(5, step, CPU):
             result = predict(latents, actions).detach()
         assert torch.equal(torch.get_rng_state(), before)
         return result

@@ -84,7 +84,7 @@ def test_a_damaged_cache_is_ignored(home, published, hashing, content):
 def test_a_cache_that_cannot_be_written_is_said_and_ignored(home, published, caplog):
     home.write_text("a file where a folder should be")
     assert len(known(published)) == 64
-    assert "cannot be written, so the frames are read again the next time" in caplog.text
+    assert "cannot be written, so it is made again the next time" in caplog.text
 
 
 def test_a_sample_is_looked_at(home, tmp_path):

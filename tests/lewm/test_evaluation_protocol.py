@@ -2,16 +2,19 @@
 
 import dataclasses
 import logging
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
+from lewm.checkpoints import run
 from lewm.config import Evaluation, resolve
 from lewm.evaluation.evaluate import FromDataset, FromFile, PlanRequest, evaluate_run
 from lewm.evaluation.manifest import read_tasks
 from lewm.evaluation.run import random_floor
 from lewm.evaluation.tasks import Placed, Task, Tasks
+from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
 from lewm.training.loop import train
@@ -37,10 +40,10 @@ def runs(tiny, tmp_path_factory):
     return folder
 
 
-def plan(run, tiny, tasks=None, **changes):
+def plan(directory, tiny, tasks=None, **changes):
     source = FromFile(tasks) if tasks else FromDataset(None, changes.pop("protocol", "held-out"), 6, tiny.evaluation)
     planning = tiny.planning.model_copy(update={"horizon": 2, "iterations": 1})
-    return evaluate_run(PlanRequest(run, source, planning, 0, **changes), CPU)[0]
+    return evaluate_run(PlanRequest(directory, source, planning, 0, **changes), CPU)[0]
 
 
 @pytest.fixture
@@ -84,6 +87,19 @@ def test_the_hash_covers_where_tasks_are_from(saved):
         dataclasses.replace(tasks, each=(dataclasses.replace(first, step=first.step + 1), *tasks.each[1:])),
     ]
     assert len({one.sha256() for one in [tasks, *changed]}) == 1 + len(changed)
+
+
+def test_a_report_is_of_the_weights_that_planned_though_a_training_goes_on(runs, tiny, tmp_path):
+    directory = shutil.copytree(runs / "a", tmp_path / "a")
+    weights = sha256(directory / run.MODEL)
+
+    def train_on(share, solved):
+        shutil.copy(runs / "b" / run.MODEL, directory / run.MODEL)
+
+    source = FromDataset(None, "held-out", 6, tiny.evaluation)
+    planning = tiny.planning.model_copy(update={"horizon": 2, "iterations": 1})
+    report, _ = evaluate_run(PlanRequest(directory, source, planning, 0), CPU, train_on)
+    assert report.checkpoint_sha256 == weights != sha256(directory / run.MODEL)
 
 
 @pytest.mark.parametrize(("keep", "bounds"), [(False, "off"), (True, "on")])

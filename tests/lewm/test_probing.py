@@ -112,13 +112,20 @@ def test_the_cache_is_keyed_by_weights_frames_and_data(dataset, sample, trained,
     assert len(cached()) == 4
 
 
-@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda _: b"nonsense",
+        lambda whole: whole[:-100],
+        lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+    ],
+)
 def test_a_damaged_cache_file_is_made_again(dataset, sample, trained, damage):
     model = load(trained)
     first = embed(model, dataset, sample.rows, nothing)
     file = cached()[0]
-    whole = file.read_bytes()
-    file.write_bytes(whole[:-100] if damage is None else damage)
+    file.write_bytes(damage(file.read_bytes()))
     assert np.array_equal(embed(model, dataset, sample.rows, nothing), first)
     assert np.array_equal(load_file(file)["embeddings"], first)
 

@@ -20,6 +20,7 @@ from lewm.report.page import MARK
 from lewm.report.sections import FILMS
 from lewm.report.write import write_page
 from lewm.reports import new_report, read_report, write_report
+from lewm.training.metrics import NUMBERS
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = '<script>alert("1")&amp;\'%41 #{run}?'
@@ -157,10 +158,13 @@ def finished(run):
         "std_min": 0.21,
         "std_mean": 0.93,
         "effective_rank": 5.31,
+        "sigreg": 9.0,
         "distance_correlation": 0.77,
         "curve": [[1, 2]],
     }
-    lines = [{"step": step, "prediction": 0.5 / step, "sigreg": 8.0, "clips_per_second": 1234.5} for step in (1, 2, 3)]
+    lines = [
+        dict.fromkeys(NUMBERS, 1234.5) | {"step": step, "prediction": 0.5 / step, "sigreg": 8.0} for step in (1, 2, 3)
+    ]
     lines[1]["health"] = health
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "training.png").write_text("curves")
@@ -261,6 +265,14 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
 def test_a_training_that_has_not_logged_yet_is_no_training(run):
     (run / "metrics.jsonl").touch()
     assert write_page(run).sections == ("model",)
+
+
+def test_a_line_that_is_being_written_hides_no_others(finished):
+    whole = (finished / "metrics.jsonl").read_text()
+    (finished / "metrics.jsonl").write_text(whole + '{"step": 4, "lo')
+    assert "Effective rank 5.3" in Page(write_page(finished).page).said
+    (finished / "metrics.jsonl").write_text('{"step": 1, "lo')
+    assert "metrics.jsonl is not shown: no whole line in it" in Page(write_page(finished).page).said
 
 
 def test_where_success_is_not_known_the_distances_are_shown(run):

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from lewm.errors import LewmError
 from lewm.files import check_output, check_writable, replacing, write_text
-from lewm.reports import Beside, NotKeptError, keeping, new_report, read_regular, read_report, write_report
+from lewm.reports import LARGEST, Beside, NotKeptError, keeping, new_report, read_report, write_report
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,10 @@ def test_what_is_not_a_regular_file_is_not_waited_for(tmp_path):
         read_report(tmp_path / "pipe")
     with pytest.raises(LewmError, match="nothing: No such file"):
         read_report(tmp_path / "nothing")
-    (tmp_path / "large").write_bytes(b"x" * 11)
-    with pytest.raises(ValueError, match="11 bytes, at most 10 are read"):
-        read_regular(tmp_path / "large", 10)
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", LARGEST + 1)  # it takes no room
+    with pytest.raises(LewmError, match=f"large: has {LARGEST + 1:,} bytes, at most {LARGEST:,} are read"):
+        read_report(tmp_path / "large")
 
 
 def test_reports_of_one_second_have_names_of_their_own(tmp_path):

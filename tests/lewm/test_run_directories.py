@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from lewm.training.directory import claimed
 from lewm.training.loop import train
 from lewm_data.collect import collect
 from lewm_data.envs.registry import world
+from lewm_data.writer import Writer
 
 CPU = torch.device("cpu")
 
@@ -72,7 +74,7 @@ def test_without_locks_a_directory_is_only_claimed_by_making_it(tmp_path, monkey
 
 
 @pytest.mark.parametrize("numbered", [True, False])
-@pytest.mark.parametrize("left", [[], [".lock"], [".config-abcd1234.json"], [".config-abcd1234.json", ".lock"]])
+@pytest.mark.parametrize("left", [[], [".lock"], [".config-abcd1234.lewm"], [".config-abcd1234.lewm", ".lock"]])
 def test_what_a_killed_claim_left_is_used_again(tmp_path, numbered, left):
     wanted = tmp_path / "run"
     wanted.mkdir()
@@ -85,12 +87,12 @@ def test_what_a_killed_claim_left_is_used_again(tmp_path, numbered, left):
     assert wanted.exists()  # it was not made here
 
 
-@pytest.mark.parametrize("name", ["notes.txt", ".notes", ".config-abcd1234.txt"])
+@pytest.mark.parametrize("name", ["notes.txt", ".notes", ".config-abcd1234.json"])
 def test_what_is_not_of_a_training_is_left_alone(tmp_path, name):
     wanted = tmp_path / "run"
     wanted.mkdir()
     (wanted / name).write_text("precious")
-    with pytest.raises(LewmError, match="exists and is not empty"), claimed(wanted, numbered=False):
+    with pytest.raises(LewmError, match=r"exists and is not empty\nChoose another --out\.$"), claimed(wanted, False):
         pytest.fail("claimed")
     assert [path.name for path in wanted.iterdir()] == [name]
     with claimed(wanted, numbered=True) as directory:
@@ -108,6 +110,14 @@ def test_two_trainings_of_one_run_and_what_may_be_read_meanwhile(tiny, dataset, 
             train(tiny, dataset, copied, CPU, resume=True)
         with pytest.raises(LewmError, match="configuration differs"):  # needs no lock to be said
             train(resolve(tiny, None, {"training.seed": 9}), dataset, copied, CPU, resume=True)
+
+
+def test_data_of_another_width_cannot_be_set_right_in_a_resumed_run(tiny, copied, tmp_path):
+    path = tmp_path / "other.h5"
+    with Writer.create(path, {}) as writer:
+        writer.write_episode({"pixels": np.zeros((9, 16, 16, 3), np.uint8), "action": np.zeros((9, 3))})
+    with pytest.raises(LewmError, match=r"3 dimensions, .*2\nGive --data the dataset that the run was begun with\.$"):
+        train(tiny, path, copied, CPU, resume=True)
 
 
 def test_a_damaged_model_is_refused_and_resume_repairs_it(tiny, dataset, finished, copied):

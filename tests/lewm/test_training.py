@@ -128,9 +128,9 @@ def test_collapse_is_said_in_words(tiny, dataset, tmp_path, caplog):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny, dataset, tmp_path, monkeypatch):
-    from lewm.training import loop
+    from lewm.training import trainer
 
-    compute = loop.objective
+    compute = trainer.objective
 
     def poisoned(model, frames, actions, directions, knots, weight):
         loss = compute(model, frames, actions, directions, knots, weight)
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny
         return type(loss)(bad, loss.prediction, loss.sigreg)
 
     calls = []
-    monkeypatch.setattr(loop, "objective", poisoned)
+    monkeypatch.setattr(trainer, "objective", poisoned)
     with pytest.raises(LewmError, match=r"not finite at step 5 of 6; the checkpoint of step 4 is kept\nTrain anew"):
         train(tiny, dataset, tmp_path / "run", CPU)
     assert run.read_with_metadata(tmp_path / "run" / run.TRAINING)[1]["step"] == "4"

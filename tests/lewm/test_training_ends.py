@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.surprise import reference
-from lewm.training import loop, metrics
+from lewm.training import loop, metrics, trainer
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
 from lewm_data.collect import collect
@@ -58,15 +59,15 @@ def assert_whole(directory, whole):
 @contextlib.contextmanager
 def at_step(monkeypatch, step, act):
     """Do something in the middle of a step."""
-    take = loop._Trainer._step
+    take = trainer.Trainer._step
 
-    def taken(trainer, batch):
-        if trainer.done + 1 == step:
+    def taken(self, batch):
+        if self.done + 1 == step:
             act()
-        take(trainer, batch)
+        take(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Trainer, "_step", taken)
+        patch.setattr(trainer.Trainer, "_step", taken)
         yield
 
 
@@ -177,6 +178,39 @@ def test_a_full_disk_is_said_with_what_is_kept_and_the_run_goes_on(
     assert_whole(directory, whole)
 
 
+def test_without_links_the_older_checkpoint_is_what_is_kept(tiny, dataset, tmp_path, monkeypatch, whole):
+    """A signal comes after the older one has given up its first name."""
+
+    def no_links(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def save_tensors(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:  # two files of the checkpoint of step 2
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    directory = tmp_path / "run"
+    calls, save = [], run.save_tensors
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", no_links)
+        patch.setattr(run, "save_tensors", save_tensors)
+        with pytest.raises(Interrupted, match="the checkpoint of step 2 is kept"):
+            train(tiny, dataset, directory, CPU)
+    assert not (directory / run.TRAINING).exists()
+    train(tiny, dataset, directory, CPU, resume=True)
+    assert_whole(directory, whole)
+
+
+def test_a_run_that_becomes_read_only_has_another_remedy_than_room(tiny, dataset, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(metrics, "append", refuse)
+    with pytest.raises(LewmError, match="Read-only file system; no checkpoint was written yet\nMake it writable"):
+        train(tiny, dataset, tmp_path / "run", CPU)
+
+
 def test_without_room_for_the_configuration_nothing_stays(tiny, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "write_text", full)
     with pytest.raises(LewmError, match="No space left on device\nMake room, then give the same command again"):
@@ -200,8 +234,8 @@ def test_what_is_kept_is_said_only_where_it_is(tiny, dataset, tmp_path, monkeypa
         loss = compute(*arguments)
         return type(loss)(loss.total * torch.nan, loss.prediction, loss.sigreg)
 
-    compute = loop.objective
-    monkeypatch.setattr(loop, "objective", poisoned)
+    compute = trainer.objective
+    monkeypatch.setattr(trainer, "objective", poisoned)
     with pytest.raises(LewmError, match="not finite at step 1 of 6; no checkpoint was written yet") as caught:
         train(tiny, dataset, tmp_path / "run", CPU)
     assert "precision" not in str(caught.value)

@@ -1,0 +1,146 @@
+"""The steps of a training and their metrics."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lewm.config import Config
+from lewm.model.world_model import WorldModel
+from lewm.training.batches import Batch
+from lewm.training.compilation import Compiled, choose_compilation
+from lewm.training.health import Health, HeldOut, measure
+from lewm.training.objective import Loss, Network, objective
+from lewm.training.schedule import learning_rate
+from lewm_data.reader import BatchReader
+from lewm_kernels import RandomDirections
+
+log = logging.getLogger(__name__)
+
+BEGUN = 0.1  # of the steps: before, latents are as flat as collapsed ones because training has hardly begun
+
+
+class Trainer:
+    """The step loop; owns no files.
+
+    Args:
+        config: The whole configuration.
+        steps: Of the whole training.
+        done: Steps that `model` and `optimizer` have behind them.
+        model: On the device to train on.
+        optimizer: Of its parameters.
+        held_out: What health is measured on.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        steps: int,
+        done: int,
+        model: WorldModel,
+        optimizer: torch.optim.AdamW,
+        held_out: HeldOut,
+    ) -> None:
+        self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
+        self.device = model.device
+        self.statistics = model.block_statistics()
+        self.compilation = choose_compilation(config.training.compile, self.device)
+        log.info("encoder and predictor are %s", self.compilation)
+        self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
+        self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
+        self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
+        self.done = done
+        self.warned = False
+
+    def steps_left(
+        self, reader: BatchReader[Batch], asked_to_stop: Callable[[], bool] = lambda: False
+    ) -> Iterator[dict[str, Any]]:
+        """Take the steps that are left; yields the metrics of every step at which something is logged or saved.
+
+        Args:
+            reader: Whose next batch is that of step `done`.
+            asked_to_stop: Called after each step; where it says yes, the metrics of that step are yielded too.
+
+        Raises:
+            FloatingPointError: the loss or its gradient was not finite at some step since the last look.
+        """
+        training = self.config.training
+        since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
+        while self.done < self.steps:
+            self._step(next(reader))
+            events = (training.log_every, training.evaluate_every, training.checkpoint_every)
+            if not asked_to_stop() and self.done < self.steps and all(self.done % every for every in events):
+                continue
+            count, sums = self.done - since, self.sums.cpu().numpy()  # waits for the device, which no step does
+            if not np.isfinite(sums).all():  # some loss or gradient since the last look, and so the weights
+                raise FloatingPointError(f"the loss is not finite at step {self.done} of {self.steps}")
+            now, means = time.perf_counter(), (sums / np.float32(count)).tolist()
+            line: dict[str, Any] = {
+                "step": self.done,
+                **dict(zip(("loss", "prediction", "sigreg", "gradient_norm"), means, strict=True)),
+                "learning_rate": learning_rate(training, self.done - 1, self.steps),
+                "clips_per_second": count * training.batch_size / (now - mark),
+                "waiting_for_data": (reader.wait_seconds - waited) / (now - mark),
+            }
+            if self.done % training.evaluate_every == 0 or self.done == self.steps:
+                line["health"] = self.measure_health(self.done)
+            yield line
+            self.sums.zero_()
+            since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
+
+    def measure_health(self, step: int) -> Health:
+        """Health on held-out data; warns in words, once, when the latents have collapsed."""
+        health = measure(self.model, self.held_out, self._directions(step), self.knots)
+        begun = step > self.steps * BEGUN
+        if health.collapsed and begun and not self.warned:
+            self.warned = True
+            log.warning(
+                "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
+                "The model no longer tells frames apart; raise --lambda (now %g).",
+                step,
+                health.std_mean,
+                health.effective_rank,
+                self.config.model.latent,
+                self.config.objective.lambda_,
+            )
+        return health
+
+    def _step(self, batch: Batch) -> None:
+        training = self.config.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(training, self.done, self.steps)
+        frames, actions = batch.on(self.device)
+        actions = self.statistics.normalize(actions)
+        self.model.train()
+        with seeded(training.seed, self.done, self.device):
+            loss = self._loss(frames, actions)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        self.optimizer.step()
+        self.sums += torch.stack([loss.total, loss.prediction, loss.sigreg, norm]).detach()
+        self.done += 1
+
+    def _loss(self, frames: Tensor, actions: Tensor) -> Loss:
+        settings = self.config.objective
+        bf16 = self.config.training.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+            return objective(self.network, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
+
+    def _directions(self, step: int) -> RandomDirections:
+        return RandomDirections(self.config.training.seed, step, self.config.objective.directions)
+
+
+@contextlib.contextmanager
+def seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Dropout as a function of (seed, step); the global generators are left as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        yield
