@@ -102,10 +102,11 @@ def check_output(path: Path, remedy: str) -> None:
     """Complain before the work, not after, where no file can be written at `path`. Nothing is left behind.
 
     Raises:
-        LewmError: It is a folder, or its folder cannot be made or written; says why, and the remedy.
+        LewmError: It is a folder, a pipe or a device, or its folder cannot be made or written; says why and what to do.
     """
-    if path.is_dir():
-        raise LewmError(f"{path}: a folder, expected the name of a file", remedy)
+    if path.exists() and not path.is_file():  # a file would take its place: of /dev/null too
+        kind = "a folder" if path.is_dir() else "a pipe or a device"
+        raise LewmError(f"{path}: {kind}, expected the name of a file", remedy)
     check_writable(path.parent, remedy)
 
 

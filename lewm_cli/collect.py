@@ -59,9 +59,8 @@ def collect(
     """
     if append and overwrite:
         raise typer.BadParameter("--append and --overwrite exclude each other")
-    if workers != "auto" and not workers.isdecimal():
-        raise typer.BadParameter(f"expected auto or a number, got {workers!r}", param_hint="--workers")
-    if num_envs is not None and workers not in ("auto", "0"):
+    processes = options.auto_or_number(workers, 0, "--workers")
+    if num_envs is not None and processes:
         raise typer.BadParameter("a worker has one environment: give it with --workers 0", param_hint="--num-envs")
     from lewm.files import check_output, file_name, home, newest_dataset
     from lewm.provenance import commit
@@ -102,7 +101,7 @@ def collect(
                 frame_size=frame_size,
                 seed=seed,
                 num_envs=num_envs,
-                workers=None if workers == "auto" else int(workers),
+                workers=processes,
                 mode="append" if append else "overwrite" if overwrite else "create",
                 commit=commit(),
                 on_progress=on_progress,

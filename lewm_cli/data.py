@@ -11,7 +11,7 @@ from lewm_cli import options, output
 
 SHOWN = 20  # episodes that are named one by one; --json has all
 
-data = typer.Typer(help="Look after datasets.", no_args_is_help=True)
+data = typer.Typer(help="Look after datasets.")
 
 
 @data.command()

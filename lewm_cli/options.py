@@ -10,8 +10,18 @@ import typer
 ANY_ENV = 'One of "lewm envs", or any Gymnasium id; package:Id-v0 imports that package and runs its code.'
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps. auto takes cuda, then mps, then cpu.")]
+MOST = 10**9  # of what "auto" or a number says
 MAX_SEED = 2**64 - 1  # as `lewm.config.Training` and `lewm_data.seeds` have it, which --help does without
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
+
+
+def auto_or_number(text: str, least: int, option: str) -> int | None:
+    """The number that was typed, from `least` to `MOST`; None for "auto"."""
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and len(text) <= len(str(MOST)) and least <= int(text) <= MOST):
+        raise typer.BadParameter(f"expected auto or {least} to {MOST}, got {text!r:.80}", param_hint=option)
+    return int(text)

@@ -96,8 +96,7 @@ def plan(
     json: options.Json = False,
 ) -> None:
     """Plan in latent space towards goals the model has not seen, and count how often it gets there."""
-    if batch != "auto" and not (batch.isdecimal() and int(batch) > 0):
-        raise typer.BadParameter(f"expected auto or a positive number, got {batch!r}", param_hint="--batch")
+    together = options.auto_or_number(batch, 1, "--batch")
     if video not in (None, "mp4", "gif"):
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
     if imagine and video is None:
@@ -161,7 +160,7 @@ def plan(
         planning=validate(Planning, config.planning.model_dump() | _given(planning), "the options", remedy),
         seed=seed,
         keep_bounds=bounds is not None,
-        batch=None if batch == "auto" else int(batch),
+        batch=together,
         video=video,
         imagine=imagine,
         save_tasks=save_tasks,

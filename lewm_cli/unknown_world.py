@@ -14,8 +14,8 @@ def say_unknown(settings: Config) -> None:
     """What cannot be had without the world, and what the small recipe chose that nobody has tried on such data."""
     from lewm_data.envs.registry import RECORDING, nearest_world
 
-    package, _, _ = settings.env.rpartition(":")
-    if package:
+    package, _, registered = settings.env.rpartition(":")
+    if registered and all(part.isidentifier() for part in package.split(".")):
         output.note(
             f"{settings.env} is named by a file alone, so that {package} is not imported and there is no simulator; "
             f"--env {settings.env} imports it and runs its code"

@@ -51,6 +51,12 @@ def check_contents(path: Path, file: h5py.File) -> None:
     while waiting:
         group, prefix, depth = waiting.pop()
         for name in group:
+            if isinstance(name, bytes):  # h5py's way with a name that is not UTF-8
+                stored = prefix.encode() + name
+                raise DataError(
+                    f"{path}: the name of '{stored.decode(errors='replace')}' is not UTF-8",
+                    f"Delete it: del file[{stored!r}] with h5py.",
+                )
             where, count = prefix + name, count + 1
             if count > MAX_OBJECTS or depth > MAX_DEPTH:
                 raise DataError(
@@ -161,9 +167,11 @@ def _plain(file: h5py.File, name: str) -> Any:  # noqa: ANN401  # an attribute m
     if stored.get_space().get_simple_extent_type() == h5py.h5s.NULL:
         return None
     if h5py.check_string_dtype(stored.dtype) is not None:
-        if stored.shape != () or stored.dtype.itemsize > ATTRIBUTE_TEXT:
+        if stored.shape not in ((), (1,)) or stored.dtype.itemsize > ATTRIBUTE_TEXT:
             return None
         value = file.attrs[name]
+        if stored.shape:  # some programs write every attribute as an array
+            (value,) = value
         text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
         return text.decode("utf-8", "replace") if len(text) <= ATTRIBUTE_TEXT else None
     if stored.dtype.kind in NUMBERS and math.prod(stored.shape) <= ATTRIBUTE_NUMBERS:

@@ -41,8 +41,9 @@ class OpenFile:
 
     def close(self) -> None:
         """Closes both."""
-        self.file.close()
-        os.close(self.handle)
+        if self.file:  # else it was closed before, and the descriptor may be another file's by now
+            self.file.close()
+            os.close(self.handle)
 
 
 def open_file(path: Path) -> OpenFile:

@@ -24,6 +24,7 @@ from lewm.evaluation.run import OnProgress, evaluate, random_floor
 from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
 from lewm.files import check_output, sha256
 from lewm.planning.controller import Controller
+from lewm.planning.precision import choose_precision
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.reports import Beside, keeping, new_report
@@ -156,6 +157,7 @@ def _evaluate(
     frame_size = trained_on.frame_size[0]
     model = load(request.run).to(device)
     checkpoint_sha256 = sha256(request.run / run.MODEL)  # before the work: a training may go on meanwhile
+    choose_precision(request.planning.precision, device)  # refuses what the device does not have before tasks are drawn
     decode = load_decoder(request.run, device).frames if request.imagine else None
     tasks = _tasks(request, config, trained_on, place)
     planning = request.planning

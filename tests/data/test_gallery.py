@@ -56,6 +56,8 @@ def contains(picture, part):
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r'Did you mean "agent\.color"'):
         draw_gallery(WORLD, tmp_path / "a.png", vary="agent.colour")
+    with pytest.raises(DataError, match=r"pixels, at most .* are drawn"):
+        draw_gallery(WORLD, tmp_path / "a.png", episodes=10**9)
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.setitem(sys.modules, "PIL.ImageDraw", None)
     with pytest.raises(DataError, match=r'Pillow, which is not installed\nRun .*: pip install -e "\.\[video\]"'):

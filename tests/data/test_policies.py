@@ -224,6 +224,13 @@ class Wide(RandomPolicy):
     def act(self, observation):
         return numpy.zeros((1, 3))
 
+class Nowhere(RandomPolicy):
+    def act(self, observation):
+        return numpy.full((1, 2), numpy.nan)
+
+def nowhere(env, noise):
+    return Nowhere(env)
+
 def three(env, noise):
     return Three(env)
 
@@ -254,7 +261,11 @@ def test_a_policy_of_the_users_is_called_with_the_environment_and_the_noise(tmp_
             WORLD.policy(spec, env)
     observation, _ = env.reset(seed=0)
     for spec, problem in (
-        ("my_own:three", r"policy my_own:three: act\(observation\) gave list, expected an array of numbers \(1, 2\)"),
+        (
+            "my_own:three",
+            r"policy my_own:three: act\(observation\) gave list, expected an array of finite numbers \(1, 2\)",
+        ),
+        ("my_own:nowhere", r"my_own:nowhere: .* gave float64 \(1, 2\) that are not all finite, expected an array"),
         ("my_own:wide", r"policy my_own:wide: act\(observation\) gave float64 \(1, 3\), expected .* \(1, 2\)"),
     ):
         for repeat in (0.0, 0.5):

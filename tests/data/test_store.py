@@ -107,6 +107,15 @@ def test_published_clips_statistics_and_samples(tmp_path):
             np.testing.assert_array_equal(clip.actions[0], np.where(expected == -99, 0, expected))
 
 
+def test_closing_twice_closes_no_other_file(tmp_path):
+    dataset = Dataset.open(OFFICIAL)
+    dataset.close()
+    with (tmp_path / "other").open("w") as other:  # gets the number of the descriptor that was closed
+        dataset.close()
+        other.write("all of it")
+    assert (tmp_path / "other").read_text() == "all of it"
+
+
 STORAGE = {
     "one frame a chunk": ({"chunks": (1, 4, 6, 3)}, PlainFrames),
     "contiguous": ({}, PlainFrames),

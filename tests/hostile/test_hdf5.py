@@ -211,6 +211,7 @@ def test_attributes_of_any_type(tmp_path):
         "number": 3,
         "few": np.arange(3),
         "not_utf8": np.bytes_(b"\xff\xfe"),
+        "one": np.array(["abc"], h5py.string_dtype()),
     }
     with h5py.File(path, "r+") as file:
         for name, value in odd.items():
@@ -229,7 +230,17 @@ def test_attributes_of_any_type(tmp_path):
             "number": 3,
             "few": [0, 1, 2],
             "not_utf8": "\N{REPLACEMENT CHARACTER}" * 2,
+            "one": "abc",
         }
+
+
+@pytest.mark.parametrize("inner", [b"x\xff", b"group/x\xff"])
+def test_a_name_that_is_not_utf8_is_refused(tmp_path, inner):
+    path = write(tmp_path / "a.h5")
+    with h5py.File(path, "r+") as file:
+        file[inner] = np.zeros(ROWS)
+    with pytest.raises(DataError, match=r"the name of .*x.' is not UTF-8"):
+        Dataset.open(path)
 
 
 def test_columns_that_are_no_numbers_are_left_alone(tmp_path):

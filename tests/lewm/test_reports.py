@@ -164,14 +164,16 @@ def test_where_nothing_can_be_written_is_said_before(tmp_path):
     check_output(tmp_path / "new" / "folders" / "a.json", "remedy")
     check_output(tmp_path / "file", "remedy")
     check_output(Path("a-file-of-tasks.json"), "remedy")
+    os.mkfifo(tmp_path / "pipe")
     for path, problem in (
         (tmp_path, f"{tmp_path}: a folder, expected the name of a file"),
+        (tmp_path / "pipe", f"{tmp_path / 'pipe'}: a pipe or a device, expected the name of a file"),
         (tmp_path / "file" / "a.json", f"{tmp_path / 'file'}: cannot be written to: Not a directory"),
         (tmp_path / "file" / "b" / "a.json", f"{tmp_path / 'file' / 'b'}: cannot be written to: Not a directory"),
     ):
         with pytest.raises(LewmError) as caught:
             check_output(path, "the remedy")
         assert str(caught.value) == f"{problem}\nthe remedy"
-    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "pipe"]
     with pytest.raises(LewmError, match="cannot be written to"):
         check_writable(Path("/proc/nothing"), "remedy")

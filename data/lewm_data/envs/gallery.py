@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import World, WorldEnv
 from lewm_data.episodes import streams
-from lewm_data.errors import missing
+from lewm_data.errors import DataError, missing
 from lewm_data.factors import draw_factors, named_factors
 from lewm_data.temporary import replacing
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SHOWN = 7  # frames of an episode
+MOST_PIXELS = 2**29  # of a picture, which takes 1.6 GB, and its frames as much again
 LEAST_SIDE = 128  # pixels that a frame has in the picture: small ones are enlarged by a whole factor
 MARGIN, GAP, LINE, BREAK = 24, 8, 20, 16
 TITLE, LABEL = 22, 13  # font sizes
@@ -58,8 +59,15 @@ def draw_gallery(
         vary: Factors of variation drawn for each episode, or "all".
 
     Raises:
-        DataError: An unknown factor, what the world needs is not installed, or Pillow is not.
+        DataError: An unknown factor, frames of more than `MOST_PIXELS`, what the world needs is not installed, or
+            Pillow is not.
     """
+    found = episodes * len(world.all_policies) * (SHOWN + 1) * max(frame_size, LEAST_SIDE) ** 2
+    if found > MOST_PIXELS:
+        raise DataError(
+            f"a picture of {found:,} pixels, at most {MOST_PIXELS:,} are drawn",
+            "Ask for fewer episodes or smaller frames.",
+        )
     try:
         import PIL.ImageDraw  # noqa: F401
     except ModuleNotFoundError as error:

@@ -64,17 +64,13 @@ def known_world(name: str | None) -> World | None:
     return _usable(name) if name is not None and _imports_nothing(name) else None
 
 
-def plain_name(said: object) -> str:
+def plain_name(said: str | None) -> str:
     """What a world is called that a file's attribute or an option names.
 
     Letters, digits and "_./:-" stay, whatever is between them becomes "-", and what is longer than NAME_BYTES is cut. A
-    Gymnasium id of lewm's own worlds becomes the world's name. It is RECORDING where nothing is said, or no text.
+    Gymnasium id of lewm's own worlds becomes the world's name. It is RECORDING where nothing is said.
     """
-    if isinstance(said, list) and len(said) == 1:  # some programs write every attribute as an array
-        (said,) = said
-    if isinstance(said, bytes):
-        said = said.decode(errors="replace")
-    kept = re.sub(r"[^\w./:-]+", "-", said if isinstance(said, str) else "")
+    kept = re.sub(r"[^\w./:-]+", "-", said or "")
     kept = kept.encode()[:NAME_BYTES].decode(errors="ignore").strip("-")
     return (_own_name(kept) or kept) if re.search(r"\w", kept) else RECORDING
 

@@ -33,16 +33,18 @@ class GivenPolicy:
         """The next action of every environment.
 
         Raises:
-            DataError: It is no array of numbers, or of another shape.
+            DataError: It is no array of finite numbers, or of another shape.
         """
         actions: object = self._policy.act(observation)
         if isinstance(actions, np.ndarray):
-            if actions.shape == self._shape and actions.dtype.kind in "biuf":
-                return actions
             found = f"{actions.dtype} {actions.shape}"
+            if actions.shape == self._shape and actions.dtype.kind in "biuf":
+                if np.isfinite(actions).all():
+                    return actions
+                found += " that are not all finite"
         else:
             found = type(actions).__name__
         raise DataError(
-            f"policy {self._name}: act(observation) gave {found}, expected an array of numbers {self._shape}",
+            f"policy {self._name}: act(observation) gave {found}, expected an array of finite numbers {self._shape}",
             "It gives the next action of every environment, one a row.",
         )
