@@ -81,7 +81,7 @@ def check_contents(path: Path, file: h5py.File) -> None:
             ) from error
 
 
-def attributes_of(file: h5py.File) -> dict[str, Any]:
+def attributes_of(path: Path, file: h5py.File) -> dict[str, Any]:
     """The file's attributes that are text or numbers, as Python's own types; the others are left out."""
     found: dict[str, Any] = {}
     for name in list(file.attrs)[:MAX_ATTRIBUTES]:
@@ -90,7 +90,7 @@ def attributes_of(file: h5py.File) -> dict[str, Any]:
         except (OSError, RuntimeError, TypeError, ValueError):  # of a type that NumPy does not have
             value = None
         if value is None:
-            logger.info("%s: attribute '%s' is not text or a few numbers; it is left out", file.filename, name)
+            logger.info("%s: attribute '%s' is not text or a few numbers; it is left out", path, name)
         else:
             found[name] = value
     if not isinstance(found.get("env", ""), str):

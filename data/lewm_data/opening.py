@@ -16,6 +16,7 @@ from pathlib import Path
 import h5py
 
 from lewm_data.errors import DataError
+from lewm_data.text_view import TextView
 from lewm_data.unclosed import ClosedView, is_unclosed
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,17 @@ class OpenFile:
         file: For HDF5.
         handle: A descriptor of the same file, even if another takes its name meanwhile.
         interrupted: Whether its writer did not close it: it was killed, or is at work.
+        head: What HDF5 is shown in the place of the first bytes.
     """
 
     file: h5py.File
     handle: int
     interrupted: bool
+    head: bytes
+
+    def for_attributes(self) -> h5py.File:
+        """The same file once more, to read attributes: where their text is damaged, that is an OSError."""
+        return h5py.File(TextView(self.handle, self.head), "r", locking=False)
 
     def close(self) -> None:
         """Closes both."""
@@ -68,9 +75,9 @@ def open_file(path: Path) -> OpenFile:
     with reading(path):
         if is_unclosed(path):
             view = ClosedView(path)
-            return OpenFile(h5py.File(view, "r"), os.dup(view.fileno()), True)
+            return OpenFile(h5py.File(view, "r"), os.dup(view.fileno()), True, view.head)
         file = _open_closed(path)
-        return OpenFile(file, os.dup(file.id.get_vfd_handle()), False)
+        return OpenFile(file, os.dup(file.id.get_vfd_handle()), False, b"")
 
 
 @contextlib.contextmanager

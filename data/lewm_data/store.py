@@ -71,7 +71,8 @@ class Dataset:
         self._hashes: Hashes | None = None
         self._fingerprint: str | None = None
         check_contents(path, self._file)
-        self.attributes = attributes_of(self._file)
+        with opened.for_attributes() as file:
+            self.attributes = attributes_of(path, file)
         stored = {name: item for name, item in self._file.items() if name not in INDEX and _is_numbers(item)}
         hashes = stored.pop(HASHES, None)
         self.columns = tuple(sorted(stored))
@@ -79,7 +80,7 @@ class Dataset:
         schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
         self.lengths, self.offsets = read_index(path, opened, self._size)
         self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
-        if hashes is not None and self._are_of_these_frames(hashes):
+        if hashes is not None and self._are_of_these_frames():
             stored[HASHES] = hashes
             schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
         rows = {name: int(item.shape[0]) for name, item in stored.items()}
@@ -283,9 +284,9 @@ class Dataset:
             self._readers[name] = StoredRows(self.path, item, self.num_steps, handle, self._size)
         return self._readers[name]
 
-    def _are_of_these_frames(self, hashes: h5py.Dataset) -> bool:
+    def _are_of_these_frames(self) -> bool:
         """False, with a warning, where all frames were replaced by others of another size since they were hashed."""
-        hashed, now = hashes.attrs.get(schema.HASHED_FRAME), self._file[PIXELS].shape[1:]
+        hashed, now = self._of_hashes(schema.HASHED_FRAME), self._file[PIXELS].shape[1:]
         if hashed is None or np.array_equal(hashed, now):
             return True
         logger.warning("%s: its hashes are of frames of another size, and are not used", self.path)
@@ -299,9 +300,14 @@ class Dataset:
 
     def _covered(self) -> tuple[str, ...]:
         """The columns whose hashes the file has: all, where a copy of the file lost the names."""
-        with reading(self.path):
-            names = np.atleast_1d(self._file[HASHES].attrs.get(schema.COVERED, ()))
-        return tuple(map(str, names)) or tuple(name for name in self.columns if name != PIXELS)
+        found = self._of_hashes(schema.COVERED)
+        names = () if found is None else tuple(map(str, np.atleast_1d(found)))
+        return names or tuple(name for name in self.columns if name != PIXELS)
+
+    def _of_hashes(self, name: str) -> Any:  # noqa: ANN401  # an attribute may be anything
+        """An attribute of the hashes; None where it is not there."""
+        with reading(self.path), self._opened.for_attributes() as file:
+            return file[HASHES].attrs.get(name)
 
     def _refuse_changed(self, what: str, rows: Int[np.ndarray, "B"]) -> None:
         if len(rows):

@@ -26,7 +26,11 @@ def is_unclosed(path: Path) -> bool:
 
 
 class ClosedView(io.RawIOBase):
-    """The bytes of an unclosed file, with the superblock of a closed one; for `h5py.File`."""
+    """The bytes of an unclosed file, with the superblock of a closed one; for `h5py.File`.
+
+    Attributes:
+        head: That superblock.
+    """
 
     def __init__(self, path: Path) -> None:
         self._stream = path.open("rb", buffering=0)
@@ -34,7 +38,7 @@ class ClosedView(io.RawIOBase):
         head[11] = 0
         head[28:36] = os.fstat(self._stream.fileno()).st_size.to_bytes(8, "little")
         head[44:48] = checksum(bytes(head[:44])).to_bytes(4, "little")
-        self._head = bytes(head)
+        self.head = bytes(head)
 
     def fileno(self) -> int:
         """As of any file; what is read through it has the superblock as it is."""
@@ -56,7 +60,7 @@ class ClosedView(io.RawIOBase):
         """As of any file."""
         place = self._stream.tell()
         count = self._stream.readinto(buffer) or 0
-        shown = self._head[place : place + count]
+        shown = self.head[place : place + count]
         memoryview(buffer)[: len(shown)] = shown
         return count
 

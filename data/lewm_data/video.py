@@ -6,6 +6,7 @@ Y and X are the sides of a frame, V and U those of one resized. Time 0 is a vide
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
@@ -67,7 +68,7 @@ class Video:
         import_av("reading a video")
         self._readings = ExitStack()
         self._source: VideoFile | list[Path]
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises for a name that no file can have
             self._source = _images_in(path)
             first = read_image(self._source[0])
             self.fps, self.duration, self.count = None, None, len(self._source)

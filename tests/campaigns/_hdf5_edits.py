@@ -11,7 +11,7 @@ from random import Random
 import h5py
 import numpy as np
 
-NAMES = ("pixels", "action", "state", "reward", "ep_len", "ep_offset")
+NAMES = ("pixels", "action", "state", "reward", "ep_len", "ep_offset", "row_hash")
 TYPES = ("f2", "f4", "f8", "i1", "i4", "i8", "u1", "u8", ">f4", "c8", "S5", "?", "V3")
 SIZES = (0, 1, 2, 3, 27, 28, 2**20, 2**31, 2**40)
 NUMBERS = (np.nan, np.inf, -np.inf, -1, 0, 1e300, 2**31, 2**62, -(2**62))

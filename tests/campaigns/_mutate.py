@@ -148,7 +148,14 @@ def mutate_tree(tree: Any, rng: Random) -> Any:
 
 def to_json(tree: Any) -> str:
     """JSON, with the literals that no writer would write."""
-    return _with_literals(json.dumps(tree, indent=1))
+    return with_literals(json.dumps(tree, indent=1))
+
+
+def with_literals(text: str) -> str:
+    """A text with the literals in the place of their names."""
+    for name, literal in LITERALS.items():
+        text = text.replace(f'"{name}"', literal)
+    return text
 
 
 def to_toml(tree: dict[str, Any], name: str = "") -> str:
@@ -159,17 +166,11 @@ def to_toml(tree: dict[str, Any], name: str = "") -> str:
     for key, value in tree.items():
         if isinstance(value, dict):
             lines.append(to_toml(value, f"{name}.{_key(key)}" if name else _key(key)))
-    return _with_literals("\n".join(lines))
+    return with_literals("\n".join(lines))
 
 
 def _key(key: str) -> str:
     return key if key.isidentifier() and key.isascii() else json.dumps(key)
-
-
-def _with_literals(text: str) -> str:
-    for name, literal in LITERALS.items():
-        text = text.replace(f'"{name}"', literal)
-    return text
 
 
 def _places(tree: Any) -> Any:

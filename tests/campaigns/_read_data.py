@@ -11,10 +11,13 @@ from pathlib import Path
 from random import Random
 
 import _hdf5_edits
+import h5py
 import numpy as np
-from _batch import Reader
+from _batch import Reader, command
 from _mutate import INTEGERS, TOKENS, mutate_bytes, mutate_text
 from _seeds import Seeds
+
+from lewm_data.schema import HASHES
 
 FRAMES = 200  # of a video that are read
 HEADER = 4096  # bytes that say what the others are
@@ -38,6 +41,8 @@ def readers(seeds: Seeds) -> list[Reader]:
     return [
         Reader("dataset, bytes", 1500, _spoilt_dataset(seeds), read_dataset),
         Reader("dataset, HDF5", 1200, _edited_dataset(seeds), read_dataset),
+        Reader("verify, bytes", 400, _spoilt_dataset(seeds), verify),
+        Reader("verify, HDF5", 400, _edited_dataset(seeds), verify),
         *(Reader(f"video, {ending}", 400, _spoilt(path, HEADER), read_source) for ending, path in seeds.videos.items()),
         Reader("images", 500, _folder_of_images(seeds), read_source),
         Reader("actions", 900, _spoilt_actions(seeds), read_actions),
@@ -59,6 +64,11 @@ def read_dataset(path: Path) -> None:
         clips = Clips(dataset, 2, 2)
         clips.read(np.arange(min(4, len(clips))))
         action_statistics(dataset, np.arange(dataset.num_episodes))
+
+
+def verify(path: Path) -> None:
+    """As a person does."""
+    command(["data", "verify", str(path)])
 
 
 def read_source(spec: object) -> None:
@@ -100,6 +110,9 @@ def _edited_dataset(seeds: Seeds) -> Callable[[Random, Path], Path]:
         path = folder / "a.h5"
         shutil.copy(seeds.datasets[0], path)
         shutil.copy(seeds.datasets[0], folder / "other.h5")
+        if rng.random() < 0.5:
+            with h5py.File(path, "r+") as file:
+                del file[HASHES]  # of data of others, which have none
         _hdf5_edits.edit(path, rng)
         return path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,9 @@ from random import Random
 from typing import Any
 
 from _batch import Reader, command
-from _mutate import mutate_bytes, mutate_text, mutate_tree, to_json, to_toml
+from _mutate import mutate_bytes, mutate_text, mutate_tree, to_json, to_toml, with_literals
 from _scenes import TINY
+from _sealing import join_tensors, seal_json, seal_tasks, seal_tensors, split_tensors
 from _seeds import Seeds
 
 FOLDERS = 2  # bytes at the ends of a zip archive that say where everything is, in KiB
@@ -24,14 +24,16 @@ def readers(seeds: Seeds) -> list[Reader]:
     run = seeds.run
     return [
         Reader("configuration, file", 900, _configuration, read_configuration),
-        Reader("run, config.json", 500, _run_with(run, "config.json", _json), load),
+        Reader("run, config.json", 500, _run_with(run, "config.json", _sealed_json), load),
+        Reader("run, config.json, go on", 150, _run_with(run, "config.json", _sealed_json), resume),
+        Reader("run, config.json, plan", 150, _run_with(run, "config.json", _sealed_json), plan),
         Reader("run, model", 500, _run_with(run, "model.safetensors", _tensors), load),
         Reader("run, training", 150, _run_with(run, "training.safetensors", _tensors), resume),
         Reader("run, reference", 300, _run_with(run, "reference.safetensors", _tensors), read_reference),
         Reader("run, decoder", 300, _run_with(run, "decoder.safetensors", _tensors), read_decoder),
         Reader("report, metrics", 250, _run_with(run, "metrics.jsonl", _lines), write_page),
         *(
-            Reader(f"report, {kind}", 150, _run_with(run, f"{kind}-*.json", _json), write_page)
+            Reader(f"report, {kind}", 150, _run_with(run, f"{kind}-*.json", _sealed_json), write_page)
             for kind in ("plan", "probe", "decode", "surprise")
         ),
         Reader("tasks", 700, _tasks(seeds.tasks), read_tasks),
@@ -60,6 +62,13 @@ def resume(directory: Path) -> None:
     command(["train", "--device", "cpu", "--resume", "--out", str(directory)])
 
 
+def plan(directory: Path) -> None:
+    """What a run that is read is for, with its own settings; in few steps."""
+    command(
+        ["plan", "--run", str(directory), *["--episodes", "1", "--samples", "8", "--elites", "2", "--iterations", "1"]]
+    )
+
+
 def read_reference(directory: Path) -> None:
     """What is normal for the run; its dataset is there, so that it may be made again."""
     import lewm
@@ -79,9 +88,9 @@ def read_decoder(directory: Path) -> None:
 
 def write_page(directory: Path) -> None:
     """The page of a run."""
-    from lewm.report.write import write_report
+    from lewm.report.write import write_page as write
 
-    write_report(directory)
+    write(directory)
 
 
 def read_tasks(path: Path) -> None:
@@ -125,6 +134,13 @@ def _json(data: bytes, rng: Random) -> bytes:
     return to_json(mutate_tree(json.loads(data), rng)).encode()
 
 
+def _sealed_json(data: bytes, rng: Random) -> bytes:
+    """JSON with a checksum, which half of the inputs have anew."""
+    if rng.random() < 0.5:
+        return _json(data, rng)
+    return with_literals(seal_json(mutate_tree(json.loads(data), rng))).encode()
+
+
 def _lines(data: bytes, rng: Random) -> bytes:
     """Lines of JSON of which one is spoilt."""
     lines = data.splitlines()
@@ -134,15 +150,17 @@ def _lines(data: bytes, rng: Random) -> bytes:
 
 
 def _tensors(data: bytes, rng: Random) -> bytes:
-    """A safetensors file: its bytes, or its header, which is JSON behind its length."""
-    (length,) = struct.unpack("<Q", data[:8])
+    """A safetensors file: its bytes, or its header, which is JSON. Half of the inputs have their checksum anew."""
+    header, tensors = split_tensors(data)
     if rng.random() < 0.4:
-        return mutate_bytes(data, rng, (0, 8 + length))
-    header: Any = mutate_tree(json.loads(data[8 : 8 + length]), rng)
-    if isinstance(header, dict) and rng.random() < 0.5:  # shapes and places that agree with each other
-        header = _reshaped(json.loads(data[8 : 8 + length]), rng)
-    text = to_json(header).encode()
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+        spoilt = mutate_bytes(data, rng, (0, len(data) - len(tensors)))
+    elif rng.random() < 0.5:  # shapes and places that agree with each other
+        spoilt = join_tensors(to_json(_reshaped(header, rng)), tensors)
+    elif rng.random() < 0.5:
+        spoilt = join_tensors(to_json(mutate_tree(header, rng)), tensors)
+    else:
+        spoilt = join_tensors(to_json(header), mutate_bytes(tensors, rng))
+    return seal_tensors(spoilt) if rng.random() < 0.5 else spoilt
 
 
 def _reshaped(header: dict[str, Any], rng: Random) -> dict[str, Any]:
@@ -168,6 +186,8 @@ def _tasks(path: Path) -> Callable[[Random, Path], Path]:
     def make(rng: Random, folder: Path) -> Path:
         spoilt = folder / "tasks.json"
         spoilt.write_bytes(_json(data, rng))
+        if rng.random() < 0.5:
+            seal_tasks(spoilt)
         return spoilt
 
     return make

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import _victim
@@ -54,12 +55,14 @@ class Scene:
         begin: Fills the folder that the command finds.
         arguments: Of the command, in that folder.
         go_on: The commands that may complete it, the first that succeeds does.
+        may_stay: The file of a lock, where going on after a kill does not take that lock. The lock itself is gone.
     """
 
     name: str
     begin: Callable[[Path], None]
     arguments: Callable[[Path], list[str]]
     go_on: Callable[[Path], Sequence[list[str]]]
+    may_stay: str = ""
 
     def finish(self, folder: Path) -> tuple[bool, str]:
         """Goes on after a kill; whether that led to an end, and how or why not."""
@@ -89,76 +92,113 @@ def import_all() -> None:
         importlib.import_module(name)
 
 
-def prepare(base: Path) -> list[Scene]:
-    """All scenes, after the dataset and the runs that they need are made in `base`."""
-    base.mkdir(parents=True, exist_ok=True)
-    data, settings = base / "home" / "datasets" / "two-room.h5", base / "tiny.toml"
-    settings.write_text(TINY)
-    whole, half = base / "home" / "runs" / "whole", base / "home" / "runs" / "half"
-    must(_victim.run([*COLLECT, "--episodes", "60", "--out", str(data)], base))
-    train = ["train", "--device", "cpu", "--config", str(settings), "--data", str(data), "--seed", "1"]
-    whole_run = _victim.run([*train, "--out", str(whole)], base)
-    must(whole_run)
-    operations = len(whole_run.operations)
-    _victim.run([*train, "--out", str(half)], base, Kill(signal.SIGKILL, operation=operations // 2))
-    must(_victim.run(["decode", "--run", str(whole), "--steps", "10"], base))
-    return [*_collections(base), *_trainings(train, half), *_readers_of(whole)]
+class Prepared:
+    """What scenes begin with, in a folder of their own. Each is made when it is first asked for.
+
+    Args:
+        base: The folder, which is not there yet.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        base.mkdir(parents=True)
+        (base / "tiny.toml").write_text(TINY)
+
+    @cached_property
+    def some(self) -> Path:
+        """A dataset that more can be appended to."""
+        return self._collected("some.h5", "--episodes", "4")
+
+    @cached_property
+    def other(self) -> Path:
+        """One of other settings."""
+        return self._collected("other.h5", "--episodes", "10", "--seed", "5")
+
+    @cached_property
+    def train(self) -> list[str]:
+        """The command that trains a run; what follows says where."""
+        data = self._collected("home/datasets/two-room.h5", "--episodes", "60")
+        paths = ["--config", str(self.base / "tiny.toml"), "--data", str(data)]
+        return ["train", "--device", "cpu", *paths, "--seed", "1", "--out"]
+
+    @cached_property
+    def whole(self) -> tuple[Path, int]:
+        """A run, and the count of file operations that made it."""
+        run = self.base / "home" / "runs" / "whole"
+        ended = _victim.run([*self.train, str(run)], self.base)
+        must(ended)
+        return run, len(ended.operations)
+
+    @cached_property
+    def half(self) -> Path:
+        """A run whose training was killed."""
+        run, (_, operations) = self.base / "home" / "runs" / "half", self.whole
+        _victim.run([*self.train, str(run)], self.base, Kill(signal.SIGKILL, operation=operations // 2))
+        return run
+
+    @cached_property
+    def decoded(self) -> Path:
+        """A run with a decoder."""
+        run, _ = self.whole
+        must(_victim.run(["decode", "--run", str(run), "--steps", "10"], self.base))
+        return run
+
+    def _collected(self, name: str, *arguments: str) -> Path:
+        must(_victim.run([*COLLECT, *arguments, "--out", str(self.base / name)], self.base))
+        return self.base / name
 
 
-def _collections(base: Path) -> list[Scene]:
+def scenes(prepared: Prepared) -> list[Scene]:
+    """All of them."""
+    return [*_collections(prepared), *_trainings(prepared), *_readers_of(prepared)]
+
+
+def _collections(prepared: Prepared) -> list[Scene]:
     def out(folder: Path) -> Path:
         return folder / "home" / "datasets" / "a.h5"
 
     def nothing(folder: Path) -> None:
         out(folder).parent.mkdir(parents=True)
 
+    def some(folder: Path) -> None:
+        nothing(folder)
+        shutil.copy(prepared.some, out(folder))
+
+    def other(folder: Path) -> None:
+        nothing(folder)
+        shutil.copy(prepared.other, out(folder))
+
     def collect(*more: str) -> Callable[[Path], list[str]]:
         return lambda folder: [*COLLECT, "--episodes", "10", "--out", str(out(folder)), *more]
-
-    some, other = base / "some.h5", base / "other.h5"
-    must(_victim.run([*COLLECT, "--episodes", "4", "--out", str(some)], base))
-    must(_victim.run([*COLLECT, "--episodes", "10", "--seed", "5", "--out", str(other)], base))
-
-    def begun(from_: Path) -> Callable[[Path], None]:
-        def begin(folder: Path) -> None:
-            nothing(folder)
-            shutil.copy(from_, out(folder))
-
-        return begin
 
     append = collect("--append")
     workers = collect("--append", "--workers", "2")
     overwrite = collect("--overwrite")
     return [
         Scene("collect", nothing, collect(), lambda folder: [append(folder)]),
-        Scene("collect --append", begun(some), append, lambda folder: [append(folder)]),
+        Scene("collect --append", some, append, lambda folder: [append(folder)]),
         # The old file, of other settings, refuses what is appended: then nothing of the new one was finished
-        Scene(
-            "collect --overwrite",
-            begun(other),
-            overwrite,
-            lambda folder: [append(folder), overwrite(folder)],
-        ),
+        Scene("collect --overwrite", other, overwrite, lambda folder: [append(folder), overwrite(folder)]),
         Scene("collect --workers", nothing, collect("--workers", "2"), lambda folder: [workers(folder)]),
     ]
 
 
-def _trainings(train: list[str], half: Path) -> list[Scene]:
-    def out(folder: Path) -> list[str]:
-        return ["--out", str(folder / "home" / "runs" / "r")]
+def _trainings(prepared: Prepared) -> list[Scene]:
+    def out(folder: Path) -> Path:
+        return folder / "home" / "runs" / "r"
 
     def nothing(folder: Path) -> None:
-        (folder / "home" / "runs").mkdir(parents=True)
+        out(folder).parent.mkdir(parents=True)
 
     def stopped(folder: Path) -> None:
         nothing(folder)
-        shutil.copytree(half, folder / "home" / "runs" / "r")
+        shutil.copytree(prepared.half, out(folder))
 
     def first(folder: Path) -> list[str]:
-        return [*train, *out(folder)]
+        return [*prepared.train, str(out(folder))]
 
     def resume(folder: Path) -> list[str]:
-        return ["train", "--device", "cpu", "--resume", *out(folder)]
+        return ["train", "--device", "cpu", "--resume", "--out", str(out(folder))]
 
     return [
         Scene("train", nothing, first, lambda folder: [resume(folder), first(folder)]),
@@ -166,27 +206,27 @@ def _trainings(train: list[str], half: Path) -> list[Scene]:
     ]
 
 
-def _readers_of(whole: Path) -> list[Scene]:
+def _readers_of(prepared: Prepared) -> list[Scene]:
     def out(folder: Path) -> Path:
         return folder / "home" / "runs" / "r"
 
     def begin(folder: Path) -> None:
-        shutil.copytree(whole, out(folder))
+        shutil.copytree(prepared.decoded, out(folder))
 
     def begin_undecoded(folder: Path) -> None:
         begin(folder)
         for path in out(folder).glob("decode*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def again(name: str, begin: Callable[[Path], None], *arguments: str) -> Scene:
+    def again(name: str, begin: Callable[[Path], None], *arguments: str, may_stay: str = "") -> Scene:
         def command(folder: Path) -> list[str]:
             given = [one.format(folder=folder) for one in arguments]
             return [name, "--run", str(out(folder)), *given]
 
-        return Scene(name, begin, command, lambda folder: [command(folder)])
+        return Scene(name, begin, command, lambda folder: [command(folder)], may_stay)
 
     return [
-        again("decode", begin_undecoded, "--steps", "10"),
+        again("decode", begin_undecoded, "--steps", "10", may_stay="runs/r/.lock"),  # of training, not needed again
         again("plan", begin, *PLAN.split(), "--save-tasks", "{folder}/home/tasks.json"),
         again("probe", begin, "--seed", "0"),
         again("report", begin, "--out", "{folder}/home/page"),

@@ -9,6 +9,7 @@ undisturbed one or something is left over; what was found is then kept, and its 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -29,7 +30,6 @@ from _scenes import Scene
 from _victim import Ended, Kill
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
-SAID = {0, 130, 143}  # exit statuses of a command that ended itself: done, or told to stop
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,18 @@ def main() -> int:
     given = options.parse_args()
     _scenes.import_all()
     folder = Path(tempfile.mkdtemp(prefix="lewm-soak-"))
-    scenes = _scenes.prepare(folder / "base")
+    scenes = _scenes.scenes(_scenes.Prepared(folder / "base"))
     chosen = [scene for scene in scenes if not given.scene or scene.name in given.scene]
     counts: Counter[tuple[str, str]] = Counter()
+    signals = itertools.islice(itertools.cycle(SIGNALS), given.seed % len(SIGNALS), None)
     faults = 0
     for scene in chosen:
         undisturbed, wrong = _undisturbed(scene, folder)
         if wrong:
             faults += 1
             _say(f"{scene.name}, nobody disturbed it: {wrong}")
-        for kill in _kills(scene, undisturbed.ended, given.seed, given.at_operations, given.at_times):
+        moments = _moments(scene, undisturbed.ended, given.seed, given.at_operations, given.at_times)
+        for kill in (Kill(next(signals), *moment) for moment in moments):
             number = sum(counts.values()) + 1
             place = folder / f"{number:04d}"
             ended, wrong = _kill(scene, kill, place, undisturbed.folder)
@@ -91,16 +93,17 @@ def _undisturbed(scene: Scene, folder: Path) -> tuple[Undisturbed, str]:
     return Undisturbed(place, ended), wrong
 
 
-def _kills(scene: Scene, undisturbed: Ended, seed: int, most: int, times: int) -> Iterator[Kill]:
-    """At every operation, or at `most` that are drawn; then at `times` random moments."""
+def _moments(
+    scene: Scene, undisturbed: Ended, seed: int, most: int, times: int
+) -> Iterator[tuple[int | None, float | None]]:
+    """Every operation, or `most` that are drawn; then `times` random seconds."""
     rng = random.Random(f"{seed} {scene.name}")
     count = len(undisturbed.operations)
     every = range(1, count + 1)
-    chosen = every if not most or count <= most else sorted(rng.sample(every, most))
-    for number, operation in enumerate(chosen):
-        yield Kill(SIGNALS[(number + seed) % len(SIGNALS)], operation=operation)
-    for number in range(times):
-        yield Kill(SIGNALS[number % len(SIGNALS)], seconds=rng.uniform(0, undisturbed.seconds))
+    for operation in every if not most or count <= most else sorted(rng.sample(every, most)):
+        yield operation, None
+    for _ in range(times):
+        yield None, rng.uniform(0, undisturbed.seconds)
 
 
 def _kill(scene: Scene, kill: Kill, place: Path, expected: Path) -> tuple[int | str, str]:
@@ -114,7 +117,8 @@ def _kill(scene: Scene, kill: Kill, place: Path, expected: Path) -> tuple[int | 
         whole, how = scene.finish(place) if ended.code != 0 else (True, "")
         found = [] if whole else [f"no way on: {how}"]
         if whole:
-            found = list(_equal.differences(place / "home", expected / "home"))
+            every = _equal.differences(place / "home", expected / "home")
+            found = [one for one in every if one != f"left over: {scene.may_stay}"]
         return ended.code, "; ".join([*wrong, *found])
     except Exception as error:  # of a command that hangs, or of a file that one of many libraries cannot read
         return "?", f"{type(error).__name__}: {error}"
@@ -123,12 +127,14 @@ def _kill(scene: Scene, kill: Kill, place: Path, expected: Path) -> tuple[int | 
 def _wrong_end(kill: Kill, ended: Ended) -> list[str]:
     """What a command does wrong when it is told to stop, whatever becomes of its files."""
     wrong = [f"left {one}" for one in ended.left]
-    if kill.signal == signal.SIGKILL:
-        return wrong
-    if ended.code not in SAID:
-        wrong.append(f"{kill.signal.name} ended it without a word" if ended.code < 0 else f"exit {ended.code}")
     if "Traceback" in ended.said:
         wrong.append("a traceback")
+    if kill.signal == signal.SIGKILL or ended.code == 0:  # it was done before the signal came
+        return wrong
+    if ended.code != 128 + kill.signal:
+        wrong.append(f"exit {ended.code}, expected {128 + kill.signal}")
+    if "error: interrupted" not in ended.said:
+        wrong.append(f"it does not say what is kept: {ended.said[-300:]}")
     return wrong
 
 

@@ -12,7 +12,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
+from lewm.sealed import sealed_json
 from lewm_data.errors import DataError
 
 CAMPAIGNS = Path(__file__).parent
@@ -39,9 +41,10 @@ def run(script, *arguments):
 
 
 def test_a_few_kills():
-    scenes = ["--scene", "collect", "--scene", "collect --overwrite", "--scene", "train"]
-    shown = run("soak.py", *scenes, "--at-operations", "1", "--at-times", "1")
-    assert "6 kills, 0 faults" in shown
+    scenes = ["--scene", "collect", "--scene", "train"]
+    shown = run("soak.py", *scenes, "--at-operations", "2", "--at-times", "0")
+    assert all(f" {name} at operation" in shown for name in ("SIGKILL", "SIGTERM", "SIGINT"))
+    assert "4 kills, 0 faults" in shown
 
 
 def test_a_hundred_mutations():
@@ -57,17 +60,17 @@ def test_a_hundred_mutations():
 def folders(tmp_path):
     """Two equal homes."""
     import h5py
-    import safetensors.numpy
 
     from lewm_data.writer import Writer
 
     for name in ("one", "two"):
         run = tmp_path / name / "runs" / "r"
         run.mkdir(parents=True)
-        safetensors.numpy.save_file({"a": np.arange(3.0)}, run / "model.safetensors")
+        safetensors.numpy.save_file({"a": np.arange(3.0)}, run / "model.safetensors", {"step": "10"})
         (run / "metrics.jsonl").write_text('{"step": 5}\n{"step": 10}\n')
         stamp = {"one": "20260101-000000", "two": "20260202-111111-2"}[name]
-        (run / f"plan-{stamp}.json").write_text(f'{{"success_rate": 0.5, "seconds_per_plan": {len(stamp)}}}')
+        (run / f"plan-{stamp}.json").write_text(sealed_json({"success_rate": 0.5, "seconds_per_plan": len(stamp)}))
+        (run / "config.json").write_text(sealed_json({"commit": "abc"}))
         (run / f"plan-{stamp}").mkdir()
         (run / f"plan-{stamp}" / "a.gif").write_bytes(b"GIF")
         with Writer.create(tmp_path / name / "a.h5") as writer:
@@ -94,7 +97,19 @@ def last_bit(path):
         (lambda run: (run / "model.safetensors.partial").touch(), "left over: runs/r/model.safetensors.partial"),
         (lambda run: (run / "plan-20260101-000000.json").unlink(), "the pictures of no report"),
         (lambda run: (run / "plan-20260101-000000.json").write_text(""), "is not whole"),
-        (lambda run: (run / "plan-20260101-000000.json").write_text('{"success_rate": 0.4}'), "other success_rate"),
+        (
+            lambda run: (run / "plan-20260101-000000.json").write_text(sealed_json({"success_rate": 0.4})),
+            "other success_rate",
+        ),
+        (
+            lambda run: (run / "plan-20260101-000000.json").write_text('{"success_rate": 0.5, "sha256": "0"}'),
+            "its checksum is of another content",
+        ),
+        (lambda run: (run / "config.json").write_text(sealed_json({"commit": "b"})), "config.json: other commit"),
+        (
+            lambda run: safetensors.numpy.save_file({"a": np.arange(3.0)}, run / "model.safetensors", {"step": "9"}),
+            "model.safetensors: other step",
+        ),
         (lambda run: (run / "plan-20260101-000000" / "a.gif").write_bytes(b""), "a.gif: is empty"),
         (lambda run: (run / "metrics.jsonl").write_text('{"step": 5}\n{"step": 5}\n{"step": 10}\n'), "do not increase"),
         (lambda run: (run / "metrics.jsonl").write_text('{"step": 10}\n'), "no lines of the steps [5]"),

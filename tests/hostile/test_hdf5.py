@@ -1,5 +1,6 @@
 """HDF5 files that reach elsewhere, have no bound, or cannot be read here: each is met with the true cause."""
 
+import contextlib
 import errno
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 from lewm_data import contents, opening
 from lewm_data.errors import DataError
 from lewm_data.store import Dataset
+from lewm_data.writer import Writer
 
 ROWS = 13
 
@@ -26,6 +28,19 @@ def write(path):
         file["state"] = np.zeros((ROWS, 2))
         file["ep_len"], file["ep_offset"] = np.array([8, 5], np.int32), np.array([0, 8], np.int64)
     return path
+
+
+READ = """
+import sys
+from lewm_data.errors import DataError
+from lewm_data.store import Dataset
+with Dataset.open(sys.argv[1]) as dataset:
+    print(dataset.attributes)
+    try:
+        dataset.check_sample()
+    except DataError as error:
+        print(error)
+"""
 
 
 def read_everything(path):
@@ -241,6 +256,30 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path, inner):
         file[inner] = np.zeros(ROWS)
     with pytest.raises(DataError, match=r"the name of .*x.' is not UTF-8"):
         Dataset.open(path)
+
+
+def with_text_that_has_no_end(data, text):
+    """A file whose attribute `text` states such a size that HDF5 goes through the texts behind it for ever."""
+    size = data.index(text) - 8  # 8 bytes, before the text
+    return data[:size] + (0x408).to_bytes(8, "little") + data[size + 8 :]
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_text_whose_size_is_damaged_does_not_hang(tmp_path, interrupted):
+    path = tmp_path / "a.h5"
+    with Writer.create(path, {"env": "two-room", "policy": "expert"}) as writer:
+        writer.write_episode({"pixels": np.zeros((2, 8, 8, 3), np.uint8), "action": np.array([[0.5], [np.nan]], "f4")})
+    with Writer.append(path) if interrupted else contextlib.nullcontext():
+        data = path.read_bytes()
+    path.write_bytes(data)
+    with Dataset.open(path) as dataset:
+        assert dataset.attributes["env"] == "two-room"
+        assert dataset.interrupted == interrupted
+    path.write_bytes(with_text_that_has_no_end(data, b"two-room"))
+    read = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True)
+    assert read.returncode == 0, read.stderr
+    assert "env" not in read.stdout
+    assert "the text at byte" in read.stdout
 
 
 def test_columns_that_are_no_numbers_are_left_alone(tmp_path):

@@ -46,6 +46,7 @@ def refused(path, problem):
 
 def test_missing_empty_and_folders_without_images(tmp_path):
     refused(tmp_path / "none.mp4", "No such file or directory")
+    refused(tmp_path / f"{'a' * 300}.mp4", "File name too long")
     (tmp_path / "empty.mp4").touch()
     refused(tmp_path / "empty.mp4", "is empty, expected a video")
     refused(tmp_path, "no images in this folder")
