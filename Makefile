@@ -1,5 +1,5 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
-#   make quickstart   every command once; ends with a page of pictures, quickstart/index.html, and how to go on
+#   make quickstart   from data to a page of pictures, quickstart/index.html; says how to go on
 #   make test         the checks and the tests
 # On a quiet machine, make bench measures everything again and rewrites the tables. docs/gpu.md is about machines with a
 # GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
