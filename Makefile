@@ -27,7 +27,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/lewm probe
 	$(BIN)/lewm surprise --suite two-room
 	$(BIN)/lewm surprise "$(HOME_DIR)"/runs/two-room-small/surprise-suite-*/agent-teleported.mp4 \
-		--out-video "$(HOME_DIR)/annotated.mp4"
+		--out-video "$(HOME_DIR)/runs/two-room-small/annotated.mp4"
 	$(BIN)/lewm report --out quickstart
 	@echo 'quickstart/index.html shows what was made. To go on with it, type these two lines:'
 	@echo '    source "$(BIN)/activate"'
