@@ -1,5 +1,5 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
-#   make quickstart   every command once; ends with a page of pictures, quickstart/index.html, and how to go on
+#   make quickstart   from data to a page of pictures, quickstart/index.html; says how to go on
 #   make test         the checks and the tests
 # On a quiet machine, make bench measures everything again and rewrites the tables. docs/gpu.md is about machines with a
 # GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
@@ -27,7 +27,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/lewm probe
 	$(BIN)/lewm surprise --suite two-room
 	$(BIN)/lewm surprise "$(HOME_DIR)"/runs/two-room-small/surprise-suite-*/agent-teleported.mp4 \
-		--out-video "$(HOME_DIR)/annotated.mp4"
+		--out-video "$(HOME_DIR)/runs/two-room-small/annotated.mp4"
 	$(BIN)/lewm report --out quickstart
 	@echo 'quickstart/index.html shows what was made. To go on with it, type these two lines:'
 	@echo '    source "$(BIN)/activate"'

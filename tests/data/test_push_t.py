@@ -233,7 +233,7 @@ def test_a_wrong_state_or_frame_size_says_what_is_wrong():
 
 def test_the_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pymunk", None)
-    with pytest.raises(DataError, match=r"lewm\[push-t\]"):
+    with pytest.raises(DataError, match=r'pip install -e "\.\[push-t\]"'):
         PUSH_T.make(1, SIZE, True)
 
 

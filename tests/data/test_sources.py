@@ -124,5 +124,6 @@ def test_an_episode_that_was_changed_is_refused(path):
     with h5py.File(path, "r+") as file:
         file["pixels"][7] = 0
     open_source(f"{path}#0").close()
-    with pytest.raises(DataError, match="the frame at step 2 of episode 1 is not the one that was written"):
-        open_source(f"{path}#1")
+    problem = "the frame at step 2 of episode 1 is not the one that was written"
+    with open_source(f"{path}#1") as source, pytest.raises(DataError, match=problem):
+        list(source.frames())

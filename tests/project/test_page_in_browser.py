@@ -71,7 +71,7 @@ def page(tmp_path_factory):
         lewm("probe")
         lewm("surprise", "--suite", "two-room", "--episodes", "2")
         (video,) = run.glob("surprise-suite-*/agent-teleported.mp4")
-        lewm("surprise", str(video), "--out-video", str(home / "annotated.mp4"))
+        lewm("surprise", str(video), "--out-video", str(run / "annotated.mp4"))
         lewm("report", "--out", str(home / "page"))
     return home / "page"
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from lewm.probing import probes
 from lewm_cli.main import app
 from lewm_data.envs.overview import is_installed
-from lewm_data.envs.registry import WORLDS
+from lewm_data.envs.registry import WORLDS, world
 from lewm_data.store import Dataset
 from lewm_data.video_writer import write_video
 
@@ -51,7 +51,7 @@ def make(env, noise):
 
 def smaller(words):
     """What is added to a command, so that the test is quick; None where what the command needs is not installed."""
-    named = {WORLDS[word].extra for word in words if word in WORLDS} - {None}
+    named = {world(word).extra for word in words if word in WORLDS} - {None}
     if not all(is_installed(extra) for extra in named):
         return None
     if "--resume" in words:  # goes on with what the run has
