@@ -20,6 +20,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from lewm_cli.failures import explain
@@ -52,8 +53,8 @@ def plain(text: str, lines: bool = False) -> str:
 class _Console(Console):
     """Shows text as it is: no markup, no emoji, no colours for what looks like a number or a path."""
 
-    def __init__(self, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+    def __init__(self, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
     @property
     def encoding(self) -> str:
@@ -125,7 +126,7 @@ def column(words: Callable[[Task], str]) -> ProgressColumn:
         def render(self, task: Task) -> Text:
             return Text(plain(words(task)))
 
-    return Words()
+    return Words(Column(no_wrap=True))
 
 
 def count_of(unit: str) -> ProgressColumn:

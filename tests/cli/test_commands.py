@@ -315,4 +315,4 @@ def test_explains_unexpected_errors_without_hiding_them():
     assert "LEWM_DEBUG" in remedy
     problem, remedy = output.explain(OSError(28, "No space left on device", "/data/x.h5"))
     assert problem == "/data/x.h5: No space left on device"
-    assert "space" in remedy
+    assert "Make room" in remedy

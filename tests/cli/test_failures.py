@@ -214,8 +214,8 @@ def texts(path):
             yield node.value
 
 
-# Of other programs: git, docker.
-OTHERS = {"--porcelain", "--shm-size"}
+# Of other programs: git, docker, pip.
+OTHERS = {"--porcelain", "--shm-size", "--upgrade", "--force-reinstall"}
 
 
 def test_every_option_and_command_that_a_text_names_exists():

@@ -107,7 +107,7 @@ COMMANDS = {
     "probe": ("lewm.probing.probe.probe", "no report of this probe"),
     "surprise": ("lewm.surprise.watch.watch", "no report of this"),
     "decode": ("lewm.decoding.decode.decode", "a decoder whose training had ended is kept"),
-    "report": ("lewm.report.write.write_report", "the page was not written"),
+    "report": ("lewm.report.write.write_page", "the page was not written"),
     "doctor": ("lewm.doctor.diagnose", "the self-tests did not end"),
     "envs": ("lewm_data.envs.overview.overview", "interrupted"),
 }
