@@ -23,8 +23,8 @@ def probe(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=EXPR",
-            help="A quantity: a column, or numbers of it, block=state[2:4]; add :angle to one number in radians, "
+            metavar="COLUMN|NAME=EXPR",
+            help="A quantity: a column, or numbers of one with a name, block=state[2:4]; add :angle to one number in radians, "
             ":quaternion to four. Repeatable.",
             show_default="the world's own, or every column",
         ),
@@ -75,8 +75,9 @@ def _targets(pairs: list[str]) -> dict[str, str]:
     targets: dict[str, str] = {}
     for pair in pairs:
         name, equals, expression = (part.strip() for part in pair.partition("="))
-        if not (name and equals and expression):
-            raise typer.BadParameter(f"expected NAME=EXPR, got {pair!r}", param_hint="--target")
+        expression = expression if equals else name
+        if not (name and expression):
+            raise typer.BadParameter(f"expected COLUMN or NAME=EXPR, got {pair!r}", param_hint="--target")
         if name in targets:
             raise typer.BadParameter(f"{name!r} is given twice", param_hint="--target")
         targets[name] = expression

@@ -42,6 +42,9 @@ class Clips:
         frameskip: F, environment steps from one frame of a clip to the next.
         episodes: The episodes (E,); all if None.
 
+    Attributes:
+        too_short: How many of them have no clip.
+
     Raises:
         DataError: No episode is long enough, or there is no such episode.
     """
@@ -65,8 +68,9 @@ class Clips:
             raise DataError(
                 f"{dataset.path}: no episode has the {steps} steps of a clip ({num_frames} frames at "
                 f"frameskip {frameskip}); {longest}",
-                "Use a smaller frameskip or fewer frames, or collect longer episodes.",
+                "Lower model.frameskip or model.predictor.history with --set, or collect longer episodes.",
             )
+        self.too_short = int((lengths < steps).sum())
         self._ends = np.cumsum(np.maximum(lengths - steps + 1, 0))  # (E,) clips of the episodes up to each
         self._actions = np.nan_to_num(dataset.column(ACTION).astype(np.float32), nan=0.0)  # (N, D)
 

@@ -48,7 +48,7 @@ class BatchReader(Generic[T]):
         if not 1 <= batch_size <= len(clips):
             raise DataError(
                 f"{clips.dataset.path}: {len(clips)} clips are not enough for a batch of {batch_size}",
-                "Use a smaller batch, or collect more episodes.",
+                "Use a smaller --batch-size, or collect more episodes.",
             )
         self.wait_seconds = 0.0
         self._clips, self._prepare, self._step = clips, prepare, start_step

@@ -186,7 +186,7 @@ class Writer:
         try:
             partial.write_bytes(empty_file(described, self.attributes))
         except OSError as error:
-            raise _no_room(self.path, str(error), 0) from error
+            raise _no_room(self.path, error, 0) from error
         self._schema = described
         self._open(partial)
 
@@ -244,7 +244,7 @@ class Writer:
         try:
             reserve(self._handle, self.path.parent, self._file.id.get_filesize(), need)
         except OSError as error:
-            raise _no_room(self.path, str(error), self.num_episodes) from error
+            raise _no_room(self.path, error, self.num_episodes) from error
 
     def _commit(self, columns: Mapping[str, np.ndarray]) -> None:
         assert self._file is not None
@@ -262,7 +262,7 @@ class Writer:
                 self._file.flush()
         except (OSError, RuntimeError) as error:  # h5py raises either
             self._abandon(error)
-            raise _no_room(self.path, str(error), self.num_episodes) from error
+            raise _no_room(self.path, error, self.num_episodes) from error
         self.num_episodes += 1
         self.num_steps = end
 
@@ -306,8 +306,11 @@ def _exists(path: Path) -> DataError:
     return DataError(f"{path}: exists already", "Continue it with --append, or replace it with --overwrite.")
 
 
-def _no_room(path: Path, reason: str, kept: int) -> DataError:
-    return DataError(
-        f"{path}: cannot be written: {reason}",
-        f'{kept} finished episodes are kept. Make room, then continue with "lewm collect --append".',
+def _no_room(path: Path, error: Exception, kept: int) -> DataError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    remedy = (
+        f"{kept} finished episodes are kept. Make room, then give the same command with --append --out {path}."
+        if kept
+        else "Make room, then give the same command again."
     )
+    return DataError(f"{path}: cannot be written: {reason}", remedy)

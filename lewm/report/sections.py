@@ -50,12 +50,13 @@ def model(path: Path, take: Take) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
     made = read_json(path, run.DAMAGED)
-    side, frameskip = config.model.frame_size, config.model.frameskip
+    side, (height, width) = config.model.frame_size, dataset.frame_size
+    seen = "" if (height, width) == (side, side) else f", seen at {side} × {side}"
     body = elements.facts(
         [
             ("World", config.env),
             ("Recipe", config.recipe),
-            ("Frames", f"{side} × {side} pixels, every {frameskip}th"),
+            ("Frames", f"{width} × {height} pixels{seen}, every {config.model.frameskip}th"),
             ("Encoder", {"vit": "vision transformer", "conv": "convolutions"}[config.model.encoder.kind]),
             ("Latent", f"{config.model.latent} numbers"),
             (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import logging
 import os
 import re
 import shlex
@@ -27,6 +28,8 @@ from lewm.report.page import MARK, Section, page
 from lewm.report.sections import LARGEST_TEXT, PARTS, Part
 from lewm_data.envs.registry import known_world
 from lewm_data.temporary import temporary_folder
+
+log = logging.getLogger(__name__)
 
 INDEX, FILES = "index.html", "files"
 HEAD = 2**16  # bytes of a page, among which is the mark
@@ -60,9 +63,13 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
         out: The page's folder, "report" in the run if None. An earlier report there is replaced as a whole.
 
     Raises:
-        LewmError: It is no run, `out` cannot be written, or holds something that is not a report.
+        LewmError: It is no run, its weights are damaged or not finite, `out` cannot be written, or holds something that is not a report.
     """
     config, _ = run.read_config(directory)
+    if (directory / run.MODEL).is_file():
+        run.load_run(directory)  # no page of numbers over weights that are damaged or not finite
+    else:
+        log.warning('%s: has no %s; "%s" writes it', directory, run.MODEL, run.resume_command(directory))
     out = _folder(directory, out)
     check_writable(out.parent, "Give --out a folder that you can write to.")
     out.parent.mkdir(parents=True, exist_ok=True)

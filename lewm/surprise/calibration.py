@@ -131,8 +131,9 @@ def of_scores(episodes: Sequence[Float64[np.ndarray, " _"]], frameskip: int) -> 
     scored = [(scores, windowed(scores, frameskip)) for scores in episodes if not np.isnan(scores).all()]
     if len(scored) < 2:
         raise LewmError(
-            f"{len(scored)} clean episodes are long enough to be scored, calibration needs two",
-            "Give --calibrate a dataset with more or longer clean episodes.",
+            f"clean episodes that are long enough to be scored: {len(scored)}; calibration needs 2",
+            "Give --calibrate a dataset with more or longer clean episodes, or hold out more of them: lewm train "
+            "--set training.held_out=0.3.",
         )
     instant, window = (float(np.nanquantile(np.concatenate(some), QUANTILE)) for some in zip(*scored, strict=True))
     tiny = np.finfo(np.float64).tiny  # a perfect predictor is never surprised

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import known_world
 from lewm_data.reader import BatchReader
 from lewm_data.store import Dataset
+
+log = logging.getLogger(__name__)
 
 HEALTH_FRAMES = 512  # held-out frames that health is measured on
 HEALTH_PAIRS = 8192
@@ -148,6 +151,14 @@ def _prepare(
     training = config.training
     trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
     clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
+    if clips.too_short:
+        log.warning(
+            "%s: %d of the %d episodes to train on are shorter than a clip of %d steps, and are not used",
+            dataset.path,
+            clips.too_short,
+            len(trained_on),
+            clips.num_frames * clips.frameskip,
+        )
     steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
     model = _new_model(config, dataset, trained_on).to(device)
     optimizer = state.make_optimizer(model, training)

@@ -10,10 +10,12 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
+import torch
 
-from lewm.checkpoints.run import DatasetIdentity, write_config
+from lewm.checkpoints.run import DatasetIdentity, save_tensors, write_config
 from lewm.errors import LewmError
 from lewm.files import sha256
+from lewm.model.world_model import WorldModel
 from lewm.report.findings import FIGURES
 from lewm.report.media import LARGEST
 from lewm.report.page import MARK
@@ -316,12 +318,30 @@ def test_pictures_that_no_page_could_hold_are_counted(run):
     assert f"{FIGURES} of {FIGURES + 5} pictures and videos" in page.said
 
 
-def test_results_of_other_weights_are_marked(run):
-    (run / "model.safetensors").write_text("weights")
+def test_results_of_other_weights_are_marked(run, tiny):
+    weights = WorldModel(tiny.model).state_dict()
+    save_tensors(run / "model.safetensors", weights)
     fill(run, "probe-20260101-000000", [], probe_report(sha256(run / "model.safetensors")))
     assert "other weights" not in Page(write_page(run).page).said
-    (run / "model.safetensors").write_text("trained further")
+    weights["projector.0.bias"] += 1
+    save_tensors(run / "model.safetensors", weights)
     assert "Made with other weights than the run has now." in Page(write_page(run).page).said
+
+
+def test_there_is_no_page_over_weights_that_are_not_finite_or_damaged(run, tiny):
+    weights = WorldModel(tiny.model).state_dict()
+    weights["projector.0.weight"].fill_(torch.nan)
+    save_tensors(run / "model.safetensors", weights)
+    with pytest.raises(LewmError, match=r"model\.safetensors: not finite: projector\.0\.weight"):
+        write_page(run)
+    (run / "model.safetensors").write_text("weights")
+    with pytest.raises(LewmError, match=r"model\.safetensors: not a safetensors file"):
+        write_page(run)
+
+
+def test_weights_that_are_gone_are_said(run, caplog):
+    write_page(run)
+    assert f'has no model.safetensors; "lewm train --resume --out {run}" writes it' in caplog.text
 
 
 def test_an_earlier_report_is_replaced_as_a_whole(finished, tmp_path):
