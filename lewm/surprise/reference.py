@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,12 @@ from lewm import locks
 from lewm.belongs import check_belongs
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.faults import refuse_not_finite
-from lewm.config import Config
+from lewm.config import Config, Model
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
-from lewm.surprise.familiarity import nearest_distance, thumbnails
+from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
 from lewm_data.clips import split_episodes
 from lewm_data.schema import ACTION
 from lewm_data.store import Dataset
@@ -119,10 +120,33 @@ def stored(run: Path) -> Reference | None:
     try:
         tensors, metadata = runs.read_with_metadata(path)
         refuse_not_finite(path, tensors, "It is made again.")
+        _check_tensors(path, tensors, runs.read_config(run)[0].model)
         return Reference(**tensors) if metadata.get("checkpoint_sha256") == sha256(run / runs.MODEL) else None
-    except (LewmError, OSError, TypeError) as error:  # it can be made again
+    except (LewmError, OSError) as error:  # it can be made again
         log.warning("%s. It is made again.", str(error).splitlines()[0])
         return None
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], model: Model) -> None:
+    """Raises a LewmError unless the tensors are those of a `Reference` for such a model."""
+    rows: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+        "latents": (torch.float32, (model.latent,)),
+        "actions": (torch.float32, (model.action_dim,)),
+        "lengths": (torch.int64, ()),
+        "blocks": (torch.float32, (model.action_block,)),
+        "thumbnails": (torch.uint8, (3 * THUMBNAIL**2,)),
+        "distances": (torch.float32, ()),
+    }
+    odd = sorted(set(tensors) ^ set(rows)) or [name for name, row in rows.items() if not _has_rows(tensors[name], *row)]
+    if odd:
+        raise LewmError(f"{path}: {', '.join(odd)}: not the tensors of a reference", "It is made again.")
+    lengths = tensors["lengths"].tolist()
+    if min(lengths) < 1 or not sum(lengths) == len(tensors["latents"]) == len(tensors["actions"]):
+        raise LewmError(f"{path}: its episodes have not the frames that lengths states", "It is made again.")
+
+
+def _has_rows(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> bool:
+    return tensor.dtype == dtype and tensor.ndim > 0 and len(tensor) > 0 and tensor.shape[1:] == shape
 
 
 def keep(run: Path, reference: Reference) -> None:

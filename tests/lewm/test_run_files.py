@@ -11,7 +11,7 @@ from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.errors import LewmError
 from lewm.sealed import SealError, check_sealed, sealed_json
-from lewm.surprise.reference import FILE, stored
+from lewm.surprise.reference import FILE, Reference, keep, stored
 
 IDENTITY = run.DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16), 20, "two-room")
 SOME = {
@@ -167,3 +167,35 @@ def test_a_damaged_reference_is_not_used_and_said_aloud(made, caplog):
     (directory / FILE).write_bytes(flipped((directory / FILE).read_bytes(), 70))
     assert stored(directory) is None
     assert "reference.safetensors" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "said"),
+    [
+        ("latents", torch.zeros(1, 5, 8), "latents: not"),
+        ("latents", torch.zeros(5, 7), "latents: not"),
+        ("latents", torch.zeros(5, 8, dtype=torch.int32), "latents: not"),
+        ("actions", torch.zeros(4, 2), "lengths states"),
+        ("lengths", torch.tensor([2, 4]), "lengths states"),
+        ("lengths", torch.tensor([6, -1]), "lengths states"),
+        ("lengths", torch.tensor(5), "lengths: not"),
+        ("blocks", torch.zeros(0, 4), "blocks: not"),
+        ("thumbnails", torch.zeros(3, 5, dtype=torch.uint8), "thumbnails: not"),
+    ],
+)
+def test_a_reference_of_other_shapes_is_not_used_although_its_checksum_is_right(made, caplog, name, tensor, said):
+    directory, model = made
+    whole = {
+        "latents": torch.zeros(5, 8),
+        "actions": torch.zeros(5, model.config.action_dim),
+        "lengths": torch.tensor([2, 3]),
+        "blocks": torch.zeros(3, model.config.action_block),
+        "thumbnails": torch.zeros(3, 768, dtype=torch.uint8),
+        "distances": torch.zeros(3),
+    }
+    keep(directory, Reference(**whole))
+    _, metadata = run.read_with_metadata(directory / FILE)
+    assert stored(directory) is not None
+    run.save_tensors(directory / FILE, whole | {name: tensor}, metadata)
+    assert stored(directory) is None
+    assert said in caplog.text
