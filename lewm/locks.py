@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lewm.errors import LewmError
+from lewm_data.disk import interrupt_held_back
 
 if sys.platform != "win32":
     import fcntl
@@ -59,9 +60,10 @@ def writing(run: Path, remedy: str = "Wait until it has ended; reading the run i
             os.pwrite(handle, json.dumps(_this_process()).encode(), 0)
         yield held
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        os.close(handle)
+        with interrupt_held_back():  # else the file could stay
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(handle)
 
 
 def _open_locked(path: Path, remedy: str) -> tuple[int, bool]:

@@ -552,7 +552,8 @@ def test_a_link_in_the_place_of_the_page_is_not_followed(run, tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_pages_made_at_once_are_whole(finished, tmp_path):
+def test_pages_made_at_once_are_whole(finished, tiny, tmp_path):
+    save_tensors(finished / "model.safetensors", WorldModel(tiny.model).state_dict())
     commands = [
         subprocess.Popen(
             [sys.executable, "-m", "lewm_cli", "report", "--run", str(finished), "--out", str(tmp_path / "page")],
