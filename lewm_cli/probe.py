@@ -24,8 +24,8 @@ def probe(
         list[str] | None,
         typer.Option(
             metavar="COLUMN|NAME=EXPR",
-            help="A quantity: a column, or numbers of one with a name, block=state[2:4]; add :angle to one number in radians, "
-            ":quaternion to four. Repeatable.",
+            help="A quantity: a column, or numbers of one with a name, block=state[2:4]; add :angle to one number in "
+            "radians, :quaternion to four. Repeatable.",
             show_default="the world's own, or every column",
         ),
     ] = None,

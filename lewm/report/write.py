@@ -63,7 +63,8 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
         out: The page's folder, "report" in the run if None. An earlier report there is replaced as a whole.
 
     Raises:
-        LewmError: It is no run, its weights are damaged or not finite, `out` cannot be written, or holds something that is not a report.
+        LewmError: It is no run, its weights are damaged or not finite, or `out` cannot be written, or holds something
+            that is not a report.
     """
     config, _ = run.read_config(directory)
     if (directory / run.MODEL).is_file():
