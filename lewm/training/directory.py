@@ -105,8 +105,8 @@ def _claim(directory: Path, fresh: bool) -> Iterator[None]:
 
 
 def _refuse_taken(directory: Path) -> None:
-    """Raises where something is there that a killed training has not left unfinished."""
-    if any(path.name != locks.LOCK and not temporary.TEMPORARY.fullmatch(path.name) for path in directory.iterdir()):
+    """Raises where something is there. What is hidden is no obstacle: a killed training, or a desktop, has left it."""
+    if not all(path.name.startswith(".") for path in directory.iterdir()):
         resume = f", or continue it with --resume --out {shlex.quote(str(directory))}"
         raise TakenError(
             f"{directory}: exists and is not empty",

@@ -87,9 +87,18 @@ def test_what_a_killed_claim_left_is_used_again(tmp_path, numbered, left):
     assert wanted.exists()  # it was not made here
 
 
-@pytest.mark.parametrize("name", ["notes.txt", ".notes", ".config-abcd1234.json"])
-def test_what_is_not_of_a_training_is_left_alone(tmp_path, name):
+@pytest.mark.parametrize("name", [".notes", ".config-abcd1234.json"])
+def test_what_is_hidden_is_no_obstacle_and_left_alone(tmp_path, name):
     wanted = tmp_path / "run"
+    wanted.mkdir()
+    (wanted / name).write_text("precious")
+    with claimed(wanted, numbered=False) as directory:
+        assert directory == wanted
+    assert (wanted / name).read_text() == "precious"
+
+
+def test_what_is_not_of_a_training_is_left_alone(tmp_path):
+    wanted, name = tmp_path / "run", "notes.txt"
     wanted.mkdir()
     (wanted / name).write_text("precious")
     with pytest.raises(LewmError, match=r"exists and is not empty\nChoose another --out\.$"), claimed(wanted, False):
