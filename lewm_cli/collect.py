@@ -80,6 +80,8 @@ def collect(
         else:
             out = default if append or overwrite else context.with_resource(claimed(default))
         output.note(str(out))
+        if out != default and not append:
+            output.note(f"{default} is taken: --append goes on with the newest of that world")
     check_output(out, writable)
     out.parent.mkdir(parents=True, exist_ok=True)
     with output.progress_bar(output.count_of("episodes"), output.column(lambda task: task.fields["rate"])) as bar:
