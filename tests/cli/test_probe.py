@@ -92,7 +92,7 @@ def test_targets_of_ones_own_and_json(home):
     assert sum(report["episodes"].values()) == 11
 
 
-@pytest.mark.parametrize("target", ["state", "=state", "x=", ["x=state", "x=goal"]])
+@pytest.mark.parametrize("target", ["", "=state", "x=", ["x=state", "x=goal"]])
 def test_targets_that_are_none_are_wrong_usage(target):
     targets = [target] if isinstance(target, str) else target
     assert call("probe", *(part for one in targets for part in ("--target", one)))[0] == 2

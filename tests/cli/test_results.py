@@ -165,7 +165,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_a_warning(run, tmp_pat
     code, shown, said = call("probe", "--run", run)
     assert code == 0, said
     assert "shape of the space" in shown
-    assert "embeddings are not kept for the next time" in caplog.text
+    assert "cannot be written, so it is made again the next time" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -422,5 +422,5 @@ def test_too_few_clean_episodes_are_said(home, run):
     model = lewm.load(run)
     with Dataset.open(home / "datasets" / "two-room.h5") as dataset:
         alone = build(model, dataset, clean=np.arange(1), seen=np.arange(2), seed=0)
-    with pytest.raises(LewmError, match="1 clean episodes"):
+    with pytest.raises(LewmError, match="long enough to be scored: 1; calibration needs 2"):
         calibrate(model, alone, with_actions=True, seed=0)

@@ -50,7 +50,7 @@ def test_names_are_shown_as_they_are_wherever_they_stand(name, capsys):
 def test_progress_and_warnings_show_names_as_they_are(name, monkeypatch):
     stream = io.StringIO()
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(output.stderr, "file", stream)
+    monkeypatch.setattr(output.stderr, "_file", stream)
     with output.progress_bar(output.column(lambda task: task.fields["more"])) as bar:
         bar.add_task(name, total=1, more=name)
     output._Warnings().emit(logging.LogRecord("lewm", logging.WARNING, "", 0, "%s: odd", (name,), None))
