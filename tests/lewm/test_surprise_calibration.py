@@ -89,7 +89,7 @@ def test_bad_alpha_and_too_little_to_calibrate_with_are_said():
     for alpha in (0.0, 1.0, -1.0, 2.0, NAN):
         with pytest.raises(LewmError, match="alpha"):
             calibration.threshold(alpha)
-    with pytest.raises(LewmError, match="1 clean episodes"):
+    with pytest.raises(LewmError, match="long enough to be scored: 1; calibration needs 2"):
         of_scores([np.ones(5), np.full(3, NAN)], 5)
 
 
