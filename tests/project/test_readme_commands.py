@@ -109,7 +109,11 @@ def test_the_next_command_after_make_quickstart_is_as_the_page_prints_it(tmp_pat
     virtual = tmp_path / "an environment"
     venv.create(virtual, with_pip=False, symlinks=True)
     planned = subprocess.run(
-        ["make", "--dry-run", "quickstart", f"VENV={virtual}"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "--no-print-directory", "quickstart", f"VENV={virtual}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     end = [line for line in planned if line.startswith("echo ")]
     assert planned[-len(end) :] == end, "they are the last that is seen"
