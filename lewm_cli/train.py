@@ -35,7 +35,8 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=options.MAX_SEED, help="Of everything random.", show_default="the recipe's")
+        int | None,
+        typer.Option(min=0, max=options.MAX_SEED, help="Seed of everything random.", show_default="the recipe's"),
     ] = None,
     device: options.Device = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", show_default="the recipe's")] = None,

@@ -83,7 +83,7 @@ class StoredRows:
 
     @property
     def nbytes(self) -> int:
-        """Of all rows together."""
+        """The bytes of all rows together."""
         return self._count * self._row_bytes
 
     def whole(self) -> Shaped[np.ndarray, "N ..."]:

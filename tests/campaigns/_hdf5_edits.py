@@ -61,7 +61,7 @@ def _special_type(file: h5py.File, rng: Random) -> None:
 
 
 def _reshape(file: h5py.File, rng: Random) -> None:
-    """Of a shape that may be far larger than the file: nothing of it is stored."""
+    """Add a column whose shape may be far larger than the file: nothing of it is stored."""
     name = _name(file, rng)
     shape = tuple(rng.choice(SIZES) for _ in range(rng.randrange(6)))
     kind = file[name].dtype if name in file else np.dtype("u1")

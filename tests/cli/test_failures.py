@@ -214,7 +214,7 @@ def texts(path):
             yield node.value
 
 
-# Of other programs: git, docker, pip.
+# Options of other programs: git, docker, pip.
 OTHERS = {"--porcelain", "--shm-size", "--upgrade", "--force-reinstall"}
 
 
