@@ -52,7 +52,7 @@ def designs() -> str:
     model, planning = config.model, config.planning
     for environments in ENVIRONMENTS:
         for design in DESIGNS:
-            C = environments * planning.samples
+            C = environments * planning.planner.samples
             launches = list(of_call(model, design, C, planning.horizon))
             flops = 2 * sum(launch.multiply_adds for launch in launches)
             moved, weights = (sum(getattr(launch, name) for launch in launches) for name in ("moved", "weights"))
@@ -64,12 +64,12 @@ def designs() -> str:
                 f"{flops / 1e9:,.0f}",
                 f"{moved / 1e9:.2g}",
                 f"{weights / 1e9:.2g}",
-                _milliseconds(planning.iterations * flops / H100_FLOPS),
-                _milliseconds(planning.iterations * moved / H100_BYTES),
+                _milliseconds(planning.planner.iterations * flops / H100_FLOPS),
+                _milliseconds(planning.planner.iterations * moved / H100_BYTES),
             ]
             rows.append(f"| {' | '.join(map(str, cells))} |")
     last = (
-        f"The last two: what the multiply-adds of a solve of {planning.iterations} calls take at least, and its bytes "
+        f"The last two: what the multiply-adds of a solve of {planning.planner.iterations} calls take at least, and its bytes "
         "if all of them come from memory."
     )
     return "\n".join([*rows, "", last, ""])

@@ -46,7 +46,7 @@ def check(case: Case, B: int) -> Checked:
     """Compares all paths, for as many environments as will be timed; on a CPU for two at most."""
     planning = case.planning
     inputs = case.inputs(
-        min(B, CPU_ENVIRONMENTS) if case.device.type == "cpu" else B, planning.samples, planning.horizon
+        min(B, CPU_ENVIRONMENTS) if case.device.type == "cpu" else B, planning.planner.samples, planning.horizon
     )
     truth = true_costs(case.model, *inputs)
     checked = Checked({}, {}, dict(case.left_out))
@@ -54,7 +54,7 @@ def check(case: Case, B: int) -> Checked:
         path = case.paths[name]
         with checked.or_fault(name):
             costs, again = path.costs(*inputs), path.costs(*inputs)
-            wrong = judge(costs, truth, planning.elites, path.precision)
+            wrong = judge(costs, truth, planning.planner.elites, path.precision)
             if wrong:
                 checked.faults[name] = wrong
                 continue

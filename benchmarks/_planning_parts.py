@@ -24,7 +24,7 @@ RESOLUTION = 1e-9  # seconds, of the clock; a ratio can be formed of it
 
 def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
     """Part (a); with `profiles`, which kernels take the time in the fastest precision goes into that file."""
-    S, H = case.planning.samples, case.planning.horizon
+    S, H = case.planning.planner.samples, case.planning.horizon
     about = {"part": "a", "stage": "rollout", "environments": B, "samples": S, "horizon": H}
     checked, inputs = check(case, B), case.inputs(B, S, H)
     plain, peak, calls = {}, {}, {}
@@ -69,9 +69,9 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
     timed as fit, and multiplied up to all of them.
     """
     planning = case.planning
-    latents, goals, candidates = case.inputs(B, planning.samples, planning.horizon)
-    about: Row = {"part": part, "environments": B, "samples": planning.samples, "horizon": planning.horizon}
-    about |= {"iterations": planning.iterations, "from": "latents"}
+    latents, goals, candidates = case.inputs(B, planning.planner.samples, planning.horizon)
+    about: Row = {"part": part, "environments": B, "samples": planning.planner.samples, "horizon": planning.horizon}
+    about |= {"iterations": planning.planner.iterations, "from": "latents"}
     checked = check(case, B)
 
     iterations, calls, of_path = {}, {}, {}
@@ -79,7 +79,7 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
         with checked.or_fault(name):
             one = seconds(functools.partial(path.costs, latents, goals, candidates), case.device)
             longest = library_limit if name.startswith("lewm ") else limit
-            count = min(planning.iterations, max(1, int(longest / one)))
+            count = min(planning.planner.iterations, max(1, int(longest / one)))
             measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
             call = functools.partial(path.solve, latents, goals, measured)
             peak = peak_bytes(functools.partial(path.solve, latents, goals, traced), case.device)
@@ -92,7 +92,7 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
     times = case.timed(calls | _stages(case, B))
     scaled = {}
     for name in calls:
-        scale = planning.iterations / iterations[name]
+        scale = planning.planner.iterations / iterations[name]
         scaled[name] = [scale * t for t in times[name]]
         if scale > 1:
             of_path[name]["measured_iterations"] = iterations[name]
@@ -122,7 +122,7 @@ def difference(longer: list[float], shorter: list[float]) -> list[float]:
 def growth(case: Case) -> list[Row]:
     """How the time of one iteration grows with each of its sizes."""
     rows = []
-    base = {"environments": 1, "samples": case.planning.samples, "horizon": case.planning.horizon}
+    base = {"environments": 1, "samples": case.planning.planner.samples, "horizon": case.planning.horizon}
     for size, values in GROWTH.items():
         for value in values:
             sizes = base | {size: value}
@@ -138,11 +138,11 @@ def _stages(case: Case, B: int) -> dict[str, Call]:
     planning = case.planning
     start = Gaussian.standard(B, planning.horizon, case.model.config.action_block, case.device)
     keys = Keys(SEED, torch.arange(B, device=case.device), 0)
-    costs = case.inputs(B, planning.samples, planning.horizon)[2][:, :, 0, 0]
+    costs = case.inputs(B, planning.planner.samples, planning.horizon)[2][:, :, 0, 0]
 
     def sample() -> None:
-        draw = Sampler(keys.seed, keys.streams(planning.iterations), planning.samples)
-        for iteration in range(planning.iterations):
+        draw = Sampler(keys.seed, keys.streams(planning.planner.iterations), planning.planner.samples)
+        for iteration in range(planning.planner.iterations):
             draw(iteration, start.mean, start.std)
 
     def search() -> None:
@@ -160,7 +160,7 @@ def _of_solve(case: Case, call: Call, iterations: int) -> Row:
     again = call()
     assert isinstance(again, Tensor)
     row: Row = {"repeats": torch.equal(plans, again)}
-    if iterations == case.planning.iterations:
-        latents, goals, _ = case.inputs(len(plans), case.planning.samples, case.planning.horizon)
+    if iterations == case.planning.planner.iterations:
+        latents, goals, _ = case.inputs(len(plans), case.planning.planner.samples, case.planning.horizon)
         row["plan_cost"] = float(f"{float(true_costs(case.model, latents, goals, plans[:, None]).mean()):.5g}")
     return row

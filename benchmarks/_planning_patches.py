@@ -26,9 +26,15 @@ def against_patches(case: Case, compiled: bool) -> list[Row]:
     planning = case.planning
     few = planning.model_copy(update=FEW[case.device.type])
     rolled_out = few.samples * few.iterations + 1  # and the result
-    scale = (planning.samples * planning.iterations + 1) / rolled_out
-    about = {"part": "d", "stage": "plan", "environments": 1, "samples": planning.samples, "horizon": planning.horizon}
-    about |= {"iterations": planning.iterations, "from": "frame"}
+    scale = (planning.planner.samples * planning.planner.iterations + 1) / rolled_out
+    about = {
+        "part": "d",
+        "stage": "plan",
+        "environments": 1,
+        "samples": planning.planner.samples,
+        "horizon": planning.horizon,
+    }
+    about |= {"iterations": planning.planner.iterations, "from": "frame"}
     frames, (_, goals, _) = case.frames(1), case.inputs(1, 1, planning.horizon)
     checked = check(case, 1)
     calls: dict[str, Call] = {}

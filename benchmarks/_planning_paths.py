@@ -188,7 +188,7 @@ def _searching(model: WorldModel, precision: str, backend: str, roll_out: Rollou
 def _library(model: WorldModel, packed: Packed, on_cuda: bool) -> Path:
     @functools.lru_cache(maxsize=1)  # the graphs of another would keep their memory
     def solver(planning: Planning) -> Solver:
-        together = max(1, rows_together(model, planning.horizon) // planning.samples)
+        together = max(1, rows_together(model, planning.horizon) // planning.planner.samples)
         return Solver(packed, planning, SEED, together)
 
     def solve(latents: Tensor, goals: Tensor, planning: Planning) -> Tensor:

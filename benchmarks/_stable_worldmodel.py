@@ -53,9 +53,9 @@ class StableWorldModel:
 
         solver = CEMSolver(
             self.lewm,
-            num_samples=planning.samples,
-            n_steps=planning.iterations,
-            topk=planning.elites,
+            num_samples=planning.planner.samples,
+            n_steps=planning.planner.iterations,
+            topk=planning.planner.elites,
             device=latents.device,
         )
         solver.configure(

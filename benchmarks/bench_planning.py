@@ -80,8 +80,8 @@ def measurements(case: Case, options: argparse.Namespace) -> Iterator[Measuremen
 def run(case: Case, measurement: Measurement, late: str | None) -> list[Row]:
     """The rows of a measurement; where it is too late or something breaks, a row that says so."""
     part, B, measure = measurement
-    sizes = {"environments": B, "samples": case.planning.samples, "horizon": case.planning.horizon}
-    about = {"part": part, "stage": STAGES[part], **sizes, "iterations": case.planning.iterations}
+    sizes = {"environments": B, "samples": case.planning.planner.samples, "horizon": case.planning.horizon}
+    about = {"part": part, "stage": STAGES[part], **sizes, "iterations": case.planning.planner.iterations}
     if late:
         return case.skipped(about, {"everything": late})
     try:

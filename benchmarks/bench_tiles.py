@@ -32,7 +32,7 @@ from lewm_kernels.rollout.tiles import DESIGNS, Tile
 
 CONFIG = paper("two-room", 2)
 HORIZON, HIDDEN = CONFIG.planning.horizon, CONFIG.model.predictor.mlp
-CANDIDATES = tuple(environments * CONFIG.planning.samples for environments in (1, 4, 16, 50))
+CANDIDATES = tuple(environments * CONFIG.planning.planner.samples for environments in (1, 4, 16, 50))
 FEW, MANY, TURNS = CANDIDATES[0], CANDIDATES[-1], 7
 CHECKED = 16  # candidates that are compared with the definition, the last ones
 SECONDS = 60  # for one to compile

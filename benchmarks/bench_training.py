@@ -36,7 +36,7 @@ NOT_COMPILED = "nothing is compiled here"
 TINY = {
     "model.encoder": {"kind": "conv", "channels": [4, 8], "width": 16},
     "training.batch_size": 8,
-    "objective.directions": 16,
+    "objective.sigreg.directions": 16,
 }
 
 

@@ -106,7 +106,7 @@ def _apart(name: str) -> str | None:
 def _plan(path: str, B: int) -> None:
     title, precision = path.split()
     case = build("paper", torch.device("cuda"), 1, [title.partition("-")[0]], [precision], {})
-    latents, goals, candidates = case.inputs(B, case.planning.samples, case.planning.horizon)
+    latents, goals, candidates = case.inputs(B, case.planning.planner.samples, case.planning.horizon)
     case.paths[path].costs(latents, goals, candidates)
     case.paths[path].solve(latents, goals, case.planning.model_copy(update={"iterations": 2}))
 

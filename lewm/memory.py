@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from lewm.config import Config, Planning
+from lewm.config import Config, LewmObjective, Planning, Sketch
 from lewm.errors import LewmError
 from lewm.runtime import physical_memory
 
@@ -38,14 +38,17 @@ def check_training(config: Config, parameters: int, frame: tuple[int, int], devi
     """
     steps = config.model.predictor.history + 1
     pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # as read, then as the model sees them
-    objective = config.objective
-    sums = 2 * steps * objective.knots  # of cosines and sines, a direction
+    sigreg = config.objective.sigreg if isinstance(config.objective, LewmObjective) else None
+    directions = sigreg.directions if isinstance(sigreg, Sketch) else 0
+    sums = 2 * steps * (sigreg.knots if sigreg else 0)  # of cosines and sines, a direction
     needed = (
         FLOAT * COPIES * parameters
         + config.training.batch_size * steps * pixels
-        + FLOAT * objective.directions * (config.model.latent + sums)
+        + FLOAT * directions * (config.model.latent + sums)
     )
-    remedy = "Lower training.batch_size, objective.directions, model.predictor.history or the widths of the model."
+    remedy = (
+        "Lower training.batch_size, objective.sigreg.directions, model.predictor.history or the widths of the model."
+    )
     check_memory(needed, device, "training", remedy)
 
 
@@ -55,7 +58,7 @@ def check_planning(planning: Planning, action_block: int, device: torch.device) 
     Raises:
         LewmError: As `check_memory`.
     """
-    needed = FLOAT * planning.samples * planning.horizon * action_block
+    needed = FLOAT * planning.planner.samples * planning.horizon * action_block
     check_memory(needed, device, "a plan", "Lower --samples or --horizon.")
 
 

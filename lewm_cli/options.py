@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,3 +25,12 @@ def auto_or_number(text: str, least: int, option: str) -> int | None:
     if not (text.isdecimal() and len(text) <= len(str(MOST)) and least <= int(text) <= MOST):
         raise typer.BadParameter(f"expected auto or {least} to {MOST}, got {text!r:.80}", param_hint=option)
     return int(text)
+
+
+def assignments(pairs: list[str]) -> dict[str, Any]:
+    """What `--set KEY=VALUE` says, one after the other."""
+    split = [pair.partition("=") for pair in pairs]
+    wrong = [pair for pair, (_, equals, _) in zip(pairs, split, strict=True) if not equals]
+    if wrong:
+        raise typer.BadParameter(f"expected KEY=VALUE, got {wrong[0]!r}", param_hint="--set")
+    return {key.strip(): value.strip() for key, _, value in split}

@@ -36,15 +36,48 @@ def plan(
             show_default="held-out",
         ),
     ] = None,
+    planner: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Search for plans: cem, icem, mppi or adam.", show_default="the run's"),
+    ] = None,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What a plan costs. last, min, mean: distance to the goal of the last, the nearest, all imagined "
+            "steps. head: what a learnt head says of them.",
+            show_default="the run's",
+        ),
+    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=2, help="Candidates an iteration.", show_default="the run's")
     ] = None,
     elites: Annotated[int | None, typer.Option(min=2, help="Candidates kept.", show_default="the run's")] = None,
-    iterations: Annotated[
-        int | None, typer.Option(min=1, help="CEM iterations a plan.", show_default="the run's")
-    ] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Iterations a plan.", show_default="the run's")] = None,
     execute: Annotated[
-        int | None, typer.Option(min=1, help="Blocks executed before replanning.", show_default="all of the plan")
+        int | None, typer.Option(min=1, help="Blocks executed before replanning.", show_default="the run's")
+    ] = None,
+    horizon_end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="shrink|fixed",
+            help="shrink: a plan has the blocks left until the planned arrival. fixed: always the whole horizon.",
+            show_default="the run's",
+        ),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Latents that a plan begins from: the present and those before.", show_default="the run's"
+        ),
+    ] = None,
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off",
+            help="on: the search begins at what is left of the plan before.",
+            show_default="the run's",
+        ),
     ] = None,
     precision: Annotated[
         str | None,
@@ -93,6 +126,10 @@ def plan(
     imagine: Annotated[
         bool, typer.Option("--imagine", help='With --video: show what the plans expect. Needs "lewm decode" first.')
     ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of planning, such as planner.elites; repeatable."),
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Plan in latent space towards goals the model has not seen, and count how often it gets there."""
@@ -114,7 +151,7 @@ def plan(
 
     from lewm.belongs import world_to_act_in
     from lewm.checkpoints.run import read_config
-    from lewm.config import Evaluation, Planning, validate
+    from lewm.config import Evaluation, Planning, override, validate
     from lewm.evaluation.evaluate import (
         PLANNING_NEEDS,
         FromDataset,
@@ -135,15 +172,22 @@ def plan(
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     if place.action_groups is not None:
         _refuse({"--bounds": bounds}, f"the actions of {config.env} are choices")
-    planning = {
-        "samples": samples,
-        "elites": elites,
-        "iterations": iterations,
+    flags = {
+        "planner.kind": planner,
+        "planner.samples": samples,
+        "planner.elites": elites,
+        "planner.iterations": iterations,
+        "cost.kind": cost,
         "horizon": horizon,
         "execute": execute,
+        "horizon_end": horizon_end,
+        "context": context,
+        "warm_start": warm_start,
         "precision": precision,
         "bounds": bounds,
     }
+    planning = config.planning.model_dump()
+    override(planning, options.assignments(set_ or []) | _given(flags))
     evaluation = {"goal_offset": goal_offset, "budget": budget}
     remedy = 'Give the option another value; "lewm plan --help" lists them.'
     settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options", remedy)
@@ -157,7 +201,7 @@ def plan(
     request = PlanRequest(
         run=run,
         tasks=source,
-        planning=validate(Planning, config.planning.model_dump() | _given(planning), "the options", remedy),
+        planning=validate(Planning, planning, "the options", remedy),
         seed=seed,
         keep_bounds=bounds is not None,
         batch=together,

@@ -63,7 +63,7 @@ def train(
         "training.precision": precision,
     }
     flags = {key: value for key, value in flags.items() if value is not None}
-    assignments = _assignments(set_ or []) | flags
+    assignments = options.assignments(set_ or []) | flags
     if resume and (assignments or config):
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
@@ -138,14 +138,6 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
     if known_world(settings.env) is None:
         say_unknown(settings)
     return settings
-
-
-def _assignments(pairs: list[str]) -> dict[str, Any]:
-    split = [pair.partition("=") for pair in pairs]
-    wrong = [pair for pair, (_, equals, _) in zip(pairs, split, strict=True) if not equals]
-    if wrong:
-        raise typer.BadParameter(f"expected KEY=VALUE, got {wrong[0]!r}", param_hint="--set")
-    return {key.strip(): value.strip() for key, _, value in split}
 
 
 class _Display:

@@ -40,16 +40,16 @@ TINY = {
     "model.predictor.head_dim": 16,
     "model.predictor.mlp": 16,
     "model.action_embedder.hidden": 16,
-    "objective.directions": 64,
+    "objective.sigreg.directions": 64,
     "training.steps": 6,
     "training.batch_size": 8,
     "training.log_every": 1,
     "training.evaluate_every": 3,
     "training.checkpoint_every": 2,
     "training.compile": "off",  # the compiler would trace the checks of shapes too
-    "planning.samples": 64,
-    "planning.elites": 8,
-    "planning.iterations": 3,
+    "planning.planner.samples": 64,
+    "planning.planner.elites": 8,
+    "planning.planner.iterations": 3,
 }
 
 

@@ -106,6 +106,7 @@ def read_config(path: Path) -> Model:
             "mlp": MLP_RATIO * width,
         },
         "predictor": {
+            "kind": "adaln",
             "history": predictor.number("num_frames"),
             "width": predictor.number("hidden_dim"),
             "depth": predictor.number("depth"),

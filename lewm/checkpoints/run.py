@@ -43,7 +43,7 @@ TRAINING = "training.safetensors"
 PREVIOUS = "training-previous.safetensors"
 METRICS = "metrics.jsonl"
 
-FORMAT = 2
+FORMAT = 3
 LARGEST_FRAME = 2**15  # pixels a side, of the data; larger in a damaged file only
 DAMAGED = 'Restore the file as it was, or train again with "lewm train".'
 

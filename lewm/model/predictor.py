@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lewm.config import ActionEmbedder as ActionEmbedderConfig
-from lewm.config import Predictor as PredictorConfig
+from lewm.config import AdalnPredictor as PredictorConfig
 
 MODULATION_EPS = 1e-6  # released code
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float32, Float64, Int64
 from torch import Tensor
 
-from lewm.config import Planning
+from lewm.config import Cem
 from lewm.model.world_model import WorldModel
 from lewm.planning.cem import Cost, Keys, Plan
 from lewm_kernels import uniform
@@ -88,7 +88,7 @@ class OneHot:
         return torch.zeros_like(weights, dtype=torch.bool).scatter_(-1, best, True)
 
 
-def categorical_cem(cost: Cost, one_hot: OneHot, config: Planning, keys: Keys) -> Plan:
+def categorical_cem(cost: Cost, one_hot: OneHot, config: Cem, keys: Keys) -> Plan:
     """Refit categorical distributions over plans to their cheapest samples, again and again.
 
     As `cem`, with a distribution for each one-hot vector, independent of the others. Candidate 0 of every iteration is
@@ -140,7 +140,7 @@ def _start(mean: Float64[Tensor, " C"]) -> tuple[Tensor, Tensor, Tensor]:
     return probability, edges[:-1], edges[1:]
 
 
-def _draws(one_hot: OneHot, config: Planning, keys: Keys) -> Iterator[Float32[Tensor, "B S H A"]]:
+def _draws(one_hot: OneHot, config: Cem, keys: Keys) -> Iterator[Float32[Tensor, "B S H A"]]:
     """Uniform numbers of each iteration, the same for all of a vector.
 
     Those of several iterations are drawn at once while that is faster, which changes no number.

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lewm.config import Planning
+from lewm.config import Cem
 from lewm.model.actions import BlockBounds
 from lewm_kernels.candidates import Sampler
 
@@ -85,7 +85,7 @@ class Plan:
     history: Float[Tensor, "B I"]
 
 
-def sampler(start: Gaussian, config: Planning, keys: Keys) -> Sample:
+def sampler(start: Gaussian, config: Cem, keys: Keys) -> Sample:
     """What a planner draws its candidates from: Gaussian, then clamped to the bounds of the start."""
     draw, bounds = Sampler(keys.seed, keys.streams(config.iterations), config.samples), start.bounds
     if bounds is None:
@@ -94,7 +94,7 @@ def sampler(start: Gaussian, config: Planning, keys: Keys) -> Sample:
     return lambda iteration, mean, std: bounds.clamp(draw(iteration, mean, std))
 
 
-def cem(cost: Cost, start: Gaussian, config: Planning, keys: Keys) -> Plan:
+def cem(cost: Cost, start: Gaussian, config: Cem, keys: Keys) -> Plan:
     """Refit a Gaussian over plans to its cheapest samples, again and again.
 
     Candidate 0 of every iteration is the current mean; the elites' mean and unbiased standard deviation are the next

@@ -134,7 +134,7 @@ class Controller:
         Raises:
             LewmError: the checkpoint has no action statistics.
         """
-        together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.samples)
+        together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.planner.samples)
         one_hot = None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
         bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
         return Solver(self._packed, self.planning, self.seed, together, one_hot, bounds, self.on_compile)

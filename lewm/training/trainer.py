@@ -54,7 +54,9 @@ class Trainer:
         self.compilation = choose_compilation(config.training.compile, self.device)
         log.info("encoder and predictor are %s", self.compilation)
         self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
-        self.knots = torch.linspace(0, config.objective.knot_max, config.objective.knots)  # read by the host
+        self.knots = torch.linspace(
+            0, config.objective.sigreg.knot_max, config.objective.sigreg.knots
+        )  # read by the host
         self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
         self.done = done
         self.warned = False
@@ -135,7 +137,7 @@ class Trainer:
             return objective(self.network, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
 
     def _directions(self, step: int) -> RandomDirections:
-        return RandomDirections(self.config.training.seed, step, self.config.objective.directions)
+        return RandomDirections(self.config.training.seed, step, self.config.objective.sigreg.directions)
 
 
 @contextlib.contextmanager

@@ -47,10 +47,22 @@ KEYS = (
     ),
     *("model.predictor.history", "model.predictor.width", "model.predictor.depth", "model.predictor.heads", "env"),
     *("model.predictor.dropout", "model.predictor.head_dim", "model.action_embedder.hidden", "objective.lambda"),
-    *("objective.directions", "objective.knots", "objective.knot_max", "training.batch_size", "training.warmup"),
+    *(
+        "objective.sigreg.directions",
+        "objective.sigreg.knots",
+        "objective.sigreg.knot_max",
+        "training.batch_size",
+        "training.warmup",
+    ),
     *("training.learning_rate", "training.weight_decay", "training.gradient_clip", "training.held_out", "model"),
     *("training.precision", "training.compile", "training.seed", "training.log_every", "training.evaluate_every"),
-    *("training.checkpoint_every", "planning.samples", "planning.elites", "planning.horizon", "planning.execute"),
+    *(
+        "training.checkpoint_every",
+        "planning.planner.samples",
+        "planning.elites",
+        "planning.horizon",
+        "planning.execute",
+    ),
     *("evaluation.budget", "evaluation.goal_offset", "planning.precision", "training", "a.b.c", "", "."),
 )
 SETTINGS = (

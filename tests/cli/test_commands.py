@@ -23,7 +23,7 @@ TINY = [
     *("--set", "model.encoder.channels=[4, 8]"),
     *("--set", "model.predictor.width=8"),
     *("--set", "model.predictor.depth=1"),
-    *("--set", "objective.directions=32"),
+    *("--set", "objective.sigreg.directions=32"),
     *("--set", "training.log_every=1"),
     *("--set", "training.checkpoint_every=2"),
 ]

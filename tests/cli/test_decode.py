@@ -10,7 +10,7 @@ from lewm_cli import output
 from lewm_cli.main import app
 
 COLLECT = ["collect", "--episodes", "12", "--frame-size", "16"]
-TINY = ["model.frame_size=16", "model.latent=8", "model.encoder.channels=[4, 8]", "objective.directions=32"]
+TINY = ["model.frame_size=16", "model.latent=8", "model.encoder.channels=[4, 8]", "objective.sigreg.directions=32"]
 TRAIN = ["train", "--steps", "4", "--batch-size", "8", *(part for pair in TINY for part in ("--set", pair))]
 PLAN = ["plan", "--episodes", "2", "--samples", "16", "--elites", "4", "--iterations", "2", "--horizon", "2"]
 

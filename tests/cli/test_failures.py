@@ -32,7 +32,14 @@ OPTIONS["envs"] |= {word for one in GROUP.commands["envs"].commands["show"].para
 TINY = [
     *("--steps", "2", "--batch-size", "8", "--set", "training.held_out=0.5"),
     *("--set", "model.frame_size=16", "--set", "model.latent=8", "--set", "model.encoder.channels=[4]"),
-    *("--set", "model.predictor.width=8", "--set", "model.predictor.depth=1", "--set", "objective.directions=16"),
+    *(
+        "--set",
+        "model.predictor.width=8",
+        "--set",
+        "model.predictor.depth=1",
+        "--set",
+        "objective.sigreg.directions=16",
+    ),
 ]
 
 
@@ -267,7 +274,7 @@ COMMON = [
     (["train", "--data", "rooms.h5", "--recipe", "smal"], None),
     (["train", "--data", "rooms.h5", "--set", "training.stepz=3"], None),
     (["train", "--data", "rooms.h5", "--set", "training.steps=0"], None),
-    (["train", "--data", "rooms.h5", "--set", "planning.elites=900"], None),
+    (["train", "--data", "rooms.h5", "--set", "planning.planner.elites=900"], None),
     (["train", "--data", "rooms.h5", "--set", "planning=3"], None),
     (["train", "--data", "rooms.h5", "--config", "bad.toml"], None),
     (["train", "--data", "rooms.h5", "--config", "missing.toml"], None),

@@ -28,7 +28,7 @@ SMALL = [
     *("--set", "model.predictor.width=8"),
     *("--set", "model.predictor.depth=1"),
     *("--set", "model.action_embedder.hidden=8"),
-    *("--set", "objective.directions=32"),
+    *("--set", "objective.sigreg.directions=32"),
     *("--set", "training.held_out=0.5"),
 ]
 EPISODES, LENGTH = 12, 24

@@ -30,7 +30,7 @@ TINY = [
     *("--set", "model.predictor.width=8"),
     *("--set", "model.predictor.depth=1"),
     *("--set", "model.predictor.history=1"),
-    *("--set", "objective.directions=32"),
+    *("--set", "objective.sigreg.directions=32"),
     *("--set", "training.held_out=0.5"),
 ]
 PLAN = ["plan", "--episodes", "3", "--samples", "8", "--elites", "4", "--iterations", "1", "--horizon", "2"]

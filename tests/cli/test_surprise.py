@@ -37,7 +37,7 @@ TRAIN = [
     *("--set", "model.encoder.channels=[4, 8]"),
     *("--set", "model.predictor.depth=1"),
     *("--lambda", "0.09"),
-    *("--set", "objective.directions=32"),
+    *("--set", "objective.sigreg.directions=32"),
     *("--set", "training.held_out=0.5"),
 ]
 

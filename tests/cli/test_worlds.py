@@ -19,7 +19,7 @@ TINY = [
     *("--set", "model.encoder.channels=[4, 8]"),
     *("--set", "model.predictor.width=8"),
     *("--set", "model.predictor.depth=1"),
-    *("--set", "objective.directions=32"),
+    *("--set", "objective.sigreg.directions=32"),
     *("--set", "training.held_out=0.5"),
 ]
 

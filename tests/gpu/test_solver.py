@@ -28,9 +28,9 @@ SMALL = {
     "model.predictor.heads": 2,
     "model.predictor.head_dim": 16,
     "model.predictor.mlp": 64,
-    "planning.samples": 128,  # of 50 environments enough for whole rows
-    "planning.elites": 8,
-    "planning.iterations": 5,
+    "planning.planner.samples": 128,  # of 50 environments enough for whole rows
+    "planning.planner.elites": 8,
+    "planning.planner.iterations": 5,
     "planning.horizon": 3,
 }
 SEED = 5

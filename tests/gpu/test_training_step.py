@@ -33,7 +33,7 @@ SIZES = {
     "model.predictor.depth": 2,
     "model.predictor.heads": 2,
     "model.predictor.mlp": 64,
-    "objective.directions": 64,
+    "objective.sigreg.directions": 64,
     "training.compile": "off",
 }
 

@@ -27,9 +27,9 @@ SMALL = {
     "model.predictor.head_dim": 16,
     "model.predictor.mlp": 16,
     "model.predictor.history": 3,
-    "planning.samples": 16,
-    "planning.elites": 4,
-    "planning.iterations": 4,
+    "planning.planner.samples": 16,
+    "planning.planner.elites": 4,
+    "planning.planner.iterations": 4,
     "planning.horizon": 2,
 }
 

@@ -33,7 +33,7 @@ def test_precedence_file_over_recipe_and_assignment_over_file(tmp_path):
 
 
 def test_settings_that_fit_only_together_may_come_in_any_order():
-    together = {"planning.samples": 16, "planning.elites": 4}
+    together = {"planning.planner.samples": 16, "planning.elites": 4}
     for order in (together, dict(reversed(together.items()))):
         assert resolve(SMALL, None, order).planning.samples == 16
 
@@ -70,7 +70,7 @@ def test_another_kind_of_encoder_replaces_the_old_one():
         ({"training.learning_rate": float("nan")}, ["training.learning_rate"]),
         ({"training.steps": 1, "training.epochs": "none"}, []),
         ({"model.frame_size": 65}, ["65"]),
-        ({"planning.elites": 400}, ["elites 400 exceeds samples 300"]),
+        ({"planning.planner.elites": 400}, ["elites 400 exceeds samples 300"]),
         ({"training": 3}, ["training"]),
     ],
 )
@@ -88,8 +88,8 @@ def test_faults_name_the_key_and_the_nearest_right_one(assignments, words):
 @pytest.mark.parametrize(
     "assignment",
     [
-        "objective.knots=1e9",
-        "objective.directions=1e9",
+        "objective.sigreg.knots=1e9",
+        "objective.sigreg.directions=1e9",
         "model.frame_size=1e6",
         "model.frameskip=1e6",
         "model.latent=1e9",
@@ -102,8 +102,8 @@ def test_faults_name_the_key_and_the_nearest_right_one(assignments, words):
         "model.action_embedder.hidden=1e9",
         "training.batch_size=1e12",
         "training.steps=1e12",
-        "planning.samples=1e9",
-        "planning.iterations=1e9",
+        "planning.planner.samples=1e9",
+        "planning.planner.iterations=1e9",
         "planning.horizon=1e6",
         "evaluation.budget=1e12",
     ],

@@ -31,7 +31,12 @@ def test_training_needs_weights_four_times_a_batch_and_the_directions(monkeypatc
     config = resolve(
         PAPER,
         None,
-        {"training.batch_size": 2, "objective.directions": 100, "objective.knots": 10, "model.predictor.history": 3},
+        {
+            "training.batch_size": 2,
+            "objective.sigreg.directions": 100,
+            "objective.sigreg.knots": 10,
+            "model.predictor.history": 3,
+        },
     )
     frames = 2 * 4 * 3 * (8 * 10 + 4 * 224 * 224)
     needed = 4 * 4 * 1000 + frames + 4 * 100 * (192 + 2 * 4 * 10)
@@ -43,7 +48,7 @@ def test_training_needs_weights_four_times_a_batch_and_the_directions(monkeypatc
 
 
 def test_the_candidates_of_a_plan(make_model, tiny, monkeypatch):
-    planning = resolve(tiny, None, {"planning.samples": 10**6, "planning.horizon": 1000}).planning
+    planning = resolve(tiny, None, {"planning.planner.samples": 10**6, "planning.horizon": 1000}).planning
     monkeypatch.setattr("lewm.memory.physical_memory", lambda _: 2**34)
     with pytest.raises(LewmError, match=r"a plan needs at least 37.3 GiB of memory, cpu has 16.0 GiB\nLower --samples"):
         Controller(make_model({}), planning, seed=0)

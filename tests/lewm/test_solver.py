@@ -143,7 +143,9 @@ def test_elites_are_those_of_the_definition_up_to_ties(model, planning):
 
 
 def test_plans_in_bf16_are_as_good(model, tiny):
-    planning = resolve(tiny, None, {"planning.samples": 200, "planning.elites": 20, "planning.iterations": 10}).planning
+    planning = resolve(
+        tiny, None, {"planning.planner.samples": 200, "planning.elites": 20, "planning.iterations": 10}
+    ).planning
     latents, goals, episodes = problem(model, 40)
     cost = last_step(model.pack(), latents, goals)
     costs = {}

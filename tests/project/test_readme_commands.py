@@ -31,7 +31,14 @@ SMALLER = {
     "train": [
         *("--steps", "3", "--batch-size", "8", "--set", "training.held_out=0.5", "--set", "model.frame_size=16"),
         *("--set", "model.encoder.channels=[4, 8]", "--set", "model.latent=8", "--set", "model.projector_hidden=16"),
-        *("--set", "model.predictor.width=8", "--set", "model.predictor.depth=1", "--set", "objective.directions=16"),
+        *(
+            "--set",
+            "model.predictor.width=8",
+            "--set",
+            "model.predictor.depth=1",
+            "--set",
+            "objective.sigreg.directions=16",
+        ),
     ],
     "plan": ["--samples", "8", "--elites", "2", "--iterations", "1"],
     "probe": ["--episodes", "20"],

@@ -1,0 +1,116 @@
+"""What a world model is built of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lewm.config.limits import (
+    MOST_ACTIONS,
+    MOST_FRAMESKIP,
+    MOST_HALVINGS,
+    MOST_HISTORY,
+    Fraction,
+    Int,
+    Layers,
+    Pixels,
+    Width,
+)
+from lewm.config.section import Kind, Section
+
+
+class Encoder(Kind):
+    """Frames to a vector each."""
+
+    def check_frame(self, frame_size: int) -> None:
+        """Raises where it cannot encode frames of that many pixels a side.
+
+        Raises:
+            ValueError: says why.
+        """
+
+
+class VitEncoder(Encoder):
+    """Vision transformer; its embedding is the CLS token of the last layer."""
+
+    kind: Literal["vit"] = "vit"
+    patch: Pixels
+    width: Width
+    depth: Layers
+    heads: Layers
+    mlp: Width
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> VitEncoder:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+    def check_frame(self, frame_size: int) -> None:
+        """Raises unless patches fill the frame."""
+        if frame_size % self.patch:
+            raise ValueError(f"frame_size {frame_size} is not a multiple of patch {self.patch}")
+
+
+class ConvEncoder(Encoder):
+    """Strided convolutions, one a number in `channels`, each halving the frame; then a linear map to `width`."""
+
+    kind: Literal["conv"] = "conv"
+    channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_HALVINGS)]
+    width: Width
+    keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
+
+    def check_frame(self, frame_size: int) -> None:
+        """Raises unless the frame can be halved once a channel."""
+        if frame_size % (2 ** len(self.channels)):
+            raise ValueError(f"frame_size {frame_size} cannot be halved {len(self.channels)} times, once a channel")
+
+
+class Predictor(Kind):
+    """Latents and actions to the next latents."""
+
+    history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
+
+
+class AdalnPredictor(Predictor):
+    """Causal transformer over latents, modulated by actions (AdaLN-zero)."""
+
+    kind: Literal["adaln"] = "adaln"
+    width: Width
+    depth: Layers
+    heads: Layers
+    head_dim: Width
+    mlp: Width
+    dropout: Fraction
+    embedding_dropout: Fraction
+
+
+class ActionEmbedder(Section):
+    """Action block -> `bottleneck` (linear) -> `hidden` (SiLU) -> latent width."""
+
+    bottleneck: Width
+    hidden: Width
+
+
+class Model(Section):
+    """The world model: what is stored in a checkpoint and rebuilt from it."""
+
+    frame_size: Pixels
+    frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
+    action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # of one environment step
+    latent: Width  # D
+    projector_hidden: Width
+    encoder: Encoder
+    predictor: Predictor
+    action_embedder: ActionEmbedder
+
+    @property
+    def action_block(self) -> int:
+        """Width A of one action block: `frameskip` actions, flattened."""
+        return self.frameskip * self.action_dim
+
+    @model_validator(mode="after")
+    def _encoder_fits_frame(self) -> Model:
+        self.encoder.check_frame(self.frame_size)
+        return self

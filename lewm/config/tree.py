@@ -1,0 +1,150 @@
+"""The whole tree: how it is read, overridden and written, and what is said of a fault in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from lewm.config.model import Model
+from lewm.config.objective import Objective
+from lewm.config.planning import Planning
+from lewm.config.section import UNKNOWN_KIND, Kind, Section
+from lewm.config.training import Evaluation, Training
+from lewm.errors import LewmError, unknown
+from lewm.reading import parse_json, parse_toml, read_json, read_toml
+
+T = TypeVar("T", bound=Section)
+
+
+class Config(Section):
+    """Everything that decides a run."""
+
+    recipe: str
+    env: Annotated[str, Field(pattern=r"^[\w./:-]+$", max_length=120)]  # any name, plain and short
+    model: Model
+    objective: Objective
+    training: Training
+    planning: Planning
+    evaluation: Evaluation
+
+    def to_json(self) -> str:
+        """The whole tree as JSON, readable by `from_json` and by `--config`."""
+        return self.model_dump_json(indent=2, by_alias=True)
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Config:
+        """The tree that `to_json` wrote; errors name `source`."""
+        return validate(cls, parse_json(text, source, "Restore the file or train again."), source)
+
+
+def validate(section: type[T], values: Any, source: str, remedy: str | None = None) -> T:  # noqa: ANN401
+    """`section` built from plain values; the first fault becomes a two-line error naming the key.
+
+    Args:
+        section: What to build.
+        values: Plain values, nested as the sections are.
+        source: Where they are from, for the first line.
+        remedy: The second line for a wrong value; how to set the key when None.
+
+    Raises:
+        LewmError: a key is unknown (the nearest right one is named), missing, or has a wrong value.
+    """
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        parts = [str(part) for part in fault["loc"]]
+        key = ".".join(parts)
+        if fault["type"] == UNKNOWN_KIND:
+            context = fault["ctx"]
+            raise unknown(f"{key} in {source}:", context["kind"], context["known"].split(", ")) from error
+        if fault["type"] == "extra_forbidden":
+            known = _known_keys(section, values, parts[:-1])
+            raise unknown(f"key in {source}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
+        got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
+        # A fault of a section is of several of its keys together, and only a key can be set.
+        together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
+        settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
+        raise LewmError(
+            f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
+            remedy or f"Set it with --set {settable}=VALUE or in the file given to --config.",
+        ) from error
+
+
+def _known_keys(section: type[Section], values: Any, path: list[str]) -> list[str]:  # noqa: ANN401
+    """Names of the fields of the section found at `path`."""
+    for part in path:
+        values = values[part]
+        annotation = section.model_fields[part].annotation
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, Section)
+        section = annotation.kinds[values["kind"]] if issubclass(annotation, Kind) else annotation
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def resolve(recipe: Config, file: Path | None = None, assignments: Mapping[str, Any] | None = None) -> Config:
+    """The recipe, overridden by a file (.toml or .json), then by dotted assignments.
+
+    Args:
+        recipe: The base.
+        file: A part of the tree, or all of it.
+        assignments: `{"training.steps": 100}`; the later entry wins. A string is read as TOML where it can be
+            (`1e-3`, `true`, `[32, 64]`), otherwise as text. None unsets an optional value.
+
+    Raises:
+        LewmError: for an unknown key or a wrong value, naming the one that was meant.
+    """
+    tree = recipe.model_dump(by_alias=True, mode="json")
+    if file is not None:
+        _merge(tree, _read(file))
+    override(tree, assignments or {})
+    sources = [*([str(file)] if file else []), *(["the options"] if assignments else [])]
+    return validate(Config, tree, " and ".join(sources) or f'recipe "{recipe.recipe}"')
+
+
+def override(tree: dict[str, Any], assignments: Mapping[str, Any]) -> None:
+    """Overlay dotted assignments, as of `resolve`, on plain values.
+
+    Kinds are set first, whatever their place: a section of another kind begins with that kind's defaults.
+    """
+    for key in sorted(assignments, key=lambda key: not key.endswith("kind")):
+        branch = assignments[key]
+        if isinstance(branch, str):
+            branch = parse_value(branch)
+        for part in reversed(key.split(".")):
+            branch = {part: branch}
+        _merge(tree, branch)
+
+
+def parse_value(text: str) -> Any:  # noqa: ANN401
+    """A TOML value where `text` is one (1e-3, true, [32, 64]), None for "none", else the text itself."""
+    if text.lower() in ("none", "null"):
+        return None
+    try:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
+        return text
+
+
+def _read(file: Path) -> dict[str, Any]:
+    remedy = "Give --config a .toml file, or JSON with the ending .json."
+    tree = read_json(file, remedy) if file.suffix.lower() == ".json" else read_toml(file, remedy)
+    if not isinstance(tree, dict):
+        raise LewmError(f"{file}: expected a table of keys, got {type(tree).__name__}", "Write key = value lines.")
+    return tree
+
+
+def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
+    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; steps replaces epochs."""
+    for key, value in change.items():
+        old = base.get(key)
+        if isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
+            _merge(old, value)
+        else:
+            base[key] = value
+        for one, other in (("steps", "epochs"), ("epochs", "steps")):
+            if key == one and value is not None and other in base and other not in change:
+                base[other] = None
