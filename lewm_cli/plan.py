@@ -260,7 +260,7 @@ def _table(report: EvalReport) -> Table:
     if report.latent_distance is not None:
         measures = ("distance at the start", "at the end")
     table = Table("agent", "solved", *measures, title=title, title_justify="left")
-    for name, result in (("LeWM + CEM", report), ("random actions", report.random)):
+    for name, result in ((f"LeWM + {report.planner['planner']['kind']}", report), ("random actions", report.random)):
         if result.latent_distance is not None:
             distances = (f"{result.latent_distance.start:.3g}", f"{result.latent_distance.end:.3g}")
             table.add_row(name, "not known", *distances)

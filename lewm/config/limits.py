@@ -1,5 +1,5 @@
-"""Upper limits, each ten times or more what this field uses, so that a slip of the keyboard or a hostile file is told by
-its key. What is within them and still too large for the machine is told by the memory that it needs: `lewm.memory`.
+"""Upper limits, each ten times or more what this field uses, so that a slip of the keyboard or a hostile file is told
+by its key. What is within them and still too large for the machine is told by the memory it needs: `lewm.memory`.
 """
 
 from __future__ import annotations

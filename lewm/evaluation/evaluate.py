@@ -188,10 +188,10 @@ def _evaluate(
         seconds_per_plan=seconds.per_plan,
         seconds_preparing=seconds.preparing,
         planner={
-            "name": "cem" if place.action_groups is None else "categorical cem",
             "seed": request.seed,
             "batch": batch,
             **controller.planning.model_dump(),
+            "searches": "numbers" if place.action_groups is None else "choices",
             "precision": controller.precision.name,
             "precision_reason": controller.precision.reason,
         },
@@ -233,7 +233,8 @@ def _protocol(request: PlanRequest, config: Config, trained_on: DatasetIdentity,
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:
     """Say where the way to the goals, or a plan, is longer than the budget."""
-    frameskip, horizon, budget = controller.model.config.frameskip, controller.planning.horizon, tasks.budget
+    frameskip, budget = controller.model.config.frameskip, tasks.budget
+    horizon, execute = controller.schedule.stage(0)
     if tasks.goal_offset is not None and tasks.goal_offset > budget:
         log.warning(
             "the goals are %d environment steps ahead and the budget is %d: only a task that can be solved in fewer "
@@ -249,7 +250,7 @@ def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:
             horizon,
             frameskip,
             budget,
-            min(controller.execute, budget),
+            min(execute * frameskip, budget),
         )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lewm.evaluation.play import Act, Distance, Film, Played, frames_of, play
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
+from lewm.planning.replanner import Decision, Replanner
 from lewm.runtime import clock
 from lewm_data.envs.world import World, WorldEnv
 
@@ -63,25 +64,26 @@ def evaluate(
     Returns:
         What became of the tasks, and how long planning took.
     """
-    solver, device = controller.solver, controller.model.device
+    solver, device, frameskip = controller.solver, controller.model.device, controller.model.config.frameskip
     seconds, plans, prepared = 0.0, 0, solver.seconds_preparing
-    meter = _Meter(on_progress, -(-len(tasks) // batch), -(-tasks.budget // controller.execute))
+    meter = _Meter(on_progress, -(-len(tasks) // batch), controller.schedule.plans(-(-tasks.budget // frameskip)))
     imagination = _Imagination(controller, decode, on_film) if decode and on_film else None
 
     def agent(first: int, env: WorldEnv) -> Act:
         goals = controller.embed(tasks.goals(env))
-        replan = 0
+        replanner = Replanner(controller, goals, first + np.arange(env.num_envs))
 
         def act(active: np.ndarray, step: int) -> np.ndarray:
-            nonlocal seconds, plans, replan
-            frames = frames_of(env)
+            nonlocal seconds, plans
+            frames = frames_of(env)[active] if replanner.looks_next else None
             begun = clock(device)
-            meter.replan = replan
-            actions = controller.plan(frames[active], goals[active], first + active, replan, meter.iteration)
-            seconds, plans, replan = seconds + clock(device) - begun, plans + len(active), replan + 1
-            actions = actions[:, : controller.execute]
-            if imagination:
-                imagination.planned(first + active, frames[active], actions)
+            meter.replan = replanner.replan
+            actions = replanner.act(frames, active, meter.iteration)
+            seconds += clock(device) - begun
+            if replanner.decision is not None:
+                plans += len(active)
+                if imagination:
+                    imagination.planned(first + active, replanner.decision)
             return actions
 
         return act
@@ -147,8 +149,8 @@ class _Imagination:
         self.controller, self.decode, self.on_film = controller, decode, on_film
         self.expected: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # a picture (V, U, 3) a block, by task
 
-    def planned(self, tasks: Int64[np.ndarray, " B"], frames: np.ndarray, actions: np.ndarray) -> None:
-        latents = self.controller.imagine(frames, actions)  # (B, H, D)
+    def planned(self, tasks: Int64[np.ndarray, " B"], decision: Decision) -> None:
+        latents = self.controller.imagine(decision.context, decision.execute)  # (B, E, D)
         pictures = self.decode(latents.flatten(0, 1))
         for task, blocks in zip(tasks.tolist(), np.split(pictures, len(tasks)), strict=True):
             self.expected[task].extend(blocks)

@@ -1,6 +1,6 @@
 """From frames and goals to actions in environment units.
 
-B environments, H horizon in blocks, D latent width.
+B environments, H horizon in blocks, h blocks left of a plan, K blocks, D latent width, A action-block width.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from lewm.errors import LewmError
 from lewm.memory import check_planning
 from lewm.model.actions import BlockBounds
 from lewm.model.world_model import WorldModel
-from lewm.planning.categorical import OneHot
-from lewm.planning.cost import rows_together
+from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, PackedDynamics
+from lewm.planning.one_hot import OneHot
+from lewm.planning.plan import Context, Plan
+from lewm.planning.planners import PLANNERS
 from lewm.planning.precision import Precision, choose_precision
-from lewm.planning.solver import OnCompile, OnIteration, Solver
-from lewm_kernels.rollout import Packed, rollout
+from lewm.planning.schedule import Schedule
+from lewm.planning.solver import OnCompile, OnIteration, Problem, Solver
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Controller:
 
     Attributes:
         model: In eval mode, on the device to plan on.
-        planning: CEM's settings.
+        planning: How to plan.
         seed: Of the candidates' noise.
         action_groups: Sizes of the one-hot vectors that an action consists of, which are then what is searched; None
             where actions are numbers.
@@ -41,8 +43,9 @@ class Controller:
             CUDA devices, when the first plans are made for some number of environments.
 
     Raises:
-        LewmError: the model's device does not have the precision, or not the memory for the candidates of one plan; or
-            its actions are not as wide as the groups.
+        LewmError: the model's device does not have the precision, or not the memory for the candidates of one plan; its
+            actions are not as wide as the groups; the planner cannot choose between actions, and has to; or the context
+            is longer than what the predictor sees.
     """
 
     model: WorldModel
@@ -60,11 +63,23 @@ class Controller:
                 f"one-hot actions of {sum(self.action_groups)} numbers {self.action_groups}, the model's have {width}",
                 "Use a run of that world.",
             )
+        kind = self.planning.planner.kind
+        if self.action_groups is not None and PLANNERS[kind].choices is None:
+            able = [name for name, search in PLANNERS.items() if search.choices is not None]
+            raise LewmError(
+                f'the planner "{kind}" searches actions that are numbers, and those of this world are choices',
+                f"Use --planner {' or '.join(able)}.",
+            )
+        if self.planning.context > self.model.history:
+            raise LewmError(
+                f"a context of {self.planning.context} latents, and the predictor sees at most {self.model.history}",
+                f"Use --context {self.model.history} or fewer.",
+            )
 
     @property
-    def execute(self) -> int:
-        """Environment steps of a plan that are executed before the next."""
-        return (self.planning.execute or self.planning.horizon) * self.model.config.frameskip
+    def schedule(self) -> Schedule:
+        """How many blocks each plan of an episode has, and how many of them are executed."""
+        return Schedule.of(self.planning)
 
     @property
     def precision(self) -> Precision:
@@ -79,48 +94,59 @@ class Controller:
     @torch.inference_mode()
     def plan(
         self,
-        frames: UInt8[np.ndarray, "B Y X 3"],
+        context: Context,
         goals: Float[Tensor, "B D"],
         episodes: Int64[np.ndarray, " B"],
         replan: int,
+        left: Float[Tensor, "B h A"] | None = None,
         on_iteration: OnIteration = lambda share: None,
-    ) -> Float32[np.ndarray, "B steps action_dim"]:
-        """Actions for the next H × frameskip environment steps, in environment units; one-hot ones are 0 and 1.
-
-        With `planning.bounds` they lie within the model's action bounds; a dimension that is held at one value has it
-        without them too.
+    ) -> Plan:
+        """A plan for each environment, of as many blocks as the schedule has for plan number `replan`.
 
         Args:
-            frames: What each environment shows now.
+            context: What each environment has shown; `planning.context` latents, or fewer where there are none yet.
             goals: Embeddings of the goals, from `embed`.
             episodes: A number for each environment; with `replan` and the seed it keys the noise.
             replan: How many plans each of these episodes has had.
+            left: Normalised blocks that are left of the plan before, for a warm start.
             on_iteration: Told the share of the solve that is done.
 
         Raises:
             LewmError: the memory is too small for a single environment, or the checkpoint has no action statistics.
         """
-        model, horizon = self.model, self.planning.horizon
-        numbers = torch.from_numpy(episodes).to(model.device)
-        plan = self.solver.solve(self.embed(frames)[:, None], goals, numbers, replan, on_iteration)
-        blocks = plan.actions if self.action_groups is not None else model.denormalize_actions(plan.actions)
-        if self.bounds is not None:
-            blocks = self.bounds.clamp(blocks)  # z-scores within the bounds may be rounded to outside
-        actions = blocks.reshape(len(frames), horizon * model.config.frameskip, model.config.action_dim)
-        return actions.float().cpu().numpy()
+        device = self.model.device
+        number = torch.full((), replan, device=device)
+        problem = Problem(context, goals, torch.from_numpy(episodes).to(device), number, left)
+        return self.solver.solve(problem, self.schedule.stage(replan)[0], on_iteration)
 
     @torch.inference_mode()
-    def imagine(
-        self, frames: UInt8[np.ndarray, "B Y X 3"], actions: Float32[np.ndarray, "B steps action_dim"]
-    ) -> Float[Tensor, "B H D"]:
-        """Latents that the model expects after each block of `actions`, which are whole blocks as `plan` gives them.
+    def actions(self, blocks: Float[Tensor, "B K A"]) -> Float32[np.ndarray, "B steps action_dim"]:
+        """Normalised blocks as actions for K × frameskip environment steps, in environment units.
 
-        Args:
-            frames: What each environment shows before the first.
+        With `planning.bounds` they lie within the model's action bounds; a dimension that is held at one value has it
+        without them too. Those that are choices are 0 and 1.
         """
+        if self.one_hot is not None:
+            blocks = self.one_hot.chosen(blocks).float()
+        else:
+            blocks = self.model.denormalize_actions(blocks)
+            if self.bounds is not None:
+                blocks = self.bounds.clamp(blocks)  # z-scores within the bounds may be rounded to outside
+        return blocks.reshape(len(blocks), -1, self.model.config.action_dim).float().cpu().numpy()
+
+    @torch.inference_mode()
+    def blocks(self, actions: Float32[np.ndarray, "B steps action_dim"]) -> Float[Tensor, "B K A"]:
+        """The inverse of `actions`, for actions that were executed: the world clips them to its bounds."""
         model = self.model
         blocks = torch.from_numpy(actions).to(model.device).reshape(len(actions), -1, model.config.action_block)
-        return rollout(self._packed, self.embed(frames)[:, None], model.normalize_actions(blocks)[:, None])[:, 0]
+        if self.one_hot is None and self._every_bound is not None:
+            blocks = self._every_bound.clamp(blocks)
+        return model.normalize_actions(blocks)
+
+    @torch.inference_mode()
+    def imagine(self, context: Context, blocks: Float[Tensor, "B K A"]) -> Float[Tensor, "B K D"]:
+        """Latents that the model expects after each of the normalised blocks."""
+        return self.dynamics(context.latents, blocks[:, None], context.actions)[:, 0]
 
     @cached_property
     def bounds(self) -> BlockBounds | None:
@@ -128,17 +154,39 @@ class Controller:
         return None if self.action_groups is not None else self.model.block_bounds(self.planning.bounds == "on")
 
     @cached_property
-    def solver(self) -> Solver:
-        """What makes the plans; made at its first use, when the predictor is packed.
+    def one_hot(self) -> OneHot | None:
+        """What plans consist of where actions are choices; None where they are numbers.
 
         Raises:
             LewmError: the checkpoint has no action statistics.
         """
-        together = max(1, rows_together(self.model, self.planning.horizon) // self.planning.planner.samples)
-        one_hot = None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
-        bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
-        return Solver(self._packed, self.planning, self.seed, together, one_hot, bounds, self.on_compile)
+        return None if self.action_groups is None else OneHot.of(self.model, self.action_groups)
 
     @cached_property
-    def _packed(self) -> Packed:
-        return self.model.pack(self.precision.name)
+    def dynamics(self) -> Dynamics:
+        """What plans are judged by; made at its first use."""
+        if PLANNERS[self.planning.planner.kind].differentiates:
+            return DifferentiableDynamics(self.model)
+        return PackedDynamics(self.model, self.precision.name)
+
+    @cached_property
+    def solver(self) -> Solver:
+        """What makes the plans; made at its first use.
+
+        Raises:
+            LewmError: the checkpoint has no action statistics.
+        """
+        bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
+        return Solver(
+            self.dynamics,
+            self.planning,
+            self.seed,
+            frameskip=self.model.config.frameskip,
+            one_hot=self.one_hot,
+            bounds=bounds,
+            on_compile=self.on_compile,
+        )
+
+    @cached_property
+    def _every_bound(self) -> BlockBounds | None:
+        return self.model.block_bounds(every=True)

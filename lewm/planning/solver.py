@@ -1,6 +1,6 @@
 """The whole search for plans: in groups of environments that fit memory, on CUDA devices as a CUDA graph.
 
-B environments, D latent width.
+B environments, L context length, P = L - 1 past blocks, D latent width, h blocks left of a plan, A action-block width.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ import functools
 import itertools
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lewm.config import Planning
+from lewm.config import Planner, Planning
 from lewm.errors import LewmError
 from lewm.model.actions import BlockBounds
-from lewm.planning.categorical import OneHot, categorical_cem
-from lewm.planning.cem import Gaussian, Keys, Plan, cem
-from lewm.planning.cost import last_step
+from lewm.planning.costs import COSTS
+from lewm.planning.dynamics import Dynamics
 from lewm.planning.groups import even_groups, padded_groups
+from lewm.planning.one_hot import OneHot
+from lewm.planning.plan import Context, Keys, Plan, Start
+from lewm.planning.planners import PLANNERS
 from lewm.runtime import clock
 from lewm_kernels import compiling
-from lewm_kernels.rollout import Packed
 
 log = logging.getLogger(__name__)
 
@@ -32,21 +34,66 @@ _broken: list[torch.cuda.CUDAGraph] = []
 
 OnIteration = Callable[[float], None]  # share of the solve that is done
 OnCompile = Callable[[int, int], None]  # kernels that are compiled, of how many
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor]  # latents, goals, episodes and replan, as of `Solver.solve`
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What plans are wanted for, one an environment.
+
+    Attributes:
+        context: What the environments have shown.
+        goals: Embeddings of the goals.
+        episodes: A number for each environment; with `replan` and the seed it keys the noise.
+        replan: How many plans each of these episodes has had.
+        left: Normalised blocks that are left of the plan before, for a warm start.
+    """
+
+    context: Context
+    goals: Float[Tensor, "B D"]
+    episodes: Int64[Tensor, " B"]
+    replan: Int64[Tensor, ""]
+    left: Float[Tensor, "B h A"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.goals)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All there are, in a fixed order."""
+        parts = (self.context.latents, self.context.actions, self.goals, self.episodes, self.replan, self.left)
+        return [part for part in parts if part is not None]
+
+    @property
+    def shapes(self) -> tuple[torch.Size, ...]:
+        """What has to be equal for one CUDA graph to serve two problems, as far as tensors go."""
+        return tuple(tensor.shape for tensor in self.tensors)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Problem:
+        """The problem with each tensor that has a row an environment changed, and a copy of the number of the plan."""
+        actions, left = self.context.actions, self.left
+        return Problem(
+            Context(change(self.context.latents), None if actions is None else change(actions)),
+            change(self.goals),
+            change(self.episodes),
+            self.replan.clone(),
+            None if left is None else change(left),
+        )
 
 
 class Solver:
-    """CEM towards goals in latent space, for any number of environments, with the same settings each time.
+    """A search towards goals in latent space, for any number of environments, with the same settings each time.
 
     On a CUDA device a solve is thousands of launches, most of them shorter than the host needs for the next. So it is
     captured in a CUDA graph and replayed. Groups are padded to a few sizes there, and the first solve of each size
     prepares it: it compiles the kernels, runs a short search, and captures a whole one.
 
     Args:
-        packed: The world model's predictor.
-        planning: CEM's settings, apart from the precision, which is that of `packed`.
+        dynamics: What plans lead to. Where the planner asks for gradients, it has to give them.
+        planning: How to plan, apart from the precision, which is that of the dynamics.
         seed: Of the candidates' noise.
-        together: Environments that may be planned together; fewer should that turn out too many for the memory.
+        together: Environments that may be planned together, as many as the dynamics have rows for when None; fewer
+            should that turn out too many for the memory.
+        frameskip: Environment steps a block.
         one_hot: What plans consist of where actions are one-hot vectors; None where they are numbers.
         bounds: Of normalised blocks where actions are numbers; None where there are none.
         on_compile: Told after each kernel that was compiled.
@@ -57,57 +104,58 @@ class Solver:
 
     def __init__(
         self,
-        packed: Packed,
+        dynamics: Dynamics,
         planning: Planning,
         seed: int,
-        together: int,
+        together: int | None = None,
+        frameskip: int = 1,
         one_hot: OneHot | None = None,
         bounds: BlockBounds | None = None,
         on_compile: OnCompile = lambda compiled, total: None,
     ) -> None:
-        self.packed, self.planning, self.seed, self.together = packed, planning, seed, together
+        self.dynamics, self.planning, self.seed, self.frameskip = dynamics, planning, seed, frameskip
+        self.together = together or max(1, dynamics.rows(planning.horizon) // planning.planner.samples)
         self.one_hot, self.bounds, self.on_compile = one_hot, bounds, on_compile
         self.seconds_preparing = 0.0
-        on_cuda = packed.device.type == "cuda"
-        self._prepares = self._captures = on_cuda
-        self._stream = torch.cuda.Stream(packed.device) if on_cuda else None
-        self._graphs: dict[int, Graph | None] = {}  # by number of environments; None where it could not be captured
+        self._search = PLANNERS[planning.planner.kind]
+        self._make_cost = COSTS[planning.cost.kind](planning.cost, dynamics.device)
+        self._prepares = dynamics.device.type == "cuda"
+        self._captures = self._prepares and not self._search.differentiates
+        self._stream = torch.cuda.Stream(dynamics.device) if self._prepares else None
+        # By horizon and shapes; None where it could not be captured.
+        self._graphs: dict[tuple[int, tuple[torch.Size, ...]], Graph | None] = {}
         self._has_shrunk = False
 
     @torch.inference_mode()
     def solve(
         self,
-        latents: Float[Tensor, "B 1 D"],
-        goals: Float[Tensor, "B D"],
-        episodes: Int64[Tensor, " B"],
-        replan: int,
+        problem: Problem,
+        horizon: int | None = None,
         on_iteration: OnIteration = lambda share: None,
     ) -> Plan:
         """A plan for each environment, which does not depend on the others.
 
         Args:
-            latents: Embeddings of what the environments show now.
-            goals: Embeddings of the goals.
-            episodes: A number for each environment; with `replan` and the seed it keys the noise.
-            replan: How many plans each of these episodes has had.
+            problem: What they are wanted for.
+            horizon: Blocks of the plans; those of the settings when None.
             on_iteration: Told the share that is done: at every iteration, or on a CUDA device once a group.
 
         Raises:
             LewmError: the memory is too small for a single environment.
         """
-        B, done, parts = len(latents), 0, []
-        number = torch.full((), replan, device=latents.device)
+        B, done, parts = len(problem), 0, []
+        horizon = horizon or self.planning.horizon
         sizes = self._groups(B)
         while sizes:
             size = sizes[0]
             # a padded group repeats the last environment
-            some = torch.arange(done, done + size, device=latents.device).clamp(max=B - 1)
+            some = torch.arange(done, done + size, device=problem.goals.device).clamp(max=B - 1)
 
             def report(share: float, done: int = done, size: int = size) -> None:
                 on_iteration((done + share * size) / B)
 
             try:
-                parts.append(self._solve_group((latents[some], goals[some], episodes[some], number), report))
+                parts.append(self._solve_group(problem.map(lambda tensor, some=some: tensor[some]), horizon, report))
             except torch.OutOfMemoryError as error:
                 self._shrink(size, error)
                 sizes = self._groups(B - done)
@@ -121,10 +169,10 @@ class Solver:
 
     def _shrink(self, environments: int, error: torch.OutOfMemoryError) -> None:
         """Make groups half as large as the one that did not fit."""
-        device, planning = self.packed.device, self.planning
+        device, planning = self.dynamics.device, self.planning
         if environments == 1:
             raise LewmError(
-                f"{device}: out of memory planning a single environment with {planning.samples} samples of "
+                f"{device}: out of memory planning a single environment with {planning.planner.samples} samples of "
                 f"{planning.horizon} blocks",
                 "Lower --samples or --horizon, or use another --device.",
             ) from error
@@ -133,42 +181,44 @@ class Solver:
         self._has_shrunk, self.together = True, environments // 2
         self._graphs.clear()
 
-    def _solve_group(self, inputs: Inputs, report: OnIteration) -> Plan:
+    def _solve_group(self, problem: Problem, horizon: int, report: OnIteration) -> Plan:
+        planner = self.planning.planner
         if not self._prepares:
-            return self._search(self.planning, inputs, report)
-        environments = len(inputs[0])
-        with torch.cuda.device_of(inputs[0]):
-            if environments not in self._graphs:
-                self._graphs[environments] = self._prepare(inputs)
+            return self._plan(planner, problem, horizon, report)
+        key = horizon, problem.shapes
+        with torch.cuda.device_of(problem.goals):
+            if key not in self._graphs:
+                self._graphs[key] = self._prepare(problem, horizon)
             report(0.0)
-            graph = self._graphs[environments]
-            return graph.replay(inputs) if graph else self._search(self.planning, inputs)
+            graph = self._graphs[key]
+            return graph.replay(problem) if graph else self._plan(planner, problem, horizon)
 
-    def _prepare(self, inputs: Inputs) -> Graph | None:
+    def _prepare(self, problem: Problem, horizon: int) -> Graph | None:
         """Compile the kernels, run a short search, and capture a whole one; None where that cannot be captured.
 
         The short search has the shapes of the whole one: those of an iteration, and those of the result's cost. It runs
         in the stream of the capture, so that cuBLAS has a handle and a workspace there, and no kernel is loaded in the
         capture.
         """
-        begun = clock(self.packed.device)
-        short = self.planning.model_copy(update={"iterations": 1})
+        begun = clock(self.dynamics.device)
+        short = self.planning.planner.model_copy(update={"iterations": 1})
         try:
             with torch.cuda.stream(self._stream):  # also after a capture that failed, which does not leave its stream
-                kernels = compiling.count(lambda: self._search(short, inputs))
+                kernels = compiling.count(lambda: self._plan(short, problem, horizon))
                 with compiling.watch(lambda compiled: self.on_compile(compiled, kernels)):
-                    self._search(short, inputs)
-                return self._capture(inputs)
+                    self._plan(short, problem, horizon)
+                return self._capture(problem, horizon)
         finally:
-            self.seconds_preparing += clock(self.packed.device) - begun
+            self.seconds_preparing += clock(self.dynamics.device) - begun
 
-    def _capture(self, inputs: Inputs) -> Graph | None:
+    def _capture(self, problem: Problem, horizon: int) -> Graph | None:
         """A graph, in the memory of the other graphs, which never run at the same time; None where that failed."""
         if not self._captures:
             return None
         others = next((graph for graph in self._graphs.values() if graph), None)
         try:
-            return Graph(functools.partial(self._search, self.planning), inputs, others)
+            search = functools.partial(self._plan, self.planning.planner, horizon=horizon)
+            return Graph(search, problem, others)
         except RuntimeError as error:
             faults = error, error.__context__  # the end of a capture fails too, after what made it fail
             for fault in faults:
@@ -179,46 +229,51 @@ class Solver:
             self._captures = False
             return None
 
-    def _search(self, planning: Planning, inputs: Inputs, report: OnIteration = lambda share: None) -> Plan:
-        latents, goals, episodes, replan = inputs
-        distance, calls = last_step(self.packed, latents, goals), itertools.count()
+    def _plan(self, planner: Planner, problem: Problem, horizon: int, report: OnIteration = lambda share: None) -> Plan:
+        with torch.inference_mode(not self._search.differentiates):
+            if self._search.differentiates:  # autograd keeps no tensor that was made in inference mode
+                problem = problem.map(torch.clone)
+            distance, calls = self._make_cost(self.dynamics, problem.context, problem.goals), itertools.count()
 
-        def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-            report(next(calls) / (planning.iterations + 1))  # one call for the result
-            return distance(candidates)
+            def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
+                report(next(calls) / (planner.iterations + 1))  # one call for the result
+                return distance(candidates)
 
-        keys = Keys(self.seed, episodes, replan)
-        if self.one_hot is not None:
-            return categorical_cem(cost, self.one_hot, planning, keys)
-        action_block, device = self.packed.action_block, latents.device
-        start = Gaussian.standard(len(latents), planning.horizon, action_block, device, self.bounds)
-        return cem(cost, start, planning, keys)
+            start = self._start(len(problem), horizon)
+            if problem.left is not None:
+                start = start.after(problem.left)
+            search = self._search.numbers if self.one_hot is None else self._search.choices
+            assert search is not None
+            return search(cost, start, planner, Keys(self.seed, problem.episodes, problem.replan))
+
+    def _start(self, environments: int, horizon: int) -> Start:
+        block, device = self.dynamics.action_block, self.dynamics.device
+        return Start.standard(environments, horizon, block, device, self.bounds, self.frameskip, self.one_hot)
 
 
 class Graph:
-    """A search, captured in the current stream; its inputs are tensors of its own, into which each replay copies.
+    """A search, captured in the current stream; its problem has tensors of its own, into which each replay copies.
 
     Args:
         search: What to capture. It has run before, in this stream.
-        inputs: Of the shapes of all inputs to come.
+        problem: Of the shapes of all problems to come.
         others: A graph whose memory this one may use too.
     """
 
-    def __init__(self, search: Callable[[Inputs], Plan], inputs: Inputs, others: Graph | None = None) -> None:
-        latents, goals, episodes, replan = inputs
-        self._inputs = (latents.clone(), goals.clone(), episodes.clone(), replan.clone())
+    def __init__(self, search: Callable[[Problem], Plan], problem: Problem, others: Graph | None = None) -> None:
+        self._problem = problem.map(torch.clone)
         self._graph = torch.cuda.CUDAGraph()
         pool, stream = others._graph.pool() if others else None, torch.cuda.current_stream()
         try:
             with torch.cuda.graph(self._graph, pool=pool, stream=stream):
-                self._plan = search(self._inputs)
+                self._plan = search(self._problem)
         except BaseException:
             _broken.append(self._graph)
             raise
 
-    def replay(self, inputs: Inputs) -> Plan:
-        """The plan for other inputs of the same shapes."""
-        for own, new in zip(self._inputs, inputs, strict=True):
+    def replay(self, problem: Problem) -> Plan:
+        """The plan for another problem of the same shapes."""
+        for own, new in zip(self._problem.tensors, problem.tensors, strict=True):
             own.copy_(new)
         self._graph.replay()
         return Plan(self._plan.actions.clone(), self._plan.cost.clone(), self._plan.history.clone())

@@ -19,9 +19,8 @@ from torch import Tensor
 from lewm.config import MOST_FRAMESKIP
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
-from lewm.planning.cost import rows_together
+from lewm.planning.dynamics import Dynamics, PackedDynamics
 from lewm_kernels import normal, uniform
-from lewm_kernels.rollout import Packed, rollout
 
 # The search for the action that explains a frame best. First blocks that were really executed, then, twice, a Gaussian
 # fitted to the best of all so far, within the range of executed ones: no impossible action may explain a teleport. For
@@ -52,8 +51,8 @@ class ActionSearch:
 
     def __call__(
         self,
-        model: WorldModel,
-        packed: Packed,
+        dynamics: Dynamics,
+        frameskip: int,
         context: Float[Tensor, "B L D"],
         past: Float[Tensor, "B P A"] | None,
         target: Float[Tensor, "B D"],
@@ -62,35 +61,33 @@ class ActionSearch:
         """The least error that an action block leads to, and that block.
 
         Args:
-            model: With the weights that are in `packed`.
-            packed: The model's predictor.
+            dynamics: What an action leads to.
+            frameskip: Environment steps a block.
             context: Latents that the frames are predicted from.
             past: Blocks between these.
             target: Latents of the frames.
             frames: Their numbers.
         """
-        together = max(1, rows_together(model, 1) // CANDIDATES)
+        together = max(1, dynamics.rows(1) // CANDIDATES)
         parts = []
         for begin in range(0, len(target), together):
             some = slice(begin, begin + together)
             before = None if past is None else past[some]
-            parts.append(
-                self._search(model.config.frameskip, packed, context[some], before, target[some], frames[some])
-            )
+            parts.append(self._search(dynamics, frameskip, context[some], before, target[some], frames[some]))
         errors, blocks = zip(*parts, strict=True)
         return torch.cat(errors), torch.cat(blocks)
 
     def _search(
-        self, frameskip: int, packed: Packed, context: Tensor, past: Tensor | None, target: Tensor, frames: Tensor
+        self, dynamics: Dynamics, frameskip: int, context: Tensor, past: Tensor | None, target: Tensor, frames: Tensor
     ) -> tuple[Tensor, Tensor]:
         first = self.blocks[:CANDIDATES].expand(len(target), -1, -1)  # (B, S, A)
-        best, errors = _best(first, _errors(packed, context, past, first, target))
+        best, errors = _best(first, _errors(dynamics, context, past, first, target))
         for refinement in range(ROUNDS):
             key = frames.new_tensor([refinement, 0]).expand(len(frames), 2)
             streams = torch.cat([frames[:, None], key], dim=1)  # (B, 3)
             refined = self._recombined(best, frameskip, streams) if self.are_choices else self._near(best, streams)
             candidates = torch.cat([best, refined], dim=1)
-            tried = torch.cat([errors, _errors(packed, context, past, refined, target)], dim=1)
+            tried = torch.cat([errors, _errors(dynamics, context, past, refined, target)], dim=1)
             best, errors = _best(candidates, tried)
         return errors[:, 0], best[:, 0]
 
@@ -111,9 +108,9 @@ class ActionSearch:
 
 
 def _errors(
-    packed: Packed, context: Tensor, past: Tensor | None, candidates: Tensor, target: Tensor
+    dynamics: Dynamics, context: Tensor, past: Tensor | None, candidates: Tensor, target: Tensor
 ) -> Float[Tensor, "B S"]:
-    reached = rollout(packed, context, candidates[:, :, None], past)[:, :, 0]  # (B, S, D)
+    reached = dynamics(context, candidates[:, :, None], past)[:, :, 0]  # (B, S, D)
     return (reached - target[:, None]).square().mean(dim=-1)
 
 
@@ -158,8 +155,8 @@ class Meter:
         return self.frameskip * self.model.history
 
     @cached_property
-    def _packed(self) -> Packed:
-        return self.model.pack()
+    def _dynamics(self) -> Dynamics:
+        return PackedDynamics(self.model)
 
     @torch.inference_mode()
     def push(self, latents: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
@@ -199,7 +196,7 @@ class Meter:
             else:
                 past = self._blocks[steps[:, 1:-1]] if length > 1 else None
                 frames = torch.arange(self.seen, self.seen + count, device=device)
-                errors, found = self.actions(self.model, self._packed, context, past, target, frames)
+                errors, found = self.actions(self._dynamics, self.model.config.frameskip, context, past, target, frames)
         if isinstance(self.actions, ActionSearch):
             self._blocks = torch.cat([self._blocks, found])
         return errors if length == self.model.history else torch.full_like(errors, torch.nan)

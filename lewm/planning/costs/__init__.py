@@ -1,0 +1,23 @@
+"""Costs of candidate plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lewm.planning.costs.distance import last, mean, nearest
+from lewm.planning.dynamics import Dynamics
+from lewm.planning.plan import Context, Cost
+
+MakeCost = Callable[[Dynamics, Context, Float[Tensor, "B D"]], Cost]  # the last argument is the goal's latent
+
+# By the kind of their settings, a section of which is given, with the device to compute on.
+COSTS: dict[str, Callable[[Any, torch.device], MakeCost]] = {
+    "last": lambda settings, device: last,
+    "min": lambda settings, device: nearest,
+    "mean": lambda settings, device: mean,
+}

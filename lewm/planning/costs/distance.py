@@ -1,0 +1,50 @@
+"""Distances of imagined latents to the goal's.
+
+B environments, S candidates, H horizon in blocks, A action-block width, D latent width.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from lewm.planning.dynamics import Dynamics
+from lewm.planning.plan import Context, Cost
+
+
+def last(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
+    """Squared distance of the last predicted latent to the goal's.
+
+    Source: arXiv 2603.19312, section 4: squared distance summed over the latent.
+    """
+
+    def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
+        reached = dynamics(context.latents, candidates, context.actions)[:, :, -1]  # (B, S, D)
+        return (reached - goal[:, None]).square().sum(dim=-1)
+
+    return cost
+
+
+def nearest(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
+    """Squared distance to the goal's latent of that predicted one which is nearest to it."""
+
+    def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
+        return _distances(dynamics, context, goal, candidates).amin(dim=-1)
+
+    return cost
+
+
+def mean(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
+    """Squared distance to the goal's latent, the mean over the predicted ones."""
+
+    def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
+        return _distances(dynamics, context, goal, candidates).mean(dim=-1)
+
+    return cost
+
+
+def _distances(
+    dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"], candidates: Float[Tensor, "B S H A"]
+) -> Float[Tensor, "B S H"]:
+    predicted = dynamics(context.latents, candidates, context.actions)  # (B, S, H, D)
+    return (predicted - goal[:, None, None]).square().sum(dim=-1)

@@ -1,0 +1,129 @@
+"""Latents that plans lead to.
+
+B environments, S candidates, H horizon in blocks, L context length, P = L - 1 past blocks, D latent width, A
+action-block width.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lewm.model.world_model import WorldModel
+from lewm.runtime import physical_memory
+from lewm_kernels.rollout import rollout
+
+CPU_ROWS = 2400  # candidates that one call of the model sees on a CPU: more only push activations out of the cache
+MEMORY_SHARE = 8  # elsewhere one call may fill an eighth of the device's memory
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """What planning, its costs and surprise know of a world: a model, or a simulator."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where latents and blocks have to be."""
+
+    @property
+    def action_block(self) -> int:
+        """A."""
+
+    @property
+    def history(self) -> int:
+        """Most latents of a context."""
+
+    def rows(self, horizon: int) -> int:
+        """Candidates of `horizon` blocks that one call should see at most."""
+
+    def __call__(self, latents: Tensor, candidates: Tensor, history: Tensor | None = None, /) -> Tensor:
+        """Latents (B, S, H, D) after each block of the candidates.
+
+        Args:
+            latents: (B, L, D), seen a block apart, the present one last.
+            candidates: (B, S, H, A), normalised blocks.
+            history: (B, L - 1, A), the blocks between the latents; None where L is 1.
+        """
+
+
+class PackedDynamics:
+    """The predictor of a world model, packed for `lewm_kernels.rollout`: fast, and without gradients.
+
+    It is a snapshot: where the model is trained further, make another one.
+
+    Args:
+        model: In eval mode, on the device to compute on.
+        precision: As of `WorldModel.pack`.
+    """
+
+    def __init__(self, model: WorldModel, precision: str = "fp32") -> None:
+        self.config, self.packed = model.config, model.pack(precision)
+        self.device, self.history = model.device, model.history
+        self.action_block = model.config.action_block
+
+    def rows(self, horizon: int) -> int:
+        """Those that fit the cache of a CPU, or the memory of another device."""
+        if self.device.type == "cpu":
+            return CPU_ROWS
+        predictor = self.config.predictor
+        modulations = 6 * predictor.width * predictor.depth * horizon
+        attention = 3 * predictor.heads * predictor.head_dim * predictor.depth * predictor.history
+        mlp = 4 * predictor.mlp * predictor.history
+        ends = horizon * (self.config.latent + 4 * self.config.action_block)
+        return physical_memory(self.device) // MEMORY_SHARE // (4 * (modulations + attention + mlp + ends))
+
+    def __call__(
+        self,
+        latents: Float[Tensor, "B L D"],
+        candidates: Float[Tensor, "B S H A"],
+        history: Float[Tensor, "B P A"] | None = None,
+    ) -> Float[Tensor, "B S H D"]:
+        """As `Dynamics`, in float32."""
+        return rollout(self.packed, latents, candidates, history)
+
+
+class DifferentiableDynamics:
+    """A world model as it is, step by step: for any predictor, and with gradients.
+
+    Args:
+        model: In eval mode, on the device to compute on.
+    """
+
+    def __init__(self, model: WorldModel) -> None:
+        self.model = model
+        self.device, self.history = model.device, model.history
+        self.action_block = model.config.action_block
+
+    def rows(self, horizon: int) -> int:
+        """On a CPU one: so every environment is computed by itself, and no product's rounding depends on others."""
+        if self.device.type == "cpu":
+            return 1
+        return physical_memory(self.device) // MEMORY_SHARE // self._bytes(horizon)
+
+    def __call__(
+        self,
+        latents: Float[Tensor, "B L D"],
+        candidates: Float[Tensor, "B S H A"],
+        history: Float[Tensor, "B P A"] | None = None,
+    ) -> Float[Tensor, "B S H D"]:
+        """As `Dynamics`. The predictor sees the last `history` latents."""
+        B, S, H, _ = candidates.shape
+        blocks = candidates.flatten(0, 1)  # (B S, H, A)
+        if history is not None:
+            blocks = torch.cat([history.repeat_interleave(S, dim=0), blocks], dim=1)
+        seen = list(latents.repeat_interleave(S, dim=0).unbind(dim=1))
+        past = len(seen) - 1
+        for step in range(past, past + H):
+            window = slice(max(0, step + 1 - self.history), step + 1)
+            predicted = self.model.predict(torch.stack(seen[window], dim=1), blocks[:, window])
+            seen.append(predicted[:, -1])
+        return torch.stack(seen[past + 1 :], dim=1).unflatten(0, (B, S))
+
+    def _bytes(self, horizon: int) -> int:
+        """What a candidate keeps for the gradient, at least: of each step's window its widest layers."""
+        config = self.model.config
+        weights = sum(parameter.shape[0] for parameter in self.model.predictor.parameters() if parameter.ndim == 2)
+        return 4 * horizon * min(horizon, self.history) * (weights + 4 * config.latent + config.action_block)

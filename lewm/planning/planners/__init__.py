@@ -1,0 +1,36 @@
+"""Planners: searches for the plan of least cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lewm.planning.plan import Cost, Keys, Plan, Start
+from lewm.planning.planners.categorical import categorical_cem
+from lewm.planning.planners.cem import cem
+
+# Settings are a section of the planner's kind, see `lewm.config.Planner`.
+Planner = Callable[[Cost, Start, Any, Keys], Plan]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A planner, for what it can search.
+
+    Attributes:
+        numbers: For actions that are numbers.
+        choices: For actions that are one-hot vectors; None where this kind of planner has no such form.
+        differentiates: Whether it asks for the gradient of the cost. Then the rollouts take the differentiable path,
+            and the search is no CUDA graph.
+    """
+
+    numbers: Planner
+    choices: Planner | None = None
+    differentiates: bool = False
+
+
+# By the kind of their settings.
+PLANNERS: dict[str, Search] = {
+    "cem": Search(cem, choices=categorical_cem),
+}
