@@ -18,7 +18,7 @@ from lewm.model.world_model import WorldModel
 from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.cost import rows_together
 from lewm.planning.solver import Solver
-from lewm_kernels._dispatch import choose
+from lewm_kernels.dispatch import choose
 from lewm_kernels.rollout import Packed, reference, rollout, tiles
 from lewm_kernels.rollout.torch import products_in
 

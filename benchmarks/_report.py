@@ -9,6 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from lewm_data.temporary import replacing
+
 ROOT = Path(__file__).resolve().parent.parent
 COMMIT = "LEWM_COMMIT"  # environment variable: what the code is of where it is no checkout
 PACKAGES = ("lewm", "torch", "triton", "numpy", "gymnasium", "h5py")
@@ -18,9 +20,8 @@ def write_report(path: Path, benchmark: str, results: list[dict[str, Any]]) -> N
     """Writes `results` with the machine, versions, commit and time, through a temporary name."""
     report = {"benchmark": benchmark, **environment(), "results": results}
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=2) + "\n")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from _report import write_report
 
-from lewm_data.collect import TOGETHER, CollectReport, collect, cores
+from lewm_data.collection.collect import TOGETHER, CollectReport, collect, cores
+from lewm_data.collection.episodes import streams
 from lewm_data.envs.overview import is_installed
 from lewm_data.envs.registry import WORLDS, world
 from lewm_data.envs.world import World
-from lewm_data.episodes import streams
 from lewm_data.errors import DataError
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 FRAME_SIZE, SEED = 64, 0
 

@@ -18,12 +18,12 @@ import h5py
 import numpy as np
 from _report import write_report
 
-from lewm_data.clips import Clips
-from lewm_data.collect import CollectReport, collect
+from lewm_data.collection.collect import CollectReport, collect
 from lewm_data.envs.registry import world
-from lewm_data.frames import StoredRows
-from lewm_data.reader import ClipOrder
-from lewm_data.store import Dataset
+from lewm_data.store.clips import Clips
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.frames import StoredRows
+from lewm_data.store.reader import ClipOrder
 
 BATCH, FRAMES, FRAMESKIP = 128, 4, 5
 

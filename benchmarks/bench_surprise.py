@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from _report import write_report
 
+from lewm_data.collection.record_episodes import record
 from lewm_data.envs.registry import world
-from lewm_data.record_episodes import record
-from lewm_data.video_writer import VideoWriter
+from lewm_data.video.video_writer import VideoWriter
 
 LEWM = [sys.executable, "-c", "from lewm_cli.main import main; main()"]
 EPISODE = 100  # steps

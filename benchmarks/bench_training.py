@@ -25,7 +25,7 @@ from lewm import recipes
 from lewm.config import Config, resolve
 from lewm.training.compilation import choose_compilation
 from lewm.training.loop import Progress, train
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 WORLD, ACTIONS = "two-room", 2

@@ -24,9 +24,9 @@ from typing import Any
 from _report import write_report
 from bench_quickstart import run
 
-from lewm_data.collect import CollectProgress, collect
+from lewm_data.collection.collect import CollectProgress, collect
 from lewm_data.envs.registry import world
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 FREE = 4 * 2**30  # bytes of the disk that frames leave
 TRIAL_STEPS, EVERY = 60, 10  # of the short training, whose last logged steps tell the speed

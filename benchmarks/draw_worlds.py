@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lewm.files import replacing
+from lewm_data.collection.episodes import streams
 from lewm_data.envs.registry import WORLDS, world
 from lewm_data.envs.world import World
-from lewm_data.episodes import streams
 
 SIDE, SHOWN = 168, 6  # pixels of a frame, and frames of an episode
 MARGIN, GAP, BESIDE, BETWEEN = 16, 6, 26, 30  # around, between frames, before the goal, between worlds

@@ -9,7 +9,7 @@ from lewm.config import Config
 from lewm.errors import LewmError
 from lewm_data.envs.registry import known_world, plain_name, world
 from lewm_data.envs.world import World
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 
 def said_name(dataset: Dataset) -> str | None:

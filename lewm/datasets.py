@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lewm.files import caching, home, replacing
-from lewm_data.schema import HASH_BYTES
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import HASH_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from lewm.errors import unknown
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
-from lewm_kernels._dispatch import OPERATORS, VARIABLE, BackendError, choose
 from lewm_kernels.candidates import reference as candidates_reference
+from lewm_kernels.dispatch import OPERATORS, VARIABLE, BackendError, choose
 from lewm_kernels.philox import G
 from lewm_kernels.rollout import pack
 from lewm_kernels.rollout import reference as rollout_reference

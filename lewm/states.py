@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from lewm_data.envs.registry import known_world
 from lewm_data.envs.world import World
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -64,7 +64,7 @@ def collect(
         raise typer.BadParameter("a worker has one environment: give it with --workers 0", param_hint="--num-envs")
     from lewm.files import check_output, file_name, home, newest_dataset
     from lewm.provenance import commit
-    from lewm_data.collect import CollectProgress, collect
+    from lewm_data.collection.collect import CollectProgress, collect
     from lewm_data.envs.registry import world
     from lewm_data.temporary import claimed
 
@@ -131,7 +131,7 @@ def _kept(out: Path, episodes: int, overwrite: bool, written: bool, named: bool)
         written: Whether this command has finished an episode.
         named: Whether the command that was given names the file.
     """
-    from lewm_data.store import Dataset
+    from lewm_data.store.dataset import Dataset
 
     if not out.exists() or (overwrite and not written):
         return "interrupted before an episode was finished: nothing new is kept\nGive the same command again."

@@ -22,8 +22,8 @@ def verify(
     """Read all of a dataset and compare it with the hashes written with it; exit 1 where episodes differ."""
     from dataclasses import asdict
 
-    from lewm_data.store import Dataset
-    from lewm_data.verify import verify as verify_all
+    from lewm_data.store.dataset import Dataset
+    from lewm_data.store.verify import verify as verify_all
 
     bar = output.progress_bar()
     with bar, Dataset.open(file) as dataset:

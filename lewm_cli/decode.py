@@ -43,7 +43,7 @@ def decode(
 
     from lewm.decoding.decode import DecodeRequest
     from lewm.decoding.decode import decode as decode_run
-    from lewm.decoding.store import DECODER
+    from lewm.decoding.decoder_file import DECODER
     from lewm.files import newest_run
     from lewm.runtime import choose_device
 

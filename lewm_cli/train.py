@@ -129,7 +129,7 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
     from lewm.config import resolve
     from lewm.recipes import recipe as named
     from lewm_data.envs.registry import known_world, plain_name, world
-    from lewm_data.store import Dataset
+    from lewm_data.store.dataset import Dataset
 
     with Dataset.open(data) as dataset:
         said, action_dim = dataset.attributes.get("env"), dataset.action_dim

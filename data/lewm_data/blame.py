@@ -8,7 +8,7 @@ from pathlib import Path
 OURS = {"lewm", "lewm_cli", "lewm_data", "lewm_kernels"}
 
 # The modules that call the environments of Gymnasium, which may be installed as any package is.
-CALLERS = {"lewm_data.envs.gymnasium_simulator", "lewm_data.envs.gymnasium_drawing"}
+CALLERS = {"lewm_data.envs.gymnasium.simulator", "lewm_data.envs.gymnasium.drawing"}
 
 STANDARD = sysconfig.get_path("stdlib")
 INSTALLED = {"site-packages", "dist-packages"}

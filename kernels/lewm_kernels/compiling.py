@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lewm_kernels._dispatch import _no_triton
+from lewm_kernels.dispatch import _no_triton
 
 
 def count(run: Callable[[], object]) -> int:

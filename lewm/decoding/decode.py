@@ -18,9 +18,9 @@ from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.decoding.decoder import Decoder, DecoderSettings
+from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.decoding.open_loop import OpenLoop, StepError, long_enough, open_loops, step_errors
 from lewm.decoding.pictures import Shown, draw_reconstructions, draw_rollout, film_rollout
-from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.decoding.training import (
     Examples,
     Fidelity,
@@ -36,10 +36,10 @@ from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.reports import Beside, keeping, new_report
-from lewm_data.clips import split_episodes
 from lewm_data.seeds import check_seed
-from lewm_data.store import Dataset
-from lewm_data.video_writer import import_encoder
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
+from lewm_data.video.video_writer import import_encoder
 
 MEASURED_FRAMES = 512  # held-out frames that the error is measured on
 MEASURED_EPISODES = 64  # held-out episodes that the rollout's error is averaged over

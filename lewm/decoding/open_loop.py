@@ -17,8 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lewm.decoding.training import encode_rows
 from lewm.model.world_model import WorldModel
-from lewm_data.schema import ACTION
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import ACTION
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lewm.decoding.open_loop import StepError
 from lewm.decoding.panels import BLUE, GREY, enlarge, framed, shown_at
 from lewm.decoding.training import Fidelity
 from lewm.figures import figure, import_figure
-from lewm_data.video_writer import VideoWriter
+from lewm_data.video.video_writer import VideoWriter
 
 FRAMES_PER_SECOND = 4.0  # blocks; a film of a plan shows two a second, here there is less to follow
 HOLD = 4  # times the last frame is shown

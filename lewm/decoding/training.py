@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lewm.decoding.decoder import CHUNK, Decoder, DecoderSettings
 from lewm.model.world_model import WorldModel
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 LEAST_ERROR = 1e-8  # of the mean image: frames that are all equal have none to be relative to
 

@@ -13,7 +13,7 @@ from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config, Evaluation, Planning
 from lewm.datasets import fingerprint_of
-from lewm.decoding.store import load_decoder
+from lewm.decoding.decoder_file import load_decoder
 from lewm.errors import LewmError
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
@@ -29,10 +29,10 @@ from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.reports import Beside, keeping, new_report
 from lewm.runtime import physical_memory
-from lewm_data.clips import split_episodes
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
-from lewm_data.store import Dataset
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from lewm.decoding.panels import BLUE, GREEN, GREY, RED, enlarge, framed, shown_at
 from lewm.evaluation.play import Film
-from lewm_data.video_writer import import_encoder, write_video
+from lewm_data.video.video_writer import import_encoder, write_video
 
 FRAMES_PER_SECOND = 10.0
 HOLD = 8  # times the last frame is shown

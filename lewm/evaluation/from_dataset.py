@@ -15,10 +15,10 @@ from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
 from lewm.evaluation.tasks import HELD_OUT, PAPER, UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
 from lewm.states import states_of
+from lewm_data.collection.factors import PREFIX, recorded_factors
 from lewm_data.envs.world import World
-from lewm_data.factors import PREFIX, recorded_factors
-from lewm_data.schema import ACTION
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import ACTION
 
 PROTOCOLS = (HELD_OUT, PAPER)
 

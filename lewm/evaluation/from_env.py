@@ -15,12 +15,12 @@ from jaxtyping import UInt8
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Task, Tasks, begin
 from lewm.model.frames import warn_if_stretched
-from lewm_data.envs.gymnasium_simulator import SEEDS, inspect
-from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
+from lewm_data.envs.gymnasium.simulator import SEEDS, inspect
+from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import World, WorldEnv
 from lewm_data.errors import DataError
-from lewm_data.pictures import displayed_size, pixels, read_image
-from lewm_data.video import import_av
+from lewm_data.video.pictures import displayed_size, pixels, read_image
+from lewm_data.video.video import import_av
 
 TRIES = 100  # draws a task, before it is given up
 STREAM = 0x7A5C5  # of random numbers: random agents with the same seed have others

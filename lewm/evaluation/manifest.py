@@ -33,7 +33,7 @@ from lewm.errors import LewmError
 from lewm.evaluation.tasks import Placed, Replayed, Task, Tasks
 from lewm.files import write_text
 from lewm.reading import read_json
-from lewm_data.envs.gymnasium_simulator import SEEDS
+from lewm_data.envs.gymnasium.simulator import SEEDS
 from lewm_data.envs.world import World
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
-from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
+from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import WorldEnv
 
 UNSEEN = 16  # pixels a side of the frames of environments that are not looked at

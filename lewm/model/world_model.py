@@ -206,7 +206,7 @@ class WorldModel(nn.Module):
         if not bool((self.action_std > 0).all()):
             raise LewmError(
                 f"the standard deviations of the actions are {self.action_std.tolist()}, expected above 0",
-                "Set model.action_std to 1 where an action never varies, as lewm_data.clips.action_statistics has it.",
+                "Set model.action_std to 1 where an action never varies; see lewm_data.store.clips.action_statistics.",
             )
         frameskip = self.config.frameskip
         return BlockStatistics(self.action_mean.repeat(frameskip), self.action_std.repeat(frameskip))

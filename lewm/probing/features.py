@@ -26,7 +26,7 @@ from lewm.model.world_model import WorldModel
 from lewm.probing.repeatable import seeded
 from lewm.probing.sample import Sample
 from lewm.provenance import versions
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 READ = 512  # frames read at a time
 CALIBRATION_FRAMES = 2048  # that the random encoder's BatchNorm statistics are taken from

@@ -32,9 +32,9 @@ from lewm.provenance import versions
 from lewm.reports import keeping, new_report
 from lewm.states import paths_of
 from lewm.training.health import sample_pairs
-from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import known_world
-from lewm_data.store import Dataset
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
 
 QUERIES, NEIGHBOURS = 6, 7  # of the picture
 

@@ -18,7 +18,7 @@ from torch import nn
 from lewm.probing.features import OnShare
 from lewm.probing.repeatable import one_thread, seeded
 from lewm.probing.sample import Sample
-from lewm_data.clips import CONSTANT
+from lewm_data.store.clips import CONSTANT
 
 RIDGE_STRENGTHS = tuple(float(strength) for strength in np.logspace(-8, 2, 41))
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from lewm.errors import LewmError
-from lewm_data.clips import shuffled
-from lewm_data.store import Dataset
+from lewm_data.store.clips import shuffled
+from lewm_data.store.dataset import Dataset
 
 TEST_SHARE = VALIDATION_SHARE = 0.2  # of the episodes
 MOST_HELD_OUT = 0.5  # of the episodes: holding out more of them leaves too few to train on

@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float64
 
 from lewm.errors import LewmError, unknown
 from lewm.probing.sample import Sample
-from lewm_data.clips import CONSTANT
-from lewm_data.schema import ACTION, PIXELS, REWARD
-from lewm_data.store import Dataset
+from lewm_data.store.clips import CONSTANT
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import ACTION, PIXELS, REWARD
 
 log = logging.getLogger(__name__)
 

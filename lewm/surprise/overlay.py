@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from lewm.errors import LewmError, missing
 from lewm.files import check_output
 from lewm.surprise.trace import SurpriseTrace
-from lewm_data.video_writer import VideoWriter, import_encoder
+from lewm_data.video.video_writer import VideoWriter, import_encoder
 
 SIDE = 320  # least width of the picture: small frames are enlarged by a whole factor
 WIDEST, TALLEST = 960, 1920  # and larger ones reduced

@@ -29,9 +29,9 @@ from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
-from lewm_data.clips import split_episodes
-from lewm_data.schema import ACTION
-from lewm_data.store import Dataset
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import ACTION
 
 log = logging.getLogger(__name__)
 

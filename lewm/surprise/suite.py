@@ -37,10 +37,10 @@ from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
 from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
+from lewm_data.collection.record_episodes import record
 from lewm_data.envs.world import World
-from lewm_data.record_episodes import record
 from lewm_data.seeds import check_seed
-from lewm_data.video_writer import import_encoder
+from lewm_data.video.video_writer import import_encoder
 
 SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")

@@ -15,7 +15,7 @@ from jaxtyping import Float64, UInt8
 
 from lewm.evaluation.statistics import Z_95
 from lewm.figures import figure
-from lewm_data.video_writer import write_video
+from lewm_data.video.video_writer import write_video
 
 if TYPE_CHECKING:
     from lewm.surprise.outcomes import Curves

@@ -35,9 +35,9 @@ from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.watcher import Watcher
-from lewm_data.action_files import read_actions
 from lewm_data.seeds import check_seed
-from lewm_data.sources import Source, open_source
+from lewm_data.video.action_files import read_actions
+from lewm_data.video.sources import Source, open_source
 
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
 COLUMNS = ("frame", "time", "surprise", "windowed", "score", "p_value", "flagged")

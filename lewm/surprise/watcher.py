@@ -21,7 +21,7 @@ from lewm.surprise.familiarity import unfamiliarity
 from lewm.surprise.pictures import Curve, Peaks
 from lewm.surprise.reference import Reference
 from lewm.surprise.trace import Detector, Event, EventMerger, SurpriseTrace
-from lewm_data.video import Frame
+from lewm_data.video.video import Frame
 
 log = logging.getLogger(__name__)
 

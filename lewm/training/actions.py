@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from lewm.errors import LewmError
-from lewm_data.schema import ACTION
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import ACTION
 
 # Its square is just a float32; no quantity of a robot is near it, in any unit.
 LARGEST = 1e19

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from lewm_data.clips import ClipBatch
+from lewm_data.store.clips import ClipBatch
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
-from lewm_kernels._dispatch import triton_obstacle
+from lewm_kernels.dispatch import triton_obstacle
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ from lewm.training.compilation import Compilation
 from lewm.training.health import Health, HeldOut, sample_pairs
 from lewm.training.interruption import Interruption
 from lewm.training.trainer import Trainer, seeded
-from lewm_data.action_bounds import action_bounds
-from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import known_world
-from lewm_data.reader import BatchReader
-from lewm_data.store import Dataset
+from lewm_data.store.action_bounds import action_bounds
+from lewm_data.store.clips import Clips, action_statistics, split_episodes
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.reader import BatchReader
 
 log = logging.getLogger(__name__)
 

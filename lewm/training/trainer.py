@@ -19,7 +19,7 @@ from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure
 from lewm.training.objective import Loss, Network, objective
 from lewm.training.schedule import learning_rate
-from lewm_data.reader import BatchReader
+from lewm_data.store.reader import BatchReader
 from lewm_kernels import RandomDirections
 
 log = logging.getLogger(__name__)

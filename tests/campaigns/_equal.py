@@ -83,7 +83,7 @@ def _metrics(found: Path, expected: Path) -> Iterator[str]:
 def _dataset(found: Path, expected: Path) -> Iterator[str]:
     import h5py
 
-    from lewm_data.store import Dataset
+    from lewm_data.store.dataset import Dataset
 
     with Dataset.open(found) as mine, Dataset.open(expected) as other:
         if mine.interrupted:

@@ -17,7 +17,7 @@ from _batch import Reader, command
 from _mutate import INTEGERS, TOKENS, mutate_bytes, mutate_text
 from _seeds import Seeds
 
-from lewm_data.schema import HASHES
+from lewm_data.store.schema import HASHES
 
 FRAMES = 200  # of a video that are read
 HEADER = 4096  # bytes that say what the others are
@@ -52,8 +52,8 @@ def readers(seeds: Seeds) -> list[Reader]:
 
 def read_dataset(path: Path) -> None:
     """Everything that is done with a dataset."""
-    from lewm_data.clips import Clips, action_statistics
-    from lewm_data.store import Dataset
+    from lewm_data.store.clips import Clips, action_statistics
+    from lewm_data.store.dataset import Dataset
 
     with Dataset.open(path) as dataset:
         dataset.episode(dataset.num_episodes - 1)
@@ -73,7 +73,7 @@ def verify(path: Path) -> None:
 
 def read_source(spec: object) -> None:
     """A video, a folder or an episode, its first frames at their own times and at a rate."""
-    from lewm_data.sources import open_source
+    from lewm_data.video.sources import open_source
 
     with open_source(str(spec)) as source:
         for rate in (None, 7.0):
@@ -83,7 +83,7 @@ def read_source(spec: object) -> None:
 
 def read_actions(path: Path) -> None:
     """A file of two-dimensional actions."""
-    from lewm_data.action_files import read_actions as read
+    from lewm_data.video.action_files import read_actions as read
 
     read(path, 2)
 

@@ -81,7 +81,7 @@ def read_decoder(directory: Path) -> None:
     """The run's decoder."""
     import torch
 
-    from lewm.decoding.store import load_decoder
+    from lewm.decoding.decoder_file import load_decoder
 
     load_decoder(directory, torch.device("cpu"))
 

@@ -127,7 +127,7 @@ def read_target(seeds: Seeds) -> Callable[[str], None]:
 
         from lewm.probing.sample import draw_sample
         from lewm.probing.targets import read_quantities
-        from lewm_data.store import Dataset
+        from lewm_data.store.dataset import Dataset
 
         with Dataset.open(seeds.data) as dataset:
             sample = draw_sample(dataset, np.arange(dataset.num_episodes), 30, 0)

@@ -89,7 +89,7 @@ class Seeds:
 
 
 def _datasets(base: Path) -> tuple[Path, ...]:
-    from lewm_data.writer import Writer
+    from lewm_data.store.writer import Writer
 
     rng = np.random.default_rng(0)
     closed, interrupted = base / "closed.h5", base / "interrupted.h5"
@@ -115,7 +115,7 @@ def _datasets(base: Path) -> tuple[Path, ...]:
 def _video(path: Path, codec: str | None) -> Path:
     import av
 
-    from lewm_data.video_writer import write_video
+    from lewm_data.video.video_writer import write_video
 
     texture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     frames = np.stack([np.roll(texture, i, axis=1) for i in range(SECONDS * RATE)])

@@ -61,7 +61,7 @@ def folders(tmp_path):
     """Two equal homes."""
     import h5py
 
-    from lewm_data.writer import Writer
+    from lewm_data.store.writer import Writer
 
     for name in ("one", "two"):
         run = tmp_path / name / "runs" / "r"

@@ -111,7 +111,7 @@ def test_a_command_without_words_of_its_own_is_interrupted_in_two_lines(monkeypa
 
 def test_names_of_environments_become_names_of_files(home, monkeypatch):
     assert file_name("ALE/Pong-v5") == "ALE-Pong-v5"
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data" / "envs"))
     env = "gymnasium_package:Lane-v0"
     for _ in range(2):
         call("collect", "--env", env, *SMALL, "--episodes", "2", "--workers", "0")

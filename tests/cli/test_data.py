@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lewm_cli.main import app
-from lewm_data.writer import Writer
+from lewm_data.store.writer import Writer
 
 OFFICIAL = Path(__file__).parents[1] / "golden" / "official_layout.h5"
 

@@ -14,7 +14,7 @@ import lewm_kernels
 from lewm import doctor
 from lewm.errors import LewmError
 from lewm_cli.main import app
-from lewm_kernels._dispatch import OPERATORS, choose
+from lewm_kernels.dispatch import OPERATORS, choose
 
 fast = importlib.import_module("lewm_kernels.sigreg.torch")
 philox = importlib.import_module("lewm_kernels.philox")

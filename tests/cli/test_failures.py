@@ -19,7 +19,7 @@ from lewm import errors
 from lewm_cli import failures, output
 from lewm_cli.main import app
 from lewm_data import errors as data_errors
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 ROOT = Path(__file__).parents[2]

@@ -33,7 +33,7 @@ LANE = "gymnasium_package:LanePictures-v0"
 @pytest.fixture(autouse=True)
 def package(monkeypatch):
     """The tests' own environments can be imported."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data" / "envs"))
 
 
 def call(*arguments):

@@ -16,7 +16,7 @@ from lewm_cli import output
 from lewm_cli.main import app
 from lewm_cli.train import _configure
 from lewm_data.envs.registry import world
-from lewm_data.video_writer import write_video
+from lewm_data.video.video_writer import write_video
 
 SMALL = [
     *("--steps", "2", "--batch-size", "4"),

@@ -16,11 +16,11 @@ from lewm.probing import probes
 from lewm.reports import read_report
 from lewm_cli import output
 from lewm_cli.main import app
+from lewm_data.collection.record_episodes import record
 from lewm_data.envs.registry import world
 from lewm_data.envs.two_room.vector_env import TwoRoomVectorEnv
-from lewm_data.record_episodes import record
 from lewm_data.temporary import claimed
-from lewm_data.video_writer import write_video
+from lewm_data.video.video_writer import write_video
 
 TINY = [
     *("--set", "model.frame_size=16"),

@@ -15,9 +15,9 @@ from lewm.config import Config, resolve
 from lewm.errors import LewmError
 from lewm_cli.main import app
 from lewm_cli.options import MAX_SEED
-from lewm_data.clips import shuffled
 from lewm_data.errors import DataError
 from lewm_data.seeds import SEEDS
+from lewm_data.store.clips import shuffled
 
 RECIPE = recipes.small("two-room", 2)
 

@@ -22,11 +22,11 @@ from lewm.surprise.reference import FILE, build, of_run
 from lewm.surprise.watcher import TOGETHER, Watcher
 from lewm_cli import output
 from lewm_cli.main import app
+from lewm_data.collection.record_episodes import record
 from lewm_data.envs.registry import world
-from lewm_data.record_episodes import record
-from lewm_data.store import Dataset
-from lewm_data.video import Frame
-from lewm_data.video_writer import write_video
+from lewm_data.store.dataset import Dataset
+from lewm_data.video.video import Frame
+from lewm_data.video.video_writer import write_video
 
 COLLECT = ["collect", "--episodes", "60", "--frame-size", "16"]
 TRAIN = [

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lewm_cli.main import app
-from lewm_data.envs.headless import choose_renderer
+from lewm_data.envs.mujoco.headless import choose_renderer
 from lewm_data.envs.overview import is_installed
 from lewm_data.envs.registry import WORLDS, world
 from lewm_data.errors import DataError

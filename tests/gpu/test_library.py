@@ -7,7 +7,7 @@ import torch
 from lewm.planning.controller import Controller
 from lewm.surprise.meter import ActionSearch, Meter
 from lewm.training.loop import train
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 CUDA = torch.device("cuda")

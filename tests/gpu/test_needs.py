@@ -6,7 +6,7 @@ import warnings
 import pytest
 import torch
 
-from lewm_kernels._dispatch import OPERATORS
+from lewm_kernels.dispatch import OPERATORS
 from lewm_kernels.rollout import tiles
 
 

@@ -14,7 +14,7 @@ from lewm.planning import solver as solvers
 from lewm.planning.categorical import OneHot
 from lewm.planning.solver import Solver
 from lewm_kernels import compiling
-from lewm_kernels._dispatch import choose
+from lewm_kernels.dispatch import choose
 from lewm_kernels.rollout.tiles import unsupported
 
 pytestmark = pytest.mark.gpu

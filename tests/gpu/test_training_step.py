@@ -15,10 +15,10 @@ from lewm.training.batches import copier
 from lewm.training.compilation import Compiled
 from lewm.training.health import HeldOut
 from lewm.training.trainer import Trainer, seeded
-from lewm_data.clips import ClipBatch, Clips
-from lewm_data.reader import BatchReader
-from lewm_data.store import Dataset
-from lewm_data.writer import Writer
+from lewm_data.store.clips import ClipBatch, Clips
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.reader import BatchReader
+from lewm_data.store.writer import Writer
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")

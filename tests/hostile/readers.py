@@ -19,10 +19,10 @@ from lewm.checkpoints import official, run
 from lewm.config import resolve
 from lewm.evaluation.from_env import read_goal
 from lewm.evaluation.manifest import read_tasks
-from lewm_data.action_files import read_actions
 from lewm_data.envs.registry import world
-from lewm_data.sources import open_source
-from lewm_data.video import import_av
+from lewm_data.video.action_files import read_actions
+from lewm_data.video.sources import open_source
+from lewm_data.video.video import import_av
 
 MORE = 2**30  # bytes of address space that a reader may take: a picture of the largest size takes two thirds
 

@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from lewm_data.clips import Clips
 from lewm_data.errors import DataError
-from lewm_data.store import Dataset
-from lewm_data.writer import Writer
+from lewm_data.store.clips import Clips
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.writer import Writer
 
 LENGTHS = (8, 5)
 

@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 
-from lewm_data import contents, opening
 from lewm_data.errors import DataError
-from lewm_data.store import Dataset
-from lewm_data.writer import Writer
+from lewm_data.store import contents, opening
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.writer import Writer
 
 ROWS = 13
 
@@ -33,7 +33,7 @@ def write(path):
 READ = """
 import sys
 from lewm_data.errors import DataError
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 with Dataset.open(sys.argv[1]) as dataset:
     print(dataset.attributes)
     try:
@@ -209,8 +209,8 @@ def test_links_inside_the_file_are_followed(tmp_path):
 
 def test_a_column_beyond_memory_is_refused_only_when_it_is_asked_for_whole(tmp_path, monkeypatch):
     path = write(tmp_path / "a.h5")
-    monkeypatch.setattr("lewm_data.frames.memory_limit", lambda: ROWS * 8)
-    monkeypatch.setattr("lewm_data.store.KEPT_BYTES", 0)
+    monkeypatch.setattr("lewm_data.store.frames.memory_limit", lambda: ROWS * 8)
+    monkeypatch.setattr("lewm_data.store.dataset.KEPT_BYTES", 0)
     with Dataset.open(path) as dataset:
         assert dataset.episode(1)["state"].shape == (5, 2)
         dataset.fingerprint()

@@ -100,7 +100,7 @@ def test_what_is_missing(path, name):
 
 
 def test_replayed_tasks_of_wrong_shapes(path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data" / "envs"))
     lane = world("gymnasium_package:Lane-v0")
     write_tasks(path, draw_from_env(lane, 2, 3, 9, 0))
     assert read_tasks(path, lane).each[0].start.goal_actions.shape == (3, 5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lewm_data.errors import DataError
-from lewm_data.video import Video
+from lewm_data.video.video import Video
 
 SECONDS, RATE = 6, 10
 
@@ -186,7 +186,7 @@ def test_rates_that_are_none(video, fps):
 
 
 def test_a_picture_that_is_shown_for_hours_is_not_repeated_without_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("lewm_data.video.MOST_REPEATS", 50)
+    monkeypatch.setattr("lewm_data.video.video.MOST_REPEATS", 50)
     frame = b"\x21\xf9\x04\0\xff\xff\0\0" + b"\x2c" + bytes(4) + b"\x01\0\x01\0\0" + b"\x02\x02\x44\x01\x00"
     (tmp_path / "a.gif").write_bytes(b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff" + 3 * frame + b";")
     shown = []
@@ -234,7 +234,7 @@ def test_pictures_that_become_larger_are_given_at_the_size_of_the_first(tmp_path
 
     whole = shapes()
     assert set(whole) == {(16, 16, 3)}
-    monkeypatch.setattr("lewm_data.video_file.CODEC_OPTIONS", {"max_pixels": "1024"})
+    monkeypatch.setattr("lewm_data.video.video_file.CODEC_OPTIONS", {"max_pixels": "1024"})
     assert 4 <= len(shapes()) <= len(whole) - 4  # pictures beyond the limit count as damage
 
 

@@ -16,7 +16,7 @@ from lewm.config import resolve
 from lewm.model.world_model import WorldModel
 from lewm.planning import solver as solvers
 from lewm.planning.solver import Solver
-from lewm_kernels import _dispatch, compiling, rollout
+from lewm_kernels import compiling, dispatch, rollout
 
 SMALL = {
     "model.latent": 16,
@@ -41,7 +41,7 @@ DEVICES = itertools.count()  # each has a cache of kernels of its own
 def compile_only(monkeypatch, compile_for):
     """Operators take their Triton kernels, which are compiled where they would be launched."""
     monkeypatch.setenv("LEWM_KERNELS", "triton")
-    monkeypatch.setattr(_dispatch, "triton_obstacle", lambda device: None)
+    monkeypatch.setattr(dispatch, "triton_obstacle", lambda device: None)
     run = JITFunction.run
     monkeypatch.setattr(JITFunction, "run", lambda self, *a, warmup, **options: run(self, *a, warmup=True, **options))
     compile_for(90, device=next(DEVICES))

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lewm_kernels import _dispatch, sigreg
-from lewm_kernels._dispatch import BackendError, Choice, choose
+from lewm_kernels import dispatch, sigreg
+from lewm_kernels.dispatch import BackendError, Choice, choose
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
 def forget():
-    _dispatch._no_triton.cache_clear()
-    _dispatch._no_driver.cache_clear()
+    dispatch._no_triton.cache_clear()
+    dispatch._no_driver.cache_clear()
 
 
 @pytest.fixture(autouse=True)

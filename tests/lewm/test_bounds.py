@@ -12,7 +12,7 @@ from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
 from lewm.planning.cost import last_step
 from lewm.training.loop import train
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 H, A = 3, 4

@@ -18,9 +18,9 @@ from lewm.planning.cem import Keys
 from lewm.planning.controller import Controller
 from lewm.planning.cost import last_step
 from lewm.planning.solver import Solver
-from lewm_data.clips import action_statistics
-from lewm_data.store import Dataset
-from lewm_data.writer import Writer
+from lewm_data.store.clips import action_statistics
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.writer import Writer
 from lewm_kernels import uniform
 
 GROUPS = (3, 2)

@@ -15,7 +15,7 @@ from lewm.training import compilation, trainer
 from lewm.training.compilation import Compilation, Compiled, choose_compilation
 from lewm.training.loop import train
 from lewm.training.trainer import seeded
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 # The compiler's own, which it hides from its users.

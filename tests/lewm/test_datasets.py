@@ -8,8 +8,8 @@ import pytest
 
 from lewm.datasets import fingerprint_of
 from lewm_data.errors import DataError
-from lewm_data.store import Dataset
-from lewm_data.writer import Writer
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.writer import Writer
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from lewm.checkpoints.run import read_tensors, read_with_metadata, save_tensors
 from lewm.decoding import decode as decoding
 from lewm.decoding.decode import DecodeRequest, decode
 from lewm.decoding.decoder import Decoder, DecoderSettings
+from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.decoding.open_loop import OpenLoop, long_enough, open_loops, step_errors
 from lewm.decoding.panels import BORDER, enlarge, shown_at
 from lewm.decoding.pictures import CAPTION, HOLD
-from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.decoding.training import (
     Examples,
     draw_rows,
@@ -30,10 +30,10 @@ from lewm.decoding.training import (
 from lewm.errors import LewmError
 from lewm.reports import read_report
 from lewm.training.loop import train
-from lewm_data.clips import split_episodes
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.store import Dataset
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
 
 CPU = torch.device("cpu")
 SMALL = DecoderSettings(width=16, depth=1, heads=2, mlp=32, memory=2, memory_hidden=16, frames=64, steps=20, batch=16)

@@ -18,11 +18,11 @@ from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
 from lewm.training.loop import train
-from lewm_data.clips import split_episodes
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
-from lewm_data.store import Dataset
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
 
 CPU = torch.device("cpu")
 WORLD = world("two-room")

@@ -21,10 +21,10 @@ from lewm.evaluation.tasks import Replayed
 from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
 from lewm.states import states_of
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.store import Dataset
-from lewm_data.writer import Writer
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.writer import Writer
 
 TWO_ROOM = world("two-room")
 EVERY = np.arange(8)
@@ -34,7 +34,7 @@ FAST = np.array([0, 1, 0, 0, 1], np.float32)
 @pytest.fixture(autouse=True)
 def package(monkeypatch):
     """The tests' own environments can be imported."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "data" / "envs"))
 
 
 def lane(kind=""):

@@ -9,7 +9,7 @@ from lewm.config import resolve
 from lewm.evaluation.from_env import read_goal
 from lewm.model.frames import warn_if_stretched
 from lewm.training.loop import train
-from lewm_data.writer import Writer
+from lewm_data.store.writer import Writer
 
 STRETCHED = ["16 x 24 frames are stretched to the shape 16 x 16."]
 

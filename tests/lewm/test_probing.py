@@ -25,10 +25,10 @@ from lewm.probing.sample import MIN_EPISODES, draw_sample
 from lewm.reports import read_report
 from lewm.sealed import sealed_json
 from lewm.training.loop import train
-from lewm_data.clips import split_episodes
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.store import Dataset
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
 
 CPU = torch.device("cpu")
 WORLD = world("two-room")

@@ -7,7 +7,7 @@ import pytest
 from lewm.errors import LewmError
 from lewm.probing.sample import MIN_EPISODES, draw_sample
 from lewm.probing.targets import numeric_columns, read_quantities
-from lewm_data.store import Dataset
+from lewm_data.store.dataset import Dataset
 
 EPISODES, STEPS = 20, 4
 FRAMES = EPISODES * STEPS

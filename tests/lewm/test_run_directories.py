@@ -14,9 +14,9 @@ from lewm.errors import LewmError
 from lewm.surprise.reference import FILE
 from lewm.training.directory import claimed
 from lewm.training.loop import train
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.writer import Writer
+from lewm_data.store.writer import Writer
 
 CPU = torch.device("cpu")
 

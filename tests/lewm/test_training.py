@@ -18,9 +18,9 @@ from lewm.training import state
 from lewm.training.loop import train
 from lewm.training.plot import plot_training
 from lewm.training.schedule import learning_rate
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.writer import Writer
+from lewm_data.store.writer import Writer
 
 CPU = torch.device("cpu")
 

@@ -20,9 +20,9 @@ from lewm.surprise import reference
 from lewm.training import loop, metrics, trainer
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.writer import Writer
+from lewm_data.store.writer import Writer
 
 CPU = torch.device("cpu")
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 # It forks: to import PyTorch anew for each kill would take most of the time.

@@ -17,11 +17,11 @@ from lewm.training.batches import copier
 from lewm.training.health import HeldOut
 from lewm.training.interruption import Interruption
 from lewm.training.trainer import Trainer
-from lewm_data.clips import Clips
-from lewm_data.collect import collect
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.reader import BatchReader
-from lewm_data.store import Dataset
+from lewm_data.store.clips import Clips
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.reader import BatchReader
 
 aten = torch.ops.aten
 LOOKS = {  # of the host at the values of a tensor, and numbers that the host puts into one: on a GPU it would wait

@@ -17,8 +17,8 @@ from lewm.probing import probes
 from lewm_cli.main import app
 from lewm_data.envs.overview import is_installed
 from lewm_data.envs.registry import WORLDS, world
-from lewm_data.store import Dataset
-from lewm_data.video_writer import write_video
+from lewm_data.store.dataset import Dataset
+from lewm_data.video.video_writer import write_video
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

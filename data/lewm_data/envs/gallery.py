@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm_data.envs.gymnasium_vector_env import GymnasiumVectorEnv
+from lewm_data.collection.episodes import streams
+from lewm_data.collection.factors import draw_factors, named_factors
+from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import World, WorldEnv
-from lewm_data.episodes import streams
 from lewm_data.errors import DataError, missing
-from lewm_data.factors import draw_factors, named_factors
 from lewm_data.temporary import replacing
 
 if TYPE_CHECKING:

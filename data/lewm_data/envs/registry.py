@@ -14,7 +14,8 @@ import sys
 import gymnasium
 
 from lewm_data.envs.env import SimulatorEnv
-from lewm_data.envs.gymnasium_world import gymnasium_world, nearest_ids
+from lewm_data.envs.gymnasium.world import gymnasium_world, nearest_ids
+from lewm_data.envs.two_room.vector_env import MAX_EPISODE_STEPS
 from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
 from lewm_data.errors import unknown
@@ -88,8 +89,15 @@ def gymnasium_id(name: str) -> str:
 
 def register() -> None:
     """Has Gymnasium know every world by its id."""
+    if "lewm/TwoRoom-v0" not in gymnasium.registry:  # a second registration would warn
+        gymnasium.register(
+            id="lewm/TwoRoom-v0",
+            entry_point="lewm_data.envs.two_room.env:TwoRoomEnv",
+            vector_entry_point="lewm_data.envs.two_room.vector_env:TwoRoomVectorEnv",
+            max_episode_steps=MAX_EPISODE_STEPS,
+        )
     for name in WORLDS:
-        if gymnasium_id(name) not in gymnasium.registry:  # Two-Room is; a second registration would warn
+        if gymnasium_id(name) not in gymnasium.registry:
             gymnasium.register(
                 id=gymnasium_id(name),
                 entry_point="lewm_data.envs.registry:make_env",

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from lewm_data.envs.general_perturbations import Continuation, Episode
 from lewm_data.envs.simulator import Simulator
-from lewm_data.perturbations import Continuation, Episode
 
 # Euclidean, in levels from 0 to 255: under half a side of the RGB cube, so that some colour is always left.
 COLOR_DISTANCE = 120.0

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Float64, UInt8
 
+from lewm_data.envs.general_perturbations import Perturbation
 from lewm_data.envs.simulator import Factor
-from lewm_data.perturbations import Perturbation
 from lewm_data.policies.policy import Policy
 from lewm_data.policies.spec import GENERAL, PolicyFactory, make_policy, read_spec
 

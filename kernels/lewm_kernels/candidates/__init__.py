@@ -11,8 +11,8 @@ from importlib import import_module
 from jaxtyping import Float32, Int64
 from torch import Tensor, float32
 
-from lewm_kernels._dispatch import choose
 from lewm_kernels.candidates import torch as pytorch
+from lewm_kernels.dispatch import choose
 
 
 def candidates(

@@ -13,7 +13,7 @@ from typing import Any
 from jaxtyping import Float, Float32
 from torch import Tensor, autocast, float32, is_grad_enabled, no_grad
 
-from lewm_kernels._dispatch import choose
+from lewm_kernels.dispatch import choose
 from lewm_kernels.rollout import reference
 from lewm_kernels.rollout.pack import Packed, pack
 from lewm_kernels.rollout.tiles import DESIGNS, unsupported, unsupported_whole

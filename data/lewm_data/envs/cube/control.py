@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from lewm_data.envs.cube.kinematics import FINGERTIPS
 from lewm_data.envs.cube.task import ARM, gripper_opening, gripper_pose
-from lewm_data.envs.mujoco_camera import MjModel
+from lewm_data.envs.mujoco.camera import MjModel
 
 # Source: OGBench. An action of 1 is so many m along x, y and z, rad about the vertical, and the gripper's whole way.
 ACTION_SCALE = np.array([0.05, 0.05, 0.05, 0.3, 1.0])

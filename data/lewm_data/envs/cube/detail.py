@@ -6,7 +6,7 @@ Letters: V vertices and F faces of one mesh, K of these that remain.
 import numpy as np
 from jaxtyping import Float32, Int
 
-from lewm_data.envs.mujoco_camera import MjModel
+from lewm_data.envs.mujoco.camera import MjModel
 
 # Of a pixel at the table. Measured at 64 (224) pixels a side without a GPU: a frame takes 0.29 (0.53) of the time,
 # 98.5 % (99.7 %) of its pixels stay within 10 levels of what they were, and the PSNR is 38 (45) dB.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lewm_data.envs.mujoco_camera import MjModel, import_mujoco
-from lewm_data.envs.mujoco_factors import Knob, factors_of, light_up, move_camera, recolor_floor, recolor_material
+from lewm_data.envs.mujoco.camera import MjModel, import_mujoco
+from lewm_data.envs.mujoco.factors import Knob, factors_of, light_up, move_camera, recolor_floor, recolor_material
 
 CAMERA = "front_pixels"
 BODY = GEOM = "object_0"

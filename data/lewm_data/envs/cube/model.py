@@ -3,8 +3,8 @@
 import functools
 
 from lewm_data.envs.cube.factors import KNOBS
-from lewm_data.envs.mujoco_camera import MjModel
-from lewm_data.envs.mujoco_simulator import memoryless
+from lewm_data.envs.mujoco.camera import MjModel
+from lewm_data.envs.mujoco.simulator import memoryless
 from lewm_data.errors import missing
 
 

@@ -16,9 +16,9 @@ from lewm_data.envs.cube.task import (
     gripper_pose,
     upright,
 )
+from lewm_data.envs.general_perturbations import Episode, Perturbation, action_swapped, frozen, shown, time_reversed
 from lewm_data.envs.simulator import Simulator
 from lewm_data.envs.simulator_perturbations import played_on, recolored
-from lewm_data.perturbations import Episode, Perturbation, action_swapped, frozen, shown, time_reversed
 
 FAR = 0.15  # m, from where the cube was and from the gripper
 

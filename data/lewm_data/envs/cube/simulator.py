@@ -26,8 +26,8 @@ from lewm_data.envs.cube.task import (
     solved,
     upright,
 )
-from lewm_data.envs.mujoco_camera import Camera, shared_camera
-from lewm_data.envs.mujoco_simulator import MujocoSimulator, clipped
+from lewm_data.envs.mujoco.camera import Camera, shared_camera
+from lewm_data.envs.mujoco.simulator import MujocoSimulator, clipped
 
 SUBSTEPS = 25  # of 0.002 s a step
 FULL_CONTACT = 50.0  # N at a fingertip, from which on OGBench's number for it is 1

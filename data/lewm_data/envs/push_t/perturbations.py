@@ -6,12 +6,20 @@ K frames shown from the onset on, Y and X the sides of a frame.
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from lewm_data.envs.general_perturbations import (
+    TOLD_STEPS,
+    Episode,
+    Perturbation,
+    action_swapped,
+    frozen,
+    shown,
+    time_reversed,
+)
 from lewm_data.envs.push_t.factors import Factors
 from lewm_data.envs.push_t.geometry import AGENT, AGENT_RADIUS, BLOCK, HIGH, LOW, POSE, distance_to_block
 from lewm_data.envs.push_t.simulator import PushTSimulator
 from lewm_data.envs.push_t.task import draw_state
 from lewm_data.envs.simulator_perturbations import played_on, recolored
-from lewm_data.perturbations import TOLD_STEPS, Episode, Perturbation, action_swapped, frozen, shown, time_reversed
 
 AGENT_REACH = 204.0  # units that the agent moves in 5 steps at full speed along one axis; the demonstrator's, up to 90
 BLOCK_REACH = 130.0  # twice what the demonstrator was seen to move the block by in 5 steps

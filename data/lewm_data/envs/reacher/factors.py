@@ -1,7 +1,7 @@
 """What can vary between two episodes of Reacher."""
 
-from lewm_data.envs.mujoco_camera import MjModel, import_mujoco
-from lewm_data.envs.mujoco_factors import Knob, factors_of, light_up, move_camera, recolor_floor, recolor_material
+from lewm_data.envs.mujoco.camera import MjModel, import_mujoco
+from lewm_data.envs.mujoco.factors import Knob, factors_of, light_up, move_camera, recolor_floor, recolor_material
 
 ARM = ("arm", "hand", "finger")  # the bodies that move
 CAMERA = "fixed"

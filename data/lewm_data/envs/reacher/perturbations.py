@@ -6,10 +6,18 @@ K frames shown from the onset on, Y and X the sides of a frame.
 import numpy as np
 from jaxtyping import UInt8
 
+from lewm_data.envs.general_perturbations import (
+    TOLD_STEPS,
+    Episode,
+    Perturbation,
+    action_swapped,
+    frozen,
+    shown,
+    time_reversed,
+)
 from lewm_data.envs.reacher.task import draw_pose, path_distance
 from lewm_data.envs.simulator import Simulator
 from lewm_data.envs.simulator_perturbations import played_on, recolored
-from lewm_data.perturbations import TOLD_STEPS, Episode, Perturbation, action_swapped, frozen, shown, time_reversed
 
 # rad: what none of the policies can turn the joints by within 5 steps, of which 1.42 is the most that was measured.
 REACH = 2.0

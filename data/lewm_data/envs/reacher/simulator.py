@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float64
 
-from lewm_data.envs.mujoco_camera import Camera, MjModel, shared_camera
-from lewm_data.envs.mujoco_simulator import MujocoSimulator, clipped, memoryless, mujoco
+from lewm_data.envs.mujoco.camera import Camera, MjModel, shared_camera
+from lewm_data.envs.mujoco.simulator import MujocoSimulator, clipped, memoryless, mujoco
 from lewm_data.envs.reacher.factors import CAMERA, KNOBS
 from lewm_data.envs.reacher.task import draw_pose, solved
 from lewm_data.errors import missing

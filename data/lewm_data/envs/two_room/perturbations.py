@@ -8,6 +8,15 @@ import math
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from lewm_data.envs.general_perturbations import (
+    TOLD_STEPS,
+    Episode,
+    Perturbation,
+    action_swapped,
+    frozen,
+    shown,
+    time_reversed,
+)
 from lewm_data.envs.two_room.factors import Color, TwoRoomFactors
 from lewm_data.envs.two_room.geometry import (
     AGENT_RADIUS,
@@ -22,15 +31,6 @@ from lewm_data.envs.two_room.geometry import (
 from lewm_data.envs.two_room.render import background, draw
 from lewm_data.envs.two_room.world import TwoRoomWorld
 from lewm_data.errors import DataError
-from lewm_data.perturbations import (
-    TOLD_STEPS,
-    Episode,
-    Perturbation,
-    action_swapped,
-    frozen,
-    shown,
-    time_reversed,
-)
 
 # Euclidean, in levels from 0 to 255. Under half a side of the RGB cube, so that the three colours in use leave at
 # least five of its corners free.

@@ -1,0 +1,1 @@
+"""Collection: policies play episodes in environments, which become a dataset."""

@@ -1,0 +1,245 @@
+"""Collection: policies act in environments, here or in worker processes, and finished episodes go to the dataset.
+
+Episode e of seed s depends on (s, e) alone, and episodes are written in the order of e: the file is the same
+for any number of environments and workers, and after any interruption.
+
+Shape letter: N environments, or workers.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lewm_data.collection.episodes import Player, Seconds, Settings
+from lewm_data.collection.factors import named_factors
+from lewm_data.collection.pool import Pool
+from lewm_data.collection.recorder import Columns
+from lewm_data.envs.world import World
+from lewm_data.errors import DataError
+from lewm_data.seeds import SEEDS
+from lewm_data.store.action_bounds import HIGH, LOW
+from lewm_data.store.writer import Writer
+
+# An episode that ends before its predecessors waits for them in memory. So that one long episode among short
+# ones cannot fill it, none begins more than this many times N after the last written one.
+AHEAD = 4
+
+TOGETHER = 32  # environments in one process, where the world computes them together
+
+# Upper limits, far beyond what is of use, so that a slip of the keyboard is told before it fills the memory.
+MOST_EPISODES, MOST_TOGETHER, MOST_SIDE = 10**9, 4096, 4096
+
+
+@dataclass(frozen=True)
+class CollectProgress:
+    """How far a collection has come.
+
+    Attributes:
+        episodes: In the file.
+        total: That the file shall have.
+        frames: Written by this collection.
+        frames_per_second: Of this collection.
+    """
+
+    episodes: int
+    total: int
+    frames: int
+    frames_per_second: float
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """What a collection did.
+
+    Attributes:
+        path: The dataset.
+        episodes: In the file.
+        frames: In the file.
+        new_episodes: Written by this collection.
+        new_frames: Written by this collection.
+        seconds: Of this collection.
+        frames_per_second: New frames by seconds.
+        stepping_seconds: In the environments, rendering included; of all workers together.
+        acting_seconds: In the policy, likewise.
+        writing_seconds: In the file.
+    """
+
+    path: str
+    episodes: int
+    frames: int
+    new_episodes: int
+    new_frames: int
+    seconds: float
+    frames_per_second: float
+    stepping_seconds: float
+    acting_seconds: float
+    writing_seconds: float
+
+
+def collect(
+    world: World,
+    path: str | Path,
+    episodes: int,
+    *,
+    policy: str,
+    noise: float,
+    frame_size: int,
+    seed: int,
+    repeat: float | None = None,
+    vary: str = "",
+    num_envs: int | None = None,
+    workers: int | None = 0,
+    mode: Literal["create", "append", "overwrite"] = "create",
+    commit: str | None = None,
+    on_progress: Callable[[CollectProgress], None] | None = None,
+) -> CollectReport:
+    """Records episodes until the file has `episodes` of them.
+
+    Interrupted in any way, the file holds every finished episode; the same call with "append" completes it.
+
+    Args:
+        world: Where.
+        path: The file; its directory must exist.
+        episodes: That the finished file has, those already in it included.
+        policy: Who acts: "expert", "expert:0.7,random:0.3", "package.module:function"; see `lewm_data.policies.spec`.
+        noise: Of the policy; see the policy.
+        frame_size: Pixels a side.
+        seed: Of everything random, at least 0.
+        repeat: Probability that an episode's previous action is taken again; the world's own where None.
+        vary: Factors of variation drawn for each episode, "agent.color,door.position", or "all".
+        num_envs: Environments run together in this process; None for what is fast. The file does not depend on it.
+        workers: Processes that run one environment each instead; None for one a core where the world gains from it.
+            The file does not depend on them either.
+        mode: What to do about a file that is there: refuse, continue, or replace it once the first new
+            episode is finished. "append" without a file creates it.
+        commit: The code's version, to be noted in the file.
+        on_progress: Called after every written episode.
+
+    Raises:
+        DataError: A number is out of bounds, there is a file already, it was collected in another way, an unknown
+            policy or factor, no room, or an episode in which workers die.
+    """
+    path = Path(path)
+    if workers is None:
+        workers = cores() if world.workers and num_envs is None else 0
+    if num_envs is None:
+        num_envs = 1 if world.workers else TOGETHER
+    if episodes < 1 or num_envs < 1 or workers < 0 or not 0 <= seed < SEEDS:
+        raise DataError(
+            f"{episodes} episodes in {num_envs} environments and {workers} workers from seed {seed}",
+            "At least 1 episode and 1 environment, workers of at least 0, and a seed of at least 0 and below 2^64.",
+        )
+    for what, number, most in (
+        ("episodes", episodes, MOST_EPISODES),
+        ("environments run together", num_envs, MOST_TOGETHER),
+        ("workers", workers, MOST_TOGETHER),
+        ("pixels a side of a frame", frame_size, MOST_SIDE),
+    ):
+        if number > most:
+            raise DataError(f"{number:,} {what}, at most {most:,}", "Ask for fewer.")
+    repeat = world.default_repeat if repeat is None else float(repeat)
+    settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed)
+    world.policy_parts(policy)  # complains here rather than in every worker
+    with _writer(path, _attributes(world, settings), mode, commit) as writer:
+        missing = episodes - writer.num_episodes
+        together = min(workers or num_envs, missing)
+        collection = _Collection(writer, episodes, AHEAD * together, on_progress)
+        if missing > 0:
+            source = Pool(world, settings, together) if workers else Player(world, settings, together)
+            with contextlib.closing(source):
+                for episode, columns in source.play(collection.next_episode):
+                    collection.finish(episode, columns)
+            return collection.report(source.seconds)
+        return collection.report(Seconds())
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _attributes(world: World, settings: Settings) -> dict[str, Any]:
+    """What the file says of how its episodes came about."""
+    return {
+        "env": world.name,
+        "env_id": world.gymnasium_id,
+        **asdict(settings),
+        "vary": ",".join(settings.vary),
+        LOW: world.action_space.low.tolist(),
+        HIGH: world.action_space.high.tolist(),
+    }
+
+
+def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | None) -> Writer:
+    if mode != "append" or not path.exists():
+        noted = attributes if commit is None else {**attributes, "commit": commit}
+        return Writer.create(path, noted, overwrite=mode == "overwrite")
+    writer = Writer.append(path)
+    for name, value in attributes.items():
+        found = writer.attributes.get(name)
+        if found != value:
+            writer.close()
+            raise DataError(
+                f"{path}: was collected with {name} {found}, asked to append with {name} {value}",
+                "Append with the same settings, or collect into another file.",
+            )
+    return writer
+
+
+class _Collection:
+    """Episodes of one call: which is next, and those that are finished, in their order to the file."""
+
+    def __init__(
+        self, writer: Writer, episodes: int, ahead: int, on_progress: Callable[[CollectProgress], None] | None
+    ) -> None:
+        self.writer, self.episodes, self.ahead, self.on_progress = writer, episodes, ahead, on_progress
+        self.began = time.perf_counter()
+        self.had = writer.num_episodes, writer.num_steps
+        self.writing = 0.0  # seconds
+        self.next = writer.num_episodes  # the first episode that nobody has begun
+        self.waiting: dict[int, Columns] = {}  # finished, but a predecessor is not
+
+    def next_episode(self) -> int | None:
+        """The next episode to be begun; None where there is none, or others have to be finished before."""
+        if self.next >= min(self.episodes, self.writer.num_episodes + self.ahead):
+            return None
+        self.next += 1
+        return self.next - 1
+
+    def finish(self, episode: int, columns: Columns) -> None:
+        """Writes an episode and those that waited for it, or lets it wait for its predecessors."""
+        if episode != self.writer.num_episodes:
+            self.waiting[episode] = {name: values.copy() for name, values in columns.items()}
+            return
+        ready: Columns | None = columns
+        while ready is not None:
+            mark = time.perf_counter()
+            self.writer.write_episode(ready)
+            self.writing += time.perf_counter() - mark
+            if self.on_progress:
+                frames, elapsed = self.writer.num_steps - self.had[1], time.perf_counter() - self.began
+                done = self.writer.num_episodes
+                self.on_progress(CollectProgress(done, self.episodes, frames, frames / elapsed))
+            ready = self.waiting.pop(self.writer.num_episodes, None)
+
+    def report(self, seconds: Seconds) -> CollectReport:
+        """What has been done."""
+        elapsed = time.perf_counter() - self.began
+        episodes, frames = self.writer.num_episodes, self.writer.num_steps
+        new = frames - self.had[1]
+        return CollectReport(
+            path=str(self.writer.path),
+            episodes=episodes,
+            frames=frames,
+            new_episodes=episodes - self.had[0],
+            new_frames=new,
+            seconds=elapsed,
+            frames_per_second=new / elapsed,
+            stepping_seconds=seconds.stepping,
+            acting_seconds=seconds.acting,
+            writing_seconds=self.writing,
+        )

@@ -1,0 +1,93 @@
+"""Environments of Gymnasium's that draw, and their frames.
+
+Letters: V and U the sides of what is drawn, Y and X those of a frame.
+"""
+
+import functools
+import itertools
+import math
+import os
+from typing import Any
+
+import gymnasium
+import numpy as np
+from jaxtyping import Float32, Shaped, UInt8
+
+from lewm_data.envs.mujoco.headless import choose_renderer
+from lewm_data.errors import DataError
+
+
+def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
+    """The environment, drawing frames and without a limit of steps.
+
+    Raises:
+        DataError: It does not draw frames, or what it needs is not installed.
+    """
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # of pygame, which else complains where there is no screen
+    if "mujoco" in str(gymnasium.spec(gymnasium_id).entry_point).lower():
+        choose_renderer()
+    try:
+        env = gymnasium.make(gymnasium_id, render_mode="rgb_array", max_episode_steps=-1, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise _unusable(gymnasium_id, error) from error
+    except TypeError as error:
+        if "render_mode" not in str(error):
+            raise
+        raise _not_drawing(gymnasium_id, "takes no render_mode") from error
+    modes = env.metadata.get("render_modes") or []
+    if "rgb_array" not in modes:
+        env.close()
+        raise _not_drawing(gymnasium_id, f"has the render modes {', '.join(map(str, modes)) or 'none'}")
+    return env
+
+
+def drawn(env: gymnasium.Env[Any, Any], gymnasium_id: str) -> UInt8[np.ndarray, "V U 3"]:
+    """What an environment draws.
+
+    Raises:
+        DataError: No frame, or what drawing needs is not installed.
+    """
+    try:
+        frame = env.render()
+    except (gymnasium.error.Error, ImportError) as error:
+        raise _unusable(gymnasium_id, error) from error
+    if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        found = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise _not_drawing(gymnasium_id, f"draws {found}, expected uint8 (Y, X, 3)")
+    return frame
+
+
+def resized(frame: UInt8[np.ndarray, "V U 3"], size: int) -> UInt8[np.ndarray, "Y X 3"]:
+    """A frame stretched to `size` pixels a side: each pixel is the mean over its area."""
+    lower = _averaged(frame, size)  # (Y, U, 3)
+    smaller = _averaged(lower.swapaxes(0, 1), size).swapaxes(0, 1)
+    # A little more than a half: means that end in one half are rounded up on every machine, in spite of float32.
+    return (smaller + 0.501).astype(np.uint8)
+
+
+def _averaged(rows: Shaped[np.ndarray, "V U 3"], size: int) -> Float32[np.ndarray, "size U 3"]:
+    flat = rows.reshape(len(rows), -1)
+    return np.stack([shares @ flat[part] for part, shares in _areas(len(rows), size)]).reshape(size, *rows.shape[1:])
+
+
+@functools.cache
+def _areas(source: int, target: int) -> list[tuple[slice, np.ndarray]]:
+    """Which of `source` pixels in a row each of `target` pixels lies on, and how much of it on each of them."""
+    edges = np.arange(target + 1) * (source / target)
+    found = []
+    for begin, end in itertools.pairwise(edges):
+        pixels = np.arange(int(begin), min(math.ceil(end), source))
+        overlap = np.minimum(end, pixels + 1) - np.maximum(begin, pixels)
+        found.append((slice(pixels[0], pixels[-1] + 1), (overlap / overlap.sum()).astype(np.float32)))
+    return found
+
+
+def _unusable(gymnasium_id: str, error: Exception) -> DataError:
+    return DataError(f"{gymnasium_id}: cannot be made or drawn: {error}", "Install what it needs.")
+
+
+def _not_drawing(gymnasium_id: str, found: str) -> DataError:
+    return DataError(
+        f"{gymnasium_id}: {found}: it cannot be learnt from pixels",
+        'Use an environment whose render() gives frames with render_mode="rgb_array".',
+    )

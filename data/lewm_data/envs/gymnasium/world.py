@@ -1,0 +1,124 @@
+"""Any environment of Gymnasium's as a world: "CartPole-v1", "my_package:MyEnv-v0".
+
+N rows, S state width.
+"""
+
+import difflib
+import functools
+import math
+
+import gymnasium
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from lewm_data.envs.general_perturbations import action_swapped, frozen, shown, time_reversed
+from lewm_data.envs.gymnasium.simulator import GymnasiumSimulator, Interface, inspect
+from lewm_data.envs.gymnasium.spaces import action_groups, flat_actions
+from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
+from lewm_data.envs.world import World
+from lewm_data.errors import unknown
+from lewm_data.modules import import_module
+from lewm_data.policies.one_hot import KEPT, OneHotPolicy
+from lewm_data.policies.spec import PolicyFactory
+
+MAX_EPISODE_STEPS = 200  # where an environment has no limit of its own
+TOLERANCE = 0.25  # standard deviations by which each number of a state that is at the goal may differ from the goal's
+
+# Where the standard deviations are from: random actions.
+MEASURED_EPISODES, MEASURED_STEPS = 10, 200
+CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is rounding of one value
+
+
+def gymnasium_world(name: str) -> World:
+    """The world that a Gymnasium id stands for, "package:Id-v0" if a package has to be imported first.
+
+    A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's, and distance
+    is Euclidean, in standard deviations. They are those of ten episodes of random actions, measured when they are first
+    asked for. Where nothing is observed in numbers, distance is one in time.
+
+    An environment that tells whether its own task is done is asked that instead, wherever the goal is: its `is_solved`
+    may differ from the world's `solved`. Where it neither tells nor observes numbers, nothing counts as solved.
+
+    Raises:
+        DataError: An unknown package or id, with the nearest known ones; an environment that cannot be drawn, or whose
+            actions are of another kind.
+    """
+    package, _, gymnasium_id = name.rpartition(":")
+    if package:
+        remedy = "Write it as package:Id-v0, and run where Python finds the package."
+        import_module(package, f"environment {name}", remedy)
+    if gymnasium_id not in gymnasium.registry:
+        raise unknown("environment", gymnasium_id, nearest_ids(gymnasium_id))
+    interface = inspect(gymnasium_id)
+    measured = functools.cache(lambda: _standard_deviations(interface))
+
+    def solved(states: Float[np.ndarray, "N S"], goals: Float[np.ndarray, "N S"]) -> Bool[np.ndarray, " N"]:
+        if not interface.observation:
+            return np.zeros(len(states), np.bool_)
+        return (np.abs(states - goals) <= TOLERANCE * measured()).all(axis=1)
+
+    def path_distance(states: Float[np.ndarray, "N S"], goals: Float[np.ndarray, "N S"]) -> Float64[np.ndarray, " N"]:
+        scale = measured() if interface.observation else 1.0
+        return np.linalg.norm((states - goals) / scale, axis=1)
+
+    def make(num_envs: int, frame_size: int, pixels: bool) -> GymnasiumVectorEnv:
+        return GymnasiumVectorEnv(
+            lambda: GymnasiumSimulator(interface, frame_size, solved), num_envs, frame_size, limit, pixels
+        )
+
+    limit = gymnasium.spec(gymnasium_id).max_episode_steps or MAX_EPISODE_STEPS
+    groups = action_groups(interface.actions)
+    policies: dict[str, PolicyFactory] = {}
+    if groups is not None:
+        policies["random"] = lambda env, noise: OneHotPolicy(env, groups, 0.0)
+        policies["smooth"] = lambda env, noise: OneHotPolicy(env, groups, KEPT)
+    return World(
+        name=name,
+        gymnasium_id=gymnasium_id,
+        about="a Gymnasium environment",
+        extra=None,
+        make=make,
+        policies=policies,
+        default_policy="random",
+        default_noise=0.0,
+        action_space=flat_actions(interface.actions),
+        state_dim=sum(map(math.prod, interface.observation.values())) or 1,
+        state_columns=("state",),
+        path_distance=path_distance,
+        solved=solved,
+        targets={name.removeprefix("observation."): name for name in interface.observation},
+        perturbations={
+            "world frozen": shown(frozen),
+            "time reversed": shown(time_reversed),
+            "action swapped": action_swapped,
+        },
+        factors={},
+        workers=True,
+        action_groups=groups,
+        restorable=False,
+        solvable=bool(interface.observation) or interface.success is not None,
+    )
+
+
+def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
+    """Of each number of the state, over random actions; 1 for a number that does not vary."""
+    simulator = GymnasiumSimulator(interface, 16, lambda states, goals: np.zeros(len(states), np.bool_))
+    rng = np.random.default_rng(0)
+    space = flat_actions(interface.actions)
+    states = []
+    for _ in range(MEASURED_EPISODES):
+        simulator.reset(rng, {})
+        for _ in range(MEASURED_STEPS):
+            states.append(simulator.state)
+            simulator.step(rng.uniform(space.low, space.high))
+            if simulator.ended:
+                break
+        states.append(simulator.state)
+    simulator.close()
+    deviations = np.std(states, axis=0)
+    return np.where(deviations > CONSTANT * np.abs(np.mean(states, axis=0)), deviations, 1.0)
+
+
+def nearest_ids(name: str) -> list[str]:
+    """The few of Gymnasium's ids that are most like `name`."""
+    return difflib.get_close_matches(name, gymnasium.registry, n=5, cutoff=0.5)

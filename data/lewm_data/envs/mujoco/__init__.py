@@ -1,0 +1,1 @@
+"""What the worlds that MuJoCo simulates and draws share."""

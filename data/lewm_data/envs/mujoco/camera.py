@@ -1,0 +1,112 @@
+"""Frames of MuJoCo models: one drawing context for all simulators of a world and frame size in a process.
+
+A context takes a tenth of a second or more to make, and up to a hundred megabytes: one each would be too much.
+
+Letters: Y and X the sides of a frame.
+"""
+
+import atexit
+import copy
+import os
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from lewm_data.envs.mujoco.headless import VARIABLE, choose_renderer
+from lewm_data.errors import DataError, missing
+
+# What MuJoCo calls so; it is imported only where one of its worlds is used.
+MjModel = Any
+MjData = Any
+
+FLOOR = "grid"  # the floor's texture in MuJoCo worlds
+
+
+def import_mujoco() -> ModuleType:
+    """The module `mujoco`, ready to draw without a screen.
+
+    Raises:
+        DataError: It is not installed, or there is nothing to draw with.
+    """
+    choose_renderer()  # MuJoCo takes its OpenGL when it is imported
+    try:
+        import mujoco
+    except ImportError as error:
+        raise missing("this world needs MuJoCo", "mujoco") from error
+    return mujoco
+
+
+class Camera:
+    """A camera of a model. What it draws has the meshes of that model, and its textures but for the floor's.
+
+    Args:
+        model: A MuJoCo model.
+        name: One of its cameras.
+        frame_size: Pixels a side.
+        simplify: Has a copy of the model be quicker to draw.
+
+    Raises:
+        DataError: There is nothing to draw with.
+    """
+
+    def __init__(
+        self, model: MjModel, name: str, frame_size: int, simplify: Callable[[MjModel], None] = lambda model: None
+    ) -> None:
+        mujoco = self._mujoco = import_mujoco()
+        drawn = copy.copy(model)
+        drawn.vis.global_.offwidth = drawn.vis.global_.offheight = frame_size
+        simplify(drawn)
+        try:
+            self._opengl = mujoco.GLContext(frame_size, frame_size)
+            self._opengl.make_current()
+            self._context = mujoco.MjrContext(drawn, mujoco.mjtFontScale.mjFONTSCALE_100)
+        except (AttributeError, ImportError, RuntimeError, mujoco.FatalError) as error:
+            raise DataError(
+                f'MuJoCo cannot draw: {error}; {VARIABLE} is "{os.environ.get(VARIABLE, "")}"',
+                f"Set {VARIABLE} to egl or osmesa, or to nothing, and let lewm be the first to import mujoco.",
+            ) from error
+        free = weakref.finalize(self, _free, self._opengl, self._context)
+        atexit.register(free)  # now, so that it runs before what OpenGL has just registered
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._scene = mujoco.MjvScene(model, maxgeom=2 * model.ngeom)
+        self._option = mujoco.MjvOption()
+        self._view = mujoco.MjvCamera()
+        self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        self._view.fixedcamid = model.camera(name).id
+        self._frame = mujoco.MjrRect(0, 0, frame_size, frame_size)
+        self._floor_of = model
+
+    def render(self, model: MjModel, data: MjData) -> UInt8[np.ndarray, "Y X 3"]:
+        """What `model` looks like in the state `data`, whose positions must be up to date."""
+        mujoco = self._mujoco
+        self._opengl.make_current()
+        if model is not self._floor_of:
+            mujoco.mjr_uploadTexture(model, self._context, model.texture(FLOOR).id)
+            self._floor_of = model
+        everything = mujoco.mjtCatBit.mjCAT_ALL
+        mujoco.mjv_updateScene(model, data, self._option, None, self._view, everything, self._scene)
+        mujoco.mjr_render(self._frame, self._scene, self._context)
+        pixels = np.empty((self._frame.height, self._frame.width, 3), np.uint8)
+        mujoco.mjr_readPixels(pixels, None, self._frame, self._context)
+        return np.ascontiguousarray(pixels[::-1])  # OpenGL counts rows from the bottom
+
+
+def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # of classes that only MuJoCo knows
+    opengl.make_current()  # what is freed is the objects of the current context
+    context.free()
+    opengl.free()
+
+
+_cameras: weakref.WeakValueDictionary[tuple[str, int], Camera] = weakref.WeakValueDictionary()
+
+
+def shared_camera(world: str, frame_size: int, make: Callable[[], Camera]) -> Camera:
+    """The camera of a world and frame size: whoever draws holds it, and the last to let it go frees it."""
+    camera = _cameras.get((world, frame_size))
+    if camera is None:
+        camera = _cameras[world, frame_size] = make()
+    return camera

@@ -1,0 +1,1 @@
+"""Datasets: made, opened, checked, and read as clips."""

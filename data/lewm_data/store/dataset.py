@@ -1,0 +1,334 @@
+"""Datasets on disk: opened, checked, and read in any order.
+
+The format is described in data/README.md. Shape letters: N steps of all episodes, E episodes, B frames asked
+for, K episodes asked for, R their rows, T steps of one.
+"""
+
+import hashlib
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int, Int64, Shaped, UInt8
+
+from lewm_data.errors import DataError, unknown
+from lewm_data.store import schema
+from lewm_data.store.contents import attributes_of, check_contents
+from lewm_data.store.frames import FrameReader, StoredRows, open_frames
+from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
+from lewm_data.store.index import read_index, rows_of
+from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
+from lewm_data.store.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
+
+logger = logging.getLogger(__name__)
+
+KEPT_BYTES = 64 << 20  # of a column that is kept in memory once it was read
+BLOCK_BYTES = 16 << 20  # read together of what need not be in memory all at once
+SAMPLE = 128  # rows; with 2 % of the rows changed, 92 of 100 samples see it
+
+OnShare = Callable[[float], None]
+
+
+class Dataset:
+    """An HDF5 dataset, open for reading. Made by `Dataset.open`; one other thread may read at the same time.
+
+    A file whose writer was interrupted, or is still writing, is a dataset of its finished episodes.
+
+    Attributes:
+        path: The file.
+        lengths: Steps of each episode (E,).
+        offsets: Row at which each episode begins (E,).
+        columns: Names of everything stored for each step, 'pixels' included.
+        attributes: What the file says of itself: environment, seed, policy, …
+        interrupted: Whether the file was not closed: its writer was killed, or is at work.
+        num_steps: N, rows of all episodes together.
+        has_hashes: Whether the file has the hashes of its rows.
+    """
+
+    path: Path
+    lengths: Int64[np.ndarray, "E"]
+    offsets: Int64[np.ndarray, "E"]
+    columns: tuple[str, ...]
+    attributes: dict[str, Any]
+    interrupted: bool
+    num_steps: int
+    has_hashes: bool
+
+    def __init__(self, path: Path, opened: OpenFile) -> None:
+        self.path, self.interrupted = path, opened.interrupted
+        self._opened, self._file = opened, opened.file
+        self._size = 0 if opened.interrupted else os.fstat(opened.handle).st_size  # its writer may give room back
+        self._lock = threading.Lock()
+        self._cache: dict[str, np.ndarray] = {}
+        self._readers: dict[str, StoredRows] = {}
+        self._frames: FrameReader | None = None
+        self._hashes: Hashes | None = None
+        self._fingerprint: str | None = None
+        check_contents(path, self._file)
+        with opened.for_attributes() as file:
+            self.attributes = attributes_of(path, file)
+        stored = {name: item for name, item in self._file.items() if name not in INDEX and _is_numbers(item)}
+        hashes = stored.pop(HASHES, None)
+        self.columns = tuple(sorted(stored))
+        self.schema = tuple(schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns)
+        schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
+        self.lengths, self.offsets = read_index(path, opened, self._size)
+        self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
+        if hashes is not None and self._are_of_these_frames():
+            stored[HASHES] = hashes
+            schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
+        rows = {name: int(item.shape[0]) for name, item in stored.items()}
+        if self.interrupted:
+            rows = {name: min(count, self.num_steps) for name, count in rows.items()}
+        schema.check_columns(str(path), self.schema, rows)
+        schema.check_episodes(str(path), self.lengths, self.offsets, rows[PIXELS])
+        self.has_hashes = HASHES in stored
+        checked = {name: self._values(name) for name in (ACTION, REWARD) if name in stored}
+        schema.check_values(str(path), checked, self.lengths, self.offsets)
+
+    @classmethod
+    def open(cls, path: str | bytes | Path) -> "Dataset":
+        """Opens and checks a dataset; frames are not read yet.
+
+        Raises:
+            DataError: No such file, not HDF5, truncated, or not a dataset: a missing or mistyped column, unequal
+                numbers of rows, episodes that do not cover the rows, actions or rewards not finite; or it holds
+                what lies in other files, cannot be read on this machine, or is beyond the bounds of `contents`.
+        """
+        path = Path(os.fsdecode(path))
+        opened = open_file(path)
+        try:
+            with reading(path):
+                return cls(path, opened)
+        except BaseException:
+            opened.close()
+            raise
+
+    @property
+    def covered(self) -> tuple[str, ...]:
+        """The columns other than 'pixels' whose hashes the file has."""
+        hashes = self._known_hashes()
+        return () if hashes is None else hashes.covered
+
+    @property
+    def num_episodes(self) -> int:
+        """E."""
+        return len(self.lengths)
+
+    @property
+    def action_dim(self) -> int:
+        """A, of one environment step."""
+        return int(self._file[ACTION].shape[1])
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Y and X of the frames."""
+        return int(self._file[PIXELS].shape[1]), int(self._file[PIXELS].shape[2])
+
+    def column(self, name: str, episodes: Int[np.ndarray, "K"] | None = None) -> Shaped[np.ndarray, "R ..."]:
+        """The values of a column other than 'pixels', of all episodes or of `episodes` one after the other.
+
+        Raises:
+            DataError: There is no such column, or no such episode.
+        """
+        if name == PIXELS:
+            raise DataError(f"{self.path}: 'pixels' is not read as a column", "Use frames(rows) or episode(i).")
+        if name not in self.columns:
+            raise unknown(f"column of {self.path}", name, self.columns)
+        return self._values(name, None if episodes is None else self.rows(episodes))
+
+    def rows(self, episodes: Int[np.ndarray, "K"]) -> Int64[np.ndarray, "R"]:
+        """The rows of `episodes`, one after the other.
+
+        Raises:
+            DataError: There is no such episode.
+        """
+        wrong = episodes[(episodes < 0) | (episodes >= self.num_episodes)]
+        if len(wrong):
+            raise DataError(f"{self.path}: no episode {wrong[0]}, it has {self.num_episodes}", "Episodes count from 0.")
+        return rows_of(self.lengths, self.offsets, episodes)
+
+    def episode(self, index: int) -> dict[str, Shaped[np.ndarray, "T ..."]]:
+        """Every column of one episode, frames included, as stored: the last action is NaN.
+
+        Raises:
+            DataError: There is no such episode.
+        """
+        rows = self.rows(np.array([index]))
+        return {name: self.frames(rows) if name == PIXELS else self._values(name, rows) for name in self.columns}
+
+    def frames(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
+        """Copies of the frames at `rows`, in that order."""
+        if len(rows) and not (rows.min() >= 0 and rows.max() < self.num_steps):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.num_steps}")
+        with reading(self.path):
+            with self._lock:
+                if self._frames is None:
+                    pixels, handle = self._file[PIXELS], self._opened.handle
+                    self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
+            return self._frames.read(rows)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the episodes' lengths and offsets, of all columns, and of the hashes of all frames.
+
+        The same for the same contents, however they are chunked or compressed, and with hashes in the file or without;
+        attributes do not count. Where the file has no hashes, all its frames are read.
+        """
+        if self._fingerprint is not None:
+            return self._fingerprint
+        digest = hashlib.sha256()
+        for name, values in ((LENGTHS, self.lengths), (OFFSETS, self.offsets)):
+            digest.update(f"{name} {len(values)}\n".encode() + values.astype("<i8").tobytes())
+        for column in self.schema:
+            digest.update(f"{column}\n".encode())
+            if column.name == PIXELS:
+                digest.update(self.frame_hashes().tobytes())
+            else:
+                for rows in _blocks(np.arange(self.num_steps), column.row_bytes):
+                    digest.update(as_bytes(self._values(column.name, rows)).tobytes())
+        self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def frame_hashes(self, on_share: OnShare = lambda share: None) -> UInt8[np.ndarray, "N 16"]:
+        """The hash of every frame: as stored or, where the file has none, of the frames as they are now.
+
+        Args:
+            on_share: Told how much of the frames has been read, where they are.
+        """
+        hashes = self._known_hashes()
+        if hashes is None:
+            found = []
+            for rows in _blocks(np.arange(self.num_steps), math.prod(self.frame_size) * 3):
+                found.append(hash_rows(self.frames(rows)))
+                on_share((int(rows[-1]) + 1) / self.num_steps)
+            hashes = self.know_frames(np.concatenate(found))
+        return hashes.frames
+
+    def know_frames(self, hashes: UInt8[np.ndarray, "N 16"]) -> Hashes:
+        """Has the frames of a file without hashes compared with these from now on."""
+        self._hashes = Hashes(hashes, None, ())
+        return self._hashes
+
+    def check_frames(self, rows: Int[np.ndarray, "B"], frames: UInt8[np.ndarray, "B Y X 3"]) -> None:
+        """Raises unless these are the frames that were written at `rows`, as far as their hashes are known.
+
+        Raises:
+            DataError: Naming the first step that differs.
+        """
+        hashes = self._known_hashes()
+        if hashes is not None:
+            self._refuse_changed("frame", rows[(hash_rows(frames) != hashes.frames[rows]).any(axis=1)])
+
+    def check_rows(self, rows: Int[np.ndarray, "B"]) -> None:
+        """Raises unless frames and other columns at `rows` are what was written, as far as their hashes are known.
+
+        Raises:
+            DataError: Naming the first step that differs, or a column that is gone.
+        """
+        hashes = self._known_hashes()
+        if hashes is None:
+            return
+        gone = set(hashes.covered) - set(self.columns)
+        if gone:
+            raise DataError(f"{self.path}: column '{min(gone)}' is gone, which its hashes cover", COPY_AGAIN)
+        for some in _blocks(rows, sum(column.row_bytes for column in self.schema)):
+            self.check_frames(some, self.frames(some))
+            if hashes.columns is not None:
+                found = hash_columns({name: self._values(name, some) for name in hashes.covered})
+                self._refuse_changed("row of numbers", some[(found != hashes.columns[some]).any(axis=1)])
+
+    def check_sample(self) -> None:
+        """`check_frames` of some frames, which nobody can foresee: where many differ, that is found out.
+
+        Other columns are in the fingerprint as they are.
+
+        Raises:
+            DataError: As `check_frames`.
+        """
+        count = min(SAMPLE, self.num_steps)
+        rows = np.sort(np.random.default_rng().choice(self.num_steps, count, replace=False))
+        self.check_frames(rows, self.frames(rows))
+
+    def close(self) -> None:
+        """Closes the file; nothing can be read afterwards."""
+        with self._lock:
+            self._frames = None
+            self._readers.clear()
+            self._opened.close()
+
+    def __enter__(self) -> "Dataset":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _values(self, name: str, rows: Int[np.ndarray, "B"] | None = None) -> np.ndarray:
+        """A copy of a column, or of these rows of it. Small columns are read once."""
+        with self._lock, reading(self.path):
+            if name not in self._cache:
+                reader = self._reader(name)
+                if reader.nbytes > KEPT_BYTES:
+                    return reader.whole() if rows is None else reader.read(rows)
+                self._cache[name] = reader.whole()
+            return self._cache[name].copy() if rows is None else self._cache[name][rows]
+
+    def _reader(self, name: str) -> StoredRows:
+        if name not in self._readers:
+            item, handle = self._file[name], self._opened.handle
+            self._readers[name] = StoredRows(self.path, item, self.num_steps, handle, self._size)
+        return self._readers[name]
+
+    def _are_of_these_frames(self) -> bool:
+        """False, with a warning, where all frames were replaced by others of another size since they were hashed."""
+        hashed, now = self._of_hashes(schema.HASHED_FRAME), self._file[PIXELS].shape[1:]
+        if hashed is None or np.array_equal(hashed, now):
+            return True
+        logger.warning("%s: its hashes are of frames of another size, and are not used", self.path)
+        return False
+
+    def _known_hashes(self) -> Hashes | None:
+        if self._hashes is None and self.has_hashes:
+            frames, columns = self._values(HASHES).swapaxes(0, 1).copy()
+            self._hashes = Hashes(frames, columns, self._covered())
+        return self._hashes
+
+    def _covered(self) -> tuple[str, ...]:
+        """The columns whose hashes the file has: all, where a copy of the file lost the names."""
+        found = self._of_hashes(schema.COVERED)
+        names = () if found is None else tuple(map(str, np.atleast_1d(found)))
+        return names or tuple(name for name in self.columns if name != PIXELS)
+
+    def _of_hashes(self, name: str) -> Any:  # noqa: ANN401  # an attribute may be anything
+        """An attribute of the hashes; None where it is not there."""
+        with reading(self.path), self._opened.for_attributes() as file:
+            return file[HASHES].attrs.get(name)
+
+    def _refuse_changed(self, what: str, rows: Int[np.ndarray, "B"]) -> None:
+        if len(rows):
+            episode, step = schema.place_of(int(rows[0]), self.lengths, self.offsets)
+            raise DataError(
+                f"{self.path}: the {what} at step {step} of episode {episode} is not the one that was written",
+                f'See all that differs with "lewm data verify {self.path}", and copy the file again.'
+                if self.has_hashes
+                else schema.CHANGED,
+            )
+
+
+def _blocks(rows: Int[np.ndarray, "R"], row_bytes: int) -> Iterator[Int[np.ndarray, "B"]]:
+    """The rows, some at a time."""
+    step = max(1, BLOCK_BYTES // max(row_bytes, 1))
+    return (rows[first : first + step] for first in range(0, len(rows), step))
+
+
+def _is_numbers(item: Any) -> bool:  # noqa: ANN401  # whatever HDF5 holds
+    """Whether something in a file is an array of numbers."""
+    try:
+        return isinstance(item, h5py.Dataset) and item.ndim > 0 and item.dtype.kind in schema.NUMBERS
+    except TypeError:  # of a type that NumPy does not have
+        return False

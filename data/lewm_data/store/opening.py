@@ -1,0 +1,152 @@
+"""Opening an HDF5 file for reading, and what HDF5's errors mean.
+
+HDF5 says of many different faults that a file cannot be opened. Each is told apart here: what is damaged, what another
+program holds, and what this machine lacks.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+
+from lewm_data.errors import DataError
+from lewm_data.store.text_view import TextView
+from lewm_data.store.unclosed import ClosedView, is_unclosed
+
+logger = logging.getLogger(__name__)
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what file systems without locks answer
+COPY_AGAIN = "Copy the file again from where it came from."
+FOREIGN_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # all of them are h5py's way
+
+
+@dataclass(frozen=True)
+class OpenFile:
+    """An open HDF5 file.
+
+    Attributes:
+        file: For HDF5.
+        handle: A descriptor of the same file, even if another takes its name meanwhile.
+        interrupted: Whether its writer did not close it: it was killed, or is at work.
+        head: What HDF5 is shown in the place of the first bytes.
+    """
+
+    file: h5py.File
+    handle: int
+    interrupted: bool
+    head: bytes
+
+    def for_attributes(self) -> h5py.File:
+        """The same file once more, to read attributes: where their text is damaged, that is an OSError."""
+        return h5py.File(TextView(self.handle, self.head), "r", locking=False)
+
+    def close(self) -> None:
+        """Closes both."""
+        if self.file:  # else it was closed before, and the descriptor may be another file's by now
+            self.file.close()
+            os.close(self.handle)
+
+
+def open_file(path: Path) -> OpenFile:
+    """Opens a file for reading.
+
+    Raises:
+        DataError: It is not there, no regular file, not HDF5, truncated, damaged, or another program writes it.
+    """
+    _check_regular(path)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(64)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not head:
+        raise DataError(f"{path}: is empty, expected an HDF5 file", COPY_AGAIN)
+    if head.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}: is a pointer of Git LFS, not the file itself", 'Get the file with "git lfs pull".')
+    if not h5py.is_hdf5(path):
+        remedy = 'Give a file made by "lewm collect", or one in the layout of data/README.md.'
+        raise DataError(f"{path}: is not an HDF5 file", remedy)
+    with reading(path):
+        if is_unclosed(path):
+            view = ClosedView(path)
+            return OpenFile(h5py.File(view, "r"), os.dup(view.fileno()), True, view.head)
+        file = _open_closed(path)
+        return OpenFile(file, os.dup(file.id.get_vfd_handle()), False, b"")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Says what is wrong with a file when h5py cannot make sense of it.
+
+    Raises:
+        DataError: In place of any error of h5py's.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except FOREIGN_ERRORS as error:
+        raise _explained(path, error) from error
+
+
+def _check_regular(path: Path) -> None:
+    """Looks before anything is opened: to open a pipe is to wait for its writer."""
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError as error:
+        remedy = f'Check the name, or make a new dataset with "lewm collect --out {path}".'
+        raise DataError(f"{path}: {error.strerror}", remedy) from error
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(kind):
+        raise DataError(f"{path}: is a directory, expected an HDF5 file", "Name a file in it.")
+    if not stat.S_ISREG(kind):
+        raise DataError(f"{path}: is a pipe or a device, expected an HDF5 file", "Save the data in a file.")
+
+
+def _open_closed(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        logger.info("%s: its file system has no locks; it is read without one", path)
+        return h5py.File(path, "r", locking=False)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> DataError:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    remedies = {
+        errno.EACCES: "Ask the owner of the file or of its folder for the permission to read it.",
+        errno.EPERM: "Ask the owner of the file or of its folder for the permission to read it.",
+        errno.EIO: "Check the disk or the network, then try again.",
+        errno.ESTALE: "Check the disk or the network, then try again.",
+    }
+    remedy = remedies.get(getattr(error, "errno", None) or 0, "Check the name and the folders in it.")
+    return DataError(f"{path}: cannot be read: {reason}", remedy)
+
+
+def _explained(path: Path, error: Exception) -> DataError:
+    """What an error of h5py's means."""
+    reason = " ".join(str(error.args[-1] if error.args else error).split())
+    if "truncated" in reason:
+        return DataError(f"{path}: is truncated, its end is missing", COPY_AGAIN)
+    if "unable to lock file" in reason:
+        return DataError(
+            f"{path}: another program has it open for writing", "Close it there, then run the command again."
+        )
+    if "already open for" in reason:  # a mark in the file, which its writer takes away when it closes the file
+        return DataError(
+            f"{path}: the program that wrote it did not close it, so it may be incomplete",
+            f'Copy the file again; or, if nothing writes it any more, take the mark away with "h5clear -s {path}".',
+        )
+    code = error.errno if isinstance(error, OSError) else None
+    if code is not None:
+        return _unreadable(path, OSError(code, os.strerror(code)))
+    return DataError(f"{path}: is damaged: {reason}", COPY_AGAIN)

@@ -1,0 +1,116 @@
+"""Batches of clips, read ahead in the background; batch `step` depends on the seed and the step alone.
+
+Shape letters: B clips of a batch.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import numpy as np
+from jaxtyping import Int64
+
+from lewm_data.errors import DataError
+from lewm_data.store.clips import ClipBatch, Clips, shuffled
+
+READ_AHEAD = 4  # batches; at 128 clips of 4 frames of 64×64 pixels, 25 MB
+THREAD = "lewm-batches"
+
+T = TypeVar("T")
+
+
+class BatchReader(Generic[T]):
+    """An endless iterator of batches: an epoch visits the clips once, in a new order, less the odd rest.
+
+    A run that is resumed at step k sees what an uninterrupted one saw: start with `start_step=k`. Close it
+    after use, or use `with`.
+
+    Args:
+        clips: Where the batches come from; its dataset stays open.
+        batch_size: B.
+        seed: Of the order, at least 0.
+        prepare: What `next` gives is what this makes of a batch. It is called in the background thread, and only one
+            batch ahead of `next`, for what it makes may lie where memory is scarce.
+        start_step: The first batch, counted from 0 at the beginning of training.
+
+    Attributes:
+        wait_seconds: How long `next` has waited for a batch, altogether.
+
+    Raises:
+        DataError: Fewer clips than a batch.
+    """
+
+    def __init__(
+        self, clips: Clips, batch_size: int, seed: int, prepare: Callable[[ClipBatch], T], start_step: int = 0
+    ) -> None:
+        if not 1 <= batch_size <= len(clips):
+            raise DataError(
+                f"{clips.dataset.path}: {len(clips)} clips are not enough for a batch of {batch_size}",
+                "Use a smaller --batch-size, or collect more episodes.",
+            )
+        self.wait_seconds = 0.0
+        self._clips, self._prepare, self._step = clips, prepare, start_step
+        self._order = ClipOrder(len(clips), batch_size, seed)
+        self._closed = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one: tasks keep their order
+        self._read: deque[Future[ClipBatch]] = deque()
+        self._read_next()
+        self._prepared = self._prepare_next()
+        for _ in range(READ_AHEAD - 1):
+            self._read_next()
+
+    def __iter__(self) -> "BatchReader[T]":
+        return self
+
+    def __next__(self) -> T:
+        if self._closed:
+            raise StopIteration
+        batch, self._prepared = self._prepared, self._prepare_next()
+        self._read_next()
+        began = time.perf_counter()
+        try:
+            return batch.result()
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self.wait_seconds += time.perf_counter() - began
+
+    def close(self) -> None:
+        """Ends the background thread; iteration stops."""
+        self._closed = True
+        self._thread.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "BatchReader[T]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read_next(self) -> None:
+        self._read.append(self._thread.submit(self._read_step, self._step))
+        self._step += 1
+
+    def _read_step(self, step: int) -> ClipBatch:
+        return self._clips.read(self._order(step))
+
+    def _prepare_next(self) -> Future[T]:
+        read = self._read.popleft()  # done by then, as it was submitted before
+        return self._thread.submit(lambda: self._prepare(read.result()))
+
+
+class ClipOrder:
+    """Which clips make up batch `step`: a permutation of all clips per epoch, keyed by (seed, epoch)."""
+
+    def __init__(self, num_clips: int, batch_size: int, seed: int) -> None:
+        self._num_clips, self._batch_size, self._seed = num_clips, batch_size, seed
+        self._epoch, self._permutation = -1, np.empty(0, np.int64)
+
+    def __call__(self, step: int) -> Int64[np.ndarray, "B"]:
+        """The clips of batch `step`."""
+        epoch, batch = divmod(step, self._num_clips // self._batch_size)
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, shuffled(self._num_clips, self._seed, stream=epoch + 1)
+        return self._permutation[batch * self._batch_size : (batch + 1) * self._batch_size]

@@ -1,0 +1,316 @@
+"""Datasets being written: whatever stops the program, the file holds every finished episode.
+
+The file is an HDF5 file open for single-writer, multiple-reader access, in which HDF5 orders its own writes
+so that the bytes on disk are a readable file at every moment. On top of that an episode is committed by its
+length, which is written last: rows beyond the last finished episode are nobody's. What HDF5 does not survive
+is a write that fails, so the room for an episode is reserved in the file before HDF5 is asked to write it.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Shaped
+
+from lewm_data.disk import claim, interrupt_held_back, reserve, trim
+from lewm_data.errors import DataError
+from lewm_data.store import schema
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.hashes import hash_columns, hash_rows
+from lewm_data.store.opening import NO_LOCKS
+from lewm_data.store.schema import (
+    FORMAT_VERSION,
+    HASH_COLUMN,
+    HASHES,
+    INDEX,
+    LENGTHS,
+    NUMBERS,
+    OFFSETS,
+    PIXELS,
+    Schema,
+    empty_file,
+)
+
+logger = logging.getLogger(__name__)
+
+SPARE_BYTES = 1 << 20  # for HDF5's own structures: 8 bytes a frame, in blocks of at most a few hundred KiB
+
+
+class Writer:
+    """Writes a dataset, an episode at a time. Made by `Writer.create` or `Writer.append`; used with `with`.
+
+    A new file gets its name with its first episode; until then `path` is nothing, or what it was before.
+
+    Attributes:
+        path: The file.
+        attributes: What the file says of itself.
+        num_episodes: Finished episodes.
+        num_steps: Their rows.
+    """
+
+    def __init__(self, path: Path, attributes: Mapping[str, Any], replace: bool) -> None:
+        self.path = path
+        self.attributes = dict(attributes)
+        self.num_episodes = self.num_steps = 0
+        self._replace = replace
+        self._schema: Schema | None = None
+        self._file: h5py.File | None = None
+        self._stored: dict[str, h5py.Dataset] = {}
+        self._closed = False
+        self._handle = -1  # ours, beside HDF5's: it holds the lock and reserves room
+        self._unnamed: Path | None = None  # where the file is before it gets its name
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        attributes: Mapping[str, str | int | float | list[float]] | None = None,
+        overwrite: bool = False,
+    ) -> "Writer":
+        """Begins a new dataset whose columns are those of its first episode.
+
+        Args:
+            path: The file; its directory must exist.
+            attributes: What the file shall say of itself; "format_version" is added.
+            overwrite: Replace a file that is there, at the moment the first new episode is finished.
+
+        Raises:
+            DataError: There is a file already, or another program is writing it.
+        """
+        path = Path(path)
+        if path.exists() and not overwrite:
+            raise _exists(path)
+        if path.is_dir() or not path.parent.is_dir():
+            raise DataError(f"{path}: cannot be written: not a file in a directory", "Create the directory first.")
+        if path.exists():
+            os.close(claim(path))
+        return cls(path, {**(attributes or {}), "format_version": FORMAT_VERSION}, overwrite)
+
+    @classmethod
+    def append(cls, path: str | Path) -> "Writer":
+        """Continues a dataset. One that was interrupted, or written by other tools, is copied, then replaced.
+
+        Raises:
+            DataError: It is no valid dataset, or another program is writing it.
+        """
+        path = Path(path)
+        if path.is_file():
+            os.close(claim(path))  # a killed writer's lock is gone, a live one's is not
+        with Dataset.open(path) as dataset:
+            writer = cls(path, dataset.attributes, replace=True)
+            if dataset.interrupted or not _grows_in_place(dataset):
+                writer._copy(dataset)
+                return writer
+            writer._schema = dataset.schema
+            writer.num_episodes, writer.num_steps = dataset.num_episodes, dataset.num_steps
+        writer._open(path)
+        return writer
+
+    def write_episode(self, columns: Mapping[str, Shaped[np.ndarray, "T ..."]]) -> None:
+        """Adds an episode: row t is frame t and the action taken from it; the last row's action is NaN.
+
+        When this returns the episode survives a kill of the program. Ctrl-C is held back until then.
+
+        Raises:
+            DataError: The columns differ from those of the file, values are not finite, there is no room, or
+                writing failed; all episodes before this one are kept.
+        """
+        if self._closed:
+            raise DataError(f"{self.path}: is closed", "Open it again with Writer.append.")
+        described = self._checked(columns)
+        with interrupt_held_back():
+            if self._file is None:
+                self._begin(described)
+            self._reserve(len(columns[PIXELS]))
+            self._commit(columns)
+            if self._unnamed is not None:
+                self._give_name()
+
+    def close(self) -> None:
+        """Closes the file; other programs then open it like any HDF5 file."""
+        with interrupt_held_back():
+            self._closed = True
+            if self._file is not None:
+                try:
+                    self._file.close()
+                except (OSError, RuntimeError) as error:
+                    self._abandon(error)
+                else:
+                    trim(self._handle)
+                    os.close(self._handle)
+                self._file = None
+            if self._unnamed is not None:
+                self._unnamed.unlink(missing_ok=True)
+                self._unnamed = None
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _checked(self, columns: Mapping[str, Shaped[np.ndarray, "T ..."]]) -> Schema:
+        where = f"{self.path}: episode {self.num_episodes}"
+        described = schema.describe(columns)
+        schema.check_columns(where, described, {name: len(values) for name, values in columns.items()})
+        if self._schema is not None and described != self._schema:
+            ours, theirs = ({str(column) for column in one} for one in (self._schema, described))
+            raise DataError(
+                f"{where} has columns {', '.join(sorted(theirs - ours)) or 'missing'}, "
+                f"expected {', '.join(sorted(ours - theirs)) or 'none of these'}",
+                "Every episode of a file has the same columns; write another file.",
+            )
+        taken = (*INDEX, HASHES)
+        odd = [one.name for one in described if one.dtype.kind not in NUMBERS or one.name in taken or "/" in one.name]
+        if odd:
+            remedy = "Columns hold numbers, one row a step."
+            raise DataError(f"{where}: column '{odd[0]}' cannot be stored", remedy)
+        bounds = np.array([len(columns[PIXELS])]), np.array([0])
+        schema.check_episodes(where, *bounds, len(columns[PIXELS]))
+        schema.check_values(where, columns, *bounds)
+        return described
+
+    def _begin(self, described: Schema) -> None:
+        """Makes a valid dataset of no episodes beside `path`, and goes on in it."""
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        if partial.exists():
+            os.close(claim(partial))
+            partial.unlink()  # left by a program that was killed before its first episode
+        self._unnamed = partial
+        try:
+            partial.write_bytes(empty_file(described, self.attributes))
+        except OSError as error:
+            raise _no_room(self.path, error, 0) from error
+        self._schema = described
+        self._open(partial)
+
+    def _open(self, path: Path) -> None:
+        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+        access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+        try:  # both marks at once: a file marked as written but not as readable meanwhile would open nowhere
+            mode = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+            try:
+                opened = h5py.h5f.open(os.fsencode(path), mode, access)
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                logger.warning("%s: its file system has no locks; let no other program write this file", path)
+                access.set_file_locking(False, True)
+                opened = h5py.h5f.open(os.fsencode(path), mode, access)
+            self._file = h5py.File(opened)
+        except OSError as error:
+            locked = "unable to lock file" in str(error)
+            remedy = "Close the programs that read or write it." if locked else "Use another file."
+            raise DataError(f"{path}: cannot be opened for writing: {error}", remedy) from error
+        self._stored = dict(self._file.items())  # closing one would write, and a write may fail
+        self._handle = claim(path, shared=True)
+
+    def _copy(self, dataset: Dataset) -> None:
+        """Writes the finished episodes of `dataset` to a new file, which then takes its place."""
+        left_out = set(dataset._file) - set(dataset.columns) - set(INDEX) - {HASHES}
+        if left_out:
+            raise DataError(
+                f"{self.path}: '{min(left_out)}' is not a column of numbers and cannot be copied",
+                "Collect into another file.",
+            )
+        self.attributes["format_version"] = FORMAT_VERSION
+        logger.info("%s: copying %d finished episodes before appending", self.path, dataset.num_episodes)
+        try:
+            for index in range(dataset.num_episodes):
+                dataset.check_rows(dataset.rows(np.array([index])))  # else what is damaged would get hashes that fit
+                columns = dataset.episode(index)
+                described = self._checked(columns)
+                if self._file is None:
+                    self._begin(described)
+                self._reserve(len(columns[PIXELS]))
+                self._commit(columns)
+            self._give_name()
+        except BaseException:
+            self.close()
+            raise
+
+    def _reserve(self, rows: int) -> None:
+        """Makes sure that `rows` more rows fit on the disk, so that no write of HDF5 fails half-way."""
+        assert self._schema is not None
+        assert self._file is not None
+        stored = (*self._schema, HASH_COLUMN)
+        need = SPARE_BYTES + sum(one.row_bytes * (rows + one.chunk_rows) for one in stored)
+        try:
+            reserve(self._handle, self.path.parent, self._file.id.get_filesize(), need)
+        except OSError as error:
+            raise _no_room(self.path, error, self.num_episodes) from error
+
+    def _commit(self, columns: Mapping[str, np.ndarray]) -> None:
+        assert self._file is not None
+        end = self.num_steps + len(columns[PIXELS])
+        others = {name: values for name, values in columns.items() if name != PIXELS}
+        hashes = np.stack([hash_rows(columns[PIXELS]), hash_columns(others)], axis=1)
+        try:
+            for name, values in {**columns, HASHES: hashes}.items():
+                self._stored[name].resize(end, axis=0)
+                self._stored[name][self.num_steps :] = values
+            self._file.flush()
+            for name, value in ((OFFSETS, self.num_steps), (LENGTHS, len(columns[PIXELS]))):
+                self._stored[name].resize(self.num_episodes + 1, axis=0)
+                self._stored[name][self.num_episodes] = value
+                self._file.flush()
+        except (OSError, RuntimeError) as error:  # h5py raises either
+            self._abandon(error)
+            raise _no_room(self.path, error, self.num_episodes) from error
+        self.num_episodes += 1
+        self.num_steps = end
+
+    def _give_name(self) -> None:
+        assert self._unnamed is not None
+        if self._replace:
+            self._unnamed.replace(self.path)
+        else:
+            try:
+                os.link(self._unnamed, self.path)  # unlike a rename, never replaces what came meanwhile
+                self._unnamed.unlink()
+            except FileExistsError as error:
+                raise _exists(self.path) from error
+            except OSError:  # a file system without hard links
+                self._unnamed.rename(self.path)
+        self._unnamed = None
+
+    def _abandon(self, error: Exception) -> None:
+        """Leaves the file as it is: HDF5, which cannot close what it cannot write, closes a scratch file."""
+        logger.error("%s: writing failed: %s", self.path, error)
+        assert self._file is not None
+        self._closed = True
+        with tempfile.TemporaryFile() as scratch, contextlib.suppress(OSError, RuntimeError):
+            os.dup2(scratch.fileno(), self._file.id.get_vfd_handle())
+            self._file.close()
+        self._file = None
+        os.close(self._handle)
+
+
+def _grows_in_place(dataset: Dataset) -> bool:
+    file = dataset._file
+    others = [name for name in dataset.columns if name != PIXELS]
+    if not dataset.has_hashes or list(dataset.covered) != others:
+        return False  # hashes of all columns are written, or those of none
+    resizable = all(file[name].maxshape[0] is None for name in (*dataset.columns, *INDEX, HASHES))
+    superblock = file.id.get_create_plist().get_version()[0]
+    return "format_version" in dataset.attributes and resizable and superblock >= 3
+
+
+def _exists(path: Path) -> DataError:
+    return DataError(f"{path}: exists already", "Continue it with --append, or replace it with --overwrite.")
+
+
+def _no_room(path: Path, error: Exception, kept: int) -> DataError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    remedy = (
+        f"{kept} finished episodes are kept. Make room, then give the same command with --append --out {path}."
+        if kept
+        else "Make room, then give the same command again."
+    )
+    return DataError(f"{path}: cannot be written: {reason}", remedy)

@@ -1,0 +1,1 @@
+"""Videos, pictures and folders of pictures, read and written."""

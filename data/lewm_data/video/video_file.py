@@ -1,0 +1,217 @@
+"""Decoding a video file through PyAV, picture by picture: times, seeking, damage.
+
+Damage is passed over as players do, with a warning in the log: pictures that cannot be decoded are left out, and where
+the file cannot be read on, the video ends. Nothing tells of pictures that a container lost without a trace.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lewm_data.errors import DataError
+from lewm_data.foreign import check_file, decoding
+from lewm_data.video.pictures import CODEC_OPTIONS, MOST_PIXELS
+
+if TYPE_CHECKING:
+    import av
+
+logger = logging.getLogger(__name__)
+
+# Playlists are left out: they name other files and hosts, which would then be read
+FORMATS = "mov,matroska,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,png_pipe,jpeg_pipe"
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # in others a seek lands anywhere, with other times
+OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+USUAL_RATE = 25.0  # pictures a second, where a file states none, or one that no camera has
+SLOWEST, FASTEST = 1e-5, 1000.0  # frames a second: one a day, and the steps of a fast simulator
+COARSEST = 0.005  # seconds that a time stamp may be off by rounding, at most
+LONGEST = 3600.0  # seconds that one picture may be shown; a stamp further on is damage
+SHORT = 1.0  # seconds missing at the end that are worth a warning
+AGAIN = "Give an .mp4, .mov, .mkv, .webm, .avi or .gif file; if it is one, copy or record it again."
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, shown from `time` until `until`, in seconds from the video's first one."""
+
+    time: float
+    until: float
+    image: av.VideoFrame
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A file with at least one picture, made by `probe`.
+
+    Attributes:
+        path: The file.
+        first: Its first picture.
+        origin: The time stamp of `first`.
+        tick: Seconds that time stamps count in.
+        fps: Pictures a second, on average.
+        duration: Seconds, as the file states them, or None.
+        count: Pictures, as the file states them or by duration and rate, or None.
+    """
+
+    path: Path
+    first: av.VideoFrame
+    origin: int
+    tick: Fraction
+    fps: float
+    duration: float | None
+    count: int | None
+
+    @property
+    def slack(self) -> float:
+        """Seconds by which a time may be off: stamps are rounded to whole ticks."""
+        return min(float(self.tick) / 2, COARSEST)
+
+    def pictures(self, start: float) -> Iterator[Picture]:
+        """Every picture from the one shown at `start` seconds on, or from one before it.
+
+        Raises:
+            DataError: At the end, when that is not after `start`.
+        """
+        pictures = self._decode(start)
+        first = next(pictures, None)
+        if start > 0 and (first is None or first.time > start):  # the format cannot seek, or went too far
+            pictures = self._decode(0.0)
+            first = next(pictures, None)
+        end = 0.0
+        for picture in itertools.chain([first] if first else [], pictures):
+            end = picture.until
+            yield picture
+        if end <= start:
+            raise beyond_end(self.path, start, end)
+
+    def _decode(self, start: float) -> Iterator[Picture]:
+        import av
+
+        with _unreadable(self.path), _open(self.path) as container:
+            stream = _streams(container)[0]
+            if start > 0:
+                if container.format.name not in INDEXED:
+                    return
+                try:
+                    container.seek(self.origin + int(start / self.tick), stream=stream)
+                except (av.FFmpegError, OverflowError):  # the latter: of a time stamp beyond 64 bits
+                    return
+            image, time = None, 0.0
+            for following in _images(container, stream, self.path):
+                stamp = _stamp(container, following)
+                if image is None and stamp is None and start > 0:
+                    return
+                now = time if stamp is None else float((stamp - self.origin) * self.tick)
+                if image is not None:
+                    now = now if time < now < time + LONGEST else time + self._length(image)
+                    yield Picture(time, now, image)
+                image, time = following, now
+            if image is not None:
+                end = time + self._length(image)
+                if self.duration is not None and end < self.duration - SHORT:
+                    logger.warning("%s: ends after %.2f s of the %.2f s it states", self.path, end, self.duration)
+                yield Picture(time, end, image)
+
+    def _length(self, image: av.VideoFrame) -> float:
+        """Seconds for which a picture is shown, where no other follows that says so."""
+        return float(image.duration * self.tick) or 1 / self.fps
+
+
+def probe(path: Path) -> VideoFile:
+    """Opens a file and decodes its first picture. PyAV must be there.
+
+    Raises:
+        DataError: No such file, an empty one, none that is a video, or one without a picture.
+    """
+    import av
+
+    check_file(path)
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty, expected a video", AGAIN)
+    with _unreadable(path), _open(path) as container:
+        streams = _streams(container)
+        if not streams:
+            kinds = sorted({stream.type for stream in container.streams} - {"video"})
+            raise DataError(f"{path}: expected a video, found {' and '.join(kinds) or 'nothing'}", AGAIN)
+        stream = streams[0]
+        if stream.width * stream.height > MOST_PIXELS:
+            raise DataError(
+                f"{path}: pictures of {stream.height} x {stream.width} pixels, at most {MOST_PIXELS:,} are decoded",
+                "Make a smaller copy of it.",
+            )
+        first = next(_images(container, stream, path), None)
+        if first is None:
+            raise DataError(f"{path}: is a video without a picture", AGAIN)
+        fps = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+        if not SLOWEST <= fps <= FASTEST:
+            fps = USUAL_RATE
+        ticks, tick = stream.duration, stream.time_base
+        if not ticks:
+            ticks, tick = container.duration, Fraction(1, av.time_base)
+        duration = float(ticks * tick) if ticks else None
+        return VideoFile(
+            path=path,
+            first=first,
+            origin=_stamp(container, first) or 0,
+            tick=stream.time_base,
+            fps=fps,
+            duration=duration,
+            count=stream.frames or (round(duration * fps) if duration else None),
+        )
+
+
+def beyond_end(path: Path | str, start: float, end: float) -> DataError:
+    """The error for a reading that starts when all is over."""
+    return DataError(f"{path}: ends at {end:g} s, asked to start at {start:g} s", "Start earlier.")
+
+
+def _unreadable(path: Path) -> AbstractContextManager[None]:
+    return decoding(path, "is not a video that can be read, or not all of one", AGAIN)
+
+
+def _open(path: Path) -> Any:  # noqa: ANN401
+    import av
+
+    # not `options`, with which PyAV before 18 crashes on files that state their streams late
+    return av.open(f"file:{path}", container_options=OPTIONS, metadata_errors="replace")
+
+
+def _streams(container: Any) -> list[Any]:  # noqa: ANN401
+    """The container's videos; the cover of a song is none."""
+    from av.stream import Disposition
+
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+
+
+def _stamp(container: Any, image: av.VideoFrame) -> int | None:  # noqa: ANN401
+    """When a picture is due, in ticks. An AVI states only the order of decoding, which the pictures follow."""
+    stamp: int | None = image.dts if container.format.name == "avi" else image.pts
+    return stamp
+
+
+def _images(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:  # noqa: ANN401
+    """All pictures that can be decoded."""
+    import av
+
+    if stream.codec_context is None:
+        raise DataError(f"{path}: is in a format that no decoder here reads", AGAIN)
+    stream.codec_context.options = CODEC_OPTIONS
+    packets, warned = container.demux(stream), False
+    while True:
+        try:
+            images: list[av.VideoFrame] = next(packets).decode()
+            damaged = any(image.is_corrupt for image in images)
+        except StopIteration:
+            return
+        except av.FFmpegError:
+            images, damaged = [], True
+        yield from images
+        if damaged and not warned:
+            warned = True
+            logger.warning("%s: is damaged, some pictures are missing or wrong", path)

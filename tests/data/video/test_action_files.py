@@ -1,0 +1,147 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from lewm_data.errors import DataError
+from lewm_data.store.writer import Writer
+from lewm_data.video.action_files import read_actions
+
+ACTIONS = np.array([[0.5, -1], [2e-3, 0], [3, 4]], np.float32)
+PLAIN = "0.5,-1\n2e-3,0\n3,4\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN,
+        "x,y\n" + PLAIN,
+        PLAIN.replace(",", ";"),
+        "dx\tdy\r\n" + PLAIN.replace(",", "\t").replace("\n", "\r\n"),
+        "\ufeff\n" + PLAIN.replace(",", " , ") + "\n\n",
+        '"left, right",up\n' + PLAIN.replace("3,4", '"3","4"'),
+        PLAIN + "nan,nan\n",
+        PLAIN + "NaN,NaN",
+    ],
+    ids=["plain", "names", "semicolons", "tabs", "mark and spaces", "quotes", "no last action", "no last line end"],
+)
+def test_lines_of_numbers(tmp_path, text):
+    (tmp_path / "a.csv").write_bytes(text.encode())
+    actions = read_actions(tmp_path / "a.csv", 2)
+    assert actions.dtype == np.float32
+    np.testing.assert_array_equal(actions, ACTIONS)
+
+
+def test_one_column_needs_no_delimiter(tmp_path):
+    (tmp_path / "a.csv").write_text("push\n1\n2.5\n")
+    np.testing.assert_array_equal(read_actions(str(tmp_path / "a.csv"), 1), [[1], [2.5]])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, ">f4", np.float16, np.int16])
+def test_arrays(tmp_path, dtype):
+    values = np.array([[1, -2], [0, 4]])
+    np.save(tmp_path / "a.npy", values.astype(dtype))
+    actions = read_actions(tmp_path / "a.npy", 2)
+    assert actions.dtype == np.dtype(np.float32)
+    np.testing.assert_array_equal(actions, values)
+    np.save(tmp_path / "a.npy", np.vstack([ACTIONS, [np.nan] * 2]))
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.npy", 2), ACTIONS)
+
+
+def dataset(path, *lengths):
+    with Writer.create(path) as writer:
+        for number, rows in enumerate(lengths):
+            action = np.full((rows, 2), number, np.float32)
+            action[-1] = np.nan
+            writer.write_episode({"pixels": np.zeros((rows, 4, 4, 3), np.uint8), "action": action})
+    return path
+
+
+def test_episodes(tmp_path):
+    one, many = dataset(tmp_path / "one.h5", 6), dataset(tmp_path / "many.h5", 3, 5, 1)
+    np.testing.assert_array_equal(read_actions(one, 2), np.zeros((5, 2)))
+    np.testing.assert_array_equal(read_actions(f"{many}#1", 2), np.ones((4, 2)))
+    refused(many, rf"{many}: has 3 episodes\nName one of them: {many}#0")
+    refused(f"{many}#2", "many.h5#2: has no actions")
+    refused(f"{many}#3", "no episode 3, it has 3")
+    refused(f"{many}#x", "expected the number of an episode")
+
+
+def refused(path, problem):
+    with pytest.raises(DataError, match=problem):
+        read_actions(path, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", r"a\.csv: has no actions\nGive a row"),
+        ("x,y\n", "has no actions"),
+        ("nan,nan\n", "has no actions"),
+        ("1,2,3\n4,5,6\n", r"actions of shape \(2, 3\), expected \(T, 2\)"),
+        ("1\n2\n", r"actions of shape \(2, 1\), expected \(T, 2\)"),
+        ("1,2\n3,4,5\n", "line 2: 3 columns, expected 2 as before"),
+        ("x,y\n1,2\n\n3,up\n", "line 4: expected numbers, found '3,up'"),
+        ("1,two\n3,4\n", "line 1: expected numbers, found '1,two'"),
+        ("x,y\nu,v\n3,4\n", "line 2: expected numbers, found 'u,v'"),
+        ("0,5;1,5\n2,5;3,5\n", "line 2: expected numbers, found '2,5;3,5'"),
+        ("1,2\n,\n", "line 2: expected numbers"),
+        ("1,2\nnan,nan\n3,4\n", r"action 1 of 3, counted from 0, is not finite: \[nan, nan\]"),
+        ("1,2\n3,4\nnan,0\n", "action 2 of 3, .* not finite"),
+        ("1,2\ninf,0\n3,4\n", "action 1 of 3, .* not finite"),
+        ("1,2\n1e300,0\n3,4\n", "action 1 of 3, .* not finite"),
+    ],
+)
+def test_what_is_no_list_of_actions(tmp_path, text, problem):
+    (tmp_path / "a.csv").write_text(text)
+    refused(tmp_path / "a.csv", problem)
+
+
+def test_files_that_are_something_else(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe1\x00,\x002\x00")
+    refused(tmp_path / "a.csv", r"a\.csv: is not text")
+    refused(tmp_path / "none.csv", "No such file")
+    refused(tmp_path / "none.npy", "No such file")
+    refused(tmp_path / "none.h5", "No such file")
+    (tmp_path / "dir.csv").mkdir()
+    refused(tmp_path / "dir.csv", "is a directory, expected a file")
+    refused(tmp_path / "a.json", 'unknown ending of a file of actions ".json"\n.*Known: .csv, .h5, .hdf5, .npy')
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("it was run",))
+
+
+def test_pickles_are_never_run(tmp_path):
+    (tmp_path / "a.npy").write_bytes(pickle.dumps(Bomb()))
+    refused(tmp_path / "a.npy", r"a\.npy: is no \.npy file of numbers")
+    np.save(tmp_path / "a.npy", np.array([[Bomb(), Bomb()]], object), allow_pickle=True)
+    refused(tmp_path / "a.npy", r"a\.npy: is no \.npy file of numbers")
+
+
+def test_arrays_that_are_no_actions(tmp_path):
+    path = tmp_path / "a.npy"
+    for values, problem in [
+        (np.zeros(4), r"shape \(4,\), expected \(T, 2\)"),
+        (np.zeros((4, 3)), r"shape \(4, 3\), expected \(T, 2\)"),
+        (np.zeros((4, 1, 2)), r"shape \(4, 1, 2\), expected \(T, 2\)"),
+        (np.zeros((4, 2), complex), "has complex128 values, expected numbers"),
+        (np.array([["a", "b"]]), "has <U1 values, expected numbers"),
+        (np.zeros((0, 2)), "has no actions|is no .npy file of numbers"),
+    ]:
+        np.save(path, values)
+        refused(path, problem)
+    np.savez(path.with_suffix(".npz"), values=ACTIONS)
+    path.write_bytes(path.with_suffix(".npz").read_bytes())
+    refused(path, "is no .npy file of numbers")
+    path.write_bytes(b"")
+    refused(path, "is no .npy file of numbers")
+
+
+def test_an_array_that_claims_more_than_the_file_holds(tmp_path):
+    with (tmp_path / "a.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (10**12, 2)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(80))
+    refused(tmp_path / "a.npy", "is no .npy file of numbers")
