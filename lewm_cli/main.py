@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from lewm_cli import interruption, output
+from lewm_cli import extensions, interruption, output
 from lewm_cli.collect import collect
 from lewm_cli.data import data
 from lewm_cli.decode import decode
@@ -69,6 +69,14 @@ app.command()(doctor)
 def lewm(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print versions and the commit.")] = False,
+    import_: Annotated[
+        list[str] | None,
+        typer.Option(
+            extensions.OPTION,
+            metavar="FILE.py|MODULE",
+            help="Run this code first: it may add planners, costs, objectives, encoders. Repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """What `lewm` does without a command."""
     if version:
@@ -77,6 +85,8 @@ def lewm(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
+    if import_:
+        extensions.load(import_)
 
 
 def _show_version() -> None:
@@ -88,11 +98,16 @@ def _show_version() -> None:
     output.show(f"lewm {found.pop('lewm')}{of_commit}", ", ".join(f"{name} {found[name]}" for name in found))
 
 
+_COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback} | {
+    str(group.name) for group in app.registered_groups
+}
+
+
 def main() -> None:
     """Entry point: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
     output.set_up()
     interruption.listen()
-    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    command = next((word for word in sys.argv[1:] if word in _COMMANDS), "")
     try:
         try:
             app()

@@ -186,7 +186,7 @@ def plan(
         "precision": precision,
         "bounds": bounds,
     }
-    planning = config.planning.model_dump()
+    planning = config.planning.model_dump(mode="json")
     override(planning, options.assignments(set_ or []) | _given(flags))
     evaluation = {"goal_offset": goal_offset, "budget": budget}
     remedy = 'Give the option another value; "lewm plan --help" lists them.'

@@ -18,6 +18,8 @@ from lewm.reading import parse_json, parse_toml, read_json, read_toml
 
 T = TypeVar("T", bound=Section)
 
+OWN_KIND = "lewm --import FILE.py, before the command"  # what makes a kind known that the user has written
+
 
 class Config(Section):
     """Everything that decides a run."""
@@ -60,7 +62,8 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         key = ".".join(parts)
         if fault["type"] == UNKNOWN_KIND:
             context = fault["ctx"]
-            raise unknown(f"{key} in {source}:", context["kind"], context["known"].split(", ")) from error
+            wrong = unknown(f"{key} in {source}:", context["kind"], context["known"].split(", "))
+            raise LewmError(wrong.problem, f"{wrong.remedy} For one of your own: {OWN_KIND}.") from error
         if fault["type"] == "extra_forbidden":
             known = _known_keys(section, values, parts[:-1])
             raise unknown(f"key in {source}:", key, [".".join([*parts[:-1], name]) for name in known]) from error

@@ -190,7 +190,7 @@ def _evaluate(
         planner={
             "seed": request.seed,
             "batch": batch,
-            **controller.planning.model_dump(),
+            **controller.planning.model_dump(mode="json"),
             "searches": "numbers" if place.action_groups is None else "choices",
             "precision": controller.precision.name,
             "precision_reason": controller.precision.reason,
