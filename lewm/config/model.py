@@ -21,7 +21,16 @@ from lewm.config.section import Kind, Section
 
 
 class Encoder(Kind):
-    """Frames to a vector each."""
+    """Frames to one embedding each."""
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return self.kind
+
+    def width_at(self, frame_size: int) -> int | None:
+        """Width of the embedding of frames of that many pixels a side; None where it is not known yet."""
+        raise NotImplementedError
 
     def check_frame(self, frame_size: int) -> None:
         """Raises where it cannot encode frames of that many pixels a side.
@@ -40,6 +49,15 @@ class VitEncoder(Encoder):
     depth: Layers
     heads: Layers
     mlp: Width
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return "vision transformer"
+
+    def width_at(self, frame_size: int) -> int:
+        """`width`, whatever the frame."""
+        return self.width
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> VitEncoder:
@@ -61,6 +79,15 @@ class ConvEncoder(Encoder):
     width: Width
     keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
 
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return "convolutions"
+
+    def width_at(self, frame_size: int) -> int:
+        """`width`, whatever the frame."""
+        return self.width
+
     def check_frame(self, frame_size: int) -> None:
         """Raises unless the frame can be halved once a channel."""
         if frame_size % (2 ** len(self.channels)):
@@ -71,6 +98,11 @@ class Predictor(Kind):
     """Latents and actions to the next latents."""
 
     history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return self.kind
 
 
 class AdalnPredictor(Predictor):
@@ -84,6 +116,11 @@ class AdalnPredictor(Predictor):
     mlp: Width
     dropout: Fraction
     embedding_dropout: Fraction
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"{self.depth} blocks"
 
 
 class ActionEmbedder(Section):
@@ -100,7 +137,8 @@ class Model(Section):
     frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
     action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # of one environment step
     latent: Width  # D
-    projector_hidden: Width
+    # Width of the projectors' middle layer. None: there are none, so that the latent is the encoder's embedding itself.
+    projector_hidden: Width | None
     encoder: Encoder
     predictor: Predictor
     action_embedder: ActionEmbedder
@@ -113,4 +151,13 @@ class Model(Section):
     @model_validator(mode="after")
     def _encoder_fits_frame(self) -> Model:
         self.encoder.check_frame(self.frame_size)
+        return self
+
+    @model_validator(mode="after")
+    def _latent_is_embedding_without_projector(self) -> Model:
+        width = self.encoder.width_at(self.frame_size)
+        if self.projector_hidden is None and width is not None and width != self.latent:
+            raise ValueError(
+                f"latent {self.latent}, expected {width}: the embedding's width, as projector_hidden is none"
+            )
         return self

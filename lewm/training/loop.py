@@ -20,8 +20,9 @@ from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
 from lewm.memory import check_training
+from lewm.model.assembly import build, parameter_count
 from lewm.model.frames import warn_if_stretched
-from lewm.model.world_model import WorldModel, parameter_count
+from lewm.model.world_model import WorldModel
 from lewm.states import paths_of
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
@@ -206,7 +207,7 @@ def _take_steps(
 
 def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldModel:
     with seeded(config.training.seed, 0, torch.device("cpu")):
-        model = WorldModel(config.model)
+        model = build(config.model)
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))

@@ -13,6 +13,7 @@ import lewm
 from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
+from lewm.model import build
 from lewm.sealed import sealed_json
 from lewm.training import state
 from lewm.training.loop import train
@@ -209,7 +210,7 @@ def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
 
 
 def test_a_checkpoint_is_whole_or_not_there(tiny, tmp_path, monkeypatch):
-    model = lewm.WorldModel(tiny.model)
+    model = build(tiny.model)
     optimizer = state.make_optimizer(model, tiny.training)
     state.save(tmp_path, model, optimizer, 1)
     before = (tmp_path / run.TRAINING).read_bytes()
