@@ -19,6 +19,8 @@ from lewm.config.limits import (
 )
 from lewm.config.section import Kind, Section
 
+MAP_STRIDE, MAP_CHANNELS = 16, 112  # of the map of EfficientNet-Lite0 that is taken: arXiv 1905.11946, table 1
+
 
 class Encoder(Kind):
     """Frames to one embedding each."""
@@ -92,6 +94,61 @@ class ConvEncoder(Encoder):
         """Raises unless the frame can be halved once a channel."""
         if frame_size % (2 ** len(self.channels)):
             raise ValueError(f"frame_size {frame_size} cannot be halved {len(self.channels)} times, once a channel")
+
+
+class EfficientnetEncoder(Encoder):
+    """EfficientNet-Lite0 up to its map of stride 16; the embedding is the map itself, flattened."""
+
+    kind: Literal["efficientnet"] = "efficientnet"
+
+    def width_at(self, frame_size: int) -> int:
+        """Channels of the map times its places."""
+        return MAP_CHANNELS * (frame_size // MAP_STRIDE) ** 2
+
+    def check_frame(self, frame_size: int) -> None:
+        """Raises unless the places of the map fill the frame."""
+        if frame_size % MAP_STRIDE:
+            raise ValueError(f"frame_size {frame_size} is not a multiple of {MAP_STRIDE}, the stride of the map")
+
+
+class FrozenProjector(Section):
+    """The projector that a frozen encoder was trained with."""
+
+    hidden: Width
+    latent: Width
+
+
+class FrozenEncoder(Encoder):
+    """An encoder that was trained elsewhere and is not trained here.
+
+    `encoder` and `projector` say what it is built of. `lewm.checkpoints.frozen.settled` fills them in when a training begins,
+    and the run then stands alone: its weights are saved with all others, and `weights` is not read again.
+    """
+
+    kind: Literal["frozen"] = "frozen"
+    # The directory of a run or of a released checkpoint, or the name of weights that a package brings:
+    # "efficientnet-lite0".
+    weights: Annotated[str, Field(min_length=1)]
+    # What of that model the frozen encoder gives: the latent, or the embedding before the projector.
+    output: Literal["latent", "embedding"] = "latent"
+    encoder: Encoder | None = None
+    projector: FrozenProjector | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"{'an encoder' if self.encoder is None else self.encoder.in_words}, frozen, from {self.weights}"
+
+    def width_at(self, frame_size: int) -> int | None:
+        """Of the latent or the embedding of the model that it is from."""
+        if self.projector is not None:
+            return self.projector.latent
+        return None if self.encoder is None else self.encoder.width_at(frame_size)
+
+    def check_frame(self, frame_size: int) -> None:
+        """As what is frozen; nothing is checked before that is known."""
+        if self.encoder is not None:
+            self.encoder.check_frame(frame_size)
 
 
 class Predictor(Kind):

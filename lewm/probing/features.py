@@ -85,7 +85,7 @@ def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: in
         model = build(config)
     rows = np.random.default_rng(seed).permutation(sample.rows[sample.train])[:CALIBRATION_FRAMES]
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches
     model.train()
     with torch.no_grad():

@@ -15,6 +15,7 @@ import torch
 
 from lewm.belongs import check_action_width, said_name
 from lewm.checkpoints import run
+from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
@@ -114,6 +115,7 @@ def train(
         Interrupted: a signal came; says what is kept, and how to go on.
     """
     started = time.perf_counter()
+    config = config.model_copy(update={"model": settled(config.model)})
     with Interruption() as interruption, Dataset.open(data) as dataset:
         _check_fits(config, dataset, resume)
         check_actions(dataset)
@@ -165,6 +167,8 @@ def _prepare(
     optimizer = state.make_optimizer(model, training)
     with record.writing_into(chosen):
         done = state.restore(chosen, model, optimizer, steps) if resume else 0
+    if not done:
+        take_frozen(model)
     trainer = Trainer(config, steps, done, model, optimizer, _held_out_frames(config, dataset, held_out))
     return trainer, BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done)
 
