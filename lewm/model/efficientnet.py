@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from lewm.config import EfficientnetEncoder
 from lewm.model.parts import Encoder
+from lewm.model.rows import at_least_min_rows
 
 NORM_EPS = 1e-3  # released code
 NORM_MOMENTUM = 0.01  # released code
 STEM = 32  # channels
+MIN_FRAMES = 16  # with one thread PyTorch takes other code for fewer, with other rounding: see `lewm.model.rows`
 
 
 class Stage(NamedTuple):
@@ -63,6 +65,9 @@ class EfficientnetMap(Encoder):
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
         """Frames already scaled and normalised, of the configured size."""
+        return self._map(frames) if self.training else at_least_min_rows(self._map, frames, MIN_FRAMES)
+
+    def _map(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
         x = F.relu6(self.stem(frames))
         for block in self.blocks:
             x = block(x)
