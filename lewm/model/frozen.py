@@ -5,8 +5,6 @@ B frames, W width of the embedding.
 
 from __future__ import annotations
 
-from typing import Self
-
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,7 +28,7 @@ class Frozen(Encoder):
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Frozen:
         """Stays in eval mode, whatever is asked."""
         return super().train(False)
 
