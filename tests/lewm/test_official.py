@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import lewm
+from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.checkpoints.official import read_config, sources
+from lewm.config import FrozenEncoder
 from lewm.errors import LewmError
 from lewm.model import build
 from lewm_kernels.rollout import reference as rollout_definition
@@ -50,6 +52,17 @@ def official(tmp_path, golden, fill, names):
 
 def relative_error(ours, theirs):
     return np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()
+
+
+def test_a_released_encoder_can_be_frozen(official):
+    released = official()
+    theirs = lewm.load(released)
+    section = FrozenEncoder(weights=str(released))
+    model = build(settled(theirs.config.model_copy(update={"encoder": section, "projector_hidden": None})))
+    take_frozen(model)
+    frames = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(model.eval().embed(frames), theirs.embed(frames))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

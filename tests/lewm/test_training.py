@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -80,6 +81,20 @@ def test_every_step_matters(tiny, dataset, tmp_path):
     weight = tiny.objective.lambda_
     assert weight > 0
     assert first["loss"] == pytest.approx(first["prediction"] + weight * first["sigreg"], rel=1e-5)
+
+
+def test_a_run_with_a_frozen_encoder_stands_alone(tiny, dataset, tmp_path):
+    train(tiny, dataset, tmp_path / "source", CPU)
+    section = {"kind": "frozen", "weights": str(tmp_path / "source")}
+    train(resolve(tiny, None, {"model.encoder": section}), dataset, tmp_path / "run", CPU)
+    before = run.read_tensors(tmp_path / "source" / run.MODEL)
+    shutil.rmtree(tmp_path / "source")
+    after = lewm.load(tmp_path / "run").state_dict()
+    assert run.read_config(tmp_path / "run")[0].model.encoder.encoder == tiny.model.encoder
+    for part in ("encoder", "projector"):
+        names = [name.removeprefix(part) for name in before if name.startswith(f"{part}.")]
+        assert all(torch.equal(after[f"encoder.{part}{name}"], before[f"{part}{name}"]) for name in names)
+    assert not torch.equal(after["projector.0.weight"], before["projector.0.weight"])
 
 
 def test_a_run_loads_and_remembers_its_data(tiny, dataset, tmp_path):
