@@ -13,6 +13,7 @@ from _measure import Call, can_capture, captured, in_turns, median_ratio, spread
 from _planning_paths import SEED, Path, all_paths, family
 from torch import Tensor
 
+import lewm.model
 from lewm import recipes
 from lewm.config import Config, Planning, resolve
 from lewm.model.world_model import WorldModel
@@ -119,7 +120,7 @@ def build(
     config = _config(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        model = WorldModel(config.model).eval().requires_grad_(False)
+        model = lewm.model.build(config.model).eval().requires_grad_(False)
         for block in model.predictor.blocks:
             torch.nn.init.normal_(block.modulation.weight, std=0.05)  # zero at first, every layer the identity
     model = model.to(device)

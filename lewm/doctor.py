@@ -22,7 +22,7 @@ import lewm_kernels
 from lewm import recipes
 from lewm.config import resolve
 from lewm.errors import unknown
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.provenance import versions
 from lewm.runtime import physical_memory
 from lewm_kernels.candidates import reference as candidates_reference
@@ -210,17 +210,19 @@ def _candidates_error(device: torch.device) -> float:
 
 def _rollout_error(device: torch.device) -> float:
     """Of a model with random weights; its window grows, then slides."""
-    model = resolve(recipes.small("two-room", 2), None, {"model.predictor.history": 3}).model
-    B, S, H, L, A, D = 2, 67, 3, 2, model.action_block, model.latent
+    config = resolve(recipes.small("two-room", 2), None, {"model.predictor.history": 3}).model
+    model = build(config)
+    B, S, H, L, A, D = 2, 67, 3, 2, config.action_block, config.latent
     generator = torch.Generator().manual_seed(0)
 
     def random(tensor: Tensor) -> Tensor:
         noise = torch.randn(tensor.shape, generator=generator)
         return noise / math.sqrt(tensor.shape[-1]) if tensor.ndim == 2 else 1 + 0.1 * noise
 
-    parameters = {name: random(tensor) for name, tensor in WorldModel(model).state_dict().items()}
+    parameters = {name: random(tensor) for name, tensor in model.state_dict().items()}
     inputs = [torch.randn(shape, generator=generator) for shape in ((B, L, D), (B, S, H, A), (B, L - 1, A))]
     heads = model.predictor.heads
+    assert heads is not None
     packed = pack({name: tensor.to(device) for name, tensor in parameters.items()}, heads=heads)
     got = lewm_kernels.rollout(packed, *(tensor.to(device) for tensor in inputs))
     exact = {name: tensor.double() for name, tensor in parameters.items()}

@@ -88,11 +88,11 @@ def make_model(tiny: Config) -> Callable[..., WorldModel]:
     import torch
 
     from lewm.config import resolve
-    from lewm.model.world_model import WorldModel
+    from lewm.model import build
 
     def make(changes: dict[str, Any]) -> WorldModel:
         torch.manual_seed(0)
-        model = WorldModel(resolve(tiny, None, changes).model)
+        model = build(resolve(tiny, None, changes).model)
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for block in model.predictor.blocks:  # at first zero, and then parts of the model would not matter

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
-from lewm.config import Model, VitEncoder, validate
+from lewm.config import AdalnPredictor, Model, VitEncoder, validate
 from lewm.errors import LewmError
+from lewm.model import build
 from lewm.model.world_model import WorldModel
 from lewm.reading import check_file, decoding, read_json
 
@@ -49,7 +50,7 @@ def load_official(directory: Path) -> WorldModel:
             (each missing, surplus or misshapen one is named) or are not finite.
     """
     path = weights_in(directory) or directory / WEIGHTS
-    model = WorldModel(read_config(directory / CONFIG))
+    model = build(read_config(directory / CONFIG))
     numbers = sum(tensor.numel() for tensor in model.state_dict().values())
     tensors = read_weights(path, numbers)
     state = _translate(tensors, model, path)
@@ -163,6 +164,7 @@ def sources(config: Model) -> Iterator[tuple[str, list[list[str]]]]:
     The query, key and value of the encoder are one tensor in our model, stacked along their first dimension.
     """
     assert isinstance(config.encoder, VitEncoder)
+    assert isinstance(config.predictor, AdalnPredictor)
     embeddings = {
         "cls_token": "cls_token",
         "positions": "position_embeddings",

@@ -31,6 +31,7 @@ from lewm.checkpoints.seal import tensors_sha256
 from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
+from lewm.model import build
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
@@ -125,7 +126,7 @@ def load_run(run: Path) -> WorldModel:
         )
     side = config.model.frame_size
     warn_if_stretched(*trained_on.frame_size, (side, side))
-    model = WorldModel(config.model)
+    model = build(config.model)
     restore(model, read_tensors(path), path)
     return model.eval()
 

@@ -8,7 +8,18 @@ from lewm.config.limits import (
     MOST_FRAMESKIP,
     MOST_STEPS,
 )
-from lewm.config.model import ActionEmbedder, AdalnPredictor, ConvEncoder, Encoder, Model, Predictor, VitEncoder
+from lewm.config.model import (
+    ActionEmbedder,
+    AdalnPredictor,
+    ConvEncoder,
+    EfficientnetEncoder,
+    Encoder,
+    FrozenEncoder,
+    FrozenProjector,
+    Model,
+    Predictor,
+    VitEncoder,
+)
 from lewm.config.objective import LewmObjective, Objective, Sigreg, Sketch
 from lewm.config.planning import Cem, Cost, LastCost, Planner, Planning
 from lewm.config.section import Kind, Section
@@ -25,8 +36,11 @@ __all__ = [
     "Config",
     "ConvEncoder",
     "Cost",
+    "EfficientnetEncoder",
     "Encoder",
     "Evaluation",
+    "FrozenEncoder",
+    "FrozenProjector",
     "Kind",
     "LastCost",
     "LewmObjective",

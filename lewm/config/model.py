@@ -19,9 +19,20 @@ from lewm.config.limits import (
 )
 from lewm.config.section import Kind, Section
 
+MAP_STRIDE, MAP_CHANNELS = 16, 112  # of the map of EfficientNet-Lite0 that is taken: arXiv 1905.11946, table 1
+
 
 class Encoder(Kind):
-    """Frames to a vector each."""
+    """Frames to one embedding each."""
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return self.kind
+
+    def width_at(self, frame_size: int) -> int | None:
+        """Width of the embedding of frames of that many pixels a side; None where it is not known yet."""
+        raise NotImplementedError
 
     def check_frame(self, frame_size: int) -> None:
         """Raises where it cannot encode frames of that many pixels a side.
@@ -40,6 +51,15 @@ class VitEncoder(Encoder):
     depth: Layers
     heads: Layers
     mlp: Width
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return "vision transformer"
+
+    def width_at(self, frame_size: int) -> int:
+        """`width`, whatever the frame."""
+        return self.width
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> VitEncoder:
@@ -61,16 +81,85 @@ class ConvEncoder(Encoder):
     width: Width
     keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
 
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return "convolutions"
+
+    def width_at(self, frame_size: int) -> int:
+        """`width`, whatever the frame."""
+        return self.width
+
     def check_frame(self, frame_size: int) -> None:
         """Raises unless the frame can be halved once a channel."""
         if frame_size % (2 ** len(self.channels)):
             raise ValueError(f"frame_size {frame_size} cannot be halved {len(self.channels)} times, once a channel")
 
 
+class EfficientnetEncoder(Encoder):
+    """EfficientNet-Lite0 up to its map of stride 16; the embedding is the map itself, flattened."""
+
+    kind: Literal["efficientnet"] = "efficientnet"
+
+    def width_at(self, frame_size: int) -> int:
+        """Channels of the map times its places."""
+        return MAP_CHANNELS * (frame_size // MAP_STRIDE) ** 2
+
+    def check_frame(self, frame_size: int) -> None:
+        """Raises unless the places of the map fill the frame."""
+        if frame_size % MAP_STRIDE:
+            raise ValueError(f"frame_size {frame_size} is not a multiple of {MAP_STRIDE}, the stride of the map")
+
+
+class FrozenProjector(Section):
+    """The projector that a frozen encoder was trained with."""
+
+    hidden: Width
+    latent: Width
+
+
+class FrozenEncoder(Encoder):
+    """An encoder that was trained elsewhere and is not trained here.
+
+    `encoder` and `projector` say what it is built of: `lewm.checkpoints.frozen.settled` fills them in when a training
+    begins. The run then stands alone: its weights are saved with all others, and `weights` is not read again.
+    """
+
+    kind: Literal["frozen"] = "frozen"
+    # The directory of a run or of a released checkpoint, or the name of weights that a package brings:
+    # "efficientnet-lite0".
+    weights: Annotated[str, Field(min_length=1)]
+    # What of that model the frozen encoder gives: the latent, or the embedding before the projector.
+    output: Literal["latent", "embedding"] = "latent"
+    encoder: Encoder | None = None
+    projector: FrozenProjector | None = None
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"{'an encoder' if self.encoder is None else self.encoder.in_words}, frozen, from {self.weights}"
+
+    def width_at(self, frame_size: int) -> int | None:
+        """Of the latent or the embedding of the model that it is from."""
+        if self.projector is not None:
+            return self.projector.latent
+        return None if self.encoder is None else self.encoder.width_at(frame_size)
+
+    def check_frame(self, frame_size: int) -> None:
+        """As what is frozen; nothing is checked before that is known."""
+        if self.encoder is not None:
+            self.encoder.check_frame(frame_size)
+
+
 class Predictor(Kind):
     """Latents and actions to the next latents."""
 
     history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return self.kind
 
 
 class AdalnPredictor(Predictor):
@@ -84,6 +173,11 @@ class AdalnPredictor(Predictor):
     mlp: Width
     dropout: Fraction
     embedding_dropout: Fraction
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"{self.depth} blocks"
 
 
 class ActionEmbedder(Section):
@@ -100,7 +194,8 @@ class Model(Section):
     frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
     action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # of one environment step
     latent: Width  # D
-    projector_hidden: Width
+    # Width of the projectors' middle layer. None: there are none, so that the latent is the encoder's embedding itself.
+    projector_hidden: Width | None
     encoder: Encoder
     predictor: Predictor
     action_embedder: ActionEmbedder
@@ -113,4 +208,13 @@ class Model(Section):
     @model_validator(mode="after")
     def _encoder_fits_frame(self) -> Model:
         self.encoder.check_frame(self.frame_size)
+        return self
+
+    @model_validator(mode="after")
+    def _latent_is_embedding_without_projector(self) -> Model:
+        width = self.encoder.width_at(self.frame_size)
+        if self.projector_hidden is None and width is not None and width != self.latent:
+            raise ValueError(
+                f"latent {self.latent}, expected {width}: the embedding's width, as projector_hidden is none"
+            )
         return self

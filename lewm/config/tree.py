@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, ValidationError
 
@@ -82,9 +82,9 @@ def _known_keys(section: type[Section], values: Any, path: list[str]) -> list[st
     for part in path:
         values = values[part]
         annotation = section.model_fields[part].annotation
-        assert isinstance(annotation, type)
-        assert issubclass(annotation, Section)
-        section = annotation.kinds[values["kind"]] if issubclass(annotation, Kind) else annotation
+        inner: Any = next(one for one in (annotation, *get_args(annotation)) if isinstance(one, type))  # of "or None"
+        assert issubclass(inner, Section)
+        section = inner.kinds[values["kind"]] if issubclass(inner, Kind) else inner
     return [field.alias or name for name, field in section.model_fields.items()]
 
 

@@ -1,14 +1,17 @@
-"""Action blocks in environment units and as the predictor takes them, and the bounds of either.
+"""Action blocks in environment units and as the predictor takes them, the bounds of either, and their embedding.
 
-A action-block width.
+A action-block width, D latent width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from lewm.config import ActionEmbedder as ActionEmbedderConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +54,20 @@ class BlockBounds:
     def normalized(self, statistics: BlockStatistics) -> BlockBounds:
         """Bounds in environment units as those of z-scores."""
         return BlockBounds(statistics.normalize(self.low), statistics.normalize(self.high))
+
+
+class ActionEmbedder(nn.Module):
+    """Normalised action blocks to embeddings of the latent's width.
+
+    Source: the released code (the paper does not describe it); its width-1 convolution is written as a Linear.
+    """
+
+    def __init__(self, config: ActionEmbedderConfig, action_block: int, latent: int) -> None:
+        super().__init__()
+        self.bottleneck = nn.Linear(action_block, config.bottleneck)
+        self.hidden = nn.Linear(config.bottleneck, config.hidden)
+        self.out = nn.Linear(config.hidden, latent)
+
+    def forward(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch D"]:
+        """Each block by itself."""
+        return self.out(F.silu(self.hidden(self.bottleneck(actions))))

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lewm.config import ConvEncoder
+from lewm.model.parts import Encoder
 from lewm.model.rows import at_least_min_rows
 
 
-class ConvolutionalEncoder(nn.Module):
+class ConvolutionalEncoder(Encoder):
     """Normalised frames to one vector: strided convolutions, then a linear map.
 
     Where a thing is matters more to a planner than what it is. So the last feature map is flattened, not pooled; or
@@ -26,6 +27,7 @@ class ConvolutionalEncoder(nn.Module):
 
     def __init__(self, config: ConvEncoder, frame_size: int) -> None:
         super().__init__()
+        self.width = config.width
         layers: list[nn.Module] = []
         channels = 3
         for i, out in enumerate(config.channels):

@@ -14,10 +14,10 @@ MIN_ROWS = 64
 
 
 def at_least_min_rows(
-    function: Callable[[Tensor], Tensor], rows: Float[Tensor, "rows ..."]
+    function: Callable[[Tensor], Tensor], rows: Float[Tensor, "rows ..."], least: int = MIN_ROWS
 ) -> Float[Tensor, "rows ..."]:
-    """`function` of the rows, called with at least MIN_ROWS of them: zeros are added and their results dropped."""
-    missing = MIN_ROWS - len(rows)
+    """`function` of the rows, called with at least so many of them: zeros are added and their results dropped."""
+    missing = least - len(rows)
     if missing <= 0:
         return function(rows)
     return function(torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])]))[: len(rows)]

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lewm.config import VitEncoder
+from lewm.model.parts import Encoder
 
 NORM_EPS = 1e-12  # released code
 
@@ -37,7 +38,7 @@ class Block(nn.Module):
         return x + self.fc2(F.gelu(self.fc1(self.mlp_norm(x))))
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(Encoder):
     """Normalised frames to the CLS token of the last layer.
 
     Source: arXiv 2603.19312, section 3; sizes and initialisation of the released code. Frames of another size than
@@ -46,6 +47,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, config: VitEncoder, frame_size: int) -> None:
         super().__init__()
+        self.width = config.width
         self.grid = frame_size // config.patch
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.width))
         self.positions = nn.Parameter(torch.empty(1, 1 + self.grid**2, config.width))

@@ -6,8 +6,6 @@ A action-block width, P = L - 1 past blocks, Y and X the sides of a frame.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
@@ -15,13 +13,9 @@ from torch import Tensor, nn
 
 from lewm import config as cfg
 from lewm.errors import LewmError
-from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import BlockBounds, BlockStatistics
-from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.frames import check_frames, warn_if_stretched
-from lewm.model.predictor import ActionEmbedder, Predictor
-from lewm.model.rows import at_least_min_rows
-from lewm.model.vision_transformer import VisionTransformer
+from lewm.model.parts import Encoder, Predictor
 from lewm.runtime import physical_memory
 from lewm_kernels.rollout import Packed, check_context, pack, reference, rollout
 
@@ -32,38 +26,17 @@ MEMORY_SHARE = 16  # elsewhere they may fill a sixteenth of the device's memory
 ACTIVATIONS = 16  # bytes that encoding takes, by those of its frames in float32: 6 for ViT-Tiny, 3 to 8 for ours
 
 
-class Projector(nn.Sequential):
-    """Linear, BatchNorm, GELU, Linear. The normalisation is what lets SIGReg shape the latent (paper, section 3)."""
-
-    def __init__(self, width: int, hidden: int, out: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, out))
-
-    def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:
-        """Each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
-        rows = x.flatten(0, -2)
-        forward: Callable[[Tensor], Tensor] = super().forward
-        out: Tensor = forward(rows) if self.training else at_least_min_rows(forward, rows)
-        return out.unflatten(0, x.shape[:-1])
-
-
-def parameter_count(config: cfg.Model) -> int:
-    """How many numbers are learnt in a model of this configuration; none is allocated."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in WorldModel(config).parameters())
-
-
 class WorldModel(nn.Module):
     """LeWorldModel.
 
+    Made by `lewm.model.build`, and by nothing else.
+
     Attributes:
-        config: Sizes; enough to rebuild the module.
+        config: Kinds and sizes of the parts; enough to rebuild the module.
         action_mean: Mean of each action dimension in the training data, (action_dim,); NaN when unknown.
         action_std: Likewise the standard deviation; 1 for what never varies, such as a choice that is never made.
         action_low: The least value of each action dimension, in environment units; -inf where it is unknown.
         action_high: Likewise the greatest; inf where it is unknown. Where both are one value, nothing else is planned.
-
-    Raises:
-        LewmError: The weights need more memory than the machine has.
 
     Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_official.py).
     """
@@ -73,22 +46,22 @@ class WorldModel(nn.Module):
     action_low: Tensor
     action_high: Tensor
 
-    def __init__(self, config: cfg.Model) -> None:
+    def __init__(
+        self,
+        config: cfg.Model,
+        encoder: Encoder,
+        projector: nn.Module,
+        action_embedder: nn.Module,
+        predictor: Predictor,
+        prediction_projector: nn.Module,
+    ) -> None:
         super().__init__()
-        if torch.get_default_device().type != "meta":
-            remedy = "Lower the sizes in model: frame_size, and the widths, depths and heads of its parts."
-            check_memory(FLOAT * parameter_count(config), torch.device("cpu"), "the model", remedy)
         self.config = config
-        encoder = config.encoder
-        self.encoder: nn.Module
-        if isinstance(encoder, cfg.VitEncoder):
-            self.encoder = VisionTransformer(encoder, config.frame_size)
-        else:
-            self.encoder = ConvolutionalEncoder(encoder, config.frame_size)
-        self.projector = Projector(encoder.width, config.projector_hidden, config.latent)
-        self.action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
-        self.predictor = Predictor(config.predictor, config.latent)
-        self.prediction_projector = Projector(config.latent, config.projector_hidden, config.latent)
+        self.encoder = encoder
+        self.projector = projector
+        self.action_embedder = action_embedder
+        self.predictor = predictor
+        self.prediction_projector = prediction_projector
         self.register_buffer("action_mean", torch.full((config.action_dim,), torch.nan))
         self.register_buffer("action_std", torch.full((config.action_dim,), torch.nan))
         self.register_buffer("action_low", torch.full((config.action_dim,), -torch.inf))
@@ -99,7 +72,7 @@ class WorldModel(nn.Module):
     @property
     def history(self) -> int:
         """Most latents the predictor sees."""
-        return self.config.predictor.history
+        return self.predictor.history
 
     @property
     def device(self) -> torch.device:
@@ -139,8 +112,7 @@ class WorldModel(nn.Module):
         """
         if latents.shape[1] > self.history:
             raise ValueError(f"{latents.shape[1]} latents, but the predictor sees at most {self.history}")
-        modulations = self.predictor.modulate(self.action_embedder(actions))
-        return self.prediction_projector(self.predictor(latents, modulations))
+        return self.prediction_projector(self.predictor(latents, self.action_embedder(actions)))
 
     def rollout(
         self,
@@ -152,7 +124,8 @@ class WorldModel(nn.Module):
 
         The predictor sees the last `history` latents; when that window slides, positions start again from 0. Where a
         gradient is asked for, this is the definition of `lewm_kernels.rollout`, which takes several times as long and
-        is differentiable; else it packs the weights and calls the operator. Pack once to roll out many times.
+        is differentiable; else it packs the weights and calls the operator. Pack once to roll out many times. A model
+        that cannot be packed predicts step by step, with a gradient too, in the mode that it is in.
 
         Args:
             latents: Context, oldest first.
@@ -163,10 +136,28 @@ class WorldModel(nn.Module):
             ValueError: `history` is missing or has another length than L - 1.
         """
         inputs = (latents, candidates) if history is None else (latents, candidates, history)
+        check_context(latents, history)
+        if not self.packs:
+            return reference.step_by_step(self.predict, *inputs, longest=self.history)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*inputs, *self.parameters())):
-            check_context(latents, history)
-            return reference.rollout(self.state_dict(keep_vars=True), *inputs, heads=self.config.predictor.heads)
+            heads = self.predictor.heads
+            assert heads is not None
+            return reference.rollout(self.state_dict(keep_vars=True), *inputs, heads=heads)
         return rollout(self.pack(), *inputs)
+
+    @property
+    def packs(self) -> bool:
+        """Whether `pack` can take the model. One that it cannot take is rolled out by `predict`, step by step."""
+        return self.packing_obstacle is None
+
+    @property
+    def packing_obstacle(self) -> str | None:
+        """Why `pack` cannot take the model; None where it can."""
+        if self.predictor.heads is None:
+            return f'the rollout operator does not know the predictor "{self.config.predictor.kind}"'
+        if self.config.projector_hidden is None:
+            return "the model has no projector (model.projector_hidden is none), and the rollout operator needs one"
+        return None
 
     def pack(self, precision: str = "fp32") -> Packed:
         """A snapshot of the weights for `lewm_kernels.rollout`, as in eval mode.
@@ -175,9 +166,13 @@ class WorldModel(nn.Module):
             precision: Of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16".
 
         Raises:
+            LewmError: The model cannot be packed: see `packing_obstacle`.
             ValueError: The precision is unknown, or it is tf32 on another device than CUDA.
         """
-        return pack(self.state_dict(), heads=self.config.predictor.heads, precision=precision)
+        heads, obstacle = self.predictor.heads, self.packing_obstacle
+        if heads is None or obstacle is not None:
+            raise LewmError(f"the model cannot be packed: {obstacle}", "Call its rollout, which predicts step by step.")
+        return pack(self.state_dict(), heads=heads, precision=precision)
 
     def normalize_actions(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
         """Action blocks in environment units to z-scores.

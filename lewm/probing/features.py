@@ -22,6 +22,7 @@ from lewm.checkpoints.run import read_tensors, save_tensors, weights_sha256
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import caching, home
+from lewm.model import build
 from lewm.model.world_model import WorldModel
 from lewm.probing.repeatable import seeded
 from lewm.probing.sample import Sample
@@ -81,10 +82,10 @@ def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: in
     Without that it would be normalised by made-up statistics, which training corrects even where it learns nothing.
     """
     with seeded(seed):
-        model = WorldModel(config)
+        model = build(config)
     rows = np.random.default_rng(seed).permutation(sample.rows[sample.train])[:CALIBRATION_FRAMES]
     for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d):
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches
     model.train()
     with torch.no_grad():

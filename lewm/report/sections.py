@@ -9,7 +9,7 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
-from lewm.model.world_model import parameter_count
+from lewm.model.assembly import parameter_count
 from lewm.reading import read_json
 from lewm.report import elements, findings
 from lewm.report.content import Content, other_weights
@@ -51,18 +51,16 @@ def model(path: Path, take: Take) -> Content:
     config, dataset = run.read_config(path.parent)
     made = read_json(path, run.DAMAGED)
     side, (height, width) = config.model.frame_size, dataset.frame_size
+    predictor = config.model.predictor
     seen = "" if (height, width) == (side, side) else f", seen at {side} × {side}"
     body = elements.facts(
         [
             ("World", config.env),
             ("Recipe", config.recipe),
             ("Frames", f"{width} × {height} pixels{seen}, every {config.model.frameskip}th"),
-            ("Encoder", {"vit": "vision transformer", "conv": "convolutions"}[config.model.encoder.kind]),
+            ("Encoder", config.model.encoder.in_words),
             ("Latent", f"{config.model.latent} numbers"),
-            (
-                "Predictor",
-                f"{config.model.predictor.depth} blocks, sees {_count(config.model.predictor.history, 'latent')}",
-            ),
+            ("Predictor", f"{predictor.in_words}, sees {_count(predictor.history, 'latent')}"),
             ("λ of SIGReg", f"{config.objective.lambda_:g}"),
             ("Training", f"{_length(config.training)}, batches of {config.training.batch_size}"),
             ("Learning rate", f"{config.training.learning_rate:g}"),

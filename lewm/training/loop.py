@@ -15,13 +15,15 @@ import torch
 
 from lewm.belongs import check_action_width, said_name
 from lewm.checkpoints import run
+from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
 from lewm.memory import check_training
+from lewm.model.assembly import build, parameter_count
 from lewm.model.frames import warn_if_stretched
-from lewm.model.world_model import WorldModel, parameter_count
+from lewm.model.world_model import WorldModel
 from lewm.states import paths_of
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
@@ -113,6 +115,7 @@ def train(
         Interrupted: a signal came; says what is kept, and how to go on.
     """
     started = time.perf_counter()
+    config = config.model_copy(update={"model": settled(config.model)})
     with Interruption() as interruption, Dataset.open(data) as dataset:
         _check_fits(config, dataset, resume)
         check_actions(dataset)
@@ -164,6 +167,8 @@ def _prepare(
     optimizer = state.make_optimizer(model, training)
     with record.writing_into(chosen):
         done = state.restore(chosen, model, optimizer, steps) if resume else 0
+    if not done:
+        take_frozen(model)
     trainer = Trainer(config, steps, done, model, optimizer, _held_out_frames(config, dataset, held_out))
     return trainer, BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done)
 
@@ -206,7 +211,7 @@ def _take_steps(
 
 def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldModel:
     with seeded(config.training.seed, 0, torch.device("cpu")):
-        model = WorldModel(config.model)
+        model = build(config.model)
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lewm import recipes
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm_kernels.rollout import reference, rollout
 from lewm_kernels.rollout.tiles import DESIGNS
 
@@ -26,7 +26,7 @@ def test_the_products_counted_are_those_that_are_computed(module, width, history
     sizes = recipes.small("two-room", 2).model
     predictor = sizes.predictor.model_copy(update={"history": history, "width": width})
     sizes = sizes.model_copy(update={"predictor": predictor})
-    model, A, S = WorldModel(sizes).eval(), sizes.action_block, 64
+    model, A, S = build(sizes).eval(), sizes.action_block, 64
     latents, candidates = torch.zeros(1, 1, sizes.latent), torch.zeros(1, S, H, A)
     with FlopCounterMode(display=False) as plain, torch.no_grad():
         reference.rollout(model.state_dict(), latents, candidates, heads=predictor.heads)
@@ -76,7 +76,7 @@ class Launches(TorchDispatchMode):
 @pytest.mark.parametrize("design", DESIGNS)
 def test_the_launches_counted_are_those_that_are_made(module, monkeypatch, design):
     counts, sizes = module("_design_counts"), recipes.paper("two-room", 2).model
-    packed, C, H = WorldModel(sizes).eval().pack("bf16"), 3, 5
+    packed, C, H = build(sizes).eval().pack("bf16"), 3, 5
     launched = []
     for name in ("kernels", "whole_kernels", "layerwise_kernels"):
         kernels = importlib.import_module(f"lewm_kernels.rollout.{name}")

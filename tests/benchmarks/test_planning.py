@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lewm import recipes
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm_kernels.rollout import reference
 
 
@@ -97,7 +97,7 @@ def test_a_path_that_is_left_out_dies_or_errs_stops_no_other(tmp_path, module):
 def test_on_a_cuda_device_every_design_precision_and_form_is_a_path(module, monkeypatch):
     paths = module("_planning_paths")
     monkeypatch.setattr(paths.tiles, "DESIGNS", ("split", "whole", "layerwise"), raising=False)
-    model = WorldModel(recipes.small("two-room", 2).model).eval()
+    model = build(recipes.small("two-room", 2).model).eval()
     families = ["reference", "torch", "triton", "lewm"]
     precisions = ["bf16", "fp32"]  # a model on a CPU cannot be packed in tf32
     found = paths.all_paths(model, families, precisions, "cuda")
@@ -133,7 +133,7 @@ def test_the_reference_has_a_form_in_each_precision(module, monkeypatch, precisi
         return reference.rollout(parameters, latents, candidates, heads=heads)
 
     monkeypatch.setattr(paths, "reference", types.SimpleNamespace(rollout=roll_out))
-    model = WorldModel(recipes.small("two-room", 2).model).eval()
+    model = build(recipes.small("two-room", 2).model).eval()
     (path,) = paths.baselines(model, ["reference"], precision).values()
     with torch.inference_mode():
         path.costs(torch.zeros(1, 64), torch.zeros(1, 64), torch.zeros(1, 2, 5, 10))

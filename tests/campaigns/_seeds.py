@@ -157,7 +157,7 @@ def _official(directory: Path) -> Path:
     import torch
 
     from lewm.checkpoints.official import read_config, sources
-    from lewm.model.world_model import WorldModel
+    from lewm.model import build
 
     config = json.loads((GOLDEN / "config_flat.json").read_text())
     config["encoder"] |= {"image_size": 28}
@@ -166,7 +166,7 @@ def _official(directory: Path) -> Path:
         config[name]["hidden_dim"] = 8
     directory.mkdir()
     (directory / "config.json").write_text(json.dumps(config))
-    model = WorldModel(read_config(directory / "config.json"))
+    model = build(read_config(directory / "config.json"))
     state, tensors = model.state_dict(), {}
     for ours, layouts in sources(model.config):
         parts = state[ours].chunk(len(layouts[0])) if state[ours].ndim else (state[ours],)

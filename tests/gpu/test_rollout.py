@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lewm import recipes
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm_kernels.rollout import pack, reference, rollout
 from lewm_kernels.rollout.tiles import DESIGNS
 
@@ -19,7 +19,7 @@ HEADS = 16
 def paper():
     """The paper's model in float64, every tensor different from what it is at first."""
     torch.manual_seed(0)
-    model = WorldModel(recipes.paper("two-room", 2).model).double().eval()
+    model = build(recipes.paper("two-room", 2).model).double().eval()
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.is_floating_point():

@@ -8,8 +8,8 @@ import torch
 
 from lewm import recipes
 from lewm.config import resolve
+from lewm.model import build
 from lewm.model.actions import BlockBounds
-from lewm.model.world_model import WorldModel
 from lewm.planning import solver as solvers
 from lewm.planning.categorical import OneHot
 from lewm.planning.solver import Solver
@@ -45,7 +45,7 @@ def config(request):
 def a_model(config, action_dim=2):
     """Random weights, all of which matter."""
     torch.manual_seed(0)
-    model = WorldModel(resolve(config, None, {"model.action_dim": action_dim}).model)
+    model = build(resolve(config, None, {"model.action_dim": action_dim}).model)
     for block in model.predictor.blocks:
         torch.nn.init.normal_(block.modulation.weight, std=0.3)
     model.action_mean.fill_(0.5)

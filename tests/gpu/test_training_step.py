@@ -9,7 +9,7 @@ import torch
 
 from lewm import recipes
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.training import state
 from lewm.training.batches import copier
 from lewm.training.compilation import Compiled
@@ -44,7 +44,7 @@ def config_of(changes):
 
 def model_of(config):
     torch.manual_seed(0)
-    model = WorldModel(config.model)
+    model = build(config.model)
     for block in model.predictor.blocks:  # at first zero, and then dropout would not matter
         torch.nn.init.normal_(block.modulation.weight, std=0.3)
     model.action_mean.zero_()

@@ -13,7 +13,7 @@ from triton.runtime.jit import JITFunction
 
 from lewm import recipes
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.planning import solver as solvers
 from lewm.planning.solver import Solver
 from lewm_kernels import compiling, dispatch, rollout
@@ -49,7 +49,7 @@ def compile_only(monkeypatch, compile_for):
 
 @pytest.fixture
 def model():
-    return WorldModel(resolve(recipes.small("two-room", 2), None, SMALL).model).eval()
+    return build(resolve(recipes.small("two-room", 2), None, SMALL).model).eval()
 
 
 def compiled_by(run):

@@ -16,7 +16,7 @@ import torch
 
 from lewm import recipes
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 
 # Bytes that one program may have, from the table of compute capabilities in CUDA's programming guide.
 SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
@@ -76,7 +76,7 @@ def loops(ptx):
 
 def pack(recipe, precision, **predictor):
     changes = {f"model.predictor.{key}": value for key, value in {"depth": 2, **predictor}.items()}
-    model = WorldModel(resolve(recipe("two-room", 2), None, changes).model).eval()
+    model = build(resolve(recipe("two-room", 2), None, changes).model).eval()
     packed = model.pack("bf16" if precision == "bf16" else "fp32")
     return dataclasses.replace(packed, precision=precision)  # `pack` refuses TF32 where there is no GPU
 

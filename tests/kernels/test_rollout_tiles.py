@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lewm import recipes
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm_kernels.rollout import tiles
 
 
@@ -51,7 +51,7 @@ def test_blocks_of_columns_hold_less_than_twice_a_row(width, size):
 )
 def test_what_it_does_not_take(predictor, reason):
     changes = {f"model.predictor.{key}": value for key, value in {"head_dim": 16, **predictor}.items()}
-    model = WorldModel(resolve(recipes.small("two-room", 2), None, changes).model).eval()
+    model = build(resolve(recipes.small("two-room", 2), None, changes).model).eval()
     assert tiles.unsupported(model.pack()) == reason
 
 
@@ -67,7 +67,7 @@ def test_what_it_does_not_take(predictor, reason):
 )
 def test_whole_rows_are_taken_where_they_fit_and_there_are_many(predictor, precision, reason):
     changes = {f"model.predictor.{key}": value for key, value in {"head_dim": 16, **predictor}.items()}
-    packed = WorldModel(resolve(recipes.small("two-room", 2), None, changes).model).eval().pack(precision)
+    packed = build(resolve(recipes.small("two-room", 2), None, changes).model).eval().pack(precision)
     assert tiles.unsupported_whole(packed) == reason
     assert tiles.design_for(300, packed) == "layerwise"
     assert tiles.design_for(15000, packed) == ("layerwise" if reason else "whole")

@@ -16,7 +16,7 @@ from triton.runtime import interpreter
 
 from lewm import recipes
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm_kernels.rollout import pack, reference, rollout, tiles
 
 kernels = importlib.import_module("lewm_kernels.rollout.triton")
@@ -48,7 +48,7 @@ def unwritten_is_nan():
 def weights(config, seed=0):
     """In float64, every tensor different from what it is at first."""
     torch.manual_seed(seed)
-    model = WorldModel(config.model).double().eval()
+    model = build(config.model).double().eval()
     with torch.no_grad():
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.is_floating_point():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lewm.config import Planning, resolve
 from lewm.errors import LewmError
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.planning import solver as solvers
 from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
 from lewm.planning.cem import Keys
@@ -34,7 +34,7 @@ def a_model(tiny, frequency=FREQUENCY, frameskip=F):
     """A tiny model whose training data had such one-hot actions."""
     torch.manual_seed(0)
     change = {"model.action_dim": len(frequency), "model.frameskip": frameskip}
-    model = WorldModel(resolve(tiny, None, change).model)
+    model = build(resolve(tiny, None, change).model)
     with torch.no_grad():
         for block in model.predictor.blocks:
             block.modulation.weight.normal_(0, 0.3)

@@ -92,10 +92,10 @@ def test_a_plan_is_the_same_alone_and_in_any_batch(shared_model, episodes, seed,
 
 @pytest.fixture(scope="module")
 def shared_model(tiny):
-    from lewm.model.world_model import WorldModel
+    from lewm.model import build
 
     torch.manual_seed(0)
-    model = WorldModel(tiny.model)
+    model = build(tiny.model)
     with torch.no_grad():
         for block in model.predictor.blocks:
             block.modulation.weight.normal_(0, 0.3)

@@ -10,7 +10,7 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.training import compilation, trainer
 from lewm.training.compilation import Compilation, Compiled, choose_compilation
 from lewm.training.loop import train
@@ -104,7 +104,7 @@ def test_two_programs_serve_a_training_and_its_resumption(tiny, dataset, tmp_pat
 def test_compiled_dropout_is_a_function_of_seed_and_step(tiny):
     """The compiler has random numbers of its own."""
     changes = {"model.predictor.history": 3, "model.predictor.depth": 1, "model.predictor.dropout": 0.3}
-    model = WorldModel(resolve(tiny, None, changes).model)
+    model = build(resolve(tiny, None, changes).model)
     torch.nn.init.normal_(model.predictor.blocks[0].modulation.weight, std=0.3)
     predict = Compiled.of(model).predict
     latents, actions = torch.randn(8, 3, 8), torch.randn(8, 3, 10)

@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from lewm import recipes
 from lewm.config import Config, ConvEncoder, VitEncoder, resolve
 from lewm.errors import LewmError
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 
 SMALL = recipes.small("two-room", 2)
 
 
 def test_paper_recipe_has_the_papers_size():
-    model = WorldModel(recipes.paper("two-room", 2).model)
+    model = build(recipes.paper("two-room", 2).model)
     assert sum(p.numel() for p in model.parameters()) == 18_034_478
 
 
 def test_small_recipe_fits_a_cpu():
-    parameters = sum(p.numel() for p in WorldModel(SMALL.model).parameters())
+    parameters = sum(p.numel() for p in build(SMALL.model).parameters())
     assert 200_000 < parameters < 3_000_000
 
 

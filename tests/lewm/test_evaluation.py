@@ -19,7 +19,7 @@ from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.play import Film, Played
 from lewm.evaluation.report import LatentDistance, Outcome, Success
 from lewm.evaluation.run import evaluate, random_floor
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.planning.controller import Controller
 from lewm.reports import read_report
 from lewm.training.loop import train
@@ -117,7 +117,7 @@ def test_tasks_begin_in_the_world_of_their_episodes(tiny, tmp_path):
     films = []
     with Dataset.open(path) as varied:
         tasks = draw_tasks(varied, WORLD, "paper", HELD_OUT, 12, 3, 0, 0)
-        evaluate(Controller(WorldModel(tiny.model), tiny.planning, 0), WORLD, tasks, 16, 5, films.append)
+        evaluate(Controller(build(tiny.model), tiny.planning, 0), WORLD, tasks, 16, 5, films.append)
         rows = varied.offsets[of(tasks, "episode")] + of(tasks, "step")
         np.testing.assert_array_equal(np.stack([film.frames[0] for film in films]), varied.frames(rows))
         np.testing.assert_array_equal(np.stack([film.goal for film in films]), varied.frames(rows + 3))
@@ -166,7 +166,7 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     targets = draw(dataset, count=12)
     calls.clear()
     shares = []
-    controller = Oracle(WorldModel(tiny.model), tiny.planning, seed=0)
+    controller = Oracle(build(tiny.model), tiny.planning, seed=0)
     films = []
     played, _ = evaluate(
         controller, WORLD, targets, 16, 5, films.append, lambda share, done: shares.append((share, done))
@@ -199,7 +199,7 @@ def test_preparation_is_no_part_of_the_seconds_a_plan(dataset, tiny, monkeypatch
             return np.zeros((len(frames), 25, 2), np.float32)
 
     monkeypatch.setattr(evaluation_run, "clock", lambda device: now[0])
-    controller = Slow(WorldModel(tiny.model), tiny.planning, seed=0)
+    controller = Slow(build(tiny.model), tiny.planning, seed=0)
     for _ in range(2):
         made.clear()
         _, seconds = evaluate(controller, WORLD, draw(dataset, count=6), 16, 4)
@@ -209,7 +209,7 @@ def test_preparation_is_no_part_of_the_seconds_a_plan(dataset, tiny, monkeypatch
 
 def test_random_actions_are_the_same_for_the_same_seed_and_in_any_batch(dataset, tiny):
     tasks = draw(dataset, count=40)
-    model = WorldModel(tiny.model)
+    model = build(tiny.model)
     first = random_floor(Controller(model, tiny.planning, 0), WORLD, tasks, 16, 40).solved
     assert np.array_equal(first, random_floor(Controller(model, tiny.planning, 0), WORLD, tasks, 16, 7).solved)
     assert not np.array_equal(first, random_floor(Controller(model, tiny.planning, 1), WORLD, tasks, 16, 40).solved)
@@ -219,7 +219,7 @@ def test_random_actions_are_the_same_for_the_same_seed_and_in_any_batch(dataset,
 @pytest.fixture
 def awake(tiny):
     torch.manual_seed(0)
-    model = WorldModel(tiny.model)
+    model = build(tiny.model)
     for block in model.predictor.blocks:
         torch.nn.init.normal_(block.modulation.weight, std=0.3)
     model.action_mean.fill_(0.5)

@@ -15,7 +15,7 @@ from lewm.evaluation.manifest import read_tasks
 from lewm.evaluation.run import random_floor
 from lewm.evaluation.tasks import Placed, Task, Tasks
 from lewm.files import sha256
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.planning.controller import Controller
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
@@ -143,7 +143,7 @@ def test_random_actions_of_a_long_budget_are_drawn_bit_by_bit(tiny, monkeypatch)
     """As if they were drawn at once."""
     start = Task(0, 0, Placed(np.array([0.1, 0.1]), np.array([0.9, 0.9]), {}))
     tasks = Tasks("two-room", "from-env", None, (start,) * 3, None, None, 230, True, 0, 0)
-    controller = Controller(WorldModel(tiny.model), tiny.planning, 4)
+    controller = Controller(build(tiny.model), tiny.planning, 4)
     taken = []
     with_env = WORLD.make(1, 16, False)
     step = type(with_env).step

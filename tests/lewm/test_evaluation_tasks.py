@@ -18,7 +18,7 @@ from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.play import play
 from lewm.evaluation.run import evaluate, random_floor
 from lewm.evaluation.tasks import Replayed
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.planning.controller import Controller
 from lewm.states import states_of
 from lewm_data.collection.collect import collect
@@ -65,7 +65,7 @@ def controller(tiny):
     small["planning"] = {**small["planning"], "samples": 8, "elites": 4, "iterations": 1, "horizon": 1}
     config = resolve(recipes.small("two-room", 5), None, small)
     torch.manual_seed(0)
-    model = WorldModel(config.model)
+    model = build(config.model)
     model.action_mean.fill_(0.5)
     model.action_std.fill_(0.5)
     return Controller(model.eval(), config.planning, 3, (3, 2))
@@ -235,7 +235,7 @@ def test_a_goal_picture_is_reached_in_no_way_that_is_known(tiny):
     assert (tasks.protocol, tasks.goal_offset, tasks.solvable) == ("goal-picture", None, False)
     films = []
     torch.manual_seed(0)
-    model = WorldModel(tiny.model)
+    model = build(tiny.model)
     model.action_std.fill_(1)
     model.action_mean.fill_(0)
     played, _ = evaluate(Controller(model.eval(), tiny.planning, 0), TWO_ROOM, tasks, 16, 2, films.append)

@@ -7,7 +7,7 @@ from lewm import recipes
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.memory import check_training
-from lewm.model.world_model import WorldModel, parameter_count
+from lewm.model.assembly import build, parameter_count
 from lewm.planning.controller import Controller
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ def test_a_model_beyond_the_machine():
     wide = {"width": 65_536, "mlp": 65_536, "depth": 64}
     model = resolve(PAPER, None, {f"model.predictor.{name}": value for name, value in wide.items()}).model
     with pytest.raises(LewmError, match=r"the model needs at least [\d,.]+ GiB of memory, cpu has [\d,.]+ GiB\nLower"):
-        WorldModel(model)
+        build(model)
 
 
 def test_training_needs_weights_four_times_a_batch_and_the_directions(monkeypatch):

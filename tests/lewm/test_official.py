@@ -8,9 +8,11 @@ import pytest
 import torch
 
 import lewm
+from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.checkpoints.official import read_config, sources
+from lewm.config import FrozenEncoder
 from lewm.errors import LewmError
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm_kernels.rollout import reference as rollout_definition
 from lewm_kernels.rollout import rollout
 
@@ -52,6 +54,17 @@ def relative_error(ours, theirs):
     return np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()
 
 
+def test_a_released_encoder_can_be_frozen(official):
+    released = official()
+    theirs = lewm.load(released)
+    section = FrozenEncoder(weights=str(released))
+    model = build(settled(theirs.config.model_copy(update={"encoder": section, "projector_hidden": None})))
+    take_frozen(model)
+    frames = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(model.eval().embed(frames), theirs.embed(frames))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("form", ["flat", "hydra"])
 def test_outputs_equal_the_released_code(official, fill, reference, layout, form):
@@ -80,7 +93,7 @@ def test_the_definition_of_a_rollout_equals_the_released_code_in_float64(golden,
     config = read_config(golden / "config_flat.json")
     released = {ours: layouts[0] for ours, layouts in sources(config)}
     weights = {}
-    for name, tensor in WorldModel(config).state_dict().items():
+    for name, tensor in build(config).state_dict().items():
         if name.startswith(("action_embedder.", "predictor.", "prediction_projector.")):
             (theirs,) = released[name]
             values = np.asarray(fill.fill(theirs, tuple(names["transformers_4"][theirs])))
@@ -158,7 +171,7 @@ def test_what_training_wrapped_is_the_same_model(official):
 def test_every_parameter_of_ours_has_a_source_and_every_released_tensor_a_use(golden, names):
     config = read_config(golden / "config_flat.json")
     ours = dict(sources(config))
-    expected = set(WorldModel(config).state_dict()) - {"action_mean", "action_std", "action_low", "action_high"}
+    expected = set(build(config).state_dict()) - {"action_mean", "action_std", "action_low", "action_high"}
     assert set(ours) == expected
     for number, layout in enumerate(LAYOUTS):
         used = [name for layouts in ours.values() for name in layouts[min(number, len(layouts) - 1)]]

@@ -15,7 +15,7 @@ import torch
 from lewm.checkpoints.run import DatasetIdentity, save_tensors, write_config
 from lewm.errors import LewmError
 from lewm.files import sha256
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.report.findings import FIGURES
 from lewm.report.media import LARGEST
 from lewm.report.page import MARK
@@ -319,7 +319,7 @@ def test_pictures_that_no_page_could_hold_are_counted(run):
 
 
 def test_results_of_other_weights_are_marked(run, tiny):
-    weights = WorldModel(tiny.model).state_dict()
+    weights = build(tiny.model).state_dict()
     save_tensors(run / "model.safetensors", weights)
     fill(run, "probe-20260101-000000", [], probe_report(sha256(run / "model.safetensors")))
     assert "other weights" not in Page(write_page(run).page).said
@@ -329,7 +329,7 @@ def test_results_of_other_weights_are_marked(run, tiny):
 
 
 def test_there_is_no_page_over_weights_that_are_not_finite_or_damaged(run, tiny):
-    weights = WorldModel(tiny.model).state_dict()
+    weights = build(tiny.model).state_dict()
     weights["projector.0.weight"].fill_(torch.nan)
     save_tensors(run / "model.safetensors", weights)
     with pytest.raises(LewmError, match=r"model\.safetensors: not finite: projector\.0\.weight"):
@@ -553,7 +553,7 @@ def test_a_link_in_the_place_of_the_page_is_not_followed(run, tmp_path):
 
 
 def test_pages_made_at_once_are_whole(finished, tiny, tmp_path):
-    save_tensors(finished / "model.safetensors", WorldModel(tiny.model).state_dict())
+    save_tensors(finished / "model.safetensors", build(tiny.model).state_dict())
     commands = [
         subprocess.Popen(
             [sys.executable, "-m", "lewm_cli", "report", "--run", str(finished), "--out", str(tmp_path / "page")],

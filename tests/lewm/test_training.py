@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import lewm
 from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
+from lewm.model import build
 from lewm.sealed import sealed_json
 from lewm.training import state
 from lewm.training.loop import train
@@ -79,6 +81,20 @@ def test_every_step_matters(tiny, dataset, tmp_path):
     weight = tiny.objective.lambda_
     assert weight > 0
     assert first["loss"] == pytest.approx(first["prediction"] + weight * first["sigreg"], rel=1e-5)
+
+
+def test_a_run_with_a_frozen_encoder_stands_alone(tiny, dataset, tmp_path):
+    train(tiny, dataset, tmp_path / "source", CPU)
+    section = {"kind": "frozen", "weights": str(tmp_path / "source")}
+    train(resolve(tiny, None, {"model.encoder": section}), dataset, tmp_path / "run", CPU)
+    before = run.read_tensors(tmp_path / "source" / run.MODEL)
+    shutil.rmtree(tmp_path / "source")
+    after = lewm.load(tmp_path / "run").state_dict()
+    assert run.read_config(tmp_path / "run")[0].model.encoder.encoder == tiny.model.encoder
+    for part in ("encoder", "projector"):
+        names = [name.removeprefix(part) for name in before if name.startswith(f"{part}.")]
+        assert all(torch.equal(after[f"encoder.{part}{name}"], before[f"{part}{name}"]) for name in names)
+    assert not torch.equal(after["projector.0.weight"], before["projector.0.weight"])
 
 
 def test_a_run_loads_and_remembers_its_data(tiny, dataset, tmp_path):
@@ -209,7 +225,7 @@ def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
 
 
 def test_a_checkpoint_is_whole_or_not_there(tiny, tmp_path, monkeypatch):
-    model = lewm.WorldModel(tiny.model)
+    model = build(tiny.model)
     optimizer = state.make_optimizer(model, tiny.training)
     state.save(tmp_path, model, optimizer, 1)
     before = (tmp_path / run.TRAINING).read_bytes()

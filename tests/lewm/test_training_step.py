@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.training import state
 from lewm.training.batches import copier
 from lewm.training.health import HeldOut
@@ -75,7 +75,7 @@ class Copies(TorchFunctionMode):
 
 def trainer_of(config):
     torch.manual_seed(0)
-    model = WorldModel(config.model)
+    model = build(config.model)
     model.action_mean.zero_()
     model.action_std.fill_(2)
     frames = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)

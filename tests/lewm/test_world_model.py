@@ -8,8 +8,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from lewm import recipes
 from lewm.config import VitEncoder, resolve
 from lewm.errors import LewmError
+from lewm.model import build
 from lewm.model.frames import check_frames, warn_if_stretched
-from lewm.model.world_model import WorldModel
 from lewm_kernels.rollout import rollout
 
 
@@ -153,7 +153,7 @@ def test_stretched_frames_are_told_once(model, caplog):
 def test_frames_reach_the_first_convolution_channels_last(tiny, encoder, side):
     """As they are in memory: no pass over the pixels only reorders them."""
     vit = VitEncoder(patch=4, width=24, depth=1, heads=3, mlp=32).model_dump()
-    model = WorldModel(resolve(tiny, None, {"model.encoder": vit} if encoder == "vit" else {}).model)
+    model = build(resolve(tiny, None, {"model.encoder": vit} if encoder == "vit" else {}).model)
     first = next(module for module in model.encoder.modules() if isinstance(module, torch.nn.Conv2d))
     layouts = []
     first.register_forward_pre_hook(
@@ -195,7 +195,7 @@ def test_wrong_contexts_are_refused(model):
 
 def test_a_fresh_predictor_is_blind_to_actions(tiny):
     """AdaLN-zero: with every gate at zero the layers are the identity."""
-    model = WorldModel(tiny.model).eval()
+    model = build(tiny.model).eval()
     latents = torch.randn(2, 1, 8)
     with torch.inference_mode():
         assert torch.equal(model.predict(latents, torch.zeros(2, 1, 10)), model.predict(latents, torch.ones(2, 1, 10)))
@@ -212,7 +212,7 @@ def test_any_sizes_by_configuration():
         "model.action_dim": 3,
         "model.frameskip": 4,
     }
-    model = awaken_any(WorldModel(resolve(recipes.small("two-room", 2), None, changes).model))
+    model = awaken_any(build(resolve(recipes.small("two-room", 2), None, changes).model))
     latents = model.encode(frames(2, 2, 32, 32))
     assert latents.shape == (2, 2, 12)
     reached = model.rollout(latents, torch.randn(2, 3, 4, 12), torch.randn(2, 1, 12))

@@ -8,7 +8,8 @@ width, W predictor width, A action-block width, P = L - 1 past blocks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -39,16 +40,37 @@ def rollout(
 
     Source: LeWorldModel, section 3, and the released code.
     """
+    longest = parameters["predictor.positions"].shape[1]
+    step = functools.partial(predict, parameters, heads=heads)
+    return step_by_step(step, latents, candidates, history, longest=longest)
+
+
+def step_by_step(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    latents: Float[Tensor, "B L D"],
+    candidates: Float[Tensor, "B S H A"],
+    history: Float[Tensor, "B P A"] | None = None,
+    *,
+    longest: int,
+) -> Float[Tensor, "B S H D"]:
+    """The rollout of any predictor.
+
+    Args:
+        predict: Latents (N, T, D) and blocks (N, T, A) to the latent after each of T <= `longest` steps, (N, T, D).
+        latents: Context, oldest first.
+        candidates: Normalised action blocks; the first is taken from the last context latent.
+        history: The L - 1 blocks executed between the context's latents.
+        longest: Most latents that `predict` sees: the last ones.
+    """
     B, S, H, _ = candidates.shape
     L = latents.shape[1]
-    longest = parameters["predictor.positions"].shape[1]
     blocks = candidates.flatten(0, 1)  # (N, H, A)
     if history is not None:
         blocks = torch.cat([history.repeat_interleave(S, dim=0), blocks], dim=1)  # (N, L-1+H, A)
     trajectory = latents.repeat_interleave(S, dim=0)  # (N, L, D), grows by one a step
     for end in range(L, L + H):
         window = slice(max(0, end - longest), end)
-        predicted = predict(parameters, trajectory[:, window], blocks[:, window], heads=heads)
+        predicted = predict(trajectory[:, window], blocks[:, window])
         trajectory = torch.cat([trajectory, predicted[:, -1:]], dim=1)
     return trajectory[:, L:].unflatten(0, (B, S))
 

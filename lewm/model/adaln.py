@@ -1,44 +1,25 @@
 """The predictor: a causal transformer over latents whose every layer is modulated by the actions (AdaLN-zero).
 
-N sequences, T time in blocks, D latent width, W predictor width, C width of a modulated position.
+N sequences, T time in blocks, D latent width, W predictor width.
 """
 
 from __future__ import annotations
-
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lewm.config import ActionEmbedder as ActionEmbedderConfig
-from lewm.config import AdalnPredictor as PredictorConfig
+from lewm.config import AdalnPredictor
+from lewm.model.parts import Predictor
 
 MODULATION_EPS = 1e-6  # released code
-
-
-class ActionEmbedder(nn.Module):
-    """Normalised action blocks to embeddings of the latent's width.
-
-    Source: the released code (the paper does not describe it); its width-1 convolution is written as a Linear.
-    """
-
-    def __init__(self, config: ActionEmbedderConfig, action_block: int, latent: int) -> None:
-        super().__init__()
-        self.bottleneck = nn.Linear(action_block, config.bottleneck)
-        self.hidden = nn.Linear(config.bottleneck, config.hidden)
-        self.out = nn.Linear(config.hidden, latent)
-
-    def forward(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch D"]:
-        """Each block by itself."""
-        return self.out(F.silu(self.hidden(self.bottleneck(actions))))
 
 
 class Block(nn.Module):
     """x += gate · attention(modulate(LN(x))), then the same with an MLP; six modulation values from the action."""
 
-    def __init__(self, config: PredictorConfig) -> None:
+    def __init__(self, config: AdalnPredictor) -> None:
         super().__init__()
         inner = config.heads * config.head_dim
         self.heads = config.heads
@@ -53,9 +34,9 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.weight)  # the "zero" of AdaLN-zero: every layer starts as the identity
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Float[Tensor, "N T W"], modulation: Float[Tensor, "N T C"]) -> Float[Tensor, "N T W"]:
+    def forward(self, x: Float[Tensor, "N T W"], condition: Float[Tensor, "N T W"]) -> Float[Tensor, "N T W"]:
         """One layer. Order of the six as released: shift, scale, gate of the attention, then of the MLP."""
-        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = modulation.chunk(6, dim=-1)
+        shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(condition).chunk(6, dim=-1)
         x = x + gate * self._attention(_modulate(x, shift, scale))
         return x + mlp_gate * self._mlp(_modulate(x, mlp_shift, mlp_scale))
 
@@ -75,16 +56,18 @@ class Block(nn.Module):
         return F.dropout(self.fc2(hidden), self.dropout, self.training)
 
 
-class Predictor(nn.Module):
-    """Latents and action embeddings to the next latents (before their projector).
+class AdalnTransformer(Predictor):
+    """Latents and embedded actions to the next latents (before their projector).
+
+    The rollout operator reads its tensors by their names.
 
     Source: arXiv 2603.19312, section 3, with every detail as in the released code.
     """
 
-    def __init__(self, config: PredictorConfig, latent: int) -> None:
+    def __init__(self, config: AdalnPredictor, latent: int) -> None:
         super().__init__()
         width = config.width
-        self.history = config.history
+        self.history, self.heads = config.history, config.heads
         self.dropout = config.embedding_dropout
         self.positions = nn.Parameter(torch.randn(1, config.history, latent))
         self.input = nn.Linear(latent, width) if latent != width else nn.Identity()
@@ -93,19 +76,13 @@ class Predictor(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, latent) if latent != width else nn.Identity()
 
-    def modulate(self, embedded_actions: Float[Tensor, "N T D"]) -> list[Float[Tensor, "N T C"]]:
-        """Every layer's modulation; it depends on the actions alone, so a rollout computes it once."""
-        condition = F.silu(self.condition(embedded_actions))
-        return [cast("Block", block).modulation(condition) for block in self.blocks]
-
-    def forward(
-        self, latents: Float[Tensor, "N T D"], modulations: list[Float[Tensor, "N T C"]]
-    ) -> Float[Tensor, "N T D"]:
+    def forward(self, latents: Float[Tensor, "N T D"], actions: Float[Tensor, "N T D"]) -> Float[Tensor, "N T D"]:
         """Prediction of the following latent at each of T <= `history` steps, seeing only steps up to it."""
+        condition = F.silu(self.condition(actions))
         x = latents + self.positions[:, : latents.shape[1]]
         x = self.input(F.dropout(x, self.dropout, self.training))
-        for block, modulation in zip(self.blocks, modulations, strict=True):
-            x = block(x, modulation)
+        for block in self.blocks:
+            x = block(x, condition)
         return self.output(self.norm(x))
 
 

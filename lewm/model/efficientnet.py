@@ -1,0 +1,107 @@
+"""EfficientNet-Lite0 up to its map of stride 16.
+
+B frames, C channels of a map, Y and X its sides, W = 112 Y X of the last one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lewm.config import EfficientnetEncoder
+from lewm.model.parts import Encoder
+from lewm.model.rows import at_least_min_rows
+
+NORM_EPS = 1e-3  # released code
+NORM_MOMENTUM = 0.01  # released code
+STEM = 32  # channels
+MIN_FRAMES = 16  # with one thread PyTorch takes other code for fewer, with other rounding: see `lewm.model.rows`
+
+
+class Stage(NamedTuple):
+    """Blocks of one size: the first has the stride and changes the number of channels."""
+
+    blocks: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+# Table 1 of the paper up to stride 16.
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+)
+
+
+class EfficientnetMap(Encoder):
+    """Normalised frames to the map of stride 16, flattened: channel after channel, each row by row.
+
+    Source: Tan and Le, arXiv 1905.11946, table 1; the Lite variant of the released code has no squeeze-and-excitation
+    and clips at 6 (ReLU6), and its first convolution has the width of the table whatever the model's.
+    Differs: no blocks are dropped while it trains.
+    """
+
+    def __init__(self, config: EfficientnetEncoder, frame_size: int) -> None:
+        super().__init__()
+        self.width = config.width_at(frame_size)
+        self.stem = Convolution(3, STEM, 3, stride=2)
+        blocks: list[nn.Module] = []
+        channels = STEM
+        for stage in STAGES:
+            for i in range(stage.blocks):
+                blocks.append(Block(channels, stage, stage.stride if i == 0 else 1))
+                channels = stage.channels
+        self.blocks = nn.ModuleList(blocks)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
+        """Frames already scaled and normalised, of the configured size."""
+        return self._map(frames) if self.training else at_least_min_rows(self._map, frames, MIN_FRAMES)
+
+    def _map(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
+        x = F.relu6(self.stem(frames))
+        for block in self.blocks:
+            x = block(x)
+        return x.flatten(1)
+
+
+class Block(nn.Module):
+    """Expansion, convolution of each channel by itself, projection; added to its input where the sizes are equal."""
+
+    def __init__(self, channels: int, stage: Stage, stride: int) -> None:
+        super().__init__()
+        inner = channels * stage.expansion
+        self.adds = stride == 1 and channels == stage.channels
+        self.expand = Convolution(channels, inner, 1) if stage.expansion > 1 else None
+        self.depthwise = Convolution(inner, inner, stage.kernel, stride, groups=inner)
+        self.project = Convolution(inner, stage.channels, 1)
+
+    def forward(self, x: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B K U V"]:
+        """One block."""
+        inner = x if self.expand is None else F.relu6(self.expand(x))
+        out = self.project(F.relu6(self.depthwise(inner)))
+        return x + out if self.adds else out
+
+
+class Convolution(nn.Module):
+    """Convolution without bias, and BatchNorm. The sides are divided by the stride, which has to divide them."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        before = (kernel - stride) // 2
+        self.padding = (before, kernel - stride - before) * 2  # one more after than before where they differ
+        self.weights = nn.Conv2d(channels, out, kernel, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out, eps=NORM_EPS, momentum=NORM_MOMENTUM)
+
+    def forward(self, x: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B K U V"]:
+        """Before the nonlinearity."""
+        return self.norm(self.weights(F.pad(x, self.padding)))

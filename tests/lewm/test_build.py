@@ -1,0 +1,193 @@
+"""Every kind of encoder and predictor that the tables have."""
+
+from typing import Literal
+
+import pytest
+import torch
+
+from lewm import config as cfg
+from lewm.checkpoints.run import DatasetIdentity, load_run, save_tensors, write_config
+from lewm.config import resolve
+from lewm.errors import LewmError
+from lewm.model import ENCODERS, PREDICTORS, build
+from lewm.model.assembly import parameter_count
+from lewm.model.parts import Predictor
+from lewm_kernels.rollout import reference
+
+SIDE = 16
+VIT = {"kind": "vit", "patch": 4, "width": 24, "depth": 2, "heads": 3, "mlp": 32}
+SECTIONS = {
+    "vit": VIT,
+    "conv": {"kind": "conv", "channels": [4, 8], "width": 16},
+    "efficientnet": {"kind": "efficientnet"},
+    "frozen": {
+        "kind": "frozen",
+        "weights": "nowhere",
+        "encoder": VIT,
+        "projector": {"hidden": 32, "latent": 12},
+    },
+}
+
+
+def frames(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, SIDE, SIDE, 3), dtype=torch.uint8, generator=generator)
+
+
+def config_of(tiny, kind, **changes):
+    return resolve(tiny, None, {"model.encoder": SECTIONS[kind], **changes})
+
+
+@pytest.fixture(params=sorted(ENCODERS))
+def encoding(request, tiny):
+    """A configuration for each kind of encoder."""
+    return config_of(tiny, request.param)
+
+
+def trained(config):
+    """A model whose BatchNorm has statistics of frames, in training mode."""
+    torch.manual_seed(0)
+    model = build(config.model)
+    model.encode(frames(32)[None]).sum().backward()
+    return model
+
+
+def test_each_kind_of_the_configuration_can_be_built():
+    assert set(cfg.Encoder.kinds) == set(ENCODERS) == set(SECTIONS)
+    assert set(cfg.Predictor.kinds) == set(PREDICTORS)
+
+
+def test_an_encoder_says_how_wide_its_embedding_is(encoding):
+    model = build(encoding.model)
+    assert model.encoder.width == encoding.model.encoder.width_at(SIDE)
+    assert model.encoder(torch.zeros(2, 3, SIDE, SIDE)).shape == (2, model.encoder.width)
+
+
+@torch.inference_mode()
+def test_an_embedding_is_the_same_alone_and_in_any_batch(encoding):
+    with torch.inference_mode(False):
+        model = trained(encoding).eval()
+    pixels = frames(70)
+    together = model.encode(pixels[None])[0]
+    assert together.std(dim=0).min() > 0
+    for some in (slice(0, 1), slice(5, 7), slice(3, 20), slice(1, 67)):
+        assert torch.equal(model.encode(pixels[None, some])[0], together[some])
+
+
+def test_gradients_reach_the_parameters_that_are_trained_and_no_others(encoding):
+    model = trained(encoding)
+    frozen = encoding.model.encoder.kind == "frozen"
+    assert all((parameter.grad is None) == frozen for parameter in model.encoder.parameters())
+    assert all(parameter.grad is not None for parameter in model.projector.parameters())
+    learnt = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    assert parameter_count(encoding.model) == learnt
+
+
+def test_a_run_comes_back_with_its_configuration_and_embeddings(encoding, tmp_path):
+    model = trained(encoding).eval()
+    write_config(tmp_path, encoding, DatasetIdentity("data.h5", "0", (SIDE, SIDE), 2, None))
+    save_tensors(tmp_path / "model.safetensors", model.state_dict())
+    again = load_run(tmp_path)
+    assert again.config == encoding.model
+    assert not again.training
+    with torch.inference_mode():
+        assert torch.equal(again.embed(frames(3)), model.embed(frames(3)))
+
+
+def test_a_frame_that_the_encoder_cannot_take_is_refused(encoding):
+    size = SIDE + 1
+    with pytest.raises(LewmError, match=f"frame_size {size}"):
+        resolve(encoding, None, {"model.frame_size": size})
+
+
+@pytest.mark.parametrize("kind", ["vit", "conv"])
+def test_without_a_projector_the_latent_is_the_embedding(tiny, kind):
+    width = SECTIONS[kind]["width"]
+    config = config_of(tiny, kind, **{"model.projector_hidden": None, "model.latent": width})
+    model = build(config.model).eval()
+    normalised = torch.randn(2, 3, SIDE, SIDE)
+    model._pixels = lambda _: normalised
+    with torch.inference_mode():
+        assert torch.equal(model.encode(frames(2)[None])[0], model.encoder(normalised))
+    with pytest.raises(LewmError, match=f"latent {width + 1}, expected {width}.*projector_hidden is none"):
+        resolve(config, None, {"model.latent": width + 1})
+
+
+def rolled_out_by_hand(model, latents, candidates, history):
+    """One candidate at a time, one block after the other."""
+    B, S, H, _ = candidates.shape
+    out = torch.empty(B, S, H, latents.shape[-1])
+    for b in range(B):
+        for s in range(S):
+            seen, blocks = latents[b], torch.cat([history[b], candidates[b, s]])
+            for h in range(H):
+                first = max(0, len(seen) - model.history)
+                following = model.predict(seen[None, first:], blocks[None, first : len(seen)])[0, -1]
+                out[b, s, h] = following
+                seen = torch.cat([seen, following[None]])
+    return out
+
+
+def test_a_model_without_projectors_is_rolled_out_by_steps(tiny):
+    changes = {"model.projector_hidden": None, "model.latent": 16, "model.predictor.history": 3}
+    torch.manual_seed(0)
+    model = build(config_of(tiny, "conv", **changes).model).eval()
+    for block in model.predictor.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.3)
+    inputs = torch.randn(2, 2, 16), torch.randn(2, 3, 4, 10), torch.randn(2, 1, 10)
+    assert not model.packs
+    with torch.inference_mode():
+        torch.testing.assert_close(model.rollout(*inputs), rolled_out_by_hand(model, *inputs), rtol=1e-5, atol=1e-5)
+    with pytest.raises(LewmError, match="cannot be packed: the model has no projector"):
+        model.pack()
+
+
+def test_a_model_that_packs_has_no_obstacle(model):
+    assert model.packs
+    assert model.packing_obstacle is None
+
+
+@pytest.fixture
+def mean_predictor(monkeypatch):
+    """A kind of predictor that the operators do not know, for the length of a test."""
+
+    class MeanSection(cfg.Predictor):
+        kind: Literal["mean"] = "mean"
+
+    class Mean(Predictor):
+        """The mean of the latents so far, moved by the action."""
+
+        def __init__(self, section, latent):
+            super().__init__()
+            self.history = section.history
+            self.move = torch.nn.Linear(latent, latent)
+
+        def forward(self, latents, actions):
+            counts = torch.arange(1, latents.shape[1] + 1)[:, None]
+            return latents.cumsum(dim=1) / counts + self.move(actions)
+
+    monkeypatch.setitem(PREDICTORS, "mean", Mean)
+    yield
+    del cfg.Predictor.kinds["mean"]
+
+
+@pytest.mark.usefixtures("mean_predictor")
+def test_a_kind_of_predictor_needs_a_section_and_a_line(tiny):
+    model = build(resolve(tiny, None, {"model.predictor": {"kind": "mean", "history": 2}}).model).eval()
+    latents, candidates, history = torch.randn(2, 2, 8), torch.randn(2, 3, 4, 10), torch.randn(2, 1, 10)
+    with torch.no_grad():
+        expected = rolled_out_by_hand(model, latents, candidates, history)
+        torch.testing.assert_close(model.rollout(latents, candidates, history), expected, rtol=1e-5, atol=1e-5)
+    candidates.requires_grad_()
+    model.rollout(latents, candidates, history).sum().backward()
+    assert (candidates.grad != 0).any(dim=-1).all()
+    with pytest.raises(LewmError, match='does not know the predictor "mean"'):
+        model.pack()
+
+
+def test_steps_of_the_reference_are_those_of_the_model(model):
+    """What is rolled out by steps is what the operator computes."""
+    latents, candidates = torch.randn(2, 1, 8), torch.randn(2, 3, 4, 10)
+    with torch.inference_mode():
+        by_steps = reference.step_by_step(model.predict, latents, candidates, longest=model.history)
+        torch.testing.assert_close(by_steps, model.rollout(latents, candidates), rtol=1e-4, atol=1e-5)
