@@ -9,7 +9,7 @@ from lewm.config.limits import (
     MOST_STEPS,
 )
 from lewm.config.model import ActionEmbedder, AdalnPredictor, ConvEncoder, Encoder, Model, Predictor, VitEncoder
-from lewm.config.objective import LewmObjective, Objective, Sigreg, Sketch
+from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
 from lewm.config.planning import Cem, Cost, LastCost, Planner, Planning
 from lewm.config.section import Kind, Section
 from lewm.config.training import Evaluation, Training
@@ -27,6 +27,7 @@ __all__ = [
     "Cost",
     "Encoder",
     "Evaluation",
+    "Exact",
     "Kind",
     "LastCost",
     "LewmObjective",
@@ -34,10 +35,12 @@ __all__ = [
     "Objective",
     "Planner",
     "Planning",
+    "PldmObjective",
     "Predictor",
     "Section",
     "Sigreg",
     "Sketch",
+    "Subspaces",
     "Training",
     "VitEncoder",
     "override",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from lewm.config.model import Model
 from lewm.config.objective import Objective
@@ -29,6 +29,11 @@ class Config(Section):
     training: Training
     planning: Planning
     evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _objective_fits_latent(self) -> Config:
+        self.objective.check_latent(self.model.latent)
+        return self
 
     def to_json(self) -> str:
         """The whole tree as JSON, readable by `from_json` and by `--config`."""
