@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -68,7 +69,9 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
             raise unknown(f"{key} in {source}:", context["kind"], context["known"].split(", ")) from error
         if fault["type"] == "extra_forbidden":
             known = _known_keys(section, values, parts[:-1])
-            raise unknown(f"key in {source}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
+            inside = reduce(lambda branch, part: branch[part], parts[:-1], values)
+            where = f", where {'.'.join([*parts[:-1], 'kind'])} is {inside['kind']}" if "kind" in inside else ""
+            raise unknown(f"key in {source}{where}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
         # A fault of a section is of several of its keys together, and only a key can be set.
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
