@@ -12,9 +12,9 @@ from _measure import Call, median_ratio, peak_bytes, profile, seconds
 from _planning_case import BASELINES, Case, Row
 from _planning_check import check
 from _planning_paths import PRECISIONS, SEED, family, products, true_costs
+from lewm.planning.cem import Gaussian, Keys, cem
 from torch import Tensor
 
-from lewm.planning.cem import Gaussian, Keys, cem
 from lewm_kernels.candidates import Sampler
 
 GROWTH = {"samples": (30, 100, 300, 1000), "horizon": (1, 2, 3, 5, 10), "environments": (1, 5, 20, 50)}

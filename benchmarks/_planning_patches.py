@@ -9,10 +9,10 @@ from _planning_case import Case, Row
 from _planning_check import check
 from _planning_paths import SEED, Path, family
 from dino_wm_sized import DinoWmSized
+from lewm.planning.cem import Gaussian, Keys, cem
 from torch import Tensor
 
 from lewm.config import Planning
-from lewm.planning.cem import Gaussian, Keys, cem
 
 # What is timed of the large model, where a whole search would take hours on a CPU and many seconds on a GPU. A GPU gets
 # all candidates, which it needs to be busy.

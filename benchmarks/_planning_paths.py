@@ -11,12 +11,12 @@ import _stable_worldmodel
 import torch
 import torch.nn.functional as F
 from _counts import needed
+from lewm.planning.cem import Gaussian, Keys, cem
+from lewm.planning.cost import rows_together
 from torch import Tensor
 
 from lewm.config import Planning
 from lewm.model.world_model import WorldModel
-from lewm.planning.cem import Gaussian, Keys, cem
-from lewm.planning.cost import rows_together
 from lewm.planning.solver import Solver
 from lewm_kernels.dispatch import choose
 from lewm_kernels.rollout import Packed, reference, rollout, tiles

@@ -63,7 +63,9 @@ def recipe() -> str:
     for name in [*names, "recipe-lambda-0.09-steps-250"]:
         (result,) = [r for r in _load(f"{name}.json")["results"] if r["seed"] == 1]
         options, health = result.get("options", []), result["train"]["health"]
-        weight = options[options.index("--lambda") + 1] if options else small("two-room", 2).objective.lambda_
+        weight = (
+            options[options.index("--lambda") + 1] if options else small("two-room", 2).objective.weights()["sigreg"]
+        )
         rows.append(
             f"| {weight} | {result['train']['steps']} | {health['effective_rank']:.1f} "
             f"| {health['distance_correlation']:.2f} | {health['near_correlation']:.2f} "

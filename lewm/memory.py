@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from lewm.config import Config, LewmObjective, Planning, Sketch
+from lewm.config import Config, Planning
 from lewm.errors import LewmError
 from lewm.runtime import physical_memory
 
@@ -27,7 +27,7 @@ def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> N
 
 
 def check_training(config: Config, parameters: int, frame: tuple[int, int], device: torch.device) -> None:
-    """Raises where weights, one batch of frames and the directions of SIGReg are more than `device` holds.
+    """Raises where weights, one batch of frames and what the loss holds are more than `device` has room for.
 
     Args:
         parameters: Of the model.
@@ -38,17 +38,12 @@ def check_training(config: Config, parameters: int, frame: tuple[int, int], devi
     """
     steps = config.model.predictor.history + 1
     pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # as read, then as the model sees them
-    sigreg = config.objective.sigreg if isinstance(config.objective, LewmObjective) else None
-    directions = sigreg.directions if isinstance(sigreg, Sketch) else 0
-    sums = 2 * steps * (sigreg.knots if sigreg else 0)  # of cosines and sines, a direction
     needed = (
         FLOAT * COPIES * parameters
         + config.training.batch_size * steps * pixels
-        + FLOAT * directions * (config.model.latent + sums)
+        + FLOAT * config.objective.floats(config.training.batch_size, steps, config.model.latent)
     )
-    remedy = (
-        "Lower training.batch_size, objective.sigreg.directions, model.predictor.history or the widths of the model."
-    )
+    remedy = "Lower training.batch_size, model.predictor.history, the widths of the model or the sizes in objective."
     check_memory(needed, device, "training", remedy)
 
 

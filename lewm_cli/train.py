@@ -31,7 +31,7 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of --steps.")] = None,
     lambda_: Annotated[
-        float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg.", show_default="the recipe's")
+        float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg in the loss.", show_default="the recipe's")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
     seed: Annotated[
@@ -48,7 +48,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="TOML or JSON file with any part of the configuration.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Train a world model on a dataset: next-embedding prediction plus SIGReg.
+    """Train a world model on a dataset: to predict the next embedding, which SIGReg keeps from collapsing.
 
     The configuration is the recipe, then --config, then --set, then the other options; the later wins.
     """
@@ -167,9 +167,10 @@ class _Display:
 
     def update(self, progress: Progress) -> None:
         metrics = progress.metrics
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in metrics["terms"].items())
         self.bar.update(self.task, completed=progress.step, total=progress.steps)
         self.training = (
-            f"loss {metrics['loss']:.4f}  prediction {metrics['prediction']:.4f}  SIGReg {metrics['sigreg']:.3f}  "
+            f"loss {metrics['loss']:.4f}  {terms}  "
             f"gradient norm {metrics['gradient_norm']:.2f}  clips/s {metrics['clips_per_second']:.0f}  "
             f"waiting for data {metrics['waiting_for_data']:.1%}"
         )

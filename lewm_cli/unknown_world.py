@@ -36,14 +36,17 @@ def say_unknown(settings: Config) -> None:
 
 
 def _choices(settings: Config) -> list[str]:
+    from lewm.config import LewmObjective
+
     model, training = settings.model, settings.training
     encoder = ", ".join(f"{key} {value}" for key, value in model.encoder.model_dump(exclude_none=True).items())
     length = f"{training.steps} steps (--steps)" if training.steps else f"{training.epochs} epochs (--epochs)"
     history = model.predictor.history
+    weight = "--lambda" if isinstance(settings.objective, LewmObjective) else "--set objective.KEY=VALUE"
     return [
         "the small recipe has not been compared on such data. In use, and how to choose otherwise:",
         f"  encoder {encoder} (--set model.encoder.keypoints=32 follows small things that move)",
         f"  history {history} (--set model.predictor.history=1 where one frame shows all there is to know)",
-        f"  lambda {settings.objective.lambda_:g} (--lambda)",
+        f"  loss {settings.objective.formula()} ({weight})",
         f"  {length}",
     ]

@@ -20,7 +20,7 @@ from lewm.config.model import (
     Predictor,
     VitEncoder,
 )
-from lewm.config.objective import LewmObjective, Objective, Sigreg, Sketch
+from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
 from lewm.config.planning import Cem, Cost, LastCost, Planner, Planning
 from lewm.config.section import Kind, Section
 from lewm.config.training import Evaluation, Training
@@ -39,6 +39,7 @@ __all__ = [
     "EfficientnetEncoder",
     "Encoder",
     "Evaluation",
+    "Exact",
     "FrozenEncoder",
     "FrozenProjector",
     "Kind",
@@ -48,10 +49,12 @@ __all__ = [
     "Objective",
     "Planner",
     "Planning",
+    "PldmObjective",
     "Predictor",
     "Section",
     "Sigreg",
     "Sketch",
+    "Subspaces",
     "Training",
     "VitEncoder",
     "override",

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from lewm.config.limits import Directions, Float, Knots
+from lewm.config.limits import MOST_WIDTH, Directions, Float, Int, Knots, Width
 from lewm.config.section import Kind
 
 KnotMax = Annotated[Float, Field(gt=0)]
+Weight = Annotated[Float, Field(ge=0)]
 
 
 class Sigreg(Kind):
@@ -21,6 +22,17 @@ class Sigreg(Kind):
     knots: Knots = 17  # K
     knot_max: KnotMax = 3.0
 
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """How many numbers it holds in memory at least, for `steps` frames of `batch` clips."""
+        return 0
+
+    def check_latent(self, latent: int) -> None:
+        """Raises where it cannot be taken of latents of that width.
+
+        Raises:
+            ValueError: says why.
+        """
+
 
 class Sketch(Sigreg):
     """The mean over random directions, drawn anew each step. 1024 are the paper's and the released code's."""
@@ -28,9 +40,67 @@ class Sketch(Sigreg):
     kind: Literal["sketch"] = "sketch"
     directions: Directions = 1024  # M
 
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """The directions, and sums of cosines and of sines."""
+        return self.directions * (latent + 2 * steps * self.knots)
+
+
+class Exact(Sigreg):
+    """The mean over all directions, in closed form: without the sketch's noise, and quadratic in the clips."""
+
+    kind: Literal["exact"] = "exact"
+
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """The distances between all pairs of clips."""
+        return steps * batch**2
+
+
+class Subspaces(Sigreg):
+    """The mean of the sketches in frozen random subspaces of the latent.
+
+    Source: Sub-JEPA, arXiv 2605.09241, which has 32 subspaces, in Push-T 16.
+    """
+
+    kind: Literal["subspaces"] = "subspaces"
+    directions: Directions = 1024  # M, drawn in each subspace
+    subspaces: Annotated[Int, Field(gt=0, le=MOST_WIDTH)] = 32
+
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """The subspaces, the directions in one, and sums of cosines and of sines in each."""
+        sums = 2 * steps * self.subspaces * self.knots
+        return latent**2 + self.directions * (latent // self.subspaces + sums)
+
+    def check_latent(self, latent: int) -> None:
+        """Raises unless the latent divides into so many subspaces of equal width."""
+        if latent % self.subspaces:
+            raise ValueError(f"model.latent {latent} is not a multiple of objective.sigreg.subspaces {self.subspaces}")
+
 
 class Objective(Kind):
-    """A loss."""
+    """A loss: the sum of terms, each with a weight."""
+
+    def weights(self) -> dict[str, float]:
+        """The terms of the loss by name, a Python identifier each, and their weights."""
+        raise NotImplementedError
+
+    def formula(self) -> str:
+        """The loss in words, such as "prediction + 0.09 · sigreg"."""
+        return " + ".join(name if weight == 1 else f"{weight:g} · {name}" for name, weight in self.weights().items())
+
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """How many numbers it holds in memory at least, for `steps` frames of `batch` clips."""
+        return 0
+
+    def check_latent(self, latent: int) -> None:
+        """Raises where it cannot train latents of that width.
+
+        Raises:
+            ValueError: says why.
+        """
+
+    def against_collapse(self) -> str:
+        """What to change where the latents collapse: an imperative, without a full stop."""
+        return "give the terms of the objective that spread the latents more weight"
 
 
 class LewmObjective(Objective):
@@ -42,3 +112,54 @@ class LewmObjective(Objective):
     # Released config; the paper says 0.1 and finds every value in [0.01, 0.2] good.
     lambda_: Annotated[Float, Field(ge=0, alias="lambda")] = 0.09
     sigreg: Sigreg = Sketch()
+
+    def weights(self) -> dict[str, float]:
+        """Both terms; SIGReg is computed and logged at the weight 0 too."""
+        return {"prediction": 1.0, "sigreg": self.lambda_}
+
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """What SIGReg holds."""
+        return self.sigreg.floats(batch, steps, latent)
+
+    def check_latent(self, latent: int) -> None:
+        """Raises where SIGReg cannot be taken of latents of that width."""
+        self.sigreg.check_latent(latent)
+
+    def against_collapse(self) -> str:
+        """More of SIGReg."""
+        return f"raise --lambda (now {self.lambda_:g})"
+
+
+class PldmObjective(Objective):
+    """PLDM's loss: prediction error plus six weighted terms, without the terms of weight 0.
+
+    Source: weights of stable-worldmodel 0.1.1, for LeWorldModel's architecture, optimiser and data.
+    Differs: the paper (arXiv 2502.14819) chooses weights for each world, and among them one for `idm`.
+    """
+
+    kind: Literal["pldm"] = "pldm"
+    std: Weight = 18.0
+    cov: Weight = 12.0
+    std_t: Weight = 0.7
+    cov_t: Weight = 0.0
+    align: Weight = 0.2
+    idm: Weight = 0.0
+    idm_hidden: Width = 512  # of the network that tells actions from latents
+
+    def weights(self) -> dict[str, float]:
+        """The terms that are computed."""
+        chosen = {name: getattr(self, name) for name in ("std", "cov", "std_t", "cov_t", "align", "idm")}
+        return {"prediction": 1.0} | {name: weight for name, weight in chosen.items() if weight}
+
+    def floats(self, batch: int, steps: int, latent: int) -> int:
+        """The covariances that are computed."""
+        return latent**2 * ((steps if self.cov else 0) + (batch if self.cov_t else 0))
+
+    def check_latent(self, latent: int) -> None:
+        """Raises where there are no two dimensions to compare."""
+        if latent < 2 and (self.cov or self.cov_t):
+            raise ValueError(f"model.latent {latent} has no covariances, which objective.cov and objective.cov_t weigh")
+
+    def against_collapse(self) -> str:
+        """More of what keeps the standard deviation up, and the latents from saying the same."""
+        return f"raise --set objective.std (now {self.std:g}) or objective.cov (now {self.cov:g})"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from lewm.config.model import Model
 from lewm.config.objective import Objective
@@ -31,6 +32,11 @@ class Config(Section):
     training: Training
     planning: Planning
     evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _objective_fits_latent(self) -> Config:
+        self.objective.check_latent(self.model.latent)
+        return self
 
     def to_json(self) -> str:
         """The whole tree as JSON, readable by `from_json` and by `--config`."""
@@ -66,7 +72,9 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
             raise LewmError(wrong.problem, f"{wrong.remedy} For one of your own: {OWN_KIND}.") from error
         if fault["type"] == "extra_forbidden":
             known = _known_keys(section, values, parts[:-1])
-            raise unknown(f"key in {source}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
+            inside = reduce(lambda branch, part: branch[part], parts[:-1], values)
+            where = f", where {'.'.join([*parts[:-1], 'kind'])} is {inside['kind']}" if "kind" in inside else ""
+            raise unknown(f"key in {source}{where}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
         # A fault of a section is of several of its keys together, and only a key can be set.
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)

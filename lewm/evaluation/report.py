@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lewm.evaluation.play import Played
-from lewm.evaluation.statistics import wilson_interval
 from lewm.evaluation.tasks import Tasks
+from lewm.measures.intervals import wilson_interval
 
 
 @dataclass(frozen=True)

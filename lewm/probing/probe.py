@@ -20,6 +20,7 @@ from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.figures import import_figure
 from lewm.files import sha256
+from lewm.measures.latents import sample_pairs
 from lewm.model.world_model import WorldModel
 from lewm.probing import features, pictures, probes, statistics
 from lewm.probing.pictures import Predicted
@@ -31,7 +32,6 @@ from lewm.probing.targets import Quantity, read_columns, read_quantities
 from lewm.provenance import versions
 from lewm.reports import keeping, new_report
 from lewm.states import paths_of
-from lewm.training.health import sample_pairs
 from lewm_data.envs.registry import known_world
 from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset

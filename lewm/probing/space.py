@@ -14,7 +14,7 @@ from jaxtyping import Float, Float64, Int64
 from scipy.stats import kstest
 
 from lewm.errors import missing
-from lewm.training.health import agreement, effective_rank
+from lewm.measures.latents import agreement, effective_rank
 
 PAIRS = 8192  # of frames, whose distances are compared
 TSNE_FRAMES = 2000

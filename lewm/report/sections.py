@@ -61,7 +61,7 @@ def model(path: Path, take: Take) -> Content:
             ("Encoder", config.model.encoder.in_words),
             ("Latent", f"{config.model.latent} numbers"),
             ("Predictor", f"{predictor.in_words}, sees {_count(predictor.history, 'latent')}"),
-            ("λ of SIGReg", f"{config.objective.lambda_:g}"),
+            ("Loss", config.objective.formula()),
             ("Training", f"{_length(config.training)}, batches of {config.training.batch_size}"),
             ("Learning rate", f"{config.training.learning_rate:g}"),
             ("Seed", str(config.training.seed)),
@@ -81,8 +81,7 @@ def training(path: Path, take: Take) -> Content:
         raise LewmError(f"{path}: no whole line in it", "Train further.")
     last = lines[-1]
     rows = [
-        ("Prediction error", f"{last['prediction']:.4f}", "mean square of the next embedding"),
-        ("SIGReg", f"{last['sigreg']:.3g}", "0: the latents are an isotropic Gaussian"),
+        *((name, f"{value:.4g}", "term of the loss, without its weight") for name, value in last["terms"].items()),
         ("Speed", f"{last['clips_per_second']:,.0f}", "clips a second"),
     ]
     numbers: tuple[KeyNumber, ...] = ()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from lewm.evaluation.statistics import Z_95
 from lewm.figures import figure
+from lewm.measures.intervals import Z_95
 from lewm_data.video.video_writer import write_video
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
+from lewm.measures.latents import sample_pairs
 from lewm.memory import check_training
 from lewm.model.assembly import build, parameter_count
 from lewm.model.frames import warn_if_stretched
@@ -30,8 +31,9 @@ from lewm.training import directory, metrics, record, state
 from lewm.training.actions import check_actions
 from lewm.training.batches import Batch, copier
 from lewm.training.compilation import Compilation
-from lewm.training.health import Health, HeldOut, sample_pairs
+from lewm.training.health import Health, HeldOut
 from lewm.training.interruption import Interruption
+from lewm.training.objectives import OBJECTIVES, Objective
 from lewm.training.trainer import Trainer, seeded
 from lewm_data.envs.registry import known_world
 from lewm_data.store.action_bounds import action_bounds
@@ -163,13 +165,14 @@ def _prepare(
             clips.num_frames * clips.frameskip,
         )
     steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
-    model = _new_model(config, dataset, trained_on).to(device)
-    optimizer = state.make_optimizer(model, training)
+    model, objective = _new_learners(config, dataset, trained_on)
+    model, objective = model.to(device), objective.to(device)
+    optimizer = state.make_optimizer(model, objective, training)
     with record.writing_into(chosen):
-        done = state.restore(chosen, model, optimizer, steps) if resume else 0
+        done = state.restore(chosen, model, objective, optimizer, steps) if resume else 0
     if not done:
         take_frozen(model)
-    trainer = Trainer(config, steps, done, model, optimizer, _held_out_frames(config, dataset, held_out))
+    trainer = Trainer(config, steps, done, model, objective, optimizer, _held_out_frames(config, dataset, held_out))
     return trainer, BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done)
 
 
@@ -203,22 +206,25 @@ def _take_steps(
         last = step == trainer.steps or interruption.asked()
         if last or step % trainer.config.training.checkpoint_every == 0:
             with record.writing_into(chosen):
-                state.save(chosen, trainer.model, trainer.optimizer, step)
+                state.save(chosen, trainer.model, trainer.objective, trainer.optimizer, step)
         if interruption.asked():
             break
     return health
 
 
-def _new_model(config: Config, dataset: Dataset, episodes: np.ndarray) -> WorldModel:
-    with seeded(config.training.seed, 0, torch.device("cpu")):
+def _new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tuple[WorldModel, Objective]:
+    """The model, which is the same whatever the objective is, and the objective."""
+    seed = config.training.seed
+    with seeded(seed, 0, torch.device("cpu")):
         model = build(config.model)
+        objective = OBJECTIVES[config.objective.kind](config.objective, config.model, seed)
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))
     low, high = action_bounds(dataset, known_world(config.env), episodes)
     model.action_low.copy_(torch.from_numpy(low))
     model.action_high.copy_(torch.from_numpy(high))
-    return model
+    return model, objective
 
 
 def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> HeldOut:

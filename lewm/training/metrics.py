@@ -13,12 +13,13 @@ from lewm.files import write_text
 log = logging.getLogger(__name__)
 
 LINE_BYTES = 1_000_000  # a line has some hundreds, some thousands with the health of the latent space
-NUMBERS = ("loss", "prediction", "sigreg", "gradient_norm", "learning_rate", "clips_per_second", "waiting_for_data")
+NUMBERS = ("loss", "gradient_norm", "learning_rate", "clips_per_second", "waiting_for_data")
+MOST_TERMS = 64  # of a loss; PLDM's has seven
 HEALTH = ("std_min", "std_mean", "effective_rank", "sigreg")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines, by ascending steps; a warning says how many others there are.
+    """The whole lines, by ascending steps and of the same terms; a warning says how many others there are.
 
     A last line without its end is left out without a word: a kill cuts it short.
     """
@@ -26,7 +27,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     damaged = 0
     for text in _texts(path) if path.is_file() else ():
         line = _parse(text)
-        if line is not None and (not lines or line["step"] > lines[-1]["step"]):
+        if line is not None and (not lines or _follows(lines[-1], line)):
             lines.append(line)
         else:
             damaged += 1
@@ -56,19 +57,26 @@ def _texts(path: Path) -> Iterator[bytes]:
                 yield text
 
 
+def _follows(before: dict[str, Any], line: dict[str, Any]) -> bool:
+    same_terms: bool = line["terms"].keys() == before["terms"].keys()
+    return same_terms and line["step"] > before["step"]
+
+
 def _parse(text: bytes) -> dict[str, Any] | None:
     """A line as training writes it, or None."""
     try:
         line = json.loads(text)
         health = line.get("health", dict.fromkeys(HEALTH, 0.0) | {"distance_correlation": None, "curve": []})
-        numbers = [line["step"]] + [line[name] for name in NUMBERS] + [health[name] for name in HEALTH]
+        terms = line["terms"]
+        numbers = [line["step"], *terms.values()] + [line[name] for name in NUMBERS] + [health[name] for name in HEALTH]
         numbers += [number for pair in health["curve"] for number in pair]
         pairs = all(len(pair) == 2 for pair in health["curve"])
         if health["distance_correlation"] is not None:
             numbers.append(health["distance_correlation"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    whole = type(line["step"]) is int and pairs and all(_is_number(number) for number in numbers)
+    named = 0 < len(terms) <= MOST_TERMS and all(name.isidentifier() for name in terms)
+    whole = type(line["step"]) is int and named and pairs and all(_is_number(number) for number in numbers)
     return line if whole else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from lewm.figures import figure
 from lewm.training.metrics import read_metrics
 
 PICTURE = "training.png"
+COLUMNS = 3
+WIDTH, HEIGHT = 11.0 / COLUMNS, 3.5  # of a panel, in inches
 
 
 def plot_training(directory: Path) -> Path:
-    """Draw the metrics of a run into its training.png: both loss terms, and the health of the latent space.
+    """Draw the metrics of a run into its training.png.
+
+    There is a panel for each term of the loss, one for the throughput, and a row for the health of the latent space.
 
     Raises:
         LewmError: matplotlib is not installed, or the run has logged nothing.
@@ -24,34 +29,43 @@ def plot_training(directory: Path) -> Path:
     checks = [line for line in lines if "health" in line]
     if not lines or not checks:
         raise LewmError(f"{path}: nothing logged yet", "Train further.")
-    with figure(directory / PICTURE, 11.0, 7.0) as drawn:
-        panels = drawn.subplots(2, 3)
-        _series(panels[0, 0], "Prediction error", lines, {"next embedding (mean square)": "prediction"}, log=True)
-        _series(panels[0, 1], "SIGReg", lines, {"training batches": "sigreg"}, log=True)
-        _series(panels[0, 2], "Clips a second", lines, {"throughput": "clips_per_second"})
-        health = [{"step": line["step"], **line["health"]} for line in checks]
-        _series(panels[1, 0], "Standard deviation of the latents", health, {"mean": "std_mean", "least": "std_min"})
-        panels[1, 0].axhline(1, color="grey", linestyle=":", linewidth=1)
-        _series(panels[1, 1], "Effective rank", health, {"held out": "effective_rank"})
+    names = list(lines[0]["terms"])
+    rows = math.ceil((len(names) + 1) / COLUMNS)
+    with figure(directory / PICTURE, COLUMNS * WIDTH, (rows + 1) * HEIGHT) as drawn:
+        grid = drawn.subplots(rows + 1, COLUMNS)
+        above, (spread, rank, distances) = grid[:-1].flat, grid[-1]
+        steps, checked = ([line["step"] for line in some] for some in (lines, checks))
+        for panel in above[len(names) + 1 :]:
+            panel.set_axis_off()
+        for panel, name in zip(above, names, strict=False):
+            values = [line["terms"][name] for line in lines]
+            _series(panel, f"Loss term: {name}", steps, {"training batches": values})
+            panel.set_yscale("log" if min(values) > 0 else "linear")
+        _series(
+            above[len(names)], "Clips a second", steps, {"throughput": [line["clips_per_second"] for line in lines]}
+        )
+        least, mean, ranks = (
+            [line["health"][name] for line in checks] for name in ("std_min", "std_mean", "effective_rank")
+        )
+        _series(spread, "Standard deviation of the latents", checked, {"mean": mean, "least": least})
+        spread.axhline(1, color="grey", linestyle=":", linewidth=1)
+        _series(rank, "Effective rank", checked, {"held out": ranks})
+        for panel in (above[len(names)], spread, rank):
+            panel.set_ylim(bottom=0)
         if checks[-1]["health"]["curve"]:
-            _distances(panels[1, 2], checks)
+            _distances(distances, checks)
         else:
-            panels[1, 2].set_axis_off()
+            distances.set_axis_off()
         drawn.suptitle(directory.name)
     return directory / PICTURE
 
 
-def _series(panel: Any, title: str, lines: list[dict[str, Any]], names: dict[str, str], log: bool = False) -> None:  # noqa: ANN401
-    marker = "o" if len(lines) == 1 else None  # a line of one point is not seen
-    for label, key in names.items():
-        values = [line[key] for line in lines]
-        panel.plot([line["step"] for line in lines], values, label=label, linewidth=1.4, marker=marker)
+def _series(panel: Any, title: str, steps: list[int], curves: dict[str, list[float]]) -> None:  # noqa: ANN401
+    marker = "o" if len(steps) == 1 else None  # a line of one point is not seen
+    for label, values in curves.items():
+        panel.plot(steps, values, label=label, linewidth=1.4, marker=marker)
     panel.set(title=title, xlabel="step")
-    if log:
-        panel.set_yscale("log")
-    else:
-        panel.set_ylim(bottom=0)
-    if len(names) > 1:
+    if len(curves) > 1:
         panel.legend()
 
 

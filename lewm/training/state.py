@@ -1,7 +1,8 @@
 """Everything a training step changes, saved so that a killed run continues bit-exactly on the CPU.
 
-Batches, directions, dropout and the learning rate are functions of (seed, step), so the weights, the optimiser's
-moments and the step number are all there is.
+Batches, directions, dropout and the learning rate are functions of (seed, step), so the weights of the model and of the
+objective, the optimiser's moments and the step number are all there is. In the file their names begin with `model.`,
+`objective.` and `optimizer.`; frozen parameters have no moments.
 """
 
 from __future__ import annotations
@@ -12,40 +13,42 @@ from pathlib import Path
 
 import safetensors
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lewm.checkpoints import run
 from lewm.checkpoints.faults import not_finite, refuse_not_finite, shortened
 from lewm.config import Training
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
+from lewm.training.objectives import Objective
 
 log = logging.getLogger(__name__)
 
 
-def make_optimizer(model: WorldModel, config: Training) -> torch.optim.AdamW:
-    """AdamW over all parameters, as released."""
-    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+def make_optimizer(model: WorldModel, objective: Objective, config: Training) -> torch.optim.AdamW:
+    """AdamW over all parameters that are not frozen, as released."""
+    trained = [parameter for _, parameter in _trained(_learnt(model, objective))]
+    return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
-def save(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, step: int) -> None:
+def save(directory: Path, model: WorldModel, objective: Objective, optimizer: torch.optim.AdamW, step: int) -> None:
     """Write a checkpoint after `step` steps; a kill at any moment leaves the previous one or this one.
 
     Raises:
         FloatingPointError: some weights are not finite; nothing is written.
         OSError: there is no room, or the run cannot be written.
     """
-    weights = model.state_dict()
-    tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
+    learnt = _learnt(model, objective)
+    tensors = dict(learnt.state_dict())
+    for name, parameter in _trained(learnt):
+        for key, value in (optimizer.state.get(parameter) or _no_moments(parameter)).items():
             tensors[f"optimizer.{name}.{key}"] = value
     names = not_finite(tensors)
     if names:
         raise FloatingPointError(f"the weights are not finite after step {step} ({shortened(names)})")
     _keep_previous(directory)
     run.save_tensors(directory / run.TRAINING, tensors, {"step": str(step)})
-    run.save_tensors(directory / run.MODEL, weights, {"step": str(step)})
+    run.save_tensors(directory / run.MODEL, model.state_dict(), {"step": str(step)})
 
 
 def kept_step(directory: Path) -> int | None:
@@ -59,8 +62,8 @@ def kept_step(directory: Path) -> int | None:
     return None
 
 
-def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, steps: int) -> int:
-    """Load the newest sound checkpoint into `model` and `optimizer`; the steps it was taken after, 0 without any.
+def restore(directory: Path, model: WorldModel, objective: Objective, optimizer: torch.optim.AdamW, steps: int) -> int:
+    """Load the newest sound checkpoint into what learns; the steps it was taken after, 0 without any.
 
     Where the newest is damaged or missing, the one before is used, which a warning says, and takes its place. The
     weights of a run that has all its `steps` are not replaced in this way.
@@ -70,7 +73,7 @@ def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, st
     """
     newest, previous = directory / run.TRAINING, directory / run.PREVIOUS
     try:
-        return _load(newest, model, optimizer)
+        return _load(newest, _learnt(model, objective), optimizer)
     except LewmError as error:
         fault = error.problem
     if _is_finished(directory, steps):
@@ -86,7 +89,7 @@ def restore(directory: Path, model: WorldModel, optimizer: torch.optim.AdamW, st
             f'Restore the file, or remove it: "{run.resume_command(directory)}" then begins at step 0.',
         )
     try:
-        step = _load(previous, model, optimizer)
+        step = _load(previous, _learnt(model, objective), optimizer)
     except LewmError as error:
         raise LewmError(
             f"{fault}; {error.problem}",
@@ -130,22 +133,35 @@ def _is_finished(directory: Path, steps: int) -> bool:
         return False
 
 
-def _load(path: Path, model: WorldModel, optimizer: torch.optim.AdamW) -> int:
+def _learnt(model: WorldModel, objective: Objective) -> nn.Module:
+    """Both as one module, which gives their tensors the names that they have in the file."""
+    return nn.ModuleDict({"model": model, "objective": objective})
+
+
+def _trained(learnt: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(name, parameter) for name, parameter in learnt.named_parameters() if parameter.requires_grad]
+
+
+def _no_moments(parameter: Tensor) -> dict[str, Tensor]:
+    """What AdamW begins with, at the first gradient of a parameter."""
+    return {"step": torch.zeros(()), "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+
+
+def _load(path: Path, learnt: nn.Module, optimizer: torch.optim.AdamW) -> int:
     tensors, metadata = run.read_with_metadata(path)
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
     try:
         step = int(metadata["step"])
         moments = {
             parameter: {
-                key: _beside(tensors[f"optimizer.{name}.{key}"], parameter, key)
-                for key in ("step", "exp_avg", "exp_avg_sq")
+                key: _beside(tensors[f"optimizer.{name}.{key}"], parameter, key) for key in _no_moments(parameter)
             }
-            for name, parameter in model.named_parameters()
+            for name, parameter in _trained(learnt)
         }
     except (KeyError, ValueError, RuntimeError) as error:
         raise LewmError(f"{path}: incomplete ({error})", "Restore the file.") from error
     refuse_not_finite(path, tensors, "Restore the file.")
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    run.restore(model, weights, path)
+    run.restore(learnt, weights, path)
     for parameter, stored in moments.items():
         optimizer.state[parameter] = stored
     return step

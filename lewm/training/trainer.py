@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from torch import Tensor
 
 from lewm.config import Config
 from lewm.model.world_model import WorldModel
+from lewm.ranks import Ranks
 from lewm.training.batches import Batch
 from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure
-from lewm.training.objective import Loss, Network, objective
+from lewm.training.objectives import Loss, Network, Objective
 from lewm.training.schedule import learning_rate
 from lewm_data.store.reader import BatchReader
-from lewm_kernels import RandomDirections
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,10 @@ class Trainer:
     Args:
         config: The whole configuration.
         steps: Of the whole training.
-        done: Steps that `model` and `optimizer` have behind them.
+        done: Steps that `model`, `objective` and `optimizer` have behind them.
         model: On the device to train on.
-        optimizer: Of its parameters.
+        objective: Likewise.
+        optimizer: Of the parameters of both.
         held_out: What health is measured on.
     """
 
@@ -45,19 +47,19 @@ class Trainer:
         steps: int,
         done: int,
         model: WorldModel,
+        objective: Objective,
         optimizer: torch.optim.AdamW,
         held_out: HeldOut,
     ) -> None:
-        self.config, self.steps, self.model, self.optimizer, self.held_out = config, steps, model, optimizer, held_out
+        self.config, self.steps, self.model, self.objective = config, steps, model, objective
+        self.optimizer, self.held_out, self.ranks = optimizer, held_out, Ranks()
         self.device = model.device
         self.statistics = model.block_statistics()
         self.compilation = choose_compilation(config.training.compile, self.device)
         log.info("encoder and predictor are %s", self.compilation)
         self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
-        self.knots = torch.linspace(
-            0, config.objective.sigreg.knot_max, config.objective.sigreg.knots
-        )  # read by the host
-        self.sums = torch.zeros(4, device=self.device)  # loss, prediction, sigreg, gradient norm
+        self.terms = tuple(config.objective.weights())
+        self.sums = torch.zeros(len(self.terms) + 2, device=self.device)  # loss, its terms, gradient norm
         self.done = done
         self.warned = False
 
@@ -83,10 +85,13 @@ class Trainer:
             count, sums = self.done - since, self.sums.cpu().numpy()  # waits for the device, which no step does
             if not np.isfinite(sums).all():  # some loss or gradient since the last look, and so the weights
                 raise FloatingPointError(f"the loss is not finite at step {self.done} of {self.steps}")
-            now, means = time.perf_counter(), (sums / np.float32(count)).tolist()
+            now = time.perf_counter()
+            loss, *terms, gradient_norm = (sums / np.float32(count)).tolist()
             line: dict[str, Any] = {
                 "step": self.done,
-                **dict(zip(("loss", "prediction", "sigreg", "gradient_norm"), means, strict=True)),
+                "loss": loss,
+                "terms": dict(zip(self.terms, terms, strict=True)),
+                "gradient_norm": gradient_norm,
                 "learning_rate": learning_rate(training, self.done - 1, self.steps),
                 "clips_per_second": count * training.batch_size / (now - mark),
                 "waiting_for_data": (reader.wait_seconds - waited) / (now - mark),
@@ -99,18 +104,18 @@ class Trainer:
 
     def measure_health(self, step: int) -> Health:
         """Health on held-out data; warns in words, once, when the latents have collapsed."""
-        health = measure(self.model, self.held_out, self._directions(step), self.knots)
+        health = measure(self.model, self.held_out, self.config.training.seed, step)
         begun = step > self.steps * BEGUN
         if health.collapsed and begun and not self.warned:
             self.warned = True
             log.warning(
                 "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
-                "The model no longer tells frames apart; raise --lambda (now %g).",
+                "The model no longer tells frames apart; %s.",
                 step,
                 health.std_mean,
                 health.effective_rank,
                 self.config.model.latent,
-                self.config.objective.lambda_,
+                self.config.objective.against_collapse(),
             )
         return health
 
@@ -125,19 +130,17 @@ class Trainer:
             loss = self._loss(frames, actions)
             self.optimizer.zero_grad(set_to_none=True)
             loss.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.gradient_clip)
+        parameters = chain(self.model.parameters(), self.objective.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, training.gradient_clip)
         self.optimizer.step()
-        self.sums += torch.stack([loss.total, loss.prediction, loss.sigreg, norm]).detach()
+        self.sums += torch.stack([loss.total, *(loss.terms[name] for name in self.terms), norm]).detach()
         self.done += 1
 
     def _loss(self, frames: Tensor, actions: Tensor) -> Loss:
-        settings = self.config.objective
         bf16 = self.config.training.precision == "bf16"
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
-            return objective(self.network, frames, actions, self._directions(self.done), self.knots, settings.lambda_)
-
-    def _directions(self, step: int) -> RandomDirections:
-        return RandomDirections(self.config.training.seed, step, self.config.objective.sigreg.directions)
+            loss: Loss = self.objective(self.network, frames, actions, self.done, self.ranks)
+        return loss
 
 
 @contextlib.contextmanager

@@ -85,7 +85,7 @@ def test_every_command_that_needs_no_simulator_works_on_recordings(here, caplog)
         '"my-arm" is no world that lewm knows: the data are taken as recordings, without a simulator',
         "encoder kind conv, channels (4, 8), width 16 (--set model.encoder.keypoints=32",
         "history 3 (--set model.predictor.history=1",
-        "lambda 0.09 (--lambda)",
+        "loss prediction + 0.09 · sigreg (--lambda)",
         "2 steps (--steps)",
     ):
         assert words in shown, words
@@ -118,7 +118,7 @@ def test_the_choices_of_the_small_recipe_can_be_changed(here):
     data = record(here / "arm.h5", env="my-arm")
     others = ["--set", "model.encoder.keypoints=4", "--set", "model.predictor.history=1", "--lambda", "0.02"]
     shown = trained(data, *others)
-    for words in ("width 16, keypoints 4 (", "history 1 (", "lambda 0.02 ("):
+    for words in ("width 16, keypoints 4 (", "history 1 (", "prediction + 0.02 · sigreg ("):
         assert words in shown
     config = json.loads((here / "home" / "runs" / "my-arm-small" / "config.json").read_text())["config"]
     assert config["model"]["encoder"]["keypoints"] == 4

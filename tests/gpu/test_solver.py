@@ -5,13 +5,13 @@ import logging
 
 import pytest
 import torch
+from lewm.planning.categorical import OneHot
 
 from lewm import recipes
 from lewm.config import resolve
 from lewm.model import build
 from lewm.model.actions import BlockBounds
 from lewm.planning import solver as solvers
-from lewm.planning.categorical import OneHot
 from lewm.planning.solver import Solver
 from lewm_kernels import compiling
 from lewm_kernels.dispatch import choose

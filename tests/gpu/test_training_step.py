@@ -14,6 +14,7 @@ from lewm.training import state
 from lewm.training.batches import copier
 from lewm.training.compilation import Compiled
 from lewm.training.health import HeldOut
+from lewm.training.objectives import OBJECTIVES
 from lewm.training.trainer import Trainer, seeded
 from lewm_data.store.clips import ClipBatch, Clips
 from lewm_data.store.dataset import Dataset
@@ -56,7 +57,9 @@ def trainer_of(changes):
     config = config_of(changes)
     model = model_of(config)
     frames = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    return Trainer(config, 100, 0, model, state.make_optimizer(model, config.training), HeldOut(frames))
+    objective = OBJECTIVES[config.objective.kind](config.objective, config.model, seed=0).to(CUDA)
+    optimizer = state.make_optimizer(model, objective, config.training)
+    return Trainer(config, 100, 0, model, objective, optimizer, HeldOut(frames))
 
 
 def clips(step, side=32):

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from lewm.planning.cem import Gaussian, Keys, cem
+from lewm.planning.cost import last_step
 
 import lewm
 from lewm import recipes
 from lewm.config import Planning
 from lewm.model.actions import BlockBounds
-from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
-from lewm.planning.cost import last_step
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world

@@ -8,15 +8,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
+from lewm.planning.cem import Keys
+from lewm.planning.cost import last_step
 
 from lewm.config import Planning, resolve
 from lewm.errors import LewmError
 from lewm.model import build
 from lewm.planning import solver as solvers
-from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
-from lewm.planning.cem import Keys
 from lewm.planning.controller import Controller
-from lewm.planning.cost import last_step
 from lewm.planning.solver import Solver
 from lewm_data.store.clips import action_statistics
 from lewm_data.store.dataset import Dataset

@@ -5,10 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lewm.planning.cem import Gaussian, Keys, cem
 
 from lewm import recipes
 from lewm.config import Planning
-from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
 from lewm_kernels import normal
 

@@ -20,7 +20,7 @@ HEALTH = {
 
 
 def line(step, **changes):
-    return dict.fromkeys(metrics.NUMBERS, 0.5) | {"step": step} | changes
+    return dict.fromkeys(metrics.NUMBERS, 0.5) | {"step": step, "terms": {"prediction": 0.5, "cov_t": 0.25}} | changes
 
 
 def text(*lines):
@@ -42,6 +42,11 @@ WHOLE = [line(1), line(2, health=HEALTH), line(3)]
         text(line(1.0)),
         text(line(True)),
         text(line(9, loss="low")),
+        text(line(9, terms={})),
+        text(line(9, terms=[0.5])),
+        text(line(9, terms={"prediction": "low", "cov_t": 0.25})),
+        text(line(9, terms={"no name": 0.5})),
+        text(line(9, terms={f"term_{i}": 0.5 for i in range(metrics.MOST_TERMS + 1)})),
         text(line(9, health={"std_min": 1})),
         text(line(9, health=HEALTH | {"curve": [[1]]})),
         text(line(9, health=[])),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lewm.errors import LewmError
+from lewm.measures.latents import sample_pairs
 from lewm.probing.space import (
     draw_queries,
     import_tsne,
@@ -16,7 +17,6 @@ from lewm.probing.space import (
     straightness,
     tsne,
 )
-from lewm.training.health import sample_pairs
 
 RNG = np.random.default_rng(0)
 

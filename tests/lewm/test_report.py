@@ -165,7 +165,8 @@ def finished(run):
         "curve": [[1, 2]],
     }
     lines = [
-        dict.fromkeys(NUMBERS, 1234.5) | {"step": step, "prediction": 0.5 / step, "sigreg": 8.0} for step in (1, 2, 3)
+        dict.fromkeys(NUMBERS, 1234.5) | {"step": step, "terms": {"prediction": 0.5 / step, "sigreg": 8.0}}
+        for step in (1, 2, 3)
     ]
     lines[1]["health"] = health
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -189,7 +190,7 @@ def test_it_shows_the_newest_of_every_part(finished):
     for words in (
         "mine",
         "rooms.h5 (efefefefefef)",
-        "0.1667",  # the last line's prediction error
+        "prediction 0.1667 term of the loss",  # of the last line
         "5.3",
         "clips a second",
         "6 of 8 75.0% 25.0% to 75.0%",

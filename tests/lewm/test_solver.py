@@ -5,13 +5,13 @@ import logging
 
 import pytest
 import torch
+from lewm.planning.cem import Gaussian, Keys, cem
+from lewm.planning.cost import last_step, rows_together
 
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.planning import solver as solvers
-from lewm.planning.cem import Gaussian, Keys, cem
 from lewm.planning.controller import Controller
-from lewm.planning.cost import last_step, rows_together
 from lewm.planning.solver import Solver
 from lewm_kernels.rollout import reference
 

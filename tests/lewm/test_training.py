@@ -18,6 +18,8 @@ from lewm.model import build
 from lewm.sealed import sealed_json
 from lewm.training import state
 from lewm.training.loop import train
+from lewm.training.objectives import OBJECTIVES, Loss
+from lewm.training.objectives.lewm import LewmObjective
 from lewm.training.plot import plot_training
 from lewm.training.schedule import learning_rate
 from lewm_data.collection.collect import collect
@@ -77,10 +79,10 @@ def test_every_step_matters(tiny, dataset, tmp_path):
     moved = [name for name in a if name.startswith("model.encoder") and not torch.equal(a[name], b[name])]
     assert moved
     first = json.loads((tmp_path / "a" / run.METRICS).read_text().splitlines()[0])
-    assert {"loss", "prediction", "sigreg", "gradient_norm", "clips_per_second", "waiting_for_data"} <= set(first)
+    assert {"loss", "terms", "gradient_norm", "clips_per_second", "waiting_for_data"} <= set(first)
     weight = tiny.objective.lambda_
     assert weight > 0
-    assert first["loss"] == pytest.approx(first["prediction"] + weight * first["sigreg"], rel=1e-5)
+    assert first["loss"] == pytest.approx(first["terms"]["prediction"] + weight * first["terms"]["sigreg"], rel=1e-5)
 
 
 def test_a_run_with_a_frozen_encoder_stands_alone(tiny, dataset, tmp_path):
@@ -144,18 +146,15 @@ def test_collapse_is_said_in_words(tiny, dataset, tmp_path, caplog):
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny, dataset, tmp_path, monkeypatch):
-    from lewm.training import trainer
+    compute = LewmObjective.forward
 
-    compute = trainer.objective
-
-    def poisoned(model, frames, actions, directions, knots, weight):
-        loss = compute(model, frames, actions, directions, knots, weight)
+    def poisoned(*arguments):
+        loss = compute(*arguments)
         calls.append(loss)
-        bad = loss.total * math.nan if len(calls) == 5 else loss.total
-        return type(loss)(bad, loss.prediction, loss.sigreg)
+        return Loss(loss.total * math.nan if len(calls) == 5 else loss.total, loss.terms)
 
     calls = []
-    monkeypatch.setattr(trainer, "objective", poisoned)
+    monkeypatch.setattr(LewmObjective, "forward", poisoned)
     with pytest.raises(LewmError, match=r"not finite at step 5 of 6; the checkpoint of step 4 is kept\nTrain anew"):
         train(tiny, dataset, tmp_path / "run", CPU)
     assert run.read_with_metadata(tmp_path / "run" / run.TRAINING)[1]["step"] == "4"
@@ -226,8 +225,9 @@ def test_half_written_runs_meet_a_clear_error(tiny, dataset, tmp_path, damage):
 
 def test_a_checkpoint_is_whole_or_not_there(tiny, tmp_path, monkeypatch):
     model = build(tiny.model)
-    optimizer = state.make_optimizer(model, tiny.training)
-    state.save(tmp_path, model, optimizer, 1)
+    objective = OBJECTIVES[tiny.objective.kind](tiny.objective, tiny.model, seed=0)
+    optimizer = state.make_optimizer(model, objective, tiny.training)
+    state.save(tmp_path, model, objective, optimizer, 1)
     before = (tmp_path / run.TRAINING).read_bytes()
 
     def full(*_, **__):
@@ -235,7 +235,7 @@ def test_a_checkpoint_is_whole_or_not_there(tiny, tmp_path, monkeypatch):
 
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     with pytest.raises(OSError, match="No space"):
-        state.save(tmp_path, model, optimizer, 2)
+        state.save(tmp_path, model, objective, optimizer, 2)
     assert (tmp_path / run.TRAINING).read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == [run.MODEL, run.PREVIOUS, run.TRAINING]
 

@@ -20,6 +20,8 @@ from lewm.surprise import reference
 from lewm.training import loop, metrics, trainer
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
+from lewm.training.objectives import Loss
+from lewm.training.objectives.lewm import LewmObjective
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.writer import Writer
@@ -232,10 +234,10 @@ def test_errors_of_safetensors_are_errors_of_the_system(tmp_path, monkeypatch):
 def test_what_is_kept_is_said_only_where_it_is(tiny, dataset, tmp_path, monkeypatch):
     def poisoned(*arguments):
         loss = compute(*arguments)
-        return type(loss)(loss.total * torch.nan, loss.prediction, loss.sigreg)
+        return Loss(loss.total * torch.nan, loss.terms)
 
-    compute = trainer.objective
-    monkeypatch.setattr(trainer, "objective", poisoned)
+    compute = LewmObjective.forward
+    monkeypatch.setattr(LewmObjective, "forward", poisoned)
     with pytest.raises(LewmError, match="not finite at step 1 of 6; no checkpoint was written yet") as caught:
         train(tiny, dataset, tmp_path / "run", CPU)
     assert "precision" not in str(caught.value)
@@ -251,8 +253,8 @@ def test_weights_that_overflow_are_not_written(tiny, dataset, tmp_path, monkeypa
             with torch.no_grad():
                 models[0].projector[0].weight[0, 0] = torch.inf
 
-    models, make = [], loop._new_model
-    monkeypatch.setattr(loop, "_new_model", lambda *arguments: models.append(make(*arguments)) or models[0])
+    models, make = [], loop._new_learners
+    monkeypatch.setattr(loop, "_new_learners", lambda *some: models.extend(make(*some)) or tuple(models))
     message = r"weights are not finite after step 4 \(model\.projector\.0\.weight\); the checkpoint of step 2 is kept"
     with pytest.raises(LewmError, match=message):
         train(tiny, dataset, directory, CPU, on_progress=poison)

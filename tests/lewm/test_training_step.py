@@ -16,6 +16,7 @@ from lewm.training import state
 from lewm.training.batches import copier
 from lewm.training.health import HeldOut
 from lewm.training.interruption import Interruption
+from lewm.training.objectives import OBJECTIVES
 from lewm.training.trainer import Trainer
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
@@ -79,8 +80,9 @@ def trainer_of(config):
     model.action_mean.zero_()
     model.action_std.fill_(2)
     frames = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8)
-    optimizer = state.make_optimizer(model, config.training)
-    return Trainer(config, config.training.steps, 0, model, optimizer, HeldOut(frames))
+    objective = OBJECTIVES[config.objective.kind](config.objective, config.model, seed=0)
+    optimizer = state.make_optimizer(model, objective, config.training)
+    return Trainer(config, config.training.steps, 0, model, objective, optimizer, HeldOut(frames))
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_the_host_waits_at_logged_steps_alone(tiny, dataset, precision):
     config = resolve(tiny, None, {"training.precision": precision, "training.steps": 100, **every})
     trainer, counts = trainer_of(config), []
     reader = BatchReader(Clips(dataset, 2, 5), 8, 0, copier(torch.device("cpu")))
-    with reader, Looks([trainer.knots]) as looks:
+    with reader, Looks([trainer.objective.sigreg.knots]) as looks:
         logged = trainer.steps_left(reader, Interruption().asked)
         for work in (lambda: trainer._step(next(reader)),) * 2 + (lambda: next(logged),) * 2:
             before = looks.count

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lewm.evaluation.statistics import wilson_interval
+from lewm.measures.intervals import wilson_interval
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,293 @@
+"""Every kind of objective trains encoder and predictor, resumes to the bit, and says when the latents collapse.
+
+B clips, T frames a clip, D latent width, A action-block width.
+"""
+
+import numpy as np
+import pytest
+import torch
+from lewm_data.collection.collect import collect
+
+from lewm import config as cfg
+from lewm.checkpoints import run
+from lewm.config import resolve
+from lewm.errors import LewmError
+from lewm.memory import check_training
+from lewm.model.world_model import WorldModel
+from lewm.ranks import Ranks
+from lewm.training import loop
+from lewm.training.loop import train
+from lewm.training.metrics import read_metrics
+from lewm.training.objectives import OBJECTIVES, Network
+from lewm.training.objectives.sigreg import SIGREGS
+from lewm.training.plot import plot_training
+from lewm_data.envs.registry import world
+from lewm_data.store.dataset import Dataset
+from lewm_kernels import RandomDirections, sigreg
+
+CPU = torch.device("cpu")
+B, T, D, A = 5, 4, 6, 10
+EVERY_TERM = {"objective.cov_t": 0.3, "objective.idm": 0.5, "objective.idm_hidden": 12}
+
+# What can be trained: each line of the table of objectives, and each of that of SIGReg.
+CASES = {
+    "lewm": {},
+    "lewm, exact": {"objective.sigreg": {"kind": "exact"}},
+    "lewm, subspaces": {"objective.sigreg": {"kind": "subspaces", "directions": 16, "subspaces": 4}},
+    "pldm": {"objective.kind": "pldm"},
+    "pldm, every term": {"objective.kind": "pldm"} | EVERY_TERM,
+}
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "two-room.h5"
+    collect(world("two-room"), path, 12, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=4)
+    return path
+
+
+def objective_of(config, seed=0):
+    torch.manual_seed(1)
+    return OBJECTIVES[config.objective.kind](config.objective, config.model, seed)
+
+
+def batch(config, seed=0):
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(0, 256, (B, config.model.predictor.history + 1, 16, 16, 3), dtype=np.uint8)
+    actions = rng.standard_normal((*frames.shape[:2], config.model.action_block), dtype=np.float32)
+    return torch.from_numpy(frames), torch.from_numpy(actions)
+
+
+class Given:
+    """A network whose embeddings are given, and whose prediction is the latent plus the block's first number."""
+
+    def __init__(self, latents):
+        self.latents = latents
+
+    def encode(self, frames):
+        return self.latents
+
+    def predict(self, latents, actions):
+        return latents + actions[..., :1]
+
+
+def test_the_cases_are_the_tables(tiny):
+    configs = [resolve(tiny, None, changes) for changes in CASES.values()]
+    assert {config.objective.kind for config in configs} == set(OBJECTIVES) == set(cfg.Objective.kinds)
+    forms = {config.objective.sigreg.kind for config in configs if config.objective.kind == "lewm"}
+    assert forms == set(SIGREGS) == set(cfg.Sigreg.kinds)
+
+
+@every_case
+def test_the_total_is_the_weighted_sum_and_reaches_encoder_and_predictor(tiny, make_model, case):
+    config = resolve(tiny, None, CASES[case])
+    model, objective = make_model(CASES[case]).train(), objective_of(config)
+    loss = objective(model, *batch(config), 3, Ranks())
+    weights = config.objective.weights()
+    assert list(loss.terms) == list(weights)
+    assert all(name.isidentifier() for name in weights)
+    assert all(term > 0 for term in loss.terms.values())
+    expected = sum(weights[name] * term.item() for name, term in loss.terms.items())
+    assert loss.total.item() == pytest.approx(expected, rel=1e-5)
+    loss.total.backward()
+    for part in (model.encoder, model.projector, model.predictor, model.action_embedder, objective):
+        for name, parameter in part.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+    for part in (model.encoder, model.predictor):
+        assert any(parameter.grad.any() for parameter in part.parameters())
+
+
+def pldm_in_numpy(e, actions, head):
+    """The formulas of the class, one after the other, in float64."""
+    z = e - e.mean(axis=0)
+    over_clips = [z[:, t] for t in range(T)]  # (B, D) each
+    over_time = [z[b] for b in range(B)]  # (T, D) each
+
+    def std(samples):
+        return np.mean([np.maximum(0, 1 - np.sqrt(s.var(axis=0, ddof=1) + 1e-4)).mean() for s in samples])
+
+    def cov(samples):
+        matrices = [s.T @ s / (len(s) - 1) for s in samples]
+        return np.mean([sum(C[i, j] ** 2 for i in range(D) for j in range(D) if i != j) / (D**2 - D) for C in matrices])
+
+    both = torch.from_numpy(np.concatenate([e[:, 1:], e[:, :-1]], axis=-1))
+    told = head(both).detach().numpy()
+    return {
+        "prediction": np.mean((e[:, :-1] + actions[:, :-1, :1] - e[:, 1:]) ** 2),
+        "std": std(over_clips),
+        "cov": cov(over_clips),
+        "std_t": std(over_time),
+        "cov_t": cov(over_time),
+        "align": np.mean((e[:, 1:] - e[:, :-1]) ** 2),
+        "idm": np.mean((told - actions[:, :-1]) ** 2),
+    }
+
+
+def test_the_terms_of_pldm_are_their_formulas(tiny):
+    config = resolve(tiny, None, CASES["pldm, every term"] | {"model.latent": D})
+    rng = np.random.default_rng(0)
+    e = rng.standard_normal((B, T, D)) * np.linspace(0.1, 1.5, D) + np.arange(T)[:, None]
+    actions = rng.standard_normal((B, T, A))
+    objective = objective_of(config)
+    frames = torch.zeros(B, T, 16, 16, 3, dtype=torch.uint8)
+    network = Given(torch.from_numpy(e).float())
+    assert isinstance(network, Network)
+    terms = objective(network, frames, torch.from_numpy(actions).float(), 0, Ranks()).terms
+    expected = pldm_in_numpy(e, actions, objective.double().inverse_dynamics)
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
+
+
+def test_terms_of_weight_0_are_left_out_with_their_networks(tiny):
+    config = resolve(tiny, None, CASES["pldm"] | {"objective.std_t": 0})
+    objective = objective_of(config)
+    assert list(config.objective.weights()) == ["prediction", "std", "cov", "align"]
+    assert not list(objective.parameters())
+    frames, actions = torch.zeros(B, T, 2, 2, 3, dtype=torch.uint8), torch.zeros(B, T, A)
+    loss = objective(Given(torch.randn(B, T, D)), frames, actions, 0, Ranks())
+    assert list(loss.terms) == list(config.objective.weights())
+
+
+def test_sigreg_in_subspaces_is_the_mean_of_the_sketches_in_each(tiny):
+    config = resolve(tiny, None, CASES["lewm, subspaces"])
+    form, directions = objective_of(config, seed=9).sigreg, RandomDirections(9, 4, 16)
+    bases = form.bases  # (S, D, W)
+    assert bases.shape == (4, 8, 2)
+    torch.testing.assert_close(sum(basis @ basis.T for basis in bases), torch.eye(8))
+    assert not form.state_dict()["bases"].requires_grad
+    latents = torch.randn(2, 20, 8)
+    expected = sum(sigreg(latents @ basis, directions, torch.linspace(0, 3, 17)) for basis in bases) / 4
+    torch.testing.assert_close(form(latents, 4, Ranks()), expected)
+
+
+def test_the_model_begins_alike_whatever_the_objective_is(tiny, dataset):
+    """So that objectives can be compared at one seed."""
+    with Dataset.open(dataset) as opened:
+        episodes = np.arange(opened.num_episodes)
+        configs = [resolve(tiny, None, changes) for changes in CASES.values()]
+        model, *others = (loop._new_learners(config, opened, episodes)[0] for config in configs)
+    for other in others:
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+def killed_and_resumed(config, dataset, directory, step):
+    def kill(progress):
+        if progress.step == step:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(config, dataset, directory, CPU, on_progress=kill)
+    train(config, dataset, directory, CPU, resume=True)
+
+
+@every_case
+def test_killed_and_resumed_equals_uninterrupted(tiny, dataset, tmp_path, case):
+    config = resolve(tiny, None, CASES[case])
+    train(config, dataset, tmp_path / "whole", CPU)
+    killed_and_resumed(config, dataset, tmp_path / "pieces", 3)
+    whole, pieces = (run.read_tensors(tmp_path / name / run.TRAINING) for name in ("whole", "pieces"))
+    assert set(whole) == set(pieces)
+    assert all(torch.equal(tensor, pieces[name]) for name, tensor in whole.items())
+    learnt = {f"objective.{name}" for name in objective_of(config).state_dict()}
+    assert {name for name in whole if name.startswith("objective.")} == learnt
+    assert not any(name.startswith("objective.") for name in run.read_tensors(tmp_path / "whole" / run.MODEL))
+    lines = read_metrics(tmp_path / "whole" / run.METRICS)
+    assert [list(line["terms"]) for line in lines] == [list(config.objective.weights())] * 6
+    assert plot_training(tmp_path / "whole").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_head_is_trained(tiny, dataset, tmp_path):
+    config = resolve(tiny, None, CASES["pldm, every term"])
+    train(config, dataset, tmp_path / "run", CPU)
+    tensors = run.read_tensors(tmp_path / "run" / run.TRAINING)
+    with loop.seeded(config.training.seed, 0, CPU):
+        WorldModel(config.model)
+        begun = OBJECTIVES["pldm"](config.objective, config.model, 0)
+    for name, parameter in begun.named_parameters():
+        assert not torch.equal(tensors[f"objective.{name}"], parameter), name
+        assert tensors[f"optimizer.objective.{name}.step"] == 6
+
+
+def test_frozen_parameters_stay_and_the_training_resumes(tiny, dataset, tmp_path, monkeypatch):
+    make = loop._new_learners
+
+    def frozen(*some):
+        model, objective = make(*some)
+        model.encoder.requires_grad_(False)
+        begun.append({name: tensor.clone() for name, tensor in model.encoder.state_dict().items()})
+        return model, objective
+
+    begun = []
+    monkeypatch.setattr(loop, "_new_learners", frozen)
+    train(tiny, dataset, tmp_path / "whole", CPU)
+    killed_and_resumed(tiny, dataset, tmp_path / "pieces", 3)
+    whole, pieces = (run.read_tensors(tmp_path / name / run.TRAINING) for name in ("whole", "pieces"))
+    assert set(whole) == set(pieces)
+    assert all(torch.equal(tensor, pieces[name]) for name, tensor in whole.items())
+    assert begun[0]
+    assert all(torch.equal(tensor, whole[f"model.encoder.{name}"]) for name, tensor in begun[0].items())
+    assert not any(name.startswith("optimizer.model.encoder.") for name in whole)
+    assert any(name.startswith("optimizer.model.predictor.") for name in whole)
+
+
+COLLAPSING = {
+    "lewm": ({"objective.lambda": 0}, "raise --lambda (now 0)."),
+    "pldm": (
+        dict.fromkeys(["objective.std", "objective.cov", "objective.std_t"], 0),
+        "raise --set objective.std (now 0) or objective.cov (now 0).",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OBJECTIVES)
+def test_collapse_is_warned_of_with_what_helps(tiny, dataset, tmp_path, caplog, kind):
+    changes, advice = COLLAPSING[kind]
+    fast = {"objective.kind": kind, "training.steps": 60, "training.learning_rate": 1e-2, "training.log_every": 60}
+    train(resolve(tiny, None, fast | changes), dataset, tmp_path / "run", CPU)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "the latents are collapsing" in message
+    assert message.endswith(advice)
+
+
+def test_the_weight_of_sigreg_is_no_key_of_pldm(tiny):
+    with pytest.raises(LewmError, match=r'objective.kind is pldm: "objective.lambda"\nKnown: .*objective.std'):
+        resolve(tiny, None, {"objective.kind": "pldm", "objective.lambda": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"objective.sigreg": {"kind": "subspaces", "subspaces": 3}}, "model.latent 8 is not a multiple"),
+        ({"objective.kind": "pldm", "model.latent": 1}, "model.latent 1 has no covariances"),
+    ],
+)
+def test_objectives_that_do_not_fit_the_latent_are_refused(tiny, changes, words):
+    with pytest.raises(LewmError, match=words):
+        resolve(tiny, None, changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "floats"),
+    [
+        ({"objective.sigreg": {"kind": "exact"}}, 2 * 8 * 8),
+        (
+            {"objective.sigreg": {"kind": "subspaces", "directions": 5, "subspaces": 4}},
+            8 * 8 + 5 * (2 + 272),
+        ),
+        ({"objective.kind": "pldm", "objective.cov_t": 1}, 8 * 8 * (2 + 8)),
+    ],
+)
+def test_training_asks_the_objective_for_its_memory(tiny, monkeypatch, changes, floats):
+    config = resolve(tiny, None, changes)
+    needed = 8 * 2 * 3 * (16 * 16 + 4 * 16 * 16) + 4 * floats
+    monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed)
+    check_training(config, 0, (16, 16), CPU)
+    monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed - 1)
+    with pytest.raises(LewmError, match="training needs at least"):
+        check_training(config, 0, (16, 16), CPU)
