@@ -149,10 +149,9 @@ def plan(
         _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
     from rich.progress import TaskProgressColumn
 
-    from lewm.belongs import world_to_act_in
     from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, override, validate
-    from lewm.evaluation.evaluate import (
+    from lewm.evaluation.command import (
         PLANNING_NEEDS,
         FromDataset,
         FromEnv,
@@ -161,6 +160,7 @@ def plan(
         evaluate_run,
     )
     from lewm.files import newest_run
+    from lewm.run_worlds import world_to_act_in
     from lewm.runtime import choose_device
 
     if run is None:

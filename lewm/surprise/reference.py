@@ -20,10 +20,10 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from lewm import locks
-from lewm.belongs import check_belongs
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config, Model
+from lewm.dataset_checks import check_belongs
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import sha256

@@ -21,7 +21,6 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from lewm.belongs import world_to_act_in
 from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.run import DatasetIdentity
@@ -31,7 +30,8 @@ from lewm.figures import import_figure
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
-from lewm.reports import keeping, new_report
+from lewm.report_files import keeping, new_report
+from lewm.run_worlds import world_to_act_in
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms

@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from lewm.model.world_model import WorldModel
-from lewm.states import PathDistance
+from lewm.world_states import PathDistance
 from lewm_kernels import RandomDirections, sigreg
 
 CURVE_BINS = 24

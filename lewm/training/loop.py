@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm.belongs import check_action_width, said_name
 from lewm.checkpoints import run
 from lewm.config import Config
+from lewm.dataset_checks import check_action_width, said_name
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
 from lewm.memory import check_training
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel, parameter_count
-from lewm.states import paths_of
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
 from lewm.training.actions import check_actions
@@ -31,6 +30,7 @@ from lewm.training.compilation import Compilation
 from lewm.training.health import Health, HeldOut, sample_pairs
 from lewm.training.interruption import Interruption
 from lewm.training.trainer import Trainer, seeded
+from lewm.world_states import paths_of
 from lewm_data.action_bounds import action_bounds
 from lewm_data.clips import Clips, action_statistics, split_episodes
 from lewm_data.envs.registry import known_world

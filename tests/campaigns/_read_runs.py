@@ -81,14 +81,14 @@ def read_decoder(directory: Path) -> None:
     """The run's decoder."""
     import torch
 
-    from lewm.decoding.store import load_decoder
+    from lewm.decoding.decoder_file import load_decoder
 
     load_decoder(directory, torch.device("cpu"))
 
 
 def write_page(directory: Path) -> None:
     """The page of a run."""
-    from lewm.report.write import write_page as write
+    from lewm.page.command import write_page as write
 
     write(directory)
 

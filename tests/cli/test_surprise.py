@@ -19,7 +19,7 @@ from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
 from lewm.surprise.reference import FILE, build, of_run
-from lewm.surprise.watcher import TOGETHER, Watcher
+from lewm.surprise.video_pass import TOGETHER, VideoPass
 from lewm_cli import output
 from lewm_cli.main import app
 from lewm_data.envs.registry import world
@@ -266,7 +266,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(home, run, episodes):
     reference = of_run(run, model)
     calibration = calibrate(model, reference, with_actions=False, seed=0)
     detector = Detector(Meter(model, 5, ActionSearch(reference.blocks, 0)), calibration, 0.05)
-    watcher = Watcher(detector, reference, (16, 16), "film", None)
+    seen = VideoPass(detector, reference, (16, 16), "film", None)
     alive: list[weakref.ref] = []
     most = 0
 
@@ -279,13 +279,13 @@ def test_memory_does_not_grow_with_the_length_of_the_video(home, run, episodes):
             most = max(most, len(alive))
             yield Frame(i / 10, picture)
 
-    for _ in watcher.pieces(frames()):
+    for _ in seen.pieces(frames()):
         pass
-    watcher.finish()
+    seen.finish()
     assert detector.meter.seen == 1500
     assert most <= 2 * TOGETHER
     assert len(detector.meter._latents) <= 5
-    assert len(watcher.peaks.kept) <= 6
+    assert len(seen.peaks.kept) <= 6
 
 
 def test_the_suite_reports_every_perturbation_with_known_and_unknown_actions(home, run):
@@ -388,7 +388,7 @@ def test_short_videos_and_large_steps(run, episodes, tmp_path, frames, frameskip
 
 
 def test_numbers_that_no_video_has_are_said_before_any_work(run, video, monkeypatch):
-    monkeypatch.setattr("lewm.surprise.watch.calibrate", lambda *_: pytest.fail("it was calibrated"))
+    monkeypatch.setattr("lewm.surprise.command.calibrate", lambda *_: pytest.fail("it was calibrated"))
     for option, value, words in [
         ("--alpha", "0", "alpha is 0.0, expected above 0"),
         ("--alpha", "1", "alpha is 1.0, expected above 0 and below 1"),

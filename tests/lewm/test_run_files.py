@@ -8,7 +8,7 @@ import torch
 import lewm
 from lewm.checkpoints import run
 from lewm.decoding.decoder import Decoder, DecoderSettings
-from lewm.decoding.store import DECODER, load_decoder, save_decoder
+from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.errors import LewmError
 from lewm.sealed import SealError, check_sealed, sealed_json
 from lewm.surprise.reference import FILE, Reference, keep, stored

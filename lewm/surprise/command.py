@@ -26,7 +26,7 @@ from lewm.figures import import_figure
 from lewm.files import replacing, sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
-from lewm.reports import Beside, keeping, new_report
+from lewm.report_files import Beside, keeping, new_report
 from lewm.surprise import meter
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
@@ -34,7 +34,7 @@ from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
-from lewm.surprise.watcher import Watcher
+from lewm.surprise.video_pass import VideoPass
 from lewm_data.action_files import read_actions
 from lewm_data.seeds import check_seed
 from lewm_data.sources import Source, open_source
@@ -110,7 +110,7 @@ class SurpriseReport:
         return asdict(self)
 
 
-def watch(
+def watch_video(
     request: SurpriseRequest, device: torch.device, on_progress: OnProgress = lambda what, done, total: None
 ) -> tuple[SurpriseReport, Path]:
     """Score every frame of a video; memory does not grow with its length.
@@ -158,7 +158,7 @@ def _watch(
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
         rate = request.fps or source.fps
         begun = time.perf_counter()
-        seen = Watcher(detector, reference, trained_on.frame_size, source.name, actions)
+        seen = VideoPass(detector, reference, trained_on.frame_size, source.name, actions)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
             shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)

@@ -18,9 +18,9 @@ from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config
 from lewm.datasets import fingerprint_of
 from lewm.decoding.decoder import Decoder, DecoderSettings
+from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.decoding.open_loop import OpenLoop, StepError, long_enough, open_loops, step_errors
 from lewm.decoding.pictures import Shown, draw_reconstructions, draw_rollout, film_rollout
-from lewm.decoding.store import DECODER, load_decoder, save_decoder
 from lewm.decoding.training import (
     Examples,
     Fidelity,
@@ -35,7 +35,7 @@ from lewm.figures import import_figure
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
-from lewm.reports import Beside, keeping, new_report
+from lewm.report_files import Beside, keeping, new_report
 from lewm_data.clips import split_episodes
 from lewm_data.seeds import check_seed
 from lewm_data.store import Dataset
@@ -72,7 +72,7 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """The result of `decode`.
+    """The result of `decode_run`.
 
     Attributes:
         fidelity: How far to trust the pictures.
@@ -98,7 +98,7 @@ class DecodeReport:
         return asdict(self)
 
 
-def decode(
+def decode_run(
     request: DecodeRequest, device: torch.device, on_progress: OnProgress = lambda share: None
 ) -> tuple[DecodeReport, Path]:
     """Train a decoder on the run's latents, unless it has one, and show held-out episodes with it.

@@ -21,11 +21,11 @@ from urllib.parse import quote
 from lewm.checkpoints import run
 from lewm.errors import LewmError
 from lewm.files import check_writable
+from lewm.page import elements
+from lewm.page.document import MARK, Section, page
+from lewm.page.media import is_inside
+from lewm.page.sections import LARGEST_TEXT, PARTS, Part
 from lewm.provenance import versions
-from lewm.report import elements
-from lewm.report.media import is_inside
-from lewm.report.page import MARK, Section, page
-from lewm.report.sections import LARGEST_TEXT, PARTS, Part
 from lewm_data.envs.registry import known_world
 from lewm_data.temporary import temporary_folder
 

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from lewm.belongs import check_belongs
 from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config
+from lewm.dataset_checks import check_belongs
 from lewm.datasets import fingerprint_of
 from lewm.figures import import_figure
 from lewm.files import sha256
@@ -29,9 +29,9 @@ from lewm.probing.sample import Sample, draw_sample
 from lewm.probing.space import PAIRS, Space, draw_queries, import_tsne, measure_space, nearest_frames, plane, tsne
 from lewm.probing.targets import Quantity, read_columns, read_quantities
 from lewm.provenance import versions
-from lewm.reports import keeping, new_report
-from lewm.states import paths_of
+from lewm.report_files import keeping, new_report
 from lewm.training.health import sample_pairs
+from lewm.world_states import paths_of
 from lewm_data.clips import split_episodes
 from lewm_data.envs.registry import known_world
 from lewm_data.store import Dataset
@@ -62,7 +62,7 @@ class ProbeRequest:
     tsne: bool = False
 
 
-def probe(
+def probe_run(
     request: ProbeRequest, device: torch.device, on_progress: OnProgress = lambda share, doing: None
 ) -> tuple[ProbeReport, Path]:
     """Fit probes on frozen features and measure the space; the report and its pictures are also written into the run.

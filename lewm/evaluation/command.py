@@ -8,26 +8,27 @@ from pathlib import Path
 
 import torch
 
-from lewm.belongs import check_belongs, world_to_act_in
 from lewm.checkpoints import load, run
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config, Evaluation, Planning
+from lewm.dataset_checks import check_belongs
 from lewm.datasets import fingerprint_of
-from lewm.decoding.store import load_decoder
+from lewm.decoding.decoder_file import load_decoder
 from lewm.errors import LewmError
+from lewm.evaluation.agents import OnProgress, random_floor, run_planner
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
-from lewm.evaluation.run import OnProgress, evaluate, random_floor
 from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
 from lewm.files import check_output, sha256
 from lewm.planning.controller import Controller
 from lewm.planning.precision import choose_precision
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
-from lewm.reports import Beside, keeping, new_report
+from lewm.report_files import Beside, keeping, new_report
+from lewm.run_worlds import world_to_act_in
 from lewm.runtime import physical_memory
 from lewm_data.clips import split_episodes
 from lewm_data.envs.world import World
@@ -168,7 +169,7 @@ def _evaluate(
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
-    played, seconds = evaluate(controller, place, tasks, frame_size, batch, films, on_progress, decode)
+    played, seconds = run_planner(controller, place, tasks, frame_size, batch, films, on_progress, decode)
     floor = random_floor(controller, place, tasks, frame_size, batch)
     success = Success.of(played)
     report = EvalReport(
