@@ -17,14 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lewm.checkpoints import load
-from lewm.checkpoints import run as runs
-from lewm.checkpoints.run import DatasetIdentity
-from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import replacing, sha256
+from lewm.files import replacing
 from lewm.model.world_model import WorldModel
+from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
 from lewm.report_files import Beside, keeping, new_report
 from lewm.surprise import meter
@@ -132,33 +129,30 @@ def watch_video(
     import_figure()
     if request.out_video is not None:
         check_annotated(request.out_video)
-    config, trained_on = runs.read_config(request.run)
-    with new_report(request.run, "surprise") as out:
-        return _watch(request, config, trained_on, device, out, on_progress), out
+    run = open_run(request.run, device)
+    with new_report(run.path, "surprise") as out:
+        return _watch(request, run, out, on_progress), out
 
 
 def _watch(
     request: SurpriseRequest,
-    config: Config,
-    trained_on: DatasetIdentity,
-    device: torch.device,
+    run: Run,
     out: Path,
     on_progress: OnProgress,
 ) -> SurpriseReport:
-    model = load(request.run).to(device)
-    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
+    model = run.model
     with open_source(request.source) as source, contextlib.ExitStack() as files:
         frames = source.frames(fps=request.fps)
         actions, how = _actions(request, model, source)
         on_progress("calibrating", 0, None)
-        reference = reference_of(request.run, model, config, request.calibrate)
+        reference = reference_of(run, request.calibrate)
         calibration = calibrate(model, reference, actions is not None, request.seed)
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
         rate = request.fps or source.fps
         begun = time.perf_counter()
-        seen = VideoPass(detector, reference, trained_on.frame_size, source.name, actions)
+        seen = VideoPass(detector, reference, run.trained_on.frame_size, source.name, actions)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
             shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
@@ -188,7 +182,7 @@ def _watch(
             },
             out_video=str(request.out_video.resolve()) if request.out_video else None,
             seconds=seconds,
-            checkpoint_sha256=checkpoint_sha256,
+            checkpoint_sha256=run.checkpoint_sha256,
             versions=versions(),
         )
         with keeping(out, report):

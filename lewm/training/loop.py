@@ -22,6 +22,7 @@ from lewm.files import file_name, home
 from lewm.memory import check_training
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel, parameter_count
+from lewm.opened_run import open_run
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
 from lewm.training.actions import check_actions
@@ -137,7 +138,7 @@ def train(
             interruption.settle()
             if health is None:  # resumed after the last step
                 health = trainer.measure_health(trainer.done)
-            if stored(chosen) is None:
+            if stored(open_run(chosen)) is None:
                 reference = of_training(trainer.model.eval(), config, dataset)
                 with record.writing_into(chosen):
                     keep(chosen, reference)
