@@ -1,6 +1,6 @@
 """A run that a command works with: its configuration, its model, and data beside it.
 
-E episodes of a dataset, S that training sees, U that it does not.
+S episodes that training sees, U that it does not.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ class RunData:
         return self.fingerprint == self.run.trained_on.fingerprint
 
     @property
-    def seen(self) -> Int64[np.ndarray, " E"]:
+    def seen(self) -> Int64[np.ndarray, " S"]:
         """The episodes that training saw: none where the data are not its own."""
         return self._split[0]
 
     @property
-    def unseen(self) -> Int64[np.ndarray, " E"]:
+    def unseen(self) -> Int64[np.ndarray, " U"]:
         """The episodes that training did not see: those it held out, or all where the data are not its own."""
         return self._split[1]
 

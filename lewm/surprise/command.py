@@ -134,12 +134,7 @@ def watch_video(
         return _watch(request, run, out, on_progress), out
 
 
-def _watch(
-    request: SurpriseRequest,
-    run: Run,
-    out: Path,
-    on_progress: OnProgress,
-) -> SurpriseReport:
+def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgress) -> SurpriseReport:
     model = run.model
     with open_source(request.source) as source, contextlib.ExitStack() as files:
         frames = source.frames(fps=request.fps)

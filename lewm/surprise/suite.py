@@ -112,13 +112,7 @@ def run_suite(
         return _run(request, place, run, out, on_progress), out
 
 
-def _run(
-    request: SuiteRequest,
-    place: World,
-    run: Run,
-    out: Path,
-    on_progress: OnProgress,
-) -> SuiteReport:
+def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: OnProgress) -> SuiteReport:
     place.make(1, run.trained_on.frame_size[0], False).close()  # misses what the world needs before the calibration
     model = run.model
     reference = reference_of(run, request.calibrate)
