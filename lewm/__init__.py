@@ -2,6 +2,10 @@
 
 model = lewm.load("~/.lewm/runs/two-room-small")
 latents = model.encode(frames)
+
+run = lewm.open_run("~/.lewm/runs/two-room-small")
+with run.data() as data:
+    frames = data.dataset.frames(data.dataset.rows(data.unseen))
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lewm.checkpoints import load as load
     from lewm.model.world_model import WorldModel as WorldModel
+    from lewm.opened_run import open_run as open_run
 
-__all__ = ["WorldModel", "load"]
+__all__ = ["WorldModel", "load", "open_run"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
@@ -19,6 +24,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         from lewm.checkpoints import load
 
         return load
+    if name == "open_run":
+        from lewm.opened_run import open_run
+
+        return open_run
     if name == "WorldModel":
         from lewm.model.world_model import WorldModel
 

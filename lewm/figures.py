@@ -9,7 +9,7 @@ from typing import Any
 
 from lewm.errors import missing
 from lewm.files import replacing
-from lewm.foreign import visible
+from lewm.shown_text import visible
 
 DPI = 110
 STYLE: dict[Any, Any] = {  # matplotlib's own names

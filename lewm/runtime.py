@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import torch
 
 from lewm.errors import LewmError
+from lewm_data import machine
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -29,10 +29,10 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def physical_memory(device: torch.device) -> int:
-    """Bytes of memory of a device; the machine's own for the CPU and for devices that share it."""
+    """Bytes of memory of a device; for the CPU and devices that share its memory, what this process may have of it."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return machine.physical_memory()
 
 
 def clock(device: torch.device) -> float:

@@ -12,7 +12,7 @@ from lewm_cli import options, output, results
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lewm.decoding.decode import DecodeReport
+    from lewm.decoding.command import DecodeReport
 
 
 def decode(
@@ -41,8 +41,7 @@ def decode(
     """
     from rich.progress import TaskProgressColumn
 
-    from lewm.decoding.decode import DecodeRequest
-    from lewm.decoding.decode import decode as decode_run
+    from lewm.decoding.command import DecodeRequest, decode_run
     from lewm.decoding.decoder_file import DECODER
     from lewm.files import newest_run
     from lewm.runtime import choose_device

@@ -10,7 +10,6 @@ import contextlib
 import io
 import json
 import logging
-import math
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeElapsed
 from rich.table import Column
 from rich.text import Text
 
+from lewm.json_values import finite
 from lewm_cli.failures import explain
 from lewm_cli.interruption import exit_code
 
@@ -102,15 +102,7 @@ def show(*parts: Any) -> None:  # noqa: ANN401
 
 def show_json(result: dict[str, Any]) -> None:
     """The command's result, for a program: in ASCII, and null for a number that is not finite, which JSON has not."""
-    stdout.file.write(json.dumps(_finite(result), indent=2, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
+    stdout.file.write(json.dumps(finite(result), indent=2, allow_nan=False) + "\n")
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:

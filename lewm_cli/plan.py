@@ -149,10 +149,8 @@ def plan(
         _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
     from rich.progress import TaskProgressColumn
 
-    from lewm.belongs import world_to_act_in
-    from lewm.checkpoints.run import read_config
     from lewm.config import Evaluation, Planning, override, validate
-    from lewm.evaluation.evaluate import (
+    from lewm.evaluation.command import (
         PLANNING_NEEDS,
         FromDataset,
         FromEnv,
@@ -161,12 +159,14 @@ def plan(
         evaluate_run,
     )
     from lewm.files import newest_run
+    from lewm.opened_run import open_run
+    from lewm.run_worlds import world_to_act_in
     from lewm.runtime import choose_device
 
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")
-    config, _ = read_config(run)
+    config = open_run(run).config
     place = world_to_act_in(run, config, PLANNING_NEEDS, env)
     if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")

@@ -45,8 +45,7 @@ def probe(
     from rich.progress import TaskProgressColumn
 
     from lewm.files import newest_run
-    from lewm.probing.probe import ProbeRequest
-    from lewm.probing.probe import probe as probe_run
+    from lewm.probing.command import ProbeRequest, probe_run
     from lewm.runtime import choose_device
 
     if run is None:

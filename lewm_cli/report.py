@@ -17,7 +17,7 @@ def report(
 ) -> None:
     """Gather the newest of everything a run holds into one page that opens anywhere, offline."""
     from lewm.files import newest_run
-    from lewm.report.write import write_page
+    from lewm.page.command import write_page
 
     if run is None:
         run = newest_run()

@@ -14,7 +14,7 @@ def shown_anyway(show: Callable[[Any], None]) -> Iterator[None]:
     Args:
         show: Shows the result as the command does where all is well.
     """
-    from lewm.reports import NotKeptError
+    from lewm.report_files import NotKeptError
 
     try:
         yield

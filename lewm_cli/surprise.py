@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
+    from lewm.surprise.command import SurpriseReport
     from lewm.surprise.suite import SuiteReport
-    from lewm.surprise.watch import SurpriseReport
 
 
 def surprise(
@@ -74,7 +74,7 @@ def surprise(
                 raise typer.BadParameter("belongs to a video, not to --suite", param_hint=name)
         _suite(run, suite, episodes, calibrate, alpha, seed, where, json)
         return
-    from lewm.surprise.watch import SurpriseRequest, watch
+    from lewm.surprise.command import SurpriseRequest, watch_video
 
     assert video is not None
     request = SurpriseRequest(run, video, fps, frameskip, actions, calibrate, alpha, seed, out_video)
@@ -93,7 +93,7 @@ def surprise(
         def on_progress(what: str, done: int, total: int | None) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
-        report, path = watch(request, where, on_progress)
+        report, path = watch_video(request, where, on_progress)
     output.note(f"report: {path}; a line a frame and a picture: {path.with_suffix('')}")
     if out_video:
         output.note(f"annotated video: {out_video}")

@@ -67,9 +67,9 @@ def train(
     if resume and (assignments or config):
         raise typer.BadParameter("--resume continues with the run's own configuration: give it no other setting")
 
-    from lewm.belongs import import_named
     from lewm.checkpoints.run import read_config
     from lewm.files import newest_run
+    from lewm.run_worlds import import_named
     from lewm.runtime import choose_device
     from lewm.training.loop import train as train_model
 

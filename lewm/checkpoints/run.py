@@ -26,8 +26,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lewm.checkpoints.digest import tensors_sha256
 from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
-from lewm.checkpoints.seal import tensors_sha256
 from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text

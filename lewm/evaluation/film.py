@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm.decoding.panels import BLUE, GREEN, GREY, RED, enlarge, framed, shown_at
-from lewm.evaluation.play import Film
+from lewm.evaluation.episodes import Film
 from lewm_data.video.video_writer import import_encoder, write_video
 
 FRAMES_PER_SECOND = 10.0

@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
 from lewm.evaluation.tasks import HELD_OUT, PAPER, UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
-from lewm.states import states_of
+from lewm.world_states import states_of
 from lewm_data.collection.factors import PREFIX, recorded_factors
 from lewm_data.envs.world import World
 from lewm_data.store.dataset import Dataset

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lewm.evaluation.play import Played
+from lewm.evaluation.episodes import Played
 from lewm.evaluation.tasks import Tasks
 from lewm.measures.intervals import wilson_interval
 

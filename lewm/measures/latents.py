@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int64
 from scipy.stats import rankdata
 from torch import Tensor
 
-from lewm.states import PathDistance
+from lewm.world_states import PathDistance
 
 CURVE_BINS = 24
 

@@ -20,14 +20,13 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from lewm import locks
-from lewm.belongs import check_belongs
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config, Model
-from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
+from lewm.opened_run import Run
 from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
 from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
@@ -73,55 +72,48 @@ class Reference:
         return Reference(**moved)
 
 
-def of_run(run: Path, model: WorldModel) -> Reference:
+def of_run(run: Run) -> Reference:
     """The run's own reference: read from the run, or made from its dataset and kept there.
-
-    Args:
-        model: The run's.
 
     Raises:
         LewmError: There is none in the run for its present weights, and the dataset is not there or has changed.
     """
     kept = stored(run)
     if kept is not None:
-        return kept.on(model.device)
-    config, trained_on = runs.read_config(run)
-    if not Path(trained_on.path).is_file():
+        return kept.on(run.device)
+    remedy = "Say what is normal with --calibrate DATASET.h5."
+    if not Path(run.trained_on.path).is_file():
         raise LewmError(
-            f"{run}: no {FILE} for its weights, and its dataset {trained_on.path} is not there",
-            "Say what is normal with --calibrate DATASET.h5.",
+            f"{run.path}: no {FILE} for its weights, and its dataset {run.trained_on.path} is not there", remedy
         )
-    with Dataset.open(trained_on.path) as dataset:
-        if fingerprint_of(dataset) != trained_on.fingerprint:
-            raise LewmError(
-                f"{dataset.path}: not the data that {run} was trained on any more",
-                "Say what is normal with --calibrate DATASET.h5.",
-            )
-        reference = of_training(model, config, dataset)
-    _keep_unless_trained(run, model, reference)
+    with run.data(option="--calibrate") as data:
+        data.check_in_training(remedy)
+        reference = of_training(run.model, run.config, data.dataset)
+    _keep_unless_trained(run, reference)
     return reference
 
 
-def _keep_unless_trained(run: Path, model: WorldModel, reference: Reference) -> None:
+def _keep_unless_trained(run: Run, reference: Reference) -> None:
     """Keep a reference for the next time, unless the run is being trained, has other weights by now or is read-only."""
     try:
-        with locks.writing(run):
-            if runs.holds_weights(run, model):
-                keep(run, reference)
+        with locks.writing(run.path):
+            if runs.holds_weights(run.path, run.model):
+                keep(run.path, reference)
     except (LewmError, OSError) as error:
         log.info("%s; what is normal is not kept in the run", str(error).splitlines()[0])
 
 
-def stored(run: Path) -> Reference | None:
+def stored(run: Run) -> Reference | None:
     """What the run holds, if that is whole and of its present weights."""
-    path = run / FILE
+    path = run.path / FILE
     if not path.is_file():
         return None
     try:
         tensors, metadata = runs.read_with_metadata(path)
         refuse_not_finite(path, tensors, "It is made again.")
-        _check_tensors(path, tensors, runs.read_config(run)[0].model)
-        return Reference(**tensors) if metadata.get("checkpoint_sha256") == sha256(run / runs.MODEL) else None
+        _check_tensors(path, tensors, run.config.model)
+        weights = sha256(run.path / runs.MODEL)
+        return Reference(**tensors) if metadata.get("checkpoint_sha256") == weights else None
     except (LewmError, OSError) as error:  # it can be made again
         log.warning("%s. It is made again.", str(error).splitlines()[0])
         return None
@@ -155,23 +147,21 @@ def keep(run: Path, reference: Reference) -> None:
     runs.save_tensors(run / FILE, tensors, {"checkpoint_sha256": sha256(run / runs.MODEL)})
 
 
-def reference_of(run: Path, model: WorldModel, config: Config, calibrate: Path | None) -> Reference:
+def reference_of(run: Run, calibrate: Path | None) -> Reference:
     """What is normal: by the run's own held-out episodes, or by all episodes of another dataset.
 
     Raises:
         LewmError: the dataset is of another world than the run.
     """
     if calibrate is None:
-        return of_run(run, model)
-    with Dataset.open(calibrate) as dataset:
-        _, trained_on = runs.read_config(run)
-        check_belongs(dataset, config, trained_on, "--calibrate")
-        if fingerprint_of(dataset) == trained_on.fingerprint:
-            return of_training(model, config, dataset)
-        every = np.arange(dataset.num_episodes)
-        clean = build(model, dataset, clean=every, seen=every, seed=config.training.seed)
+        return of_run(run)
+    with run.data(calibrate, "--calibrate") as data:
+        if data.in_training:
+            return of_training(run.model, run.config, data.dataset)
+        every = data.unseen
+        clean = build(run.model, data.dataset, clean=every, seen=every, seed=run.config.training.seed)
     try:
-        own = of_run(run, model)
+        own = of_run(run)
     except LewmError:  # the run's own data are gone: actions and looks come from the clean episodes too
         return clean
     return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths)

@@ -21,17 +21,13 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-from lewm.belongs import world_to_act_in
-from lewm.checkpoints import load
-from lewm.checkpoints import run as runs
-from lewm.checkpoints.run import DatasetIdentity
-from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import sha256
 from lewm.model.world_model import WorldModel
+from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
-from lewm.reports import keeping, new_report
+from lewm.report_files import keeping, new_report
+from lewm.run_worlds import world_to_act_in
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
@@ -108,27 +104,18 @@ def run_suite(
     check_alpha(request.alpha)
     import_figure()
     import_encoder("mp4")
-    config, trained_on = runs.read_config(request.run)
-    place = world_to_act_in(request.run, config, SUITE_NEEDS, request.env, "--suite")
+    run = open_run(request.run, device)
+    place = world_to_act_in(run.path, run.config, SUITE_NEEDS, request.env, "--suite")
     if not place.perturbations:
         raise LewmError(f"{place.name} has no perturbations", "See CONTRIBUTING.md on how to add some.")
-    with new_report(request.run, "surprise-suite") as out:
-        return _run(request, place, config, trained_on, device, out, on_progress), out
+    with new_report(run.path, "surprise-suite") as out:
+        return _run(request, place, run, out, on_progress), out
 
 
-def _run(
-    request: SuiteRequest,
-    place: World,
-    config: Config,
-    trained_on: DatasetIdentity,
-    device: torch.device,
-    out: Path,
-    on_progress: OnProgress,
-) -> SuiteReport:
-    place.make(1, trained_on.frame_size[0], False).close()  # misses what the world needs before the calibration
-    model = load(request.run).to(device)
-    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
-    reference = reference_of(request.run, model, config, request.calibrate)
+def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: OnProgress) -> SuiteReport:
+    place.make(1, run.trained_on.frame_size[0], False).close()  # misses what the world needs before the calibration
+    model = run.model
+    reference = reference_of(run, request.calibrate)
     frameskip = model.config.frameskip
     calibrations, flags = {}, {}
     for actions in ACTIONS:
@@ -145,7 +132,7 @@ def _run(
     examples: list[Example] = []
     for number, onset in enumerate(onsets.tolist()):  # one at a time: a hundred episodes and their twins fill a memory
         on_progress("episodes", number / request.episodes)
-        (episode,) = record(place, [request.seed * 1_000_000 + number], trained_on.frame_size[0], steps)
+        (episode,) = record(place, [request.seed * 1_000_000 + number], run.trained_on.frame_size[0], steps)
         twins = {
             name: perturb(episode, onset, np.random.default_rng([request.seed, 1, number, kind]))
             for kind, (name, perturb) in enumerate(place.perturbations.items())
@@ -181,7 +168,7 @@ def _run(
             "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
             "clean_frames": len(calibrations["known"].clean),
         },
-        checkpoint_sha256=checkpoint_sha256,
+        checkpoint_sha256=run.checkpoint_sha256,
         versions=versions(),
     )
     with keeping(out, report):

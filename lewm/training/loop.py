@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from lewm.belongs import check_action_width, said_name
 from lewm.checkpoints import run
 from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.config import Config
+from lewm.dataset_checks import check_action_width, said_name
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
@@ -25,7 +25,7 @@ from lewm.memory import check_training
 from lewm.model.assembly import build, parameter_count
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
-from lewm.states import paths_of
+from lewm.opened_run import open_run
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, state
 from lewm.training.actions import check_actions
@@ -35,6 +35,7 @@ from lewm.training.health import Health, HeldOut
 from lewm.training.interruption import Interruption
 from lewm.training.objectives import OBJECTIVES, Objective
 from lewm.training.trainer import Trainer, seeded
+from lewm.world_states import paths_of
 from lewm_data.envs.registry import known_world
 from lewm_data.store.action_bounds import action_bounds
 from lewm_data.store.clips import Clips, action_statistics, split_episodes
@@ -142,7 +143,7 @@ def train(
             interruption.settle()
             if health is None:  # resumed after the last step
                 health = trainer.measure_health(trainer.done)
-            if stored(chosen) is None:
+            if stored(open_run(chosen)) is None:
                 reference = of_training(trainer.model.eval(), config, dataset)
                 with record.writing_into(chosen):
                     keep(chosen, reference)

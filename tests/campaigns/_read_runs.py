@@ -71,10 +71,10 @@ def plan(directory: Path) -> None:
 
 def read_reference(directory: Path) -> None:
     """What is normal for the run; its dataset is there, so that it may be made again."""
-    import lewm
+    from lewm.opened_run import open_run
     from lewm.surprise.reference import of_run
 
-    of_run(directory, lewm.load(directory)).episodes()
+    of_run(open_run(directory)).episodes()
 
 
 def read_decoder(directory: Path) -> None:
@@ -88,7 +88,7 @@ def read_decoder(directory: Path) -> None:
 
 def write_page(directory: Path) -> None:
     """The page of a run."""
-    from lewm.report.write import write_page as write
+    from lewm.page.command import write_page as write
 
     write(directory)
 

@@ -36,7 +36,7 @@ def seal_tensors(data: bytes) -> bytes:
     """A safetensors file, as it is where the library does not read it."""
     import safetensors.torch
 
-    from lewm.checkpoints.seal import tensors_sha256
+    from lewm.checkpoints.digest import tensors_sha256
     from lewm.sealed import SHA256
 
     try:

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lewm.reports import read_report
+from lewm.report_files import read_report
 from lewm_cli import output
 from lewm_cli.main import app
 

@@ -103,11 +103,11 @@ def test_collect_before_the_first_episode_leaves_nothing(tmp_path, number):
 
 
 COMMANDS = {
-    "plan": ("lewm.evaluation.evaluate.evaluate_run", "no report of these plans"),
-    "probe": ("lewm.probing.probe.probe", "no report of this probe"),
-    "surprise": ("lewm.surprise.watch.watch", "no report of this"),
-    "decode": ("lewm.decoding.decode.decode", "a decoder whose training had ended is kept"),
-    "report": ("lewm.report.write.write_page", "the page was not written"),
+    "plan": ("lewm.evaluation.command.evaluate_run", "no report of these plans"),
+    "probe": ("lewm.probing.command.probe_run", "no report of this probe"),
+    "surprise": ("lewm.surprise.command.watch_video", "no report of this"),
+    "decode": ("lewm.decoding.command.decode_run", "a decoder whose training had ended is kept"),
+    "report": ("lewm.page.command.write_page", "the page was not written"),
     "doctor": ("lewm.doctor.diagnose", "the self-tests did not end"),
     "envs": ("lewm_data.envs.overview.overview", "interrupted"),
 }

@@ -9,9 +9,9 @@ import pytest
 from matplotlib import image
 from typer.testing import CliRunner
 
-from lewm.evaluation.play import Played
-from lewm.evaluation.run import Seconds
-from lewm.reports import read_report
+from lewm.evaluation.agents import Seconds
+from lewm.evaluation.episodes import Played
+from lewm.report_files import read_report
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -96,7 +96,7 @@ def test_tasks_are_saved_before_the_first_is_tried(rooms, tmp_path, monkeypatch)
     def stop(*arguments):
         raise KeyboardInterrupt("enough")
 
-    monkeypatch.setattr("lewm.evaluation.evaluate.evaluate", stop)
+    monkeypatch.setattr("lewm.evaluation.command.run_planner", stop)
     tasks = tmp_path / "tasks.json"
     call("plan", "--run", str(run), *PLANNER, "--episodes", "3", "--save-tasks", str(tasks))
     assert len(json.loads(tasks.read_text())["tasks"]) == 3
@@ -109,7 +109,7 @@ def test_kernels_are_counted_while_they_are_compiled_and_their_seconds_said_apar
         controller.on_compile(14, 29)
         return Played(np.ones(len(tasks), dtype=bool), np.zeros((0, 2)), np.full(len(tasks), 7)), Seconds(0.25, 12.0)
 
-    monkeypatch.setattr("lewm.evaluation.evaluate.evaluate", compiling)
+    monkeypatch.setattr("lewm.evaluation.command.run_planner", compiling)
     report, shown = plan(run, "--episodes", "2", "--device", "cpu")
     assert (report["seconds_per_plan"], report["seconds_preparing"]) == (0.25, 12.0)
     assert "compiling kernels, once: 14 of 29" in shown

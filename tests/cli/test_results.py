@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lewm.probing import probes
-from lewm.reports import read_report
+from lewm.report_files import read_report
 from lewm_cli import output
 from lewm_cli.main import app
 from lewm_data.collection.record_episodes import record
@@ -115,8 +115,7 @@ def test_a_run_that_cannot_be_written_is_refused_before_the_work(run, video, kin
         raise AssertionError("the work has begun")
 
     monkeypatch.setattr(os, "open", read_only)
-    for module in ("evaluation.evaluate", "probing.probe", "surprise.watch", "surprise.suite", "decoding.decode"):
-        monkeypatch.setattr(f"lewm.{module}.load", work)
+    monkeypatch.setattr("lewm.checkpoints.run.load_run", work)
     before = sorted(run.iterdir())
     code, shown, said = call(*command_of(kind, run, video))
     assert (code, shown) == (1, "")
@@ -132,7 +131,7 @@ def test_a_disk_that_is_full_at_the_end_costs_no_result(run, video, kind, json_t
     def full(path, *arguments, **named):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr("lewm.reports.write_text", full)
+    monkeypatch.setattr("lewm.report_files.write_text", full)
     before = {one.name for one in run.iterdir()} | {"decoder.safetensors"}
     code, shown, said = call(*command_of(kind, run, video), *["--json"] * json_too)
     assert code == 1
@@ -179,8 +178,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_a_warning(run, tmp_pat
     ],
 )
 def test_outputs_that_cannot_be_written_are_refused_first(run, video, tmp_path, command, option, monkeypatch):
-    for work in ("evaluation.evaluate.load", "surprise.watch.load"):
-        monkeypatch.setattr(f"lewm.{work}", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr("lewm.checkpoints.run.load_run", lambda *_: pytest.fail("the work has begun"))
     monkeypatch.setattr(TwoRoomVectorEnv, "__init__", lambda *_: pytest.fail("the work has begun"))
     (tmp_path / "file").write_text("")
     words = [str(video) if word == "VIDEO" else word for word in command]
@@ -201,8 +199,7 @@ def test_outputs_that_cannot_be_written_are_refused_first(run, video, tmp_path, 
 def test_an_encoder_that_is_missing_is_found_first(run, video, tmp_path, kind, monkeypatch):
     more = {"plan": ["--video", "mp4"], "surprise": ["--out-video", str(tmp_path / "a.mp4")]}.get(kind, [])
     monkeypatch.setattr("av.codecs_available", set())
-    for module in ("evaluation.evaluate", "surprise.watch", "surprise.suite", "decoding.decode"):
-        monkeypatch.setattr(f"lewm.{module}.load", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr("lewm.checkpoints.run.load_run", lambda *_: pytest.fail("the work has begun"))
     code, _, said = call(*command_of(kind, run, video), *more)
     assert code == 1
     assert said.startswith("writing .mp4 needs the encoder libx264")

@@ -15,11 +15,12 @@ import lewm
 from lewm.checkpoints import run as runs
 from lewm.errors import LewmError
 from lewm.model.frames import warn_if_stretched
+from lewm.opened_run import open_run
 from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
 from lewm.surprise.reference import FILE, build, of_run
-from lewm.surprise.watcher import TOGETHER, Watcher
+from lewm.surprise.video_pass import TOGETHER, VideoPass
 from lewm_cli import output
 from lewm_cli.main import app
 from lewm_data.collection.record_episodes import record
@@ -167,7 +168,7 @@ def test_false_alarms_on_fresh_clean_episodes_are_at_alpha(run):
 
     clean, fresh = record(world("two-room"), range(1000, 1300), 16, 60), record(world("two-room"), range(200), 16, 60)
     reference = dataclasses.replace(
-        of_run(run, model),
+        of_run(open_run(run)),
         latents=torch.cat([latents(episode) for episode in clean]),
         actions=torch.from_numpy(np.concatenate([np.pad(episode.actions, ((0, 1), (0, 0))) for episode in clean])),
         lengths=torch.full((300,), 61),
@@ -186,7 +187,7 @@ def test_false_alarms_on_fresh_clean_episodes_are_at_alpha(run):
 
 def test_calibration_is_remembered_and_forgotten_with_the_weights(home, run, monkeypatch):
     model = lewm.load(run)
-    reference = of_run(run, model)
+    reference = of_run(open_run(run))
     first = calibrate(model, reference, with_actions=False, seed=0)
     monkeypatch.setattr("lewm.surprise.calibration.score_clean", lambda *_: pytest.fail("scored again"))
     again = calibrate(model, reference, with_actions=False, seed=0)
@@ -199,7 +200,7 @@ def test_calibration_is_remembered_and_forgotten_with_the_weights(home, run, mon
 
 def test_calibration_that_cannot_be_kept_is_made_all_the_same(home, run, tmp_path, monkeypatch, caplog):
     model = lewm.load(run)
-    reference = of_run(run, model)
+    reference = of_run(open_run(run))
     (tmp_path / "cache").touch()  # a file, where a folder would have to be
     monkeypatch.setenv("LEWM_HOME", str(tmp_path))
     made = calibrate(model, reference, with_actions=True, seed=0)
@@ -228,8 +229,7 @@ def test_a_run_without_its_dataset_still_knows_what_is_normal(home, run, video, 
 
 
 def test_the_reference_is_the_held_out_episodes_and_is_made_again_for_new_weights(home, run, tmp_path):
-    model = lewm.load(run)
-    stored = of_run(run, model)
+    stored = of_run(open_run(run))
     assert len(stored.lengths) == 30
     copy = tmp_path / "copy"
     copy.mkdir()
@@ -238,10 +238,10 @@ def test_the_reference_is_the_held_out_episodes_and_is_made_again_for_new_weight
     tensors = runs.read_tensors(copy / "model.safetensors")
     tensors["projector.3.bias"] = tensors["projector.3.bias"] + 1
     runs.save_tensors(copy / "model.safetensors", tensors)
-    made = of_run(copy, lewm.load(copy))
+    made = of_run(open_run(copy))
     torch.testing.assert_close(made.latents, stored.latents + 1, rtol=1e-3, atol=1e-3)
     assert (made.blocks == stored.blocks).all()
-    assert (of_run(copy, lewm.load(copy)).latents == made.latents).all()
+    assert (of_run(open_run(copy)).latents == made.latents).all()
 
 
 def test_blocks_of_the_reference_are_those_of_training_episodes(home, run):
@@ -263,10 +263,10 @@ def test_memory_does_not_grow_with_the_length_of_the_video(home, run, episodes):
     from lewm.surprise.trace import Detector
 
     model = lewm.load(run)
-    reference = of_run(run, model)
+    reference = of_run(open_run(run))
     calibration = calibrate(model, reference, with_actions=False, seed=0)
     detector = Detector(Meter(model, 5, ActionSearch(reference.blocks, 0)), calibration, 0.05)
-    watcher = Watcher(detector, reference, (16, 16), "film", None)
+    seen = VideoPass(detector, reference, (16, 16), "film", None)
     alive: list[weakref.ref] = []
     most = 0
 
@@ -279,13 +279,13 @@ def test_memory_does_not_grow_with_the_length_of_the_video(home, run, episodes):
             most = max(most, len(alive))
             yield Frame(i / 10, picture)
 
-    for _ in watcher.pieces(frames()):
+    for _ in seen.pieces(frames()):
         pass
-    watcher.finish()
+    seen.finish()
     assert detector.meter.seen == 1500
     assert most <= 2 * TOGETHER
     assert len(detector.meter._latents) <= 5
-    assert len(watcher.peaks.kept) <= 6
+    assert len(seen.peaks.kept) <= 6
 
 
 def test_the_suite_reports_every_perturbation_with_known_and_unknown_actions(home, run):
@@ -388,7 +388,7 @@ def test_short_videos_and_large_steps(run, episodes, tmp_path, frames, frameskip
 
 
 def test_numbers_that_no_video_has_are_said_before_any_work(run, video, monkeypatch):
-    monkeypatch.setattr("lewm.surprise.watch.calibrate", lambda *_: pytest.fail("it was calibrated"))
+    monkeypatch.setattr("lewm.surprise.command.calibrate", lambda *_: pytest.fail("it was calibrated"))
     for option, value, words in [
         ("--alpha", "0", "alpha is 0.0, expected above 0"),
         ("--alpha", "1", "alpha is 1.0, expected above 0 and below 1"),

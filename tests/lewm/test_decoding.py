@@ -11,8 +11,8 @@ import torch
 
 from lewm import load
 from lewm.checkpoints.run import read_tensors, read_with_metadata, save_tensors
-from lewm.decoding import decode as decoding
-from lewm.decoding.decode import DecodeRequest, decode
+from lewm.decoding import command as decoding
+from lewm.decoding.command import DecodeRequest, decode_run
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.decoding.open_loop import OpenLoop, long_enough, open_loops, step_errors
@@ -28,7 +28,7 @@ from lewm.decoding.training import (
     train_decoder,
 )
 from lewm.errors import LewmError
-from lewm.reports import read_report
+from lewm.report_files import read_report
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
@@ -243,7 +243,7 @@ def film(path):
 
 def test_decode_leaves_a_report_pictures_and_a_film(run, dataset, tiny):
     shares = []
-    report, path = decode(DecodeRequest(run, steps=8), CPU, shares.append)
+    report, path = decode_run(DecodeRequest(run, steps=8), CPU, shares.append)
     assert report.trained
     assert shares == [(i + 1) / 8 for i in range(8)]
     assert read_report(path) == json.loads(json.dumps(report.as_dict()))
@@ -265,7 +265,7 @@ def test_decode_leaves_a_report_pictures_and_a_film(run, dataset, tiny):
 
 
 def test_what_is_imagined_in_the_film_is_the_decoded_rollout(run, dataset):
-    report, path = decode(DecodeRequest(run, steps=8), CPU)
+    report, path = decode_run(DecodeRequest(run, steps=8), CPU)
     episode = report.episodes[0]
     loop = open_loops(load(run), dataset, [episode], (16, 16))[episode]
     shown = film(path.with_suffix("") / "rollout.mp4")[len(loop.frames) - 1]
@@ -277,35 +277,35 @@ def test_what_is_imagined_in_the_film_is_the_decoded_rollout(run, dataset):
 
 def test_a_decoder_is_trained_once_until_asked_or_the_weights_change(run, monkeypatch):
     monkeypatch.setattr(decoding, "_draw", lambda *_: None)
-    first, _ = decode(DecodeRequest(run, steps=8), CPU)
+    first, _ = decode_run(DecodeRequest(run, steps=8), CPU)
     written = (run / DECODER).read_bytes()
-    again, _ = decode(DecodeRequest(run), CPU, lambda share: pytest.fail("trained"))
+    again, _ = decode_run(DecodeRequest(run), CPU, lambda share: pytest.fail("trained"))
     assert (first.trained, again.trained) == (True, False)
     assert again.fidelity == first.fidelity
-    assert decode(DecodeRequest(run, steps=8, retrain=True), CPU)[0].trained
+    assert decode_run(DecodeRequest(run, steps=8, retrain=True), CPU)[0].trained
     assert (run / DECODER).read_bytes() == written
-    assert decode(DecodeRequest(run, steps=9), CPU)[0].decoder.steps == 9
-    other, _ = decode(DecodeRequest(run, steps=8, seed=1, retrain=True), CPU)
+    assert decode_run(DecodeRequest(run, steps=9), CPU)[0].decoder.steps == 9
+    other, _ = decode_run(DecodeRequest(run, steps=8, seed=1, retrain=True), CPU)
     assert other.decoder.seed == 1
     tensors = read_tensors(run / "model.safetensors")
     tensors["projector.0.bias"] += 1
     save_tensors(run / "model.safetensors", tensors)
-    assert decode(DecodeRequest(run, steps=8), CPU)[0].trained
+    assert decode_run(DecodeRequest(run, steps=8), CPU)[0].trained
 
 
 def test_decode_shows_the_held_out_episode_asked_for(run, tiny):
     seen, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
-    report, _ = decode(DecodeRequest(run, steps=1, episode=int(held_out[-1])), CPU)
+    report, _ = decode_run(DecodeRequest(run, steps=1, episode=int(held_out[-1])), CPU)
     assert report.episodes == (held_out[-1],)
     with pytest.raises(LewmError, match=rf"episode {seen[0]} is not one(?s:.)*one of these: {held_out[0]}"):
-        decode(DecodeRequest(run, steps=1, episode=int(seen[0])), CPU)
+        decode_run(DecodeRequest(run, steps=1, episode=int(seen[0])), CPU)
 
 
 def test_decode_needs_the_data_of_training(run, tmp_path):
     other = tmp_path / "other.h5"
     collect(world("two-room"), other, 20, policy="expert", noise=2.0, frame_size=16, seed=5, num_envs=20)
     with pytest.raises(LewmError, match="what it held out is not known"):
-        decode(DecodeRequest(run, data=other), CPU)
+        decode_run(DecodeRequest(run, data=other), CPU)
 
 
 @pytest.mark.parametrize(("module", "extra"), [("av", "video"), ("matplotlib.figure", "plot")])
@@ -313,7 +313,7 @@ def test_decode_says_what_to_install_before_it_works(run, monkeypatch, module, e
     before = set(run.iterdir())
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=rf'pip install -e "\.\[{extra}\]"'):
-        decode(DecodeRequest(run), CPU)
+        decode_run(DecodeRequest(run), CPU)
     assert set(run.iterdir()) == before
 
 
@@ -328,5 +328,5 @@ def test_panels_are_whole_multiples_and_even():
 
 def test_no_more_is_measured_than_there_is(run, monkeypatch):
     monkeypatch.setattr(decoding, "MEASURED_EPISODES", 1)
-    report, _ = decode(DecodeRequest(run, steps=1), CPU)
+    report, _ = decode_run(DecodeRequest(run, steps=1), CPU)
     assert report.open_loop[0].episodes == 1

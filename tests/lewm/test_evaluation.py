@@ -11,17 +11,17 @@ import torch
 from lewm.config import Planning, resolve
 from lewm.decoding.panels import BORDER
 from lewm.errors import LewmError
-from lewm.evaluation import evaluate as evaluation
-from lewm.evaluation import run as evaluation_run
-from lewm.evaluation.evaluate import FromDataset, PlanRequest, evaluate_run, fitting_batch
+from lewm.evaluation import agents
+from lewm.evaluation import command as evaluation
+from lewm.evaluation.agents import random_floor, run_planner
+from lewm.evaluation.command import FromDataset, PlanRequest, evaluate_run, fitting_batch
+from lewm.evaluation.episodes import Film, Played
 from lewm.evaluation.film import HOLD, compose, film_writer
 from lewm.evaluation.from_dataset import draw_tasks
-from lewm.evaluation.play import Film, Played
 from lewm.evaluation.report import LatentDistance, Outcome, Success
-from lewm.evaluation.run import evaluate, random_floor
 from lewm.model import build
 from lewm.planning.controller import Controller
-from lewm.reports import read_report
+from lewm.report_files import read_report
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
@@ -117,7 +117,7 @@ def test_tasks_begin_in_the_world_of_their_episodes(tiny, tmp_path):
     films = []
     with Dataset.open(path) as varied:
         tasks = draw_tasks(varied, WORLD, "paper", HELD_OUT, 12, 3, 0, 0)
-        evaluate(Controller(build(tiny.model), tiny.planning, 0), WORLD, tasks, 16, 5, films.append)
+        run_planner(Controller(build(tiny.model), tiny.planning, 0), WORLD, tasks, 16, 5, films.append)
         rows = varied.offsets[of(tasks, "episode")] + of(tasks, "step")
         np.testing.assert_array_equal(np.stack([film.frames[0] for film in films]), varied.frames(rows))
         np.testing.assert_array_equal(np.stack([film.goal for film in films]), varied.frames(rows + 3))
@@ -136,7 +136,7 @@ def test_only_films_and_plans_are_drawn(dataset, tiny, awake, monkeypatch):
     random_floor(Controller(awake, tiny.planning, 0), WORLD, tasks, 16, 4)
     assert not drawn
     planning = Planning(**{**tiny.planning.model_dump(), "horizon": 2, "iterations": 1})
-    played, _ = evaluate(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
+    played, _ = run_planner(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
     assert not played.solved.all()
     assert not len(played.distance)
     assert len(drawn) == 5  # plans of 10 steps for a budget of 50
@@ -168,7 +168,7 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     shares = []
     controller = Oracle(build(tiny.model), tiny.planning, seed=0)
     films = []
-    played, _ = evaluate(
+    played, _ = run_planner(
         controller, WORLD, targets, 16, 5, films.append, lambda share, done: shares.append((share, done))
     )
     solved, state, goal = played.solved, of(targets, "state"), of(targets, "goal")
@@ -198,11 +198,11 @@ def test_preparation_is_no_part_of_the_seconds_a_plan(dataset, tiny, monkeypatch
             self.solver.seconds_preparing += 5
             return np.zeros((len(frames), 25, 2), np.float32)
 
-    monkeypatch.setattr(evaluation_run, "clock", lambda device: now[0])
     controller = Slow(build(tiny.model), tiny.planning, seed=0)
+    monkeypatch.setattr(agents, "clock", lambda device: now[0])
     for _ in range(2):
         made.clear()
-        _, seconds = evaluate(controller, WORLD, draw(dataset, count=6), 16, 4)
+        _, seconds = run_planner(controller, WORLD, draw(dataset, count=6), 16, 4)
         assert seconds.per_plan == pytest.approx(2 * len(made) / sum(made))
         assert seconds.preparing == 5 * len(made)
 
@@ -232,7 +232,7 @@ def test_outcomes_do_not_depend_on_the_batch(dataset, tiny, awake):
     tasks = draw(dataset, count=6)
     films = {batch: [] for batch in (1, 4, 6)}
     for batch, kept in films.items():
-        evaluate(controller, WORLD, tasks, 16, batch, kept.append)
+        run_planner(controller, WORLD, tasks, 16, batch, kept.append)
     for batch in (1, 4):
         for one, other in zip(films[batch], films[6], strict=True):
             assert np.array_equal(one.frames, other.frames)
@@ -263,8 +263,8 @@ def test_what_is_imagined_is_the_rollout_of_what_was_executed(dataset, tiny, awa
     planning = Planning(**{**tiny.planning.model_dump(), "horizon": 3, "execute": execute})
     tasks = draw(dataset, count=5)
     plain, films = [], []
-    evaluate(Controller(awake, planning, seed=3), WORLD, tasks, 16, 5, plain.append)
-    evaluate(Recorded(awake, planning, seed=3), WORLD, tasks, 16, 3, films.append, decode=shades)
+    run_planner(Controller(awake, planning, seed=3), WORLD, tasks, 16, 5, plain.append)
+    run_planner(Recorded(awake, planning, seed=3), WORLD, tasks, 16, 3, films.append, decode=shades)
     for film, other in zip(films, plain, strict=True):
         assert other.imagined is None
         np.testing.assert_array_equal(film.frames, other.frames)
@@ -286,7 +286,7 @@ def test_what_is_imagined_is_the_rollout_of_what_was_executed(dataset, tiny, awa
 def test_nothing_is_imagined_after_the_present_where_nothing_was_planned(dataset, tiny, awake):
     tasks = draw(dataset, "paper", count=60, goal_offset=1)
     films = []
-    evaluate(Controller(awake, tiny.planning, seed=3), WORLD, tasks, 16, 60, films.append, decode=shades)
+    run_planner(Controller(awake, tiny.planning, seed=3), WORLD, tasks, 16, 60, films.append, decode=shades)
     solved_at_once = [film for film in films if len(film.frames) == 1]
     assert solved_at_once
     assert all(film.imagined.shape == (1, 4, 6, 3) for film in solved_at_once)

@@ -12,15 +12,15 @@ from matplotlib import image
 from lewm import recipes
 from lewm.config import resolve
 from lewm.errors import LewmError
+from lewm.evaluation.agents import random_floor, run_planner
+from lewm.evaluation.episodes import run_episodes
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import SMALLEST, draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
-from lewm.evaluation.play import play
-from lewm.evaluation.run import evaluate, random_floor
 from lewm.evaluation.tasks import Replayed
 from lewm.model import build
 from lewm.planning.controller import Controller
-from lewm.states import states_of
+from lewm.world_states import states_of
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
@@ -95,7 +95,7 @@ def test_replayed_tasks_are_moments_of_the_episodes(recorded, controller):
     dataset = recorded()
     tasks = draw_tasks(dataset, lane(), "paper", EVERY, 7, 3, 0, 0)
     films = []
-    evaluate(controller, lane(), tasks, 16, 4, films.append)
+    run_planner(controller, lane(), tasks, 16, 4, films.append)
     rows = rows_of(dataset, tasks)
     assert len(set(rows.tolist())) == 7
     np.testing.assert_array_equal(np.stack([film.frames[0] for film in films]), dataset.frames(rows))
@@ -162,7 +162,7 @@ def test_an_episode_that_ends_stays_as_it_is_and_is_not_acted_in(recorded):
         act = always_fast(first, env)
         return lambda active, step: asked.append((step, len(active))) or act(active, step)
 
-    played = play(lane(), tasks, 16, 6, agent, no_distance, films.append)
+    played = run_episodes(lane(), tasks, 16, 6, agent, no_distance, films.append)
     lengths = [len(film.frames) for film in films]
     assert max(lengths) <= 12  # three to the right a step, and lost beyond 30
     for step, active in asked:
@@ -174,7 +174,7 @@ def test_where_success_is_not_known_distances_are_measured(recorded, controller)
     place = lane("Pictures")
     tasks = draw_tasks(recorded("Pictures"), place, "held-out", EVERY, 5, 3, 6, 0)
     films = []
-    played, _ = evaluate(controller, place, tasks, 16, 2, films.append)
+    played, _ = run_planner(controller, place, tasks, 16, 2, films.append)
     assert played.solved is None
     assert [film.solved for film in films] == [None] * 5
     goals = controller.embed(np.stack([film.goal for film in films]))
@@ -238,7 +238,7 @@ def test_a_goal_picture_is_reached_in_no_way_that_is_known(tiny):
     model = build(tiny.model)
     model.action_std.fill_(1)
     model.action_mean.fill_(0)
-    played, _ = evaluate(Controller(model.eval(), tiny.planning, 0), TWO_ROOM, tasks, 16, 2, films.append)
+    played, _ = run_planner(Controller(model.eval(), tiny.planning, 0), TWO_ROOM, tasks, 16, 2, films.append)
     assert played.solved is None
     assert played.distance.shape == (3, 2)
     assert all(np.array_equal(film.goal, picture) and len(film.frames) == 13 for film in films)
@@ -259,7 +259,7 @@ def test_tasks_with_a_picture_go_on_beyond_the_environments_own_goal():
     def measured(frames, goals):
         return np.ones(len(frames))
 
-    play(TWO_ROOM, dataclasses.replace(tasks, each=tuple(here)), 16, 2, stay, measured, films.append)
+    run_episodes(TWO_ROOM, dataclasses.replace(tasks, each=tuple(here)), 16, 2, stay, measured, films.append)
     assert [len(film.frames) for film in films] == [13, 13]
 
 

@@ -6,14 +6,13 @@ B clips, T frames a clip, D latent width, A action-block width.
 import numpy as np
 import pytest
 import torch
-from lewm_data.collection.collect import collect
 
 from lewm import config as cfg
 from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.memory import check_training
-from lewm.model.world_model import WorldModel
+from lewm.model import build
 from lewm.ranks import Ranks
 from lewm.training import loop
 from lewm.training.loop import train
@@ -21,6 +20,7 @@ from lewm.training.metrics import read_metrics
 from lewm.training.objectives import OBJECTIVES, Network
 from lewm.training.objectives.sigreg import SIGREGS
 from lewm.training.plot import plot_training
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
 from lewm_kernels import RandomDirections, sigreg
@@ -207,7 +207,7 @@ def test_a_head_is_trained(tiny, dataset, tmp_path):
     train(config, dataset, tmp_path / "run", CPU)
     tensors = run.read_tensors(tmp_path / "run" / run.TRAINING)
     with loop.seeded(config.training.seed, 0, CPU):
-        WorldModel(config.model)
+        build(config.model)
         begun = OBJECTIVES["pldm"](config.objective, config.model, 0)
     for name, parameter in begun.named_parameters():
         assert not torch.equal(tensors[f"objective.{name}"], parameter), name

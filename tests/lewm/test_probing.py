@@ -18,11 +18,11 @@ from lewm.errors import LewmError
 from lewm.files import home
 from lewm.model.world_model import WorldModel
 from lewm.probing import features, probes, space
+from lewm.probing.command import ProbeRequest, probe_run
 from lewm.probing.features import embed, pixel_components, random_encoder
-from lewm.probing.probe import ProbeRequest, probe
 from lewm.probing.report import FEATURES
 from lewm.probing.sample import MIN_EPISODES, draw_sample
-from lewm.reports import read_report
+from lewm.report_files import read_report
 from lewm.sealed import sealed_json
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
@@ -164,7 +164,7 @@ def test_large_frames_are_shrunk_by_averaging():
 def test_the_report_says_everything_and_is_written_with_its_pictures(trained, data, config, monkeypatch):
     monkeypatch.setattr(space, "TSNE_FRAMES", 60)
     shares = []
-    report, path = probe(
+    report, path = probe_run(
         request(trained, targets={"agent": "state", "x": "state[0]"}, tsne=True), CPU, lambda s, w: shares.append(s)
     )
     written = read_report(path)
@@ -188,13 +188,13 @@ def test_the_report_says_everything_and_is_written_with_its_pictures(trained, da
 
 
 def test_the_same_request_gives_the_same_report(trained):
-    first, again, other = (probe(request(trained, seed=seed), CPU)[0].as_dict() for seed in (0, 0, 1))
+    first, again, other = (probe_run(request(trained, seed=seed), CPU)[0].as_dict() for seed in (0, 0, 1))
     assert first == again
     assert first["probed"] != other["probed"]
 
 
 def test_data_that_training_did_not_see_are_used_whole(trained, tmp_path):
-    report, _ = probe(request(trained, made(tmp_path / "other.h5", seed=5), episodes=20), CPU)
+    report, _ = probe_run(request(trained, made(tmp_path / "other.h5", seed=5), episodes=20), CPU)
     assert report.held_out is False
     assert report.episodes == {"train": 12, "validation": 4, "test": 4}
 
@@ -207,7 +207,7 @@ def test_a_quantity_that_the_latents_hold_is_found(trained, tmp_path):
     with h5py.File(path, "a") as file:
         file["latent"] = latents[:, :2]
         file["noise"] = np.random.default_rng(0).normal(size=(len(latents), 1))
-    report, _ = probe(request(trained, path, {"told": "latent", "noise": "noise"}), CPU)
+    report, _ = probe_run(request(trained, path, {"told": "latent", "noise": "noise"}), CPU)
     told, noise = (next(one for one in report.probed if one.property == name) for name in ("told", "noise"))
     assert told.linear.r.value > 0.9999
     assert told.linear.r2.value > 0.999
@@ -224,7 +224,7 @@ def test_collapsed_latents_are_reported_not_refused(trained, data, tmp_path):
     (flat / "config.json").write_text((trained / "config.json").read_text())
     tensors = {name: torch.zeros_like(t) if "projector.3" in name else t for name, t in model.state_dict().items()}
     save_tensors(flat / MODEL, tensors)
-    report, _ = probe(request(flat), CPU)
+    report, _ = probe_run(request(flat), CPU)
     assert report.probed[0].linear.r.value == 0
     assert report.spaces[0].straightness is None
     assert all(one.verdict == "worse" for one in report.comparisons if one.baseline == "pixel PCA")
@@ -239,19 +239,19 @@ def with_attribute(path, **attributes):
 
 def test_runs_and_data_that_do_not_belong_together_are_refused(trained, tmp_path, golden):
     with pytest.raises(LewmError, match="32 x 32 pixels, the run was trained on 16 x 16 pixels"):
-        probe(request(trained, made(tmp_path / "large.h5", frame_size=32)), CPU)
+        probe_run(request(trained, made(tmp_path / "large.h5", frame_size=32)), CPU)
     foreign = with_attribute(made(tmp_path / "foreign.h5"), env="push-t")
     with pytest.raises(LewmError, match="of the world push-t, the run was trained in two-room"):
-        probe(request(trained, foreign), CPU)
+        probe_run(request(trained, foreign), CPU)
     wide = made(tmp_path / "wide.h5")
     with h5py.File(wide, "a") as file:
         action = np.zeros((len(file["action"]), 3), np.float32)
         del file["action"]
         file["action"] = action
     with pytest.raises(LewmError, match="actions have 3 dimensions, the model expects 2"):
-        probe(request(trained, wide), CPU)
+        probe_run(request(trained, wide), CPU)
     with pytest.raises(LewmError, match=r"4 of the 12 episodes held out of training .*\nGive --episodes 5"):
-        probe(request(trained, episodes=4), CPU)
+        probe_run(request(trained, episodes=4), CPU)
 
 
 @pytest.fixture
@@ -275,7 +275,7 @@ def test_of_an_unknown_world_every_column_is_probed_for_that_can_be(moon, caplog
         file["depth"] = np.zeros((rows, 9, 9))
         file["gaps"] = np.full(rows, np.nan)
         file["odd[0]"] = np.arange(rows)
-    report, path = probe(request(run, data), CPU)
+    report, path = probe_run(request(run, data), CPU)
     assert {one.property: one.expression for one in report.probed} == {"height": "height", "state": "state"}
     assert report.spaces[0].distance_correlation is None
     assert not (path.with_suffix("") / "distances.png").exists()
@@ -286,7 +286,7 @@ def test_of_an_unknown_world_every_column_is_probed_for_that_can_be(moon, caplog
         "shortest paths of moon are not known",
     ):
         assert words in caplog.text, words
-    report, _ = probe(request(run, data, {"agent": "state[0]"}), CPU)
+    report, _ = probe_run(request(run, data, {"agent": "state[0]"}), CPU)
     assert {one.property for one in report.probed} == {"agent"}
 
 
@@ -295,11 +295,11 @@ def test_where_no_column_can_be_probed_for_the_columns_are_listed(moon):
     with h5py.File(data, "a") as file:
         del file["state"]
     with pytest.raises(LewmError, match=r"no column to probe for\nGive --target NAME=COLUMN, .* action, episode_idx"):
-        probe(request(run, data), CPU)
+        probe_run(request(run, data), CPU)
 
 
 def test_five_episodes_are_enough_to_probe(trained):
-    report, _ = probe(request(trained, episodes=5), CPU)
+    report, _ = probe_run(request(trained, episodes=5), CPU)
     assert report.episodes == {"train": 2, "validation": 1, "test": 2}
     for one in report.probed:
         low, high = one.linear.mse.interval_95
@@ -324,7 +324,7 @@ def test_too_few_held_out_episodes_are_met_with_a_share_that_holds_out_enough(da
     share = float(re.search(r"held_out=([0-9.]+)", str(raised.value))[1])
     run = tmp_path / "run"
     train(resolve(tiny, None, {"training.held_out": share}), data, run, CPU)
-    assert sum(probe(request(run), CPU)[0].episodes.values()) == MIN_EPISODES
+    assert sum(probe_run(request(run), CPU)[0].episodes.values()) == MIN_EPISODES
     with pytest.raises(LewmError, match=r"4 of the 4 episodes in it .*\nGive --data a dataset of more episodes"):
         draw_sample(dataset, np.arange(4), 300, 0)
 
@@ -333,8 +333,8 @@ def test_missing_packages_are_named_before_anything_is_done(trained, monkeypatch
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "matplotlib.figure", None)
         with pytest.raises(LewmError, match=r'pip install -e "\.\[plot\]"'):
-            probe(request(trained), CPU)
+            probe_run(request(trained), CPU)
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     with pytest.raises(LewmError, match=r'pip install -e "\.\[tsne\]"'):
-        probe(request(trained, tsne=True), CPU)
+        probe_run(request(trained, tsne=True), CPU)
     assert not (home() / "cache").exists()

@@ -10,6 +10,7 @@ from lewm.checkpoints import run
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.errors import LewmError
+from lewm.opened_run import open_run
 from lewm.sealed import SealError, check_sealed, sealed_json
 from lewm.surprise.reference import FILE, Reference, keep, stored
 
@@ -165,7 +166,7 @@ def test_a_damaged_reference_is_not_used_and_said_aloud(made, caplog):
     directory, _ = made
     run.save_tensors(directory / FILE, {"latents": torch.zeros(3)})
     (directory / FILE).write_bytes(flipped((directory / FILE).read_bytes(), 70))
-    assert stored(directory) is None
+    assert stored(open_run(directory)) is None
     assert "reference.safetensors" in caplog.text
 
 
@@ -195,7 +196,7 @@ def test_a_reference_of_other_shapes_is_not_used_although_its_checksum_is_right(
     }
     keep(directory, Reference(**whole))
     _, metadata = run.read_with_metadata(directory / FILE)
-    assert stored(directory) is not None
+    assert stored(open_run(directory)) is not None
     run.save_tensors(directory / FILE, whole | {name: tensor}, metadata)
-    assert stored(directory) is None
+    assert stored(open_run(directory)) is None
     assert said in caplog.text

@@ -8,7 +8,7 @@ from lewm.surprise import pictures
 from lewm.surprise.familiarity import nearest_distance, thumbnails, unfamiliarity
 from lewm.surprise.pictures import Curve, Peaks
 from lewm.surprise.trace import EventMerger, SurpriseTrace
-from lewm.surprise.watcher import resized
+from lewm.surprise.video_pass import resized
 
 
 def trace(scores, first=0, above=1.0):

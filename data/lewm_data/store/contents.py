@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from lewm_data.errors import DataError
+from lewm_data.machine import physical_memory
 from lewm_data.store.schema import NUMBERS
 
 logger = logging.getLogger(__name__)
@@ -100,9 +101,7 @@ def attributes_of(path: Path, file: h5py.File) -> dict[str, Any]:
 
 def memory_limit() -> int:
     """Bytes that a column may have which is read whole."""
-    if not hasattr(os, "sysconf"):
-        return 1 << 30
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEMORY_SHARE
+    return physical_memory() // MEMORY_SHARE
 
 
 def _is_soft(path: Path, group: h5py.Group, name: str, where: str) -> bool:

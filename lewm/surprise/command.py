@@ -17,16 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lewm.checkpoints import load
-from lewm.checkpoints import run as runs
-from lewm.checkpoints.run import DatasetIdentity
-from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import replacing, sha256
+from lewm.files import replacing
 from lewm.model.world_model import WorldModel
+from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
-from lewm.reports import Beside, keeping, new_report
+from lewm.report_files import Beside, keeping, new_report
 from lewm.surprise import meter
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
@@ -34,7 +31,7 @@ from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
-from lewm.surprise.watcher import Watcher
+from lewm.surprise.video_pass import VideoPass
 from lewm_data.seeds import check_seed
 from lewm_data.video.action_files import read_actions
 from lewm_data.video.sources import Source, open_source
@@ -110,7 +107,7 @@ class SurpriseReport:
         return asdict(self)
 
 
-def watch(
+def watch_video(
     request: SurpriseRequest, device: torch.device, on_progress: OnProgress = lambda what, done, total: None
 ) -> tuple[SurpriseReport, Path]:
     """Score every frame of a video; memory does not grow with its length.
@@ -132,33 +129,25 @@ def watch(
     import_figure()
     if request.out_video is not None:
         check_annotated(request.out_video)
-    config, trained_on = runs.read_config(request.run)
-    with new_report(request.run, "surprise") as out:
-        return _watch(request, config, trained_on, device, out, on_progress), out
+    run = open_run(request.run, device)
+    with new_report(run.path, "surprise") as out:
+        return _watch(request, run, out, on_progress), out
 
 
-def _watch(
-    request: SurpriseRequest,
-    config: Config,
-    trained_on: DatasetIdentity,
-    device: torch.device,
-    out: Path,
-    on_progress: OnProgress,
-) -> SurpriseReport:
-    model = load(request.run).to(device)
-    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
+def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgress) -> SurpriseReport:
+    model = run.model
     with open_source(request.source) as source, contextlib.ExitStack() as files:
         frames = source.frames(fps=request.fps)
         actions, how = _actions(request, model, source)
         on_progress("calibrating", 0, None)
-        reference = reference_of(request.run, model, config, request.calibrate)
+        reference = reference_of(run, request.calibrate)
         calibration = calibrate(model, reference, actions is not None, request.seed)
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
         rate = request.fps or source.fps
         begun = time.perf_counter()
-        seen = Watcher(detector, reference, trained_on.frame_size, source.name, actions)
+        seen = VideoPass(detector, reference, run.trained_on.frame_size, source.name, actions)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
             shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
@@ -188,7 +177,7 @@ def _watch(
             },
             out_video=str(request.out_video.resolve()) if request.out_video else None,
             seconds=seconds,
-            checkpoint_sha256=checkpoint_sha256,
+            checkpoint_sha256=run.checkpoint_sha256,
             versions=versions(),
         )
         with keeping(out, report):

@@ -12,11 +12,7 @@ import torch
 from jaxtyping import Int64
 
 from lewm import locks
-from lewm.checkpoints import load
 from lewm.checkpoints import run as runs
-from lewm.checkpoints.run import DatasetIdentity
-from lewm.config import Config
-from lewm.datasets import fingerprint_of
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.decoding.open_loop import OpenLoop, StepError, long_enough, open_loops, step_errors
@@ -32,12 +28,11 @@ from lewm.decoding.training import (
 )
 from lewm.errors import LewmError
 from lewm.figures import import_figure
-from lewm.files import sha256
 from lewm.model.world_model import WorldModel
+from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
-from lewm.reports import Beside, keeping, new_report
+from lewm.report_files import Beside, keeping, new_report
 from lewm_data.seeds import check_seed
-from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
 from lewm_data.video.video_writer import import_encoder
 
@@ -72,7 +67,7 @@ class DecodeRequest:
 
 @dataclass(frozen=True)
 class DecodeReport:
-    """The result of `decode`.
+    """The result of `decode_run`.
 
     Attributes:
         fidelity: How far to trust the pictures.
@@ -98,7 +93,7 @@ class DecodeReport:
         return asdict(self)
 
 
-def decode(
+def decode_run(
     request: DecodeRequest, device: torch.device, on_progress: OnProgress = lambda share: None
 ) -> tuple[DecodeReport, Path]:
     """Train a decoder on the run's latents, unless it has one, and show held-out episodes with it.
@@ -116,44 +111,32 @@ def decode(
     check_seed(request.seed)
     import_encoder("mp4")  # before the work, not after
     import_figure()
-    config, trained_on = runs.read_config(request.run)
-    with new_report(request.run, "decode") as out:
-        return _decode(request, config, trained_on, device, out, on_progress), out
+    run = open_run(request.run, device)
+    with new_report(run.path, "decode") as out:
+        return _decode(request, run, out, on_progress), out
 
 
-def _decode(
-    request: DecodeRequest,
-    config: Config,
-    trained_on: DatasetIdentity,
-    device: torch.device,
-    out: Path,
-    on_progress: OnProgress,
-) -> DecodeReport:
-    if (request.run / DECODER).is_dir():
-        raise LewmError(f"{request.run / DECODER}: a folder, where the decoder is kept", "Move it away.")
+def _decode(request: DecodeRequest, run: Run, out: Path, on_progress: OnProgress) -> DecodeReport:
+    if (run.path / DECODER).is_dir():
+        raise LewmError(f"{run.path / DECODER}: a folder, where the decoder is kept", "Move it away.")
     store = Beside(save_decoder)
-    model = load(request.run).to(device)
-    checkpoint_sha256 = sha256(request.run / runs.MODEL)  # before the work: a training may go on meanwhile
-    with Dataset.open(request.data or Path(trained_on.path)) as dataset:
-        if fingerprint_of(dataset) != trained_on.fingerprint:
-            raise LewmError(
-                f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
-                "Give --data the dataset as it was in training.",
-            )
-        seen, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
-        measured, shown = _choose(request, dataset, held_out, model)
-        decoder = _existing(request, device)
+    model = run.model
+    with run.data(request.data) as data:
+        data.check_in_training("Give --data the dataset as it was in training.")
+        dataset = data.dataset
+        measured, shown = _choose(request, dataset, data.unseen, model)
+        decoder = _existing(request, run)
         trained = decoder is None
         if decoder is None:
             settings = replace(DecoderSettings(), seed=request.seed, steps=request.steps or DecoderSettings.steps)
             size = shown_size(dataset.frame_size, settings.longest_side)
-            rows = draw_rows(dataset, seen, settings.frames, request.seed)
-            with locks.writing(request.run):
-                if not runs.holds_weights(request.run, model):
-                    raise LewmError(f"{request.run}: was trained further meanwhile", "Give the same command again.")
+            rows = draw_rows(dataset, data.seen, settings.frames, request.seed)
+            with locks.writing(run.path):
+                if not runs.holds_weights(run.path, model):
+                    raise LewmError(f"{run.path}: was trained further meanwhile", "Give the same command again.")
                 decoder = train_decoder(encode_rows(model, dataset, rows, size), settings, on_progress)
-                store(request.run, decoder)
-        rows = draw_rows(dataset, held_out, MEASURED_FRAMES, request.seed)
+                store(run.path, decoder)
+        rows = draw_rows(dataset, data.unseen, MEASURED_FRAMES, request.seed)
         examples = encode_rows(model, dataset, rows, decoder.frame_size)
         loops = open_loops(model, dataset, sorted({*measured, *shown}), decoder.frame_size)
     report = DecodeReport(
@@ -163,8 +146,8 @@ def _decode(
         frame_size=decoder.frame_size,
         decoder=decoder.settings,
         trained=trained,
-        checkpoint_sha256=checkpoint_sha256,
-        dataset_fingerprint=trained_on.fingerprint,
+        checkpoint_sha256=run.checkpoint_sha256,
+        dataset_fingerprint=run.trained_on.fingerprint,
         versions=versions(),
     )
     with keeping(out, report):
@@ -196,12 +179,12 @@ def _choose(
     return tuple(drawn[:MEASURED_EPISODES]), (request.episode,)
 
 
-def _existing(request: DecodeRequest, device: torch.device) -> Decoder | None:
+def _existing(request: DecodeRequest, run: Run) -> Decoder | None:
     """The run's decoder, if it will do."""
     if request.retrain:
         return None
     try:
-        decoder = load_decoder(request.run, device)
+        decoder = load_decoder(run.path, run.device)
     except LewmError:  # none, or none of these weights: it is made again from the run
         return None
     return decoder if request.steps in (None, decoder.settings.steps) else None

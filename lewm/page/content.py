@@ -9,8 +9,8 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.files import sha256
-from lewm.report import elements
-from lewm.report.page import KeyNumber
+from lewm.page import elements
+from lewm.page.document import KeyNumber
 
 
 @dataclass(frozen=True)

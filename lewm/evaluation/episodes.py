@@ -55,7 +55,7 @@ class Film:
     imagined: UInt8[np.ndarray, "T V U 3"] | None = None
 
 
-def play(
+def run_episodes(
     world: World,
     tasks: Tasks,
     frame_size: int,
@@ -79,9 +79,7 @@ def play(
         with closing(world.make(min(batch, len(tasks) - first), frame_size, False)) as env:
             tasks.begin(env, first)
             before = None if tasks.solvable else distance(frames_of(env), tasks.goals(env))
-            here, taken, films = _play_together(
-                env, agent(first, env), tasks, not world.restorable, on_film is not None
-            )
+            here, taken, films = _run_together(env, agent(first, env), tasks, not world.restorable, on_film is not None)
             if before is not None:
                 apart.append(np.stack([before, distance(frames_of(env), tasks.goals(env))], axis=1))
             if on_film is not None:
@@ -102,7 +100,7 @@ def frames_of(env: WorldEnv) -> UInt8[np.ndarray, "B Y X 3"]:
     return np.stack(frames)
 
 
-def _play_together(
+def _run_together(
     env: WorldEnv, act: Act, tasks: Tasks, stays: bool, keep_frames: bool
 ) -> tuple[Bool[np.ndarray, " B"], Int64[np.ndarray, " B"], list[UInt8[np.ndarray, "T Y X 3"]]]:
     """Which tasks were solved, the steps taken in each, and its frames.

@@ -16,12 +16,12 @@ from lewm.checkpoints.run import DatasetIdentity, save_tensors, write_config
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model import build
-from lewm.report.findings import FIGURES
-from lewm.report.media import LARGEST
-from lewm.report.page import MARK
-from lewm.report.sections import FILMS
-from lewm.report.write import write_page
-from lewm.reports import new_report, read_report, write_report
+from lewm.page.command import write_page
+from lewm.page.document import MARK
+from lewm.page.findings import FIGURES
+from lewm.page.media import LARGEST
+from lewm.page.sections import FILMS
+from lewm.report_files import new_report, read_report, write_report
 from lewm.training.metrics import NUMBERS
 
 VOID = {"meta", "link", "img", "br"}

@@ -21,11 +21,12 @@ from urllib.parse import quote
 from lewm.checkpoints import run
 from lewm.errors import LewmError
 from lewm.files import check_writable
+from lewm.opened_run import open_run
+from lewm.page import elements
+from lewm.page.document import MARK, Section, page
+from lewm.page.media import is_inside
+from lewm.page.sections import LARGEST_TEXT, PARTS, Part
 from lewm.provenance import versions
-from lewm.report import elements
-from lewm.report.media import is_inside
-from lewm.report.page import MARK, Section, page
-from lewm.report.sections import LARGEST_TEXT, PARTS, Part
 from lewm_data.envs.registry import known_world
 from lewm_data.temporary import temporary_folder
 
@@ -66,7 +67,7 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
         LewmError: It is no run, its weights are damaged or not finite, or `out` cannot be written, or holds something
             that is not a report.
     """
-    config, _ = run.read_config(directory)
+    config = open_run(directory).config
     if (directory / run.MODEL).is_file():
         run.load_run(directory)  # no page of numbers over weights that are damaged or not finite
     else:

@@ -30,7 +30,7 @@ HELD = 2**28  # bytes of pictures that are held for that: 32 up to 1600 x 1600, 
 FIRST_FRAMES = 32  # that are compared with the training frames
 
 
-class Watcher:
+class VideoPass:
     """The state of one pass through a video."""
 
     def __init__(

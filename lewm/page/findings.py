@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lewm.report import elements
-from lewm.report.content import Content, other_weights
-from lewm.report.media import LARGEST, PICTURES, VIDEOS, Media, Take, figure, is_inside, media_of
-from lewm.report.page import KeyNumber
-from lewm.reports import read_report
+from lewm.page import elements
+from lewm.page.content import Content, other_weights
+from lewm.page.document import KeyNumber
+from lewm.page.media import LARGEST, PICTURES, VIDEOS, Media, Take, figure, is_inside, media_of
+from lewm.report_files import read_report
 
 FIGURES = 24  # of a part
 

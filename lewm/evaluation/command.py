@@ -8,31 +8,26 @@ from pathlib import Path
 
 import torch
 
-from lewm.belongs import check_belongs, world_to_act_in
-from lewm.checkpoints import load, run
-from lewm.checkpoints.run import DatasetIdentity
-from lewm.config import Config, Evaluation, Planning
-from lewm.datasets import fingerprint_of
+from lewm.config import Evaluation, Planning
 from lewm.decoding.decoder_file import load_decoder
-from lewm.errors import LewmError
+from lewm.evaluation.agents import OnProgress, random_floor, run_planner
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
-from lewm.evaluation.run import OnProgress, evaluate, random_floor
 from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
-from lewm.files import check_output, sha256
+from lewm.files import check_output
+from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.precision import choose_precision
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
-from lewm.reports import Beside, keeping, new_report
+from lewm.report_files import Beside, keeping, new_report
+from lewm.run_worlds import world_to_act_in
 from lewm.runtime import physical_memory
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
-from lewm_data.store.clips import split_episodes
-from lewm_data.store.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -135,31 +130,28 @@ def evaluate_run(
         NotKeptError: the result is there, but it could not be written.
     """
     check_seed(request.seed)
-    config, trained_on = run.read_config(request.run)
-    place = world_to_act_in(request.run, config, PLANNING_NEEDS)
+    run = open_run(request.run, device)
+    place = world_to_act_in(run.path, run.config, PLANNING_NEEDS)
     if request.save_tasks:
         check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
-    with new_report(request.run, "plan") as out:
-        return _evaluate(request, config, trained_on, place, device, out, on_progress, on_compile), out
+    with new_report(run.path, "plan") as out:
+        return _evaluate(request, run, place, out, on_progress, on_compile), out
 
 
 def _evaluate(
     request: PlanRequest,
-    config: Config,
-    trained_on: DatasetIdentity,
+    run: Run,
     place: World,
-    device: torch.device,
     out: Path,
     on_progress: OnProgress,
     on_compile: OnCompile,
 ) -> EvalReport:
     films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
-    frame_size = trained_on.frame_size[0]
-    model = load(request.run).to(device)
-    checkpoint_sha256 = sha256(request.run / run.MODEL)  # before the work: a training may go on meanwhile
-    choose_precision(request.planning.precision, device)  # refuses what the device does not have before tasks are drawn
-    decode = load_decoder(request.run, device).frames if request.imagine else None
-    tasks = _tasks(request, config, trained_on, place)
+    frame_size = run.trained_on.frame_size[0]
+    model = run.model
+    choose_precision(request.planning.precision, run.device)  # refuses what the device lacks before tasks are drawn
+    decode = load_decoder(run.path, run.device).frames if request.imagine else None
+    tasks = _tasks(request, run, place)
     planning = request.planning
     if tasks.protocol == PAPER and not request.keep_bounds:
         planning = planning.model_copy(update={"bounds": "off"})
@@ -168,7 +160,7 @@ def _evaluate(
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
-    played, seconds = evaluate(controller, place, tasks, frame_size, batch, films, on_progress, decode)
+    played, seconds = run_planner(controller, place, tasks, frame_size, batch, films, on_progress, decode)
     floor = random_floor(controller, place, tasks, frame_size, batch)
     success = Success.of(played)
     report = EvalReport(
@@ -178,7 +170,7 @@ def _evaluate(
         interval_95=success.interval_95,
         latent_distance=success.latent_distance,
         random=Success.of(floor),
-        protocol=_protocol(request, config, trained_on, tasks),
+        protocol=_protocol(request, run, tasks),
         goal_offset=tasks.goal_offset,
         budget=tasks.budget,
         discarded_solved=tasks.discarded_solved,
@@ -195,7 +187,7 @@ def _evaluate(
             "precision": controller.precision.name,
             "precision_reason": controller.precision.reason,
         },
-        checkpoint_sha256=checkpoint_sha256,
+        checkpoint_sha256=run.checkpoint_sha256,
         versions=versions(),
     )
     with keeping(out, report):
@@ -204,31 +196,28 @@ def _evaluate(
     return report
 
 
-def _tasks(request: PlanRequest, config: Config, trained_on: DatasetIdentity, place: World) -> Tasks:
+def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
     wanted = request.tasks
     if isinstance(wanted, FromFile):
         return read_tasks(wanted.path, place)
     goal_offset, budget = wanted.evaluation.goal_offset, wanted.evaluation.budget
     if isinstance(wanted, FromEnv):
-        picture = read_goal(wanted.goal, trained_on.frame_size[0]) if wanted.goal else None
+        picture = read_goal(wanted.goal, run.trained_on.frame_size[0]) if wanted.goal else None
         return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
-    with Dataset.open(wanted.data or Path(trained_on.path)) as dataset:
-        check_belongs(dataset, config, trained_on)
-        if wanted.protocol == HELD_OUT and fingerprint_of(dataset) != trained_on.fingerprint:
-            raise LewmError(
-                f"{dataset.path}: not the data that {request.run} was trained on, so what it held out is not known",
-                "Give --data the dataset as it was in training, or use --protocol paper.",
-            )
-        _, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
-        return draw_tasks(dataset, place, wanted.protocol, held_out, wanted.episodes, goal_offset, budget, request.seed)
+    with run.data(wanted.data) as data:
+        if wanted.protocol == HELD_OUT:
+            data.check_in_training("Give --data the dataset as it was in training, or use --protocol paper.")
+        return draw_tasks(
+            data.dataset, place, wanted.protocol, data.unseen, wanted.episodes, goal_offset, budget, request.seed
+        )
 
 
-def _protocol(request: PlanRequest, config: Config, trained_on: DatasetIdentity, tasks: Tasks) -> str:
+def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
     """What the report may call the protocol, which depends on what the run at hand was trained on."""
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
-    _, held_out = split_episodes(trained_on.episodes, config.training.held_out, config.training.seed)
-    return tasks.protocol_for(trained_on.fingerprint, held_out, request.tasks.path)
+    _, held_out = run.split(run.trained_on.episodes)
+    return tasks.protocol_for(run.trained_on.fingerprint, held_out, request.tasks.path)
 
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:

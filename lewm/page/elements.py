@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
-from lewm.foreign import visible
+from lewm.shown_text import visible
 
 LONGEST = 5000  # characters of a text that are shown
 

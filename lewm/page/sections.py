@@ -10,12 +10,12 @@ from typing import Any
 from lewm.checkpoints import run
 from lewm.errors import LewmError
 from lewm.model.assembly import parameter_count
+from lewm.page import elements, findings
+from lewm.page.content import Content, other_weights
+from lewm.page.document import KeyNumber
+from lewm.page.media import LARGEST, Take, figure, is_inside, media_of
 from lewm.reading import read_json
-from lewm.report import elements, findings
-from lewm.report.content import Content, other_weights
-from lewm.report.media import LARGEST, Take, figure, is_inside, media_of
-from lewm.report.page import KeyNumber
-from lewm.reports import read_report
+from lewm.report_files import read_report
 from lewm.training.metrics import read_metrics
 from lewm.training.plot import PICTURE
 

@@ -13,15 +13,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Float64
 
-from lewm.belongs import check_belongs
-from lewm.checkpoints import load, run
-from lewm.checkpoints.run import DatasetIdentity
-from lewm.config import Config
-from lewm.datasets import fingerprint_of
 from lewm.figures import import_figure
-from lewm.files import sha256
 from lewm.measures.latents import sample_pairs
 from lewm.model.world_model import WorldModel
+from lewm.opened_run import Run, open_run
 from lewm.probing import features, pictures, probes, statistics
 from lewm.probing.pictures import Predicted
 from lewm.probing.probes import Scale, linear_probe, mlp_probe
@@ -30,10 +25,9 @@ from lewm.probing.sample import Sample, draw_sample
 from lewm.probing.space import PAIRS, Space, draw_queries, import_tsne, measure_space, nearest_frames, plane, tsne
 from lewm.probing.targets import Quantity, read_columns, read_quantities
 from lewm.provenance import versions
-from lewm.reports import keeping, new_report
-from lewm.states import paths_of
+from lewm.report_files import keeping, new_report
+from lewm.world_states import paths_of
 from lewm_data.envs.registry import known_world
-from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
 
 QUERIES, NEIGHBOURS = 6, 7  # of the picture
@@ -62,7 +56,7 @@ class ProbeRequest:
     tsne: bool = False
 
 
-def probe(
+def probe_run(
     request: ProbeRequest, device: torch.device, on_progress: OnProgress = lambda share, doing: None
 ) -> tuple[ProbeReport, Path]:
     """Fit probes on frozen features and measure the space; the report and its pictures are also written into the run.
@@ -80,35 +74,22 @@ def probe(
     import_figure()
     if request.tsne:
         import_tsne()
-    config, trained_on = run.read_config(request.run)
-    with new_report(request.run, "probe") as out:
-        return _probe(request, config, trained_on, device, out, on_progress), out
+    run = open_run(request.run, device)
+    with new_report(run.path, "probe") as out:
+        return _probe(request, run, out, on_progress), out
 
 
-def _probe(
-    request: ProbeRequest,
-    config: Config,
-    trained_on: DatasetIdentity,
-    device: torch.device,
-    out: Path,
-    on_progress: OnProgress,
-) -> ProbeReport:
-    model = load(request.run).to(device)
-    checkpoint_sha256 = sha256(request.run / run.MODEL)  # before the work: a training may go on meanwhile
+def _probe(request: ProbeRequest, run: Run, out: Path, on_progress: OnProgress) -> ProbeReport:
+    model, config = run.model, run.config
     place = known_world(config.env)
-    with Dataset.open(request.data or Path(trained_on.path)) as dataset:
-        check_belongs(dataset, config, trained_on)
-        fingerprint = fingerprint_of(dataset)
-        held_out = fingerprint == trained_on.fingerprint
-        available = np.arange(dataset.num_episodes)
-        if held_out:
-            _, available = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
-        sample = draw_sample(dataset, available, request.episodes, request.seed, held_out)
+    with run.data(request.data) as data:
+        dataset = data.dataset
+        sample = draw_sample(dataset, data.unseen, request.episodes, request.seed, data.in_training)
         targets = request.targets or (place.targets if place else {})
         quantities = read_quantities(dataset, sample, targets) if targets else read_columns(dataset, sample)
         work = _Work(len(FEATURES) * (1 + len(quantities)) + 1, on_progress)
         inputs = _features(model, dataset, sample, request.seed, work)
-        probed, comparisons, predicted = _probe_all(inputs, quantities, sample, request.seed, device, work)
+        probed, comparisons, predicted = _probe_all(inputs, quantities, sample, request.seed, run.device, work)
         work.begin("measuring the space, drawing")
         pairs = None
         if (paths := paths_of(dataset, config.env)) is not None:
@@ -123,14 +104,14 @@ def _probe(
             probed=probed,
             comparisons=comparisons,
             spaces=spaces,
-            held_out=held_out,
+            held_out=data.in_training,
             episodes=sample.episodes,
             frames={name: part.stop - part.start for name, part in sample.parts.items()},
             seed=request.seed,
             settings=probes.settings() | features.settings() | {"resamples": statistics.RESAMPLES},
             dataset=str(dataset.path),
-            dataset_fingerprint=fingerprint,
-            checkpoint_sha256=checkpoint_sha256,
+            dataset_fingerprint=data.fingerprint,
+            checkpoint_sha256=run.checkpoint_sha256,
             versions=versions(),
         )
         with keeping(out, report):

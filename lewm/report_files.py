@@ -7,7 +7,6 @@ plan-20260321-141500/         the pictures, videos and tables that belong to it
 from __future__ import annotations
 
 import contextlib
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lewm.errors import LewmError
 from lewm.files import write_text
+from lewm.json_values import finite
 from lewm.reading import parse_json, read_text
 from lewm.sealed import SHA256, SealError, check_sealed, sealed_json
 from lewm_data.temporary import claimed
@@ -111,7 +111,7 @@ def keeping(path: Path, report: Report) -> Iterator[None]:
 
 def write_report(path: Path, report: Report) -> None:
     """Write a result as JSON, with a checksum of all the rest."""
-    write_text(path, sealed_json(_standard(report.as_dict())))
+    write_text(path, sealed_json(finite(report.as_dict())))
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -127,12 +127,3 @@ def read_report(path: Path) -> dict[str, Any]:
     except SealError as error:
         raise LewmError(f"{path}: damaged, or changed after it was written: {error}", CHANGED) from error
     return {key: value for key, value in content.items() if key != SHA256}
-
-
-def _standard(value: Any) -> Any:  # noqa: ANN401
-    """The same with None for numbers that are not finite: JSON has none."""
-    if isinstance(value, dict):
-        return {name: _standard(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_standard(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lewm.report.elements import text
+from lewm.page.elements import text
 
 GENERATOR = "lewm report"
 MARK = f'<meta name="generator" content="{GENERATOR}">'  # by which a page is known as ours

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from lewm.evaluation.play import Act, Distance, Film, Played, frames_of, play
+from lewm.evaluation.episodes import Act, Distance, Film, Played, frames_of, run_episodes
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
 from lewm.planning.replanner import Decision, Replanner
@@ -40,7 +40,7 @@ class Seconds:
     preparing: float
 
 
-def evaluate(
+def run_planner(
     controller: Controller,
     world: World,
     tasks: Tasks,
@@ -89,7 +89,9 @@ def evaluate(
         return act
 
     films = imagination.film if imagination else on_film
-    played = play(world, tasks, frame_size, batch, agent, latent_distance(controller), films, meter.batch_finished)
+    played = run_episodes(
+        world, tasks, frame_size, batch, agent, latent_distance(controller), films, meter.batch_finished
+    )
     preparing = solver.seconds_preparing - prepared
     return played, Seconds((seconds - preparing) / max(1, plans), preparing)
 
@@ -112,7 +114,7 @@ def random_floor(controller: Controller, world: World, tasks: Tasks, frame_size:
 
         return act
 
-    return play(world, tasks, frame_size, batch, agent, latent_distance(controller))
+    return run_episodes(world, tasks, frame_size, batch, agent, latent_distance(controller))
 
 
 def latent_distance(controller: Controller) -> Distance:

@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from lewm.errors import LewmError
 from lewm.files import check_output, check_writable, replacing, write_text
-from lewm.reports import LARGEST, Beside, NotKeptError, keeping, new_report, read_report, write_report
+from lewm.report_files import LARGEST, Beside, NotKeptError, keeping, new_report, read_report, write_report
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,53 @@
+"""How much memory there is for this process."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+UNKNOWN = 1 << 33  # bytes that are taken for granted where the system does not say
+
+
+@functools.cache
+def physical_memory(root: Path = Path("/")) -> int:
+    """Bytes of the machine's memory, or fewer where a container or another control group of Linux allows no more.
+
+    Source: cgroups(7): /proc/self/cgroup names the groups of a process, whose limits are in `memory.max` (version 2)
+    or `memory.limit_in_bytes` (version 1), and hold for every group within.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    if not hasattr(os, "sysconf"):
+        return UNKNOWN
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(root)])
+
+
+def _limits(root: Path) -> Iterator[int]:
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # another system than Linux
+        return
+    mounted = root / "sys/fs/cgroup"
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            place, limit = mounted, "memory.max"
+        elif "memory" in controllers.split(","):
+            place, limit = mounted / "memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = PurePosixPath(name.lstrip("/"))
+        for one in (group, *group.parents):  # inside a container its own group may be mounted in the place of the root
+            text = _text(place / one / limit)
+            if text.isdecimal():  # "max" where there is no limit
+                yield int(text)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

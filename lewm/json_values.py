@@ -1,0 +1,15 @@
+"""Values as JSON can hold them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+def finite(value: Any) -> Any:  # noqa: ANN401
+    """The same with None for numbers that are not finite, which JSON has not, and lists for tuples."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

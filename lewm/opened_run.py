@@ -1,0 +1,145 @@
+"""A run that a command works with: its configuration, its model, and data beside it.
+
+S episodes that training sees, U that it does not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+
+from lewm.checkpoints import run as runs
+from lewm.checkpoints.run import DatasetIdentity
+from lewm.config import Config
+from lewm.dataset_checks import check_belongs
+from lewm.datasets import fingerprint_of
+from lewm.errors import LewmError
+from lewm.files import sha256
+from lewm.model.world_model import WorldModel
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.dataset import Dataset
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory whose configuration has been read. Its weights are read when they are first asked for.
+
+    Attributes:
+        path: The directory.
+        config: The whole configuration.
+        trained_on: The dataset of its training.
+        device: Where its model is.
+    """
+
+    path: Path
+    config: Config
+    trained_on: DatasetIdentity
+    device: torch.device
+
+    @property
+    def model(self) -> WorldModel:
+        """The model, in eval mode, on the device.
+
+        Raises:
+            LewmError: There are no weights, or they are damaged, not finite or not of this configuration.
+        """
+        return self._weights[0]
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Digest of the file that the weights were read from; a training may have written another since."""
+        return self._weights[1]
+
+    @functools.cached_property
+    def _weights(self) -> tuple[WorldModel, str]:
+        return runs.load_run(self.path).to(self.device), sha256(self.path / runs.MODEL)
+
+    def split(self, episodes: int) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
+        """How training divides that many episodes: those that it sees, and those that it holds out."""
+        return split_episodes(episodes, self.config.training.held_out, self.config.training.seed)
+
+    @contextmanager
+    def data(self, path: Path | None = None, option: str = "--data") -> Iterator[RunData]:
+        """Opens a dataset whose frames the model can be shown.
+
+        Args:
+            path: The dataset; that of the run's training if None.
+            option: What named it on the command line.
+
+        Raises:
+            LewmError: Its world, actions or frames are others than those of training.
+            DataError: It is not there, or cannot be read.
+        """
+        with Dataset.open(path or Path(self.trained_on.path)) as dataset:
+            check_belongs(dataset, self.config, self.trained_on, option)
+            yield RunData(self, dataset)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """An open dataset, and what training has seen of it."""
+
+    run: Run
+    dataset: Dataset
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The dataset's fingerprint.
+
+        Raises:
+            DataError: A row differs from its hash, or cannot be read.
+        """
+        return fingerprint_of(self.dataset)
+
+    @property
+    def in_training(self) -> bool:
+        """Whether these are the data that the run was trained on."""
+        return self.fingerprint == self.run.trained_on.fingerprint
+
+    @property
+    def seen(self) -> Int64[np.ndarray, " S"]:
+        """The episodes that training saw: none where the data are not its own."""
+        return self._split[0]
+
+    @property
+    def unseen(self) -> Int64[np.ndarray, " U"]:
+        """The episodes that training did not see: those it held out, or all where the data are not its own."""
+        return self._split[1]
+
+    @functools.cached_property
+    def _split(self) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
+        episodes = self.dataset.num_episodes
+        return self.run.split(episodes) if self.in_training else (np.arange(0), np.arange(episodes))
+
+    def check_in_training(self, remedy: str) -> None:
+        """Raises unless these are the data that the run was trained on.
+
+        Raises:
+            LewmError: They are others; says `remedy`.
+        """
+        if not self.in_training:
+            raise LewmError(
+                f"{self.dataset.path}: not the data that {self.run.path} was trained on, so what it held out is not "
+                "known",
+                remedy,
+            )
+
+
+def open_run(path: str | Path, device: torch.device = CPU) -> Run:
+    """Opens a run directory.
+
+    Raises:
+        LewmError: It is no run, or its configuration is damaged or was changed.
+    """
+    directory = Path(path).expanduser()
+    config, trained_on = runs.read_config(directory)
+    return Run(directory, config, trained_on, device)

@@ -1,0 +1,56 @@
+"""The world that a run was trained in, where its simulator is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lewm.config import Config
+from lewm.errors import LewmError
+from lewm_data.envs.registry import known_world, plain_name, world
+from lewm_data.envs.world import World
+
+
+def import_named(run: Path, config: Config, named: str, option: str = "--env") -> None:
+    """Imports the package of the world that the user named, which has to be the run's.
+
+    Args:
+        named: What the user typed: "two-room", "my_package:MyEnv-v0".
+        option: Behind what.
+
+    Raises:
+        LewmError: The run is of another world.
+        DataError: The package cannot be imported, or does not register it.
+    """
+    if plain_name(named) != config.env:
+        raise LewmError(
+            f"{run}: a run of {config.env}, not of {plain_name(named)}",
+            f"Give {option} {config.env}, or another --run.",
+        )
+    if ":" in named:
+        world(named)
+
+
+def world_to_act_in(run: Path, config: Config, instead: str, named: str | None = None, option: str = "--env") -> World:
+    """The world that a run was trained in, whose simulator is needed.
+
+    Args:
+        instead: What to do where there is no simulator, for the message.
+        named: The same world as the user named it, if they did: its package is imported.
+        option: Behind what.
+
+    Raises:
+        LewmError: It is no world that lewm has a simulator of, its package is not imported, or another one is named.
+        DataError: The package that is named cannot be imported, or does not register the world.
+    """
+    package, _, _ = config.env.rpartition(":")
+    if not package and known_world(config.env) is None:
+        raise LewmError(f"{run}: trained on recordings of {config.env}, of which lewm has no simulator", instead)
+    if named is not None:
+        import_named(run, config, named, option)
+    place = known_world(config.env)
+    if place is None:
+        raise LewmError(
+            f"{run}: trained in {config.env}; a package that a run names is imported only where you name it too",
+            f"Give {option} {config.env}, which imports {package} and runs its code.",
+        )
+    return place

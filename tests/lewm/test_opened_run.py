@@ -1,0 +1,87 @@
+"""A run as every command opens it: what is read when, and what training has seen of the data beside it."""
+
+import numpy as np
+import pytest
+
+import lewm
+from lewm.checkpoints import run as runs
+from lewm.errors import LewmError
+from lewm.files import sha256
+from lewm.opened_run import CPU, open_run
+from lewm.training.loop import train
+from lewm_data.collection.collect import collect
+from lewm_data.envs.registry import world
+from lewm_data.store.clips import split_episodes
+
+
+def made(path, episodes=20, seed=0, frame_size=16):
+    collect(
+        world("two-room"),
+        path,
+        episodes,
+        policy="expert",
+        noise=2.0,
+        frame_size=frame_size,
+        seed=seed,
+        num_envs=episodes,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("opened")
+    return train(tiny, made(folder / "data.h5"), folder / "run", CPU).run
+
+
+def copied(trained, folder):
+    folder.mkdir()
+    for name in (runs.CONFIG, runs.MODEL):
+        (folder / name).write_bytes((trained / name).read_bytes())
+    return folder
+
+
+def test_weights_are_read_when_they_are_asked_for_and_the_hash_is_theirs(trained, tiny, tmp_path):
+    directory = copied(trained, tmp_path / "run")
+    run = lewm.open_run(directory)
+    before = sha256(directory / runs.MODEL)
+    assert not run.model.training
+    tensors = runs.read_tensors(directory / runs.MODEL)
+    runs.save_tensors(directory / runs.MODEL, tensors | {"action_mean": tensors["action_mean"] + 1})
+    assert run.checkpoint_sha256 == before != sha256(directory / runs.MODEL)
+    assert runs.weights_sha256(run.model) == runs.weights_sha256(lewm.load(trained))
+    (directory / runs.MODEL).unlink()
+    without = open_run(directory)
+    assert without.config == tiny
+    with pytest.raises(LewmError, match="training has not reached its first checkpoint"):
+        _ = without.model
+
+
+def test_of_its_own_data_training_has_not_seen_what_it_held_out(trained, tiny):
+    seen, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
+    run = open_run(trained)
+    with run.data() as data:
+        assert data.in_training
+        assert data.fingerprint == run.trained_on.fingerprint
+        assert np.array_equal(data.seen, seen)
+        assert np.array_equal(data.unseen, held_out)
+        data.check_in_training("Nothing.")
+
+
+def test_of_other_data_training_has_seen_nothing(trained, tmp_path):
+    run = open_run(trained)
+    with run.data(made(tmp_path / "other.h5", 6, seed=1)) as data:
+        assert not data.in_training
+        assert data.seen.tolist() == []
+        assert data.unseen.tolist() == [0, 1, 2, 3, 4, 5]
+        with pytest.raises(LewmError, match=r"other\.h5: not the data that .*run was trained on(?s:.*)\nUse others\."):
+            data.check_in_training("Use others.")
+
+
+def test_data_that_the_model_cannot_be_shown_are_refused_by_the_name_of_their_option(trained, tmp_path):
+    larger = made(tmp_path / "larger.h5", 2, frame_size=32)
+    with (
+        pytest.raises(LewmError, match=r"32 x 32 pixels, the run was trained on 16 x 16 pixels\nGive --calibrate"),
+        open_run(trained).data(larger, "--calibrate"),
+    ):
+        pass
