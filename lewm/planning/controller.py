@@ -18,7 +18,7 @@ from lewm.errors import LewmError
 from lewm.memory import check_planning
 from lewm.model.actions import BlockBounds
 from lewm.model.world_model import WorldModel
-from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, PackedDynamics
+from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, dynamics_of
 from lewm.planning.one_hot import OneHot
 from lewm.planning.plan import Context, Plan
 from lewm.planning.planners import PLANNERS
@@ -167,7 +167,7 @@ class Controller:
         """What plans are judged by; made at its first use."""
         if PLANNERS[self.planning.planner.kind].differentiates:
             return DifferentiableDynamics(self.model)
-        return PackedDynamics(self.model, self.precision.name)
+        return dynamics_of(self.model, self.precision.name)
 
     @cached_property
     def solver(self) -> Solver:

@@ -49,6 +49,16 @@ class Dynamics(Protocol):
         """
 
 
+def dynamics_of(model: WorldModel, precision: str = "fp32") -> Dynamics:
+    """The fastest that the model has, without gradients where that is faster.
+
+    Args:
+        model: In eval mode, on the device to compute on.
+        precision: As of `WorldModel.pack`.
+    """
+    return PackedDynamics(model, precision) if model.packs else DifferentiableDynamics(model)
+
+
 class PackedDynamics:
     """The predictor of a world model, packed for `lewm_kernels.rollout`: fast, and without gradients.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from lewm.config import MOST_FRAMESKIP
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
-from lewm.planning.dynamics import Dynamics, PackedDynamics
+from lewm.planning.dynamics import Dynamics, dynamics_of
 from lewm_kernels import normal, uniform
 
 # The search for the action that explains a frame best. First blocks that were really executed, then, twice, a Gaussian
@@ -156,7 +156,7 @@ class Meter:
 
     @cached_property
     def _dynamics(self) -> Dynamics:
-        return PackedDynamics(self.model)
+        return dynamics_of(self.model)
 
     @torch.inference_mode()
     def push(self, latents: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
