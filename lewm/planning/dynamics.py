@@ -15,6 +15,7 @@ from torch import Tensor
 from lewm.model.world_model import WorldModel
 from lewm.runtime import physical_memory
 from lewm_kernels.rollout import rollout
+from lewm_kernels.rollout.reference import step_by_step
 
 CPU_ROWS = 2400  # candidates that one call of the model sees on a CPU: more only push activations out of the cache
 MEMORY_SHARE = 8  # elsewhere one call may fill an eighth of the device's memory
@@ -120,17 +121,7 @@ class DifferentiableDynamics:
         history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
         """As `Dynamics`. The predictor sees the last `history` latents."""
-        B, S, H, _ = candidates.shape
-        blocks = candidates.flatten(0, 1)  # (B S, H, A)
-        if history is not None:
-            blocks = torch.cat([history.repeat_interleave(S, dim=0), blocks], dim=1)
-        seen = list(latents.repeat_interleave(S, dim=0).unbind(dim=1))
-        past = len(seen) - 1
-        for step in range(past, past + H):
-            window = slice(max(0, step + 1 - self.history), step + 1)
-            predicted = self.model.predict(torch.stack(seen[window], dim=1), blocks[:, window])
-            seen.append(predicted[:, -1])
-        return torch.stack(seen[past + 1 :], dim=1).unflatten(0, (B, S))
+        return step_by_step(self.model.predict, latents, candidates, history, longest=self.history)
 
     def _bytes(self, horizon: int) -> int:
         """What a candidate keeps for the gradient, at least: of each step's window its widest layers."""
