@@ -71,19 +71,18 @@ class PackedDynamics:
     """
 
     def __init__(self, model: WorldModel, precision: str = "fp32") -> None:
-        self.config, self.packed = model.config, model.pack(precision)
-        self.device, self.history = model.device, model.history
-        self.action_block = model.config.action_block
+        self.packed = model.pack(precision)
+        self.device, self.history, self.action_block = self.packed.device, self.packed.history, self.packed.action_block
 
     def rows(self, horizon: int) -> int:
         """Those that fit the cache of a CPU, or the memory of another device."""
         if self.device.type == "cpu":
             return CPU_ROWS
-        predictor = self.config.predictor
-        modulations = 6 * predictor.width * predictor.depth * horizon
-        attention = 3 * predictor.heads * predictor.head_dim * predictor.depth * predictor.history
-        mlp = 4 * predictor.mlp * predictor.history
-        ends = horizon * (self.config.latent + 4 * self.config.action_block)
+        packed = self.packed
+        modulations = len(packed.modulation_weight) * horizon
+        attention = 3 * packed.inner * len(packed.layers) * packed.history
+        mlp = 4 * len(packed.layers[0].fc1_weight) * packed.history
+        ends = horizon * (packed.latent + 4 * packed.action_block)
         return physical_memory(self.device) // MEMORY_SHARE // (4 * (modulations + attention + mlp + ends))
 
     def __call__(

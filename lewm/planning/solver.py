@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -155,7 +156,7 @@ class Solver:
                 on_iteration((done + share * size) / B)
 
             try:
-                parts.append(self._solve_group(problem.map(lambda tensor, some=some: tensor[some]), horizon, report))
+                parts.append(self._solve_group(problem.map(operator.itemgetter(some)), horizon, report))
             except torch.OutOfMemoryError as error:
                 self._shrink(size, error)
                 sizes = self._groups(B - done)

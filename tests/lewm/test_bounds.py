@@ -3,20 +3,23 @@
 import numpy as np
 import pytest
 import torch
-from lewm.planning.cem import Gaussian, Keys, cem
-from lewm.planning.cost import last_step
+from lewm.planning.cem import Keys, cem
 
 import lewm
 from lewm import recipes
-from lewm.config import Planning
+from lewm.config import Cem
 from lewm.model.actions import BlockBounds
 from lewm.planning.controller import Controller
+from lewm.planning.costs.distance import last
+from lewm.planning.dynamics import PackedDynamics
+from lewm.planning.plan import Context, Keys, Start
+from lewm.planning.planners.cem import cem
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
 H, A = 3, 4
-PLANNING = Planning(samples=128, elites=16, iterations=20, horizon=H)
+SETTINGS = Cem(samples=128, elites=16, iterations=20)
 LOW, HIGH = [-0.4, -0.05], [0.3, 0.6]  # of an action, in environment units; none of them is a float32
 
 
@@ -33,7 +36,8 @@ def bounded(model):
 def plan(model, planning, groups=None):
     frames = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
     controller = Controller(model, planning, 5, groups)
-    return controller.plan(frames[:4], controller.embed(frames[4:]), np.arange(4), 0)
+    context, goals = Context(controller.embed(frames[:4])[:, None]), controller.embed(frames[4:])
+    return controller.actions(controller.plan(context, goals, np.arange(4), 0).actions)
 
 
 def unbounded(model):
@@ -50,9 +54,9 @@ def test_every_candidate_and_the_result_lie_within_the_bounds():
         seen.append(candidates.clone())
         return -candidates[..., [0, 2, 3]].sum(dim=(2, 3))
 
-    start = Gaussian.standard(2, H, A, torch.device("cpu"), bounds)
-    result = cem(cost, start, PLANNING, Keys(0, torch.tensor([3, 8]), 0))
-    assert len(seen) == PLANNING.iterations + 1
+    start = Start.standard(2, H, A, torch.device("cpu"), bounds)
+    result = cem(cost, start, SETTINGS, Keys(0, torch.tensor([3, 8]), 0))
+    assert len(seen) == SETTINGS.iterations + 1
     candidates = torch.cat([one.flatten(0, 2) for one in seen[:-1]])
     assert (candidates >= bounds.low).all()
     assert (candidates <= bounds.high).all()
@@ -78,9 +82,9 @@ def test_without_bounds_plans_are_the_search_alone(bounded, tiny):
     frames = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8)
     with torch.inference_mode():
         latents = bounded.embed(torch.from_numpy(frames))
-        start = Gaussian.standard(4, off.horizon, bounded.config.action_block, bounded.device)
-        cost = last_step(bounded.pack(), latents[:4, None], latents[4:])
-        found = cem(cost, start, off, Keys(5, torch.arange(4), 0))
+        start = Start.standard(4, off.horizon, bounded.config.action_block, bounded.device)
+        cost = last(PackedDynamics(bounded), Context(latents[:4, None]), latents[4:])
+        found = cem(cost, start, off.planner, Keys(5, torch.arange(4), 0))
         expected = bounded.denormalize_actions(found.actions)
     np.testing.assert_array_equal(actions.reshape(expected.shape), expected.numpy())
 

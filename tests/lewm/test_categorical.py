@@ -1,6 +1,7 @@
 """Plans of one-hot actions: the search finds minima, keeps every possible choice, and gives exact one-hot vectors."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,14 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
 from lewm.planning.cem import Keys
-from lewm.planning.cost import last_step
 
-from lewm.config import Planning, resolve
+from lewm.config import Cem, LastCost, Planning, resolve
 from lewm.errors import LewmError
 from lewm.model import build
 from lewm.planning import solver as solvers
 from lewm.planning.controller import Controller
-from lewm.planning.solver import Solver
+from lewm.planning.costs.distance import last
+from lewm.planning.dynamics import PackedDynamics
+from lewm.planning.one_hot import OneHot
+from lewm.planning.plan import Context, Keys, Start
+from lewm.planning.planners.categorical import SPREAD, categorical_cem
+from lewm.planning.solver import Problem, Solver
 from lewm_data.store.clips import action_statistics
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.writer import Writer
@@ -27,7 +32,8 @@ GROUPS = (3, 2)
 FREQUENCY = (0.2, 0.5, 0.3, 0.6, 0.4)
 F, A, H = 2, 10, 2  # frameskip, action-block width, horizon
 SIZES = GROUPS * F
-PLANNING = Planning(samples=200, elites=20, iterations=20, horizon=H)
+SETTINGS = Cem(samples=200, elites=20, iterations=20)
+FEW = Planning(planner=Cem(samples=64, elites=8, iterations=8), cost=LastCost(), horizon=H)
 
 
 def a_model(tiny, frequency=FREQUENCY, frameskip=F):
@@ -64,6 +70,19 @@ def chosen_in(one_hot, candidates):
     chosen = candidates == one_hot.taken
     assert torch.equal(candidates, torch.where(chosen, one_hot.taken, one_hot.left))
     return chosen
+
+
+def search(cost, one_hot, settings, keys, horizon=H):
+    """From the start of that many environments; its plans as zeros and ones."""
+    start = Start.standard(len(keys.episodes), horizon, len(one_hot.taken), torch.device("cpu"), one_hot=one_hot)
+    plan = categorical_cem(cost, start, settings, keys)
+    return replace(plan, actions=chosen_in(one_hot, plan.actions).float())
+
+
+def problem(model, replan):
+    """Latents, goals and numbers of five environments."""
+    latents, goals = torch.randn(2, 5, model.config.latent, generator=torch.Generator().manual_seed(0))
+    return Problem(Context(latents[:, None]), goals, torch.arange(5), torch.tensor(replan))
 
 
 def assert_one_hot(plans, sizes=SIZES):
@@ -112,12 +131,11 @@ def test_two_iterations_are_the_definition(one_hot):
         seen.append(chosen_in(one_hot, candidates))
         return (seen[-1] * weight).sum(dim=(2, 3))
 
-    planning = PLANNING.model_copy(update={"iterations": 2})
-    plan = categorical_cem(cost, one_hot, planning, keys(3, 8, seed=7, replan=2))
+    plan = search(cost, one_hot, SETTINGS.model_copy(update={"iterations": 2}), keys(3, 8, seed=7, replan=2))
     probability = one_hot.probability.double().expand(2, H, A).clone()
     for iteration in range(2):
         streams = torch.tensor([[3, 2, iteration], [8, 2, iteration]])
-        draws = uniform(7, streams, PLANNING.samples * H * len(SIZES)).view(2, PLANNING.samples, H, len(SIZES)).double()
+        draws = uniform(7, streams, SETTINGS.samples * H * len(SIZES)).view(2, SETTINGS.samples, H, len(SIZES)).double()
         vectors = []
         for number, part in enumerate(probability.split(SIZES, dim=-1)):
             choice = (draws[..., number, None] >= part.cumsum(dim=-1)[:, None, :, :-1]).sum(dim=-1)
@@ -127,9 +145,9 @@ def test_two_iterations_are_the_definition(one_hot):
         assert torch.equal(seen[iteration], expected.bool())
         costs = (expected * weight).sum(dim=(2, 3))
         for b in range(2):
-            elites = expected[b, costs[b].argsort(stable=True)[: PLANNING.elites]]
-            probability[b] = (elites.sum(dim=0) + SPREAD * one_hot.probability) / (PLANNING.elites + SPREAD)
-        torch.testing.assert_close(plan.history[:, iteration], costs.sort().values[:, : PLANNING.elites].mean(dim=1))
+            elites = expected[b, costs[b].argsort(stable=True)[: SETTINGS.elites]]
+            probability[b] = (elites.sum(dim=0) + SPREAD * one_hot.probability) / (SETTINGS.elites + SPREAD)
+        torch.testing.assert_close(plan.history[:, iteration], costs.sort().values[:, : SETTINGS.elites].mean(dim=1))
     for part, found in zip(probability.split(SIZES, dim=-1), plan.actions.split(SIZES, dim=-1), strict=True):
         assert torch.equal(found.argmax(dim=-1), part.argmax(dim=-1))
     assert torch.equal(seen[-1][:, 0].float(), plan.actions)
@@ -143,7 +161,7 @@ def test_finds_the_cheapest_of_all_plans(one_hot, seed):
     def cost(candidates):
         return (chosen_in(one_hot, candidates) * weight[:, None]).sum(dim=(2, 3))
 
-    plan = categorical_cem(cost, one_hot, PLANNING, keys(*range(6), seed=seed))
+    plan = search(cost, one_hot, SETTINGS, keys(*range(6), seed=seed))
     assert_one_hot(plan.actions)
     by_block = torch.einsum("pa,bha->bhp", every_block(), weight)  # 36 blocks, 1,296 plans: blocks add up
     torch.testing.assert_close(plan.cost, by_block.amin(dim=-1).sum(dim=1))
@@ -158,30 +176,31 @@ def test_every_choice_of_the_data_is_still_tried_at_the_end_and_no_other_ever(ti
         seen.append(chosen_in(one_hot, candidates))
         return -seen[-1][..., 0].sum(dim=2).float()  # the first choice of a block's first vector is all that counts
 
-    planning = PLANNING.model_copy(update={"samples": 2000})
-    plan = categorical_cem(cost, one_hot, planning, keys(0, 1))
+    samples = 2000
+    plan = search(cost, one_hot, SETTINGS.model_copy(update={"samples": samples}), keys(0, 1))
     tried = torch.stack(seen[:-1]).sum(dim=2)  # (I, B, H, A)
     possible = one_hot.probability > 0
     assert (tried[..., possible] > 0).all()
     assert (tried[..., ~possible] == 0).all()
-    assert (tried[-1, :, :, 0] > 0.95 * planning.samples).all()
+    assert (tried[-1, :, :, 0] > 0.95 * samples).all()
     assert (plan.actions[..., 0] == 1).all()
 
 
 def test_a_choice_that_is_rare_is_found_where_there_are_fewer_plans_than_samples(tiny):
     one_hot = OneHot.of(a_model(tiny, (0.98, 0.02), frameskip=1), (2,))
-    planning = PLANNING.model_copy(update={"horizon": 1})
-    plan = categorical_cem(
-        lambda c: chosen_in(one_hot, c)[..., 0].sum(dim=2).float(), one_hot, planning, keys(*range(9))
-    )
+
+    def cost(candidates):
+        return chosen_in(one_hot, candidates)[..., 0].sum(dim=2).float()
+
+    plan = search(cost, one_hot, SETTINGS, keys(*range(9)), horizon=1)
     assert torch.equal(plan.actions, torch.tensor([0.0, 1.0]).expand(9, 1, 2))
     assert (plan.history[:, 0] > 0.5).all()  # most elites of the first iteration had to be the worse plan
     assert (plan.history[:, -1] == 0).all()
 
 
 def test_of_equal_costs_the_most_probable_plan_comes_first(one_hot):
-    planning = PLANNING.model_copy(update={"elites": 2, "iterations": 1})
-    plan = categorical_cem(lambda candidates: torch.zeros(candidates.shape[:2]), one_hot, planning, keys(*range(20)))
+    settings = SETTINGS.model_copy(update={"elites": 2, "iterations": 1})
+    plan = search(lambda candidates: torch.zeros(candidates.shape[:2]), one_hot, settings, keys(*range(20)))
     # one elite is that plan, and where the other differs, the start decides
     assert torch.equal(plan.actions, torch.tensor([0.0, 1, 0, 1, 0] * F).expand(20, H, A))
 
@@ -202,7 +221,7 @@ def test_a_plan_is_the_same_alone_and_in_any_batch(one_hot, episodes, seed, valu
         def cost(candidates):
             return (chosen_in(one_hot, candidates) * weights[some, None]).sum(dim=(2, 3))
 
-        return categorical_cem(cost, one_hot, PLANNING, Keys(seed, torch.tensor(episodes)[some], 1))
+        return search(cost, one_hot, SETTINGS, Keys(seed, torch.tensor(episodes)[some], 1))
 
     together, alone = plan(slice(None)), plan(slice(i, i + 1))
     for name in ("actions", "cost", "history"):
@@ -218,7 +237,7 @@ def test_keys_separate_episodes_replans_and_seeds(one_hot):
             seen.append(candidates)
             return candidates.sum(dim=(2, 3))
 
-        categorical_cem(cost, one_hot, PLANNING, keys(key["episode"], seed=key["seed"], replan=key["replan"]))
+        search(cost, one_hot, SETTINGS, keys(key["episode"], seed=key["seed"], replan=key["replan"]))
         return torch.cat(seen[:2])
 
     same = candidates()
@@ -230,16 +249,15 @@ def test_keys_separate_episodes_replans_and_seeds(one_hot):
 
 @pytest.mark.parametrize("together", [1, 3, 100])
 def test_plans_of_a_model_are_cheap_and_do_not_depend_on_the_groups(model, one_hot, together):
-    latents, goals = torch.randn(2, 5, model.config.latent, generator=torch.Generator().manual_seed(0))
-    episodes, planning = torch.arange(5), PLANNING.model_copy(update={"samples": 64, "elites": 8, "iterations": 8})
-    plan = Solver(model.pack(), planning, 3, together, one_hot).solve(latents[:, None], goals, episodes, 1)
-    alone = Solver(model.pack(), planning, 3, 1, one_hot).solve(latents[:, None], goals, episodes, 1)
+    wanted, dynamics = problem(model, 1), PackedDynamics(model)
+    plan, alone = (Solver(dynamics, FEW, 3, size, one_hot=one_hot).solve(wanted) for size in (together, 1))
     assert torch.equal(plan.actions, alone.actions)
     blocks = every_block()
     first, second = torch.cartesian_prod(torch.arange(len(blocks)), torch.arange(len(blocks))).unbind(dim=1)
     every = model.normalize_actions(torch.stack([blocks[first], blocks[second]], dim=1))  # (1296, H, A)
-    costs = last_step(model.pack(), latents[:, None], goals)(every.expand(5, -1, -1, -1))
-    torch.testing.assert_close(plan.cost, (costs.gather(1, _index(plan.actions, blocks))[:, 0]))
+    costs = last(dynamics, wanted.context, wanted.goals)(every.expand(5, -1, -1, -1))
+    number = _index(one_hot.chosen(plan.actions).float(), blocks)
+    torch.testing.assert_close(plan.cost, costs.gather(1, number)[:, 0])
     better = (costs < plan.cost[:, None]).float().mean(dim=1)
     assert (better < 0.01).all()
 
@@ -247,18 +265,15 @@ def test_plans_of_a_model_are_cheap_and_do_not_depend_on_the_groups(model, one_h
 def test_graphs_of_padded_groups_change_no_plan(model, one_hot, monkeypatch):
     captured = []
 
-    def graph(search, inputs, others):
-        captured.append(len(inputs[0]))
+    def graph(search, problem, others):
+        captured.append(len(problem))
         return SimpleNamespace(replay=search)
 
     monkeypatch.setattr(solvers, "Graph", graph)
-    latents, goals = torch.randn(2, 5, model.config.latent, generator=torch.Generator().manual_seed(0))
-    planning = PLANNING.model_copy(update={"samples": 64, "elites": 8, "iterations": 8})
-    solver, plain = (Solver(model.pack(), planning, 3, 100, one_hot) for _ in range(2))
+    solver, plain = (Solver(PackedDynamics(model), FEW, 3, 100, one_hot=one_hot) for _ in range(2))
     solver._prepares = solver._captures = True
     for replan in range(2):
-        inputs = latents[:, None], goals, torch.arange(5), replan
-        plan, expected = solver.solve(*inputs), plain.solve(*inputs)
+        plan, expected = (one.solve(problem(model, replan)) for one in (solver, plain))
         for name in ("actions", "cost", "history"):
             assert torch.equal(getattr(plan, name), getattr(expected, name)), name
     assert captured == [8]
@@ -272,21 +287,25 @@ def _index(plans, blocks):
 
 def test_the_controller_gives_zeros_and_ones_the_same_alone(model):
     frames, goals = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), dtype=np.uint8)
-    planning = PLANNING.model_copy(update={"samples": 32, "elites": 4, "iterations": 3})
-    controller = Controller(model, planning, 1, GROUPS)
-    actions = controller.plan(frames, controller.embed(goals), np.arange(4), replan=0)
+    controller = Controller(model, FEW, 1, GROUPS)
+
+    def plan(some):
+        context = Context(controller.embed(frames[some])[:, None])
+        return controller.plan(context, controller.embed(goals[some]), np.arange(4)[some], replan=0)
+
+    together = plan(slice(None))
+    actions = controller.actions(together.actions)
     assert actions.shape == (4, H * F, sum(GROUPS))
     assert_one_hot(torch.from_numpy(actions), GROUPS)
-    alone = controller.plan(frames[[2]], controller.embed(goals[[2]]), np.array([2]), replan=0)
-    assert np.array_equal(actions[2], alone[0])
-    imagined = controller.imagine(frames, actions)[:, -1]
-    plan = controller.solver.solve(controller.embed(frames)[:, None], controller.embed(goals), torch.arange(4), 0)
-    torch.testing.assert_close((imagined - controller.embed(goals)).square().sum(dim=1), plan.cost)
+    assert np.array_equal(actions[2], controller.actions(plan(slice(2, 3)).actions)[0])
+    assert torch.equal(controller.blocks(actions), together.actions)
+    imagined = controller.imagine(Context(controller.embed(frames)[:, None]), together.actions)[:, -1]
+    torch.testing.assert_close((imagined - controller.embed(goals)).square().sum(dim=1), together.cost)
 
 
 def test_groups_of_another_width_than_the_actions_are_refused(model):
     with pytest.raises(LewmError, match=r"one-hot actions of 4 numbers \(2, 2\), the model's have 5\nUse a run of"):
-        Controller(model, PLANNING, 0, (2, 2))
+        Controller(model, FEW, 0, (2, 2))
 
 
 def test_a_choice_that_is_never_made_is_normalised_to_one_at_most_and_not_planned(tiny, tmp_path):
@@ -303,8 +322,7 @@ def test_a_choice_that_is_never_made_is_normalised_to_one_at_most_and_not_planne
     normal = model.normalize_actions(torch.ones(A))
     assert normal[[2, 3, 4]].tolist() == [1, 1, 0]
     assert normal.isfinite().all()
-    plans = Controller(model, PLANNING, 0, GROUPS).plan(
-        np.zeros((2, 16, 16, 3), np.uint8), torch.zeros(2, model.config.latent), np.arange(2), 0
-    )
+    controller, latents = Controller(model, FEW, 0, GROUPS), torch.zeros(2, model.config.latent)
+    plans = controller.actions(controller.plan(Context(latents[:, None]), latents, np.arange(2), 0).actions)
     assert (plans[..., [2, 3]] == 0).all()
     assert (plans[..., 4] == 1).all()

@@ -5,15 +5,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lewm.planning.cem import Gaussian, Keys, cem
+from lewm.planning.cem import Keys, cem
 
 from lewm import recipes
-from lewm.config import Planning
+from lewm.config import Cem, resolve
 from lewm.planning.controller import Controller
+from lewm.planning.plan import Context, Keys, Start
+from lewm.planning.planners.cem import cem
 from lewm_kernels import normal
 
 H, A = 3, 4
-PLANNING = Planning(samples=128, elites=16, iterations=20, horizon=H)
+SETTINGS = Cem(samples=128, elites=16, iterations=20)
 
 
 def keys(*episodes, seed=0, replan=0):
@@ -24,8 +26,8 @@ def test_finds_the_minimum_of_a_quadratic():
     target = torch.randn(5, H, A, generator=torch.Generator().manual_seed(0))
     plan = cem(
         lambda c: (c - target[:, None]).square().sum(dim=(2, 3)),
-        Gaussian.standard(5, H, A, torch.device("cpu")),
-        PLANNING,
+        Start.standard(5, H, A, torch.device("cpu")),
+        SETTINGS,
         keys(*range(5)),
     )
     torch.testing.assert_close(plan.actions, target, atol=0.02, rtol=0)
@@ -36,14 +38,14 @@ def test_finds_the_minimum_of_a_quadratic():
 
 def test_one_iteration_is_the_definition():
     seen = []
-    planning = PLANNING.model_copy(update={"iterations": 1})
-    start = Gaussian(torch.full((2, H, A), 0.5), torch.full((2, H, A), 2.0))
+    settings = SETTINGS.model_copy(update={"iterations": 1})
+    start = Start(torch.full((2, H, A), 0.5), torch.full((2, H, A), 2.0))
 
     def cost(candidates):
         seen.append(candidates.clone())
         return candidates[:, :, 0, 0]
 
-    plan = cem(cost, start, planning, keys(3, 8, seed=7, replan=2))
+    plan = cem(cost, start, settings, keys(3, 8, seed=7, replan=2))
     noise = normal(7, torch.tensor([[3, 2, 0], [8, 2, 0]]), 128 * H * A).view(2, 128, H, A)
     expected = 0.5 + 2.0 * noise
     expected[:, 0] = 0.5
@@ -63,8 +65,8 @@ def test_keys_separate_episodes_replans_and_seeds():
     def plan(**change):
         settings = {"seed": 0, "episode": 1, "replan": 0} | change
         key = keys(settings["episode"], seed=settings["seed"], replan=settings["replan"])
-        start = Gaussian.standard(1, H, A, torch.device("cpu"))
-        return cem(lambda c: c.square().sum(dim=(2, 3)), start, PLANNING, key).actions
+        start = Start.standard(1, H, A, torch.device("cpu"))
+        return cem(lambda c: c.square().sum(dim=(2, 3)), start, SETTINGS, key).actions
 
     assert torch.equal(plan(), plan())
     for change in ({"seed": 1}, {"episode": 2}, {"replan": 1}):
@@ -81,12 +83,15 @@ def test_a_plan_is_the_same_alone_and_in_any_batch(shared_model, episodes, seed,
     i = chosen % len(episodes)
     rng = np.random.default_rng(seed)
     frames, goals = rng.integers(0, 256, (2, len(episodes), 16, 16, 3), dtype=np.uint8)
-    controller = Controller(
-        shared_model, recipes.small("two-room", 2).planning.model_copy(update={"iterations": 3}), seed
-    )
-    numbers = np.array(episodes)
-    together = controller.plan(frames, controller.embed(goals), numbers, replan=1)
-    alone = controller.plan(frames[[i]], controller.embed(goals[[i]]), numbers[[i]], replan=1)
+    planning = resolve(recipes.small("two-room", 2), None, {"planning.planner.iterations": 3}).planning
+    controller = Controller(shared_model, planning, seed)
+
+    def plan(some):
+        context = Context(controller.embed(frames[some])[:, None])
+        made = controller.plan(context, controller.embed(goals[some]), np.array(episodes)[some], replan=1)
+        return controller.actions(made.actions)
+
+    together, alone = plan(slice(None)), plan(slice(i, i + 1))
     assert np.array_equal(together[i], alone[0])
 
 

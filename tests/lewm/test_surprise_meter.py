@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lewm.planning.dynamics import PackedDynamics
 from lewm.surprise import meter as meters
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 
@@ -81,7 +82,7 @@ def test_frames_in_pieces_score_as_the_whole_video(model, latents, actions, bank
 def test_the_search_finds_less_surprise_than_any_block_it_starts_from_and_stays_in_their_range(model, latents, bank):
     search = ActionSearch(bank, seed=0)
     context, target = latents[:8, None], latents[8:16]
-    errors, blocks = search(model, model.pack(), context, None, target, torch.arange(8))
+    errors, blocks = search(PackedDynamics(model), 5, context, None, target, torch.arange(8))
     with torch.inference_mode():
         first = bank[: meters.CANDIDATES].expand(8, -1, -1)
         reached = model.rollout(context, first[:, :, None])[:, :, 0]
@@ -95,12 +96,12 @@ def test_the_search_finds_less_surprise_than_any_block_it_starts_from_and_stays_
 
 
 def test_what_is_found_depends_on_the_frame_and_the_seed_not_on_the_others(model, latents, bank, monkeypatch):
-    arguments = model.pack(), latents[:8, None], None, latents[8:16], torch.arange(8)
-    together, _ = ActionSearch(bank, seed=0)(model, *arguments)
-    monkeypatch.setattr(meters, "rows_together", lambda model, horizon: 3 * meters.CANDIDATES)
-    few, _ = ActionSearch(bank, seed=0)(model, *arguments)
+    arguments = PackedDynamics(model), 5, latents[:8, None], None, latents[8:16], torch.arange(8)
+    together, _ = ActionSearch(bank, seed=0)(*arguments)
+    monkeypatch.setattr(PackedDynamics, "rows", lambda self, horizon: 3 * meters.CANDIDATES)
+    few, _ = ActionSearch(bank, seed=0)(*arguments)
     torch.testing.assert_close(few, together)
-    other, _ = ActionSearch(bank, seed=1)(model, *arguments)
+    other, _ = ActionSearch(bank, seed=1)(*arguments)
     assert not torch.allclose(other, together)
 
 
@@ -118,7 +119,7 @@ def test_where_actions_are_choices_none_between_them_explains_a_frame(model, lat
     with torch.inference_mode():
         target = model.rollout(context, every.expand(30, -1, -1)[:, :, None])[torch.arange(30), torch.arange(30), 0]
     search = ActionSearch(executed, seed=0)
-    errors, blocks = search(model, model.pack(), context, None, target, torch.arange(30))
+    errors, blocks = search(PackedDynamics(model), 5, context, None, target, torch.arange(30))
     equal = (blocks[:, None] == every).all(dim=2)
     assert equal.any(dim=1).all()
     assert (errors[equal.int().argmax(dim=1) == torch.arange(30)] < 1e-10).all()
@@ -130,7 +131,7 @@ def test_where_actions_are_choices_none_between_them_explains_a_frame(model, lat
 def test_a_search_packs_the_predictor_once(model, latents, bank, monkeypatch):
     packed = []
     pack = type(model).pack
-    monkeypatch.setattr(type(model), "pack", lambda self: packed.append(self) or pack(self))
+    monkeypatch.setattr(type(model), "pack", lambda self, *precision: packed.append(self) or pack(self, *precision))
     Meter(model, 5, ActionSearch(bank, seed=0)).push(latents)
     assert packed == [model]
 

@@ -119,9 +119,7 @@ def _backward(
     _: Tensor | None,
 ) -> tuple[Tensor | None, None, None, None]:
     if is_grad_enabled():
-        raise RuntimeError(
-            "sigreg_exact: only the first derivative exists.\nCall backward without create_graph=True."
-        )
+        raise RuntimeError("sigreg_exact: only the first derivative exists.\nCall backward without create_graph=True.")
     if upstream is None:
         return None, None, None, None
     if ctx.group is not None:
