@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from lewm.planning.cem import Keys, cem
 
 import lewm
 from lewm import recipes

@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lewm.planning.categorical import SPREAD, OneHot, categorical_cem
-from lewm.planning.cem import Keys
 
 from lewm.config import Cem, LastCost, Planning, resolve
 from lewm.errors import LewmError

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lewm.planning.cem import Keys, cem
 
 from lewm import recipes
 from lewm.config import Cem, resolve

@@ -5,8 +5,6 @@ import logging
 
 import pytest
 import torch
-from lewm.planning.cem import Gaussian, Keys, cem
-from lewm.planning.cost import last_step, rows_together
 
 from lewm.config import resolve
 from lewm.errors import LewmError
