@@ -39,8 +39,9 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A process of tests on every core, at most eight for the sake of memory, in contiguous parts; who is done takes over.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
 
 # The long campaigns: commands killed at every moment, and spoilt inputs for every reader
 soak fuzz: $(VENV)/installed

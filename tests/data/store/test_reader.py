@@ -1,5 +1,7 @@
+import inspect
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,12 +120,26 @@ def test_prepares_one_batch_ahead_in_the_background(monkeypatch):
 
 
 def test_counts_the_time_spent_waiting(monkeypatch):
-    source = SlowClips()
+    """The clock goes on by 2.5 s while a batch is read, and a batch is read once `next` has looked at the clock."""
+    source, now = SlowClips(), [5.0]
+    read = source.read
+
+    def read_slowly(indices):
+        batch = read(indices)
+        now[0] += 2.5
+        return batch
+
+    def clock():
+        shown = now[0]
+        source.leave.release()
+        return shown
+
+    source.read = read_slowly
+    monkeypatch.setattr(inspect.getmodule(BatchReader), "time", SimpleNamespace(perf_counter=clock))
     with reader_of(monkeypatch, source) as reader:
-        threading.Timer(0.1, source.leave.release).start()
         next(reader)
-        assert 0.09 < reader.wait_seconds < 5
-        source.leave.release(1000)
+        source.leave.release(1000)  # or the thread would never end
+    assert reader.wait_seconds == 2.5
 
 
 def fails_at_the_third(reader, message):
