@@ -10,7 +10,7 @@ from lewm.config.limits import (
 )
 from lewm.config.model import ActionEmbedder, AdalnPredictor, ConvEncoder, Encoder, Model, Predictor, VitEncoder
 from lewm.config.objective import LewmObjective, Objective, Sigreg, Sketch
-from lewm.config.planning import Cem, Cost, LastCost, Planner, Planning
+from lewm.config.planning import Cem, Cost, HeadCost, LastCost, MeanCost, MinCost, Planner, Planning
 from lewm.config.section import Kind, Section
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
@@ -27,9 +27,12 @@ __all__ = [
     "Cost",
     "Encoder",
     "Evaluation",
+    "HeadCost",
     "Kind",
     "LastCost",
     "LewmObjective",
+    "MeanCost",
+    "MinCost",
     "Model",
     "Objective",
     "Planner",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from lewm.config.model import Model
 from lewm.config.objective import Objective
@@ -17,6 +17,8 @@ from lewm.errors import LewmError, unknown
 from lewm.reading import parse_json, parse_toml, read_json, read_toml
 
 T = TypeVar("T", bound=Section)
+
+SET = "Set it with --set {key}=VALUE or in the file given to --config."
 
 
 class Config(Section):
@@ -29,6 +31,13 @@ class Config(Section):
     training: Training
     planning: Planning
     evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _context_is_seen(self) -> Config:
+        context, history = self.planning.context, self.model.predictor.history
+        if context > history:
+            raise ValueError(f"planning.context {context} exceeds model.predictor.history {history}")
+        return self
 
     def to_json(self) -> str:
         """The whole tree as JSON, readable by `from_json` and by `--config`."""
@@ -47,7 +56,8 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         section: What to build.
         values: Plain values, nested as the sections are.
         source: Where they are from, for the first line.
-        remedy: The second line for a wrong value; how to set the key when None.
+        remedy: The second line for a wrong value, where {key} stands for the key to set; the one for a whole tree when
+            None.
 
     Raises:
         LewmError: a key is unknown (the nearest right one is named), missing, or has a wrong value.
@@ -70,7 +80,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
         raise LewmError(
             f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
-            remedy or f"Set it with --set {settable}=VALUE or in the file given to --config.",
+            (remedy or SET).replace("{key}", settable),
         ) from error
 
 
