@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lewm.evaluation.report import EvalReport
 
 FROM_ENV = "from-env"
+SET = 'Set it with --set {key}=VALUE or its option; "lewm plan --help" lists them.'
 
 
 def plan(
@@ -201,7 +202,7 @@ def plan(
     request = PlanRequest(
         run=run,
         tasks=source,
-        planning=validate(Planning, planning, "the options", remedy),
+        planning=validate(Planning, planning, "the options", SET),
         seed=seed,
         keep_bounds=bounds is not None,
         batch=together,

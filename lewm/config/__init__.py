@@ -21,7 +21,7 @@ from lewm.config.model import (
     VitEncoder,
 )
 from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
-from lewm.config.planning import Cem, Cost, LastCost, Planner, Planning
+from lewm.config.planning import Cem, Cost, HeadCost, LastCost, MeanCost, MinCost, Planner, Planning
 from lewm.config.section import Kind, Section
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
@@ -42,9 +42,12 @@ __all__ = [
     "Exact",
     "FrozenEncoder",
     "FrozenProjector",
+    "HeadCost",
     "Kind",
     "LastCost",
     "LewmObjective",
+    "MeanCost",
+    "MinCost",
     "Model",
     "Objective",
     "Planner",

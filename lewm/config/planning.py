@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lewm.config.limits import MOST_HISTORY, Blocks, Candidates, Int, Iterations
+from lewm.config.limits import MOST_HISTORY, Blocks, Candidates, Float, Int, Iterations
 from lewm.config.section import Kind, Section
 
 
@@ -43,6 +43,29 @@ class LastCost(Cost):
     """Squared distance of the last latent to the goal's."""
 
     kind: Literal["last"] = "last"
+
+
+class MinCost(Cost):
+    """Squared distance to the goal's of that latent which is nearest to it."""
+
+    kind: Literal["min"] = "min"
+
+
+class MeanCost(Cost):
+    """Squared distance to the goal's, the mean over all latents."""
+
+    kind: Literal["mean"] = "mean"
+
+
+class HeadCost(Cost):
+    """What a learnt head says of the way from a latent to the goal's."""
+
+    kind: Literal["head"] = "head"
+    path: Annotated[str, Field(min_length=1)]  # a file that `lewm.planning.costs.head.save_head` wrote
+    over: Literal["last", "min", "mean"] = "last"  # of the latents
+    # 0: the head replaces the distance. Else the cost is the head's z-score and so many times the distance's, each
+    # among the candidates that are given together.
+    distance_weight: Annotated[Float, Field(ge=0)] = 0
 
 
 class Planning(Section):

@@ -19,6 +19,7 @@ from lewm.reading import parse_json, parse_toml, read_json, read_toml
 
 T = TypeVar("T", bound=Section)
 
+SET = "Set it with --set {key}=VALUE or in the file given to --config."
 OWN_KIND = "lewm --import FILE.py, before the command"  # what makes a kind known that the user has written
 
 
@@ -34,8 +35,11 @@ class Config(Section):
     evaluation: Evaluation
 
     @model_validator(mode="after")
-    def _objective_fits_latent(self) -> Config:
+    def _parts_fit(self) -> Config:
         self.objective.check_latent(self.model.latent)
+        context, history = self.planning.context, self.model.predictor.history
+        if context > history:
+            raise ValueError(f"planning.context {context} exceeds model.predictor.history {history}")
         return self
 
     def to_json(self) -> str:
@@ -55,7 +59,8 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         section: What to build.
         values: Plain values, nested as the sections are.
         source: Where they are from, for the first line.
-        remedy: The second line for a wrong value; how to set the key when None.
+        remedy: The second line for a wrong value, where {key} stands for the key to set; the one for a whole tree when
+            None.
 
     Raises:
         LewmError: a key is unknown (the nearest right one is named), missing, or has a wrong value.
@@ -81,7 +86,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
         raise LewmError(
             f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
-            remedy or f"Set it with --set {settable}=VALUE or in the file given to --config.",
+            (remedy or SET).replace("{key}", settable),
         ) from error
 
 

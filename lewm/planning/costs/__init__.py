@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lewm.planning.costs.distance import last, mean, nearest
+from lewm.planning.costs.head import learnt, load_head
 from lewm.planning.dynamics import Dynamics
 from lewm.planning.plan import Context, Cost
 
@@ -20,4 +23,5 @@ COSTS: dict[str, Callable[[Any, torch.device], MakeCost]] = {
     "last": lambda settings, device: last,
     "min": lambda settings, device: nearest,
     "mean": lambda settings, device: mean,
+    "head": lambda settings, device: partial(learnt, load_head(Path(settings.path), device), settings),
 }

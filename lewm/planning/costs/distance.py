@@ -29,7 +29,7 @@ def nearest(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) ->
     """Squared distance to the goal's latent of that predicted one which is nearest to it."""
 
     def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-        return _distances(dynamics, context, goal, candidates).amin(dim=-1)
+        return squared(dynamics(context.latents, candidates, context.actions), goal).amin(dim=-1)
 
     return cost
 
@@ -38,13 +38,11 @@ def mean(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Co
     """Squared distance to the goal's latent, the mean over the predicted ones."""
 
     def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
-        return _distances(dynamics, context, goal, candidates).mean(dim=-1)
+        return squared(dynamics(context.latents, candidates, context.actions), goal).mean(dim=-1)
 
     return cost
 
 
-def _distances(
-    dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"], candidates: Float[Tensor, "B S H A"]
-) -> Float[Tensor, "B S H"]:
-    predicted = dynamics(context.latents, candidates, context.actions)  # (B, S, H, D)
+def squared(predicted: Float[Tensor, "B S H D"], goal: Float[Tensor, "B D"]) -> Float[Tensor, "B S H"]:
+    """Squared distances of predicted latents to the goal's."""
     return (predicted - goal[:, None, None]).square().sum(dim=-1)

@@ -1,0 +1,146 @@
+"""A learnt head on pairs of latents: its file, and what plans cost by it.
+
+B environments, S candidates, H horizon in blocks, A action-block width, D latent width.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from lewm.checkpoints.run import read_with_metadata, restore, save_tensors
+from lewm.config import HeadCost
+from lewm.errors import LewmError
+from lewm.model.rows import at_least_min_rows
+from lewm.planning.costs.distance import squared
+from lewm.planning.dynamics import Dynamics
+from lewm.planning.plan import Context, Cost
+from lewm.reading import decoding, parse_json
+
+METADATA = "head"  # the key of the JSON text beside the tensors
+REMEDY = "Give the key cost.path a file that lewm.planning.costs.head.save_head wrote."
+
+OVER: dict[str, Callable[[Float[Tensor, "B S H"]], Float[Tensor, "B S"]]] = {
+    "last": lambda steps: steps[:, :, -1],
+    "min": lambda steps: steps.amin(dim=-1),
+    "mean": lambda steps: steps.mean(dim=-1),
+}
+
+
+class Head(nn.Module):
+    """How many steps lie between two moments of an episode, from their latents: at least 0.
+
+    Softplus(MLP[a, b, a - b, |a - b|]), where the layers of the MLP have SiLU between them.
+
+    Args:
+        latent: D.
+        widths: Of the hidden layers.
+
+    Source: arXiv 2605.22164.
+    """
+
+    def __init__(self, latent: int, widths: tuple[int, ...] = (256, 256)) -> None:
+        super().__init__()
+        self.latent, self.widths = latent, widths
+        sizes = [4 * latent, *widths]
+        self.hidden = nn.ModuleList(nn.Linear(size, out) for size, out in itertools.pairwise(sizes))
+        self.out = nn.Linear(sizes[-1], 1)
+
+    def forward(self, earlier: Float[Tensor, "*batch D"], later: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """Steps from the earlier to the later moment, of each pair by itself."""
+        apart = earlier - later
+        rows = torch.cat([earlier, later, apart, apart.abs()], dim=-1).flatten(0, -2)
+        return at_least_min_rows(self._steps, rows).unflatten(0, apart.shape[:-1])
+
+    def _steps(self, rows: Float[Tensor, "rows W"]) -> Float[Tensor, " rows"]:
+        for layer in self.hidden:
+            rows = _silu(layer(rows))
+        # As a product with a single column, a row's rounding would depend on its place among the others.
+        return _softplus((rows * self.out.weight).sum(dim=-1) + self.out.bias)
+
+
+def _silu(x: Float[Tensor, "rows W"]) -> Float[Tensor, "rows W"]:
+    """By tanh: PyTorch's own rounds differently at the end of a tensor, and of a thread's share."""
+    return 0.5 * x * (1 + (0.5 * x).tanh())
+
+
+def _softplus(x: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+    """By exp and log1p, as `_silu`."""
+    return x.clamp(min=0) + (-x.abs()).exp().log1p()
+
+
+def save_head(path: Path, head: Head) -> None:
+    """Write a head, with its sizes and a checksum.
+
+    Raises:
+        OSError: there is no room, or the place cannot be written.
+    """
+    about = {"latent": head.latent, "widths": head.widths}
+    save_tensors(path, head.state_dict(), {METADATA: json.dumps(about)})
+
+
+@torch.inference_mode(False)  # where a gradient passes through them, weights must not have been made in that mode
+def load_head(path: Path, device: torch.device) -> Head:
+    """A head that `save_head` wrote, in eval mode; its weights ask for no gradient.
+
+    Raises:
+        LewmError: the file is missing, damaged, or no head, or its weights are not finite.
+    """
+    tensors, metadata = read_with_metadata(path, REMEDY)
+    with decoding(path, "not a head, or of another version", REMEDY):
+        about = parse_json(metadata[METADATA], str(path), REMEDY)
+        latent, widths = about["latent"], tuple(about["widths"])
+        if len(widths) > len(tensors):
+            raise ValueError(f"{len(widths)} hidden layers")
+        with torch.device("meta"):  # sizes are believed when the tensors in the file have them
+            outline = Head(latent, widths).state_dict()
+        if {name: tensor.shape for name, tensor in outline.items()} != {
+            name: tensor.shape for name, tensor in tensors.items()
+        }:
+            raise ValueError("its tensors have other shapes than it states")
+        head = Head(latent, widths)
+    restore(head, tensors, path, REMEDY)
+    return head.to(device).eval().requires_grad_(False)
+
+
+def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
+    """What the head says of the way from predicted latents to the goal's, or its z-score and that of the distance.
+
+    Z-scores are those among the candidates of an environment that are given together.
+
+    Raises:
+        LewmError: the head is for latents of another width.
+    """
+    width = goal.shape[-1]
+    if head.latent != width:
+        raise LewmError(
+            f"{settings.path}: a head for latents of {head.latent} numbers, the model's have {width}",
+            "Give the key cost.path a head that was trained on the latents of this model.",
+        )
+    over = OVER[settings.over]
+
+    def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
+        predicted = dynamics(context.latents, candidates, context.actions)  # (B, S, H, D)
+        if settings.over == "last":
+            predicted = predicted[:, :, -1:]
+        steps = over(head(predicted, goal[:, None, None].expand_as(predicted)))
+        if settings.distance_weight == 0:
+            return steps
+        return _z_scores(steps) + settings.distance_weight * _z_scores(over(squared(predicted, goal)))
+
+    return cost
+
+
+def _z_scores(costs: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+    """0 where all candidates cost the same.
+
+    Gradients take mean and standard deviation as given: through these, the gradients of the candidates would cancel.
+    """
+    std, mean = torch.std_mean(costs.detach(), dim=1, correction=0, keepdim=True)
+    return (costs - mean) / torch.where(std > 0, std, 1.0)
