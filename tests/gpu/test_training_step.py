@@ -40,7 +40,7 @@ SIZES = {
 
 
 def config_of(changes):
-    return resolve(recipes.small("two-room", 2), None, SIZES | changes)
+    return resolve(resolve(recipes.small("two-room", 2), None, SIZES), None, changes)
 
 
 def model_of(config):
