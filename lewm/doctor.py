@@ -31,6 +31,7 @@ from lewm_kernels.philox import G
 from lewm_kernels.rollout import pack
 from lewm_kernels.rollout import reference as rollout_reference
 from lewm_kernels.sigreg import reference
+from lewm_kernels.sigreg_exact import reference as exact_reference
 
 # Relative errors against float64 that no rounding of float32 explains.
 _TOLERANCE = 1e-5
@@ -164,6 +165,21 @@ def _sigreg_error(device: torch.device) -> float:
     return max(errors)
 
 
+def _sigreg_exact_error(device: torch.device) -> float:
+    """Of value and gradient; sizes that no tile divides."""
+    T, N, D, K = 2, 37, 19, 17
+    streams = torch.zeros(1, 3, dtype=torch.int64)
+    z = lewm_kernels.normal(0, streams, T * N * D).view(T, N, D) + 0.3
+    knots = torch.linspace(0, 3, K)
+    exact, got = z.double().requires_grad_(), z.to(device).requires_grad_()
+    expected, value = exact_reference.sigreg_exact(exact, knots.double()), lewm_kernels.sigreg_exact(got, knots)
+    expected.sum().backward()
+    value.sum().backward()
+    assert exact.grad is not None
+    assert got.grad is not None
+    return max(_relative(value.detach(), expected.detach()), _relative(got.grad, exact.grad))
+
+
 def _philox_error(device: torch.device) -> float:
     """Of normal numbers and directions; infinite where a word or a uniform number is not exactly as defined."""
     # Random123's known answer for the counter and key of digits of π.
@@ -234,6 +250,7 @@ def _relative(got: Float[Tensor, "*shape"], exact: Float[Tensor, "*shape"]) -> f
 
 _SELF_TESTS: dict[str, Callable[[torch.device], float]] = {
     "sigreg": _sigreg_error,
+    "sigreg_exact": _sigreg_exact_error,
     "philox": _philox_error,
     "candidates": _candidates_error,
     "rollout": _rollout_error,

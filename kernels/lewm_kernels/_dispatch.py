@@ -15,6 +15,7 @@ VARIABLE = "LEWM_KERNELS"
 # Operators ("philox" is also uniform, normal and directions) and their backends.
 OPERATORS = {
     "sigreg": ("torch", "compiled", "triton"),
+    "sigreg_exact": ("torch",),
     "philox": ("torch",),
     "candidates": ("torch", "triton"),
     "rollout": ("torch", "triton"),

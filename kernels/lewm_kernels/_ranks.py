@@ -1,12 +1,18 @@
-"""Sums over the processes of a group."""
+"""What the processes of a group share: sums, and the rows of all of them."""
 
 from __future__ import annotations
 
-from torch import Tensor, distributed, ops
+from jaxtyping import Float
+from torch import Tensor, cat, distributed, ops, tensor
+from torch.distributed.distributed_c10d import _resolve_process_group
 
 
-def name_of(group: distributed.ProcessGroup | None) -> str | None:
+def name_of(group: distributed.ProcessGroup | None, operator: str) -> str | None:
     """The group's name, which stands for it in operators; None for one process.
+
+    Args:
+        group: Of which this process has to be a member.
+        operator: That the error names.
 
     Raises:
         ValueError: If this process is not a member of the group.
@@ -15,7 +21,7 @@ def name_of(group: distributed.ProcessGroup | None) -> str | None:
         return None
     if not isinstance(group, distributed.ProcessGroup):
         raise ValueError(
-            f"sigreg: expected a process group that this process is a member of, got {group!r}. "
+            f"{operator}: expected a process group that this process is a member of, got {group!r}. "
             "Use torch.distributed.group.WORLD after init_process_group, or no group for one process."
         )
     name: str = group.group_name
@@ -31,3 +37,21 @@ def sum_over_ranks(x: Tensor, group: str) -> Tensor:
     # An upstream gradient may be one number expanded.
     total = ops._c10d_functional.all_reduce(x.contiguous(), "sum", group)
     return ops._c10d_functional.wait_tensor(total)
+
+
+def gather_over_ranks(x: Float[Tensor, "n *rest"], group: str) -> tuple[Float[Tensor, "N *rest"], int]:
+    """The rows of all processes of the group, in the order of ranks, and which of them is the first of this process.
+
+    One all-gather tells how many rows each process has, and a second one gathers them, filled up to the same number.
+    """
+    members = _resolve_process_group(group)
+    counts = _gathered(tensor([len(x)], device=x.device), members.size(), group).tolist()
+    filled = cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
+    parts = _gathered(filled, members.size(), group).chunk(members.size())
+    rows = cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+    return rows, sum(counts[: members.rank()])
+
+
+def _gathered(x: Tensor, ranks: int, group: str) -> Tensor:
+    together = ops._c10d_functional.all_gather_into_tensor(x.contiguous(), ranks, group)
+    return ops._c10d_functional.wait_tensor(together)

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from packaging.version import Version
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 interprets = os.environ.get("TRITON_INTERPRET") == "1"
 compiles = os.environ.get("LEWM_COMPILE_ONLY") == "1"
@@ -125,3 +128,23 @@ def usage(tmp_path: Path) -> Callable[[Any], dict[str, int]]:
         return {name: int(re.findall(rf"{name}:(\d+)", shown)[0]) for name in ("REG", "STACK")}
 
     return usage
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the bytes of the largest tensor that any operation returned."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        sizes = [leaf.numel() * leaf.itemsize for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+        self.bytes = max([self.bytes, *sizes])
+        return out
+
+
+@pytest.fixture
+def largest_tensor() -> type[LargestTensor]:
+    """Tells the largest tensor that there was within a block."""
+    return LargestTensor

@@ -12,8 +12,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 import lewm_kernels
 from lewm_kernels import RandomDirections, sigreg
@@ -230,27 +228,13 @@ def test_normal_embeddings_score_low_and_collapsed_ones_high():
     assert sigreg(collapsed, directions, knots) > 100
 
 
-class LargestTensor(TorchDispatchMode):
-    """Remembers the bytes of the largest tensor that any operation returned."""
-
-    def __init__(self):
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        sizes = [leaf.numel() * leaf.itemsize for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
-        self.bytes = max([self.bytes, *sizes])
-        return out
-
-
-def test_nothing_of_size_embeddings_by_directions_by_knots_exists(monkeypatch):
+def test_nothing_of_size_embeddings_by_directions_by_knots_exists(largest_tensor, monkeypatch):
     monkeypatch.setattr(fast, "tile_elements", lambda device: 4096)
     T, N, D, M, K = 1, 64, 8, 4096, 17
     z, directions, knots = random_inputs(T, N, D, M, K, torch.float32)
-    with LargestTensor() as definition:
+    with largest_tensor() as definition:
         value_and_gradient(reference.sigreg, z, directions, knots.float())
-    with LargestTensor() as ours:
+    with largest_tensor() as ours:
         fast.statistic_and_gradient(z, directions, K, 3 / (K - 1), True)
     assert definition.bytes >= 4 * T * N * M * K
     assert ours.bytes <= 4 * T * N * M  # one number a projection

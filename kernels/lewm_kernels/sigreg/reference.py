@@ -32,7 +32,7 @@ def statistic(
     s = x.sin().mean(dim=-3)  # (*T, M, K)
     normal = torch.exp(-knots.square() / 2)  # (K,), the characteristic function of N(0, 1) and the weight
     error = (c - normal).square() + s.square()
-    return z.shape[-2] * (error @ (_trapezoid(knots) * normal))
+    return z.shape[-2] * (error @ (trapezoid(knots) * normal))
 
 
 def sigreg(
@@ -42,7 +42,7 @@ def sigreg(
     return statistic(z, directions, knots).mean(dim=-1)
 
 
-def _trapezoid(knots: Float[Tensor, " K"]) -> Float[Tensor, " K"]:
+def trapezoid(knots: Float[Tensor, " K"]) -> Float[Tensor, " K"]:
     """Twice the trapezoid rule's weights: the second half is the integral over negative knots."""
     step = knots.diff()
     zero = step.new_zeros(1)

@@ -1,0 +1,193 @@
+"""SIGReg averaged over all directions, in PyTorch: one product of all pairs, and tables of one variable.
+
+Shapes: T time steps, N embeddings of the sample, n of them are rows, D latent width, K knots, E cells of a table, P + 1
+coefficients of a cell.
+
+With y = z − mean z, r_ij = ‖y_i − y_j‖, and derivatives by the squared distance,
+
+    statistic          = Σ_i (mean_j S(r_ij) − 2 L(‖z_i‖) + C)
+    ∂statistic/∂z_i    = 4 (mean_j S'(r_ij) (y_i − y_j) − L'(‖z_i‖) z_i)
+
+For embeddings that are nearly normal, S, L and C nearly cancel. The tables are of S − C and L − C, which are small at the
+distances of such embeddings, and so is their rounding.
+
+S, L, S' and L' are even functions of r without singularities. Each cell of a table has the polynomial that equals the
+function at P + 1 Chebyshev points: its error is below the rounding of the dtype, and so the tables of S' and L' are the
+derivatives of those of S and L to rounding.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from lewm_kernels._tiles import tile_elements
+from lewm_kernels.sigreg.reference import trapezoid
+from lewm_kernels.sigreg_exact.sphere import mean_cosine
+
+# A table ends at this multiple of √D. A normal sample has distances near √(2D).
+_REACH = 16
+
+# Cells for a change of t_K r by √D, and the degree of their polynomials. The (P + 1)-th derivative of φ_D(t r) is at most
+# t^(P + 1) E u₁^(P + 1), which gives errors of 3e-10 for degree 3 and below 1e-15 for degree 5.
+_CELLS = 64
+_DEGREE = {torch.float32: 3, torch.float64: 5}
+
+_NARROW = 16  # below this width, products of all pairs with the embeddings are summed in float64
+_LEAST_ROWS = 32  # of a tile, so that products of all pairs remain products of matrices for large N
+
+
+def statistic_and_gradient(
+    z: Float[Tensor, "T N D"], rows: slice, knots: tuple[float, ...], with_gradient: bool
+) -> tuple[Float64[Tensor, " T"], Tensor]:
+    """What some embeddings contribute to the statistic of a sample, and the statistic's gradient by them.
+
+    Args:
+        z: The whole sample, in float32 or float64.
+        rows: Which of its embeddings contribute.
+        knots: Increasing, from 0.
+        with_gradient: Whether to compute the gradient.
+
+    Returns:
+        The contribution (T,), and the gradient (T, n, D) or an empty tensor instead.
+    """
+    N, D = z.shape[1:]
+    pairs, alone = tables_of(D, knots, z.dtype, z.device)
+    mean = z.mean(dim=1, keepdim=True)  # (T, 1, D)
+    y = z - mean
+    squares = y.square().sum(dim=-1)  # (T, N)
+    farthest = torch.maximum(4 * squares.max(), z.square().sum(dim=-1).max()).sqrt().item()
+    outside = not farthest <= pairs.reach  # true for NaN as well
+    if outside and z.dtype != torch.float64:
+        # A product of all pairs loses the distances that are small beside the norms.
+        statistic, gradient = statistic_and_gradient(z.double(), rows, knots, with_gradient)
+        return statistic, gradient.to(z.dtype)
+
+    value, slope = alone(z[:, rows].square().sum(dim=-1), with_gradient, outside)  # (T, n)
+    statistic = value.sum(dim=1, dtype=torch.float64).mul_(-2)
+    gradient = -slope[..., None] * mean if with_gradient else z.new_empty(0)  # (T, n, D)
+    with torch.autocast(z.device.type, enabled=False):
+        for t, first, last in _tiles(len(z), rows, N, tile_elements(z.device)):
+            own, all_ = y[t, first:last], y[t]
+            q = squares[t, first:last, None] + squares[t, None]  # (t, b, N)
+            q.baddbmm_(own, all_.mT, alpha=-2)
+            q[:, :, first:last].diagonal(dim1=1, dim2=2).zero_()
+            value, pair_slope = pairs(q, with_gradient, outside)
+            statistic[t] += value.sum(dim=2).sum(dim=1, dtype=torch.float64) / N
+            if with_gradient:
+                pair_slope[:, :, first:last].diagonal(dim1=1, dim2=2).zero_()  # it is multiplied by y_i − y_i
+                tile = slice(first - rows.start, last - rows.start)
+                gradient[t, tile] += (pair_slope.mean(dim=2) - slope[t, tile])[..., None] * own
+                gradient[t, tile] -= _product(pair_slope, all_) / N
+    return statistic, gradient.mul_(4)
+
+
+def _product(a: Float[Tensor, "t b N"], y: Float[Tensor, "t N D"]) -> Float[Tensor, "t b D"]:
+    """a y. For few columns BLAS adds up one number after the other, which in float32 is several times less exact."""
+    if y.shape[-1] >= _NARROW:
+        return a @ y
+    return (a.double() @ y.double()).to(y.dtype)
+
+
+def _tiles(T: int, rows: slice, N: int, elements: int) -> Iterator[tuple[slice, int, int]]:
+    """Steps, first row and last row + 1 of tiles of about so many pairs."""
+    steps, height = max(1, elements // N**2), max(_LEAST_ROWS, elements // N)
+    for t in range(0, T, steps):
+        for first in range(rows.start, rows.stop, height):
+            yield slice(t, min(t + steps, T)), first, min(first + height, rows.stop)
+
+
+@dataclass(frozen=True)
+class Table:
+    """S − C or L − C as a function of the distance, and its derivative by the squared distance."""
+
+    values: Float[Tensor, "P+1 E"]
+    slopes: Float[Tensor, "P+1 E"]
+    width: float  # of a cell
+    reach: float
+    beyond: Callable[[Float64[Tensor, " n"]], Float64[Tensor, "1 2 n"]]  # computes both, without a table
+
+    def __call__(
+        self, squares: Float[Tensor, "*shape"], with_slopes: bool, outside: bool
+    ) -> tuple[Float[Tensor, "*shape"], Tensor]:
+        """Values and slopes, or an empty tensor instead of these, at squared distances, which are overwritten.
+
+        Args:
+            squares: Rounding may have made some of them a little less than 0.
+            with_slopes: Whether slopes are wanted.
+            outside: Whether some may lie beyond the reach: these are computed one by one.
+        """
+        r = squares.clamp_(min=0).sqrt_()
+        far = ~(r <= self.reach) if outside else None
+        position = (r if far is None else r.masked_fill(far, 0)) / self.width
+        cell = position.long()
+        share = position.frac_()
+        value = _polynomial(self.values, cell, share)
+        slope = _polynomial(self.slopes, cell, share) if with_slopes else r.new_empty(0)
+        if far is not None and far.any():
+            ((value[far], slope_beyond),) = self.beyond(r[far].double()).to(r)
+            if with_slopes:
+                slope[far] = slope_beyond
+        return value, slope
+
+
+def _polynomial(
+    coefficients: Float[Tensor, "P+1 E"], cell: Int64[Tensor, "*shape"], share: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Horner's rule. A selection by one index is several times faster than `coefficients[:, cell]`."""
+    cells = cell.flatten()
+    *lower, highest = coefficients
+    result = highest.index_select(0, cells).view_as(share)
+    for c in reversed(lower):
+        result.mul_(share).add_(c.index_select(0, cells).view_as(share))
+    return result
+
+
+@functools.lru_cache(maxsize=16)
+def tables_of(D: int, knots: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> tuple[Table, Table]:
+    """The tables of S and L for one latent width and one set of knots. They take some tenths of a second to make."""
+    t = torch.tensor(knots, dtype=torch.float64)
+    normal = torch.exp(-t.square() / 2)
+    weight = trapezoid(t) * normal
+    weights = torch.stack([weight, weight * normal])[:, 1:]  # what knot 0 adds to S, L and C cancels
+    constant = float((weights[1] * normal[1:]).sum())
+
+    degree, width = _DEGREE[dtype], math.sqrt(D) / (_CELLS * knots[-1])
+    reach = _REACH * math.sqrt(D)
+    cells = int(reach / width) + 2  # rounding may make a distance a little larger than the reach
+    exponents = torch.arange(degree + 1)
+    points = (1 - torch.cos(math.pi * (exponents.double() + 0.5) / (degree + 1))) / 2
+    r = (torch.arange(cells) + points[:, None]) * width  # (P + 1, E)
+    computed = _computed(D, t[1:], weights, constant, r.flatten()).unflatten(-1, r.shape)
+    coefficients = torch.linalg.solve(points[:, None] ** exponents, computed).to(device, dtype)  # (2, 2, P + 1, E)
+
+    def table(which: int) -> Table:
+        beyond = functools.partial(_computed, D, t[1:], weights[which, None], constant)
+        return Table(*coefficients[which], width, reach, beyond)
+
+    return table(0), table(1)
+
+
+def _computed(
+    D: int,
+    t: Float64[Tensor, " K-1"],
+    weights: Float64[Tensor, "F K-1"],
+    constant: float,
+    r: Float64[Tensor, " n"],
+) -> Float64[Tensor, "F 2 n"]:
+    """Σ_k weights_k φ_D(t_k r) less the constant, and its derivative by r².
+
+    The derivative of φ_D(t √q) by q is −t² / (2D) · φ_(D + 2)(t √q).
+    """
+    result = r.new_zeros(len(weights), 2, len(r))
+    result[:, 0] -= constant
+    for t_k, weight in zip(t.tolist(), weights.T.to(r), strict=True):
+        result[:, 0] += weight[:, None] * mean_cosine(D, t_k * r)
+        result[:, 1] -= weight[:, None] * (t_k**2 / (2 * D)) * mean_cosine(D + 2, t_k * r)
+    return result
