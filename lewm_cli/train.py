@@ -31,7 +31,8 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of --steps.")] = None,
     lambda_: Annotated[
-        float | None, typer.Option("--lambda", min=0, help="Weight of SIGReg in the loss.", show_default="the recipe's")
+        float | None,
+        typer.Option("--lambda", min=0, help="Weight of SIGReg in the objective lewm.", show_default="the recipe's"),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
     seed: Annotated[
@@ -48,7 +49,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="TOML or JSON file with any part of the configuration.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Train a world model on a dataset: to predict the next embedding, which SIGReg keeps from collapsing.
+    """Train a world model on a dataset: it learns to predict the next embedding.
 
     The configuration is the recipe, then --config, then --set, then the other options; the later wins.
     """

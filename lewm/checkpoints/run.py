@@ -2,7 +2,7 @@
 
     config.json                    configuration, versions, commit, dataset and its fingerprint
     model.safetensors              weights and action statistics
-    training.safetensors           the same weights, optimiser state and step; alone enough to resume
+    training.safetensors           the same weights and those of the objective, optimiser state, step; enough to resume
     training-previous.safetensors  the training checkpoint before, in case that one is damaged
     metrics.jsonl                  one line a logged step
     decoder.safetensors            turns latents into pictures: written by "lewm decode"

@@ -22,7 +22,7 @@ DIRECTIONS = 1024
 KNOTS = 17
 KNOT_MAX = 3.0
 
-# Below these the latents of a healthy model never fall (SIGReg pulls each dimension to standard deviation 1, and the
+# Below these the latents of a healthy model never fall (objectives pull each dimension to standard deviation 1, and the
 # effective rank to the latent's width); a collapsed one is orders of magnitude below the first.
 COLLAPSED_STD = 0.05
 COLLAPSED_RANK = 1.5
@@ -43,7 +43,7 @@ class Health:
     """State of the latent space on held-out frames.
 
     Attributes:
-        std_min, std_mean: Least and mean standard deviation over the D dimensions; 1 is SIGReg's target.
+        std_min, std_mean: Least and mean standard deviation over the D dimensions; 1 is what objectives aim at.
         effective_rank: exp of the entropy of the covariance's normalised eigenvalues, 1 to D.
         sigreg: The statistic, averaged over directions.
         distance_correlation, near_correlation, curve: As in `Agreement`; None or empty where no distance is known.

@@ -82,6 +82,18 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_result(command, tmp_
     assert (tmp_path / "run" / plot.PICTURE).is_file()
 
 
+def test_each_term_of_the_loss_is_shown_and_the_weight_of_sigreg_is_lewm_s(command):
+    result = CliRunner().invoke(app, [*command, "--set", "objective.kind=pldm"])
+    assert result.exit_code == 0, result.output
+    assert re.search(
+        r"loss [\d.]+ prediction \S+ std \S+ cov \S+ std_t \S+ align \S+ gradient norm", words(result.stderr)
+    )
+    refused = CliRunner().invoke(app, [*command, "--set", "objective.kind=pldm", "--lambda", "0.1"])
+    problem, remedy = str(refused.exception).splitlines()
+    assert problem.endswith('where objective.kind is pldm: "objective.lambda"')
+    assert "objective.std" in remedy
+
+
 def test_metrics_are_a_log(command, tmp_path):
     assert CliRunner().invoke(app, command).exit_code == 0
     log = tmp_path / "run" / run.METRICS

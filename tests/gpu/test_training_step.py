@@ -40,7 +40,7 @@ SIZES = {
 
 
 def config_of(changes):
-    return resolve(recipes.small("two-room", 2), None, SIZES | changes)
+    return resolve(resolve(recipes.small("two-room", 2), None, SIZES), None, changes)
 
 
 def model_of(config):
@@ -90,9 +90,18 @@ def test_batches_arrive_intact_through_a_stream_of_their_own(tmp_path):
                 assert np.array_equal(actions.cpu().numpy(), batch.actions)
 
 
+OBJECTIVE_CHANGES = {
+    "lewm": {},
+    "subspaces": {"objective.sigreg": {"kind": "subspaces", "subspaces": 4}},
+    "pldm": {"objective.kind": "pldm", "objective.cov_t": 1, "objective.idm": 1},
+}
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_no_step_waits_for_the_device(nothing_waits, precision):
-    trainer = trainer_of({"training.precision": precision, "model.predictor.dropout": 0.1})
+@pytest.mark.parametrize("objective", OBJECTIVE_CHANGES)
+def test_no_step_waits_for_the_device(nothing_waits, precision, objective):
+    changes = {"training.precision": precision, "model.predictor.dropout": 0.1}
+    trainer = trainer_of(changes | OBJECTIVE_CHANGES[objective])
     copy = copier(CUDA)
     trainer._step(copy(clips(0, side=40)))  # compiles SIGReg's kernels
     with nothing_waits():

@@ -75,4 +75,6 @@ def test_steps_ascend_and_a_line_cut_short_goes_without_a_word(tmp_path, caplog)
     path.write_bytes(text(*WHOLE, line(2), line(3), line(4)))
     assert [one["step"] for one in metrics.read_metrics(path)] == [1, 2, 3, 4]
     assert "2 damaged lines" in caplog.text
+    path.write_bytes(text(*WHOLE, line(4, terms={"prediction": 0.5})))
+    assert metrics.read_metrics(path) == WHOLE
     assert metrics.read_metrics(tmp_path / "missing") == []

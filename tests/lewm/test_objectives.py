@@ -214,12 +214,13 @@ def test_a_head_is_trained(tiny, dataset, tmp_path):
         assert tensors[f"optimizer.objective.{name}.step"] == 6
 
 
-def test_frozen_parameters_stay_and_the_training_resumes(tiny, dataset, tmp_path, monkeypatch):
+def test_parameters_that_are_frozen_or_idle_stay_and_the_training_resumes(tiny, dataset, tmp_path, monkeypatch):
     make = loop._new_learners
 
     def frozen(*some):
         model, objective = make(*some)
         model.encoder.requires_grad_(False)
+        objective.idle = torch.nn.Parameter(torch.ones(2))  # no loss depends on it, so it has no gradient
         begun.append({name: tensor.clone() for name, tensor in model.encoder.state_dict().items()})
         return model, objective
 
@@ -234,6 +235,7 @@ def test_frozen_parameters_stay_and_the_training_resumes(tiny, dataset, tmp_path
     assert all(torch.equal(tensor, whole[f"model.encoder.{name}"]) for name, tensor in begun[0].items())
     assert not any(name.startswith("optimizer.model.encoder.") for name in whole)
     assert any(name.startswith("optimizer.model.predictor.") for name in whole)
+    assert whole["optimizer.objective.idle.step"] == 0
 
 
 COLLAPSING = {

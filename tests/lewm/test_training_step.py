@@ -106,13 +106,22 @@ def test_the_counter_counts():
     assert counted.count == 0
 
 
+OBJECTIVE_CHANGES = {
+    "lewm": {},
+    "subspaces": {"objective.sigreg": {"kind": "subspaces", "subspaces": 4}},
+    "pldm": {"objective.kind": "pldm", "objective.cov_t": 1, "objective.idm": 1},
+}
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_host_waits_at_logged_steps_alone(tiny, dataset, precision):
+@pytest.mark.parametrize("objective", OBJECTIVE_CHANGES)
+def test_the_host_waits_at_logged_steps_alone(tiny, dataset, precision, objective):
     every = {"training.log_every": 3, "training.evaluate_every": 100, "training.checkpoint_every": 100}
-    config = resolve(tiny, None, {"training.precision": precision, "training.steps": 100, **every})
+    changes = {"training.precision": precision, "training.steps": 100, **every, **OBJECTIVE_CHANGES[objective]}
+    config = resolve(tiny, None, changes)
     trainer, counts = trainer_of(config), []
     reader = BatchReader(Clips(dataset, 2, 5), 8, 0, copier(torch.device("cpu")))
-    with reader, Looks([trainer.objective.sigreg.knots]) as looks:
+    with reader, Looks([part.knots for part in trainer.objective.modules() if hasattr(part, "knots")]) as looks:
         logged = trainer.steps_left(reader, Interruption().asked)
         for work in (lambda: trainer._step(next(reader)),) * 2 + (lambda: next(logged),) * 2:
             before = looks.count
