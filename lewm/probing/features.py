@@ -84,10 +84,11 @@ def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: in
     with seeded(seed):
         model = build(config)
     rows = np.random.default_rng(seed).permutation(sample.rows[sample.train])[:CALIBRATION_FRAMES]
+    model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches
-    model.train()
+            module.training = True  # in a frozen encoder too, which is as random here
     with torch.no_grad():
         for some in np.array_split(rows, -(-len(rows) // CALIBRATION_BATCH)):
             model.encode(torch.from_numpy(dataset.frames(some))[None])

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from lewm.checkpoints import load
 from lewm.checkpoints.run import MODEL, save_tensors
-from lewm.config import resolve
+from lewm.config import FrozenEncoder, FrozenProjector, resolve
 from lewm.errors import LewmError
 from lewm.files import home
 from lewm.model.world_model import WorldModel
@@ -128,6 +128,20 @@ def test_a_damaged_cache_file_is_made_again(dataset, sample, trained, damage):
     file.write_bytes(damage(file.read_bytes()))
     assert np.array_equal(embed(model, dataset, sample.rows, nothing), first)
     assert np.array_equal(load_file(file)["embeddings"], first)
+
+
+def test_a_frozen_encoder_is_as_random_and_normalised_as_any(config, dataset, sample):
+    inner = config.model.encoder
+    projector = FrozenProjector(hidden=16, latent=config.model.latent)
+    frozen = FrozenEncoder(weights="nowhere", encoder=inner, projector=projector)
+    settings = config.model.model_copy(update={"encoder": frozen, "projector_hidden": None})
+    model = random_encoder(settings, dataset, sample, seed=0)
+    inputs = []
+    model.encoder.projector[1].register_forward_hook(lambda _, args, out: inputs.append(out))
+    with torch.inference_mode():
+        model.encode(torch.from_numpy(dataset.frames(sample.rows[sample.train]))[None])
+    np.testing.assert_allclose(inputs[0].mean(dim=0), 0, atol=0.02)
+    np.testing.assert_allclose(inputs[0].std(dim=0), 1, atol=0.05)
 
 
 def test_a_random_encoder_is_normalised_by_train_frames(config, dataset, sample):
