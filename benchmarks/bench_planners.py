@@ -1,0 +1,102 @@
+"""Planners, costs, contexts and replanning on the same held-out tasks of one run.
+
+    python benchmarks/bench_planners.py push-t --json benchmarks/results/planners-push-t-cpu.json
+
+Without --run, it collects and trains as the small recipe has it. Settings that the JSON file has already of the same
+weights are not planned again, so that a benchmark that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from _report import write_report
+from bench_quickstart import run
+
+FEWER = ("--iterations", "10")
+# Options of `lewm plan`, by world: the first is that of the paper, with which the others are compared.
+# A Two-Room run of the small recipe has no contexts: its predictor sees one latent.
+PAPER = ("--planner", "cem", "--cost", "last", "--context", "1", "--execute", "5")
+REPLANNING = [
+    PAPER,
+    ("--execute", "2"),
+    ("--execute", "1"),
+    ("--execute", "1", "--horizon-end", "fixed"),
+    (*FEWER,),
+    ("--execute", "1", *FEWER),
+    ("--execute", "1", *FEWER, "--warm-start", "on"),
+]
+COSTS = [(*FEWER, "--execute", execute, "--cost", cost) for execute in ("5", "1") for cost in ("min", "mean")]
+PLANNERS = [
+    ("--planner", planner, "--execute", execute) for execute in ("5", "1") for planner in ("icem", "mppi", "adam")
+]
+CONTEXTS = [
+    ("--context", "3", *FEWER),
+    ("--context", "3", "--execute", "1", *FEWER),
+    ("--context", "3", "--execute", "1", *FEWER, "--cost", "min"),
+    ("--context", "3", "--execute", "1", *FEWER, "--cost", "mean"),
+    ("--context", "3", "--execute", "1", "--planner", "icem"),
+]
+SETTINGS = {"two-room": [*REPLANNING, *COSTS, *PLANNERS], "push-t": [*REPLANNING, *COSTS, *PLANNERS, *CONTEXTS]}
+
+
+def main() -> None:
+    """Plan with each setting on the same tasks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("world", choices=sorted(SETTINGS))
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--run", type=Path, help="a trained run; its dataset has to be where it was")
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--only", type=int, help="so many settings, from the first")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        directory = arguments.run or _trained(home, arguments.world)
+        tasks = Path(home) / "tasks.json"
+        results = _measured(arguments.json)
+        first: dict[str, Any] | None = None
+        for setting in SETTINGS[arguments.world][: arguments.only]:
+            if first is None:
+                source = ("--episodes", str(arguments.tasks), "--save-tasks", str(tasks))
+            else:
+                source = ("--tasks", str(tasks))
+            options = _complete(setting)
+            known = [row for row in results if row["options"] == options and _same(row, first)]
+            if first is not None and known:
+                continue
+            planned, _ = run(home, "plan", "--run", str(directory), *options, *source)
+            row = {"world": arguments.world, "options": options, "plan": planned}
+            results = [other for other in results if other["options"] != options and _same(other, row)] + [row]
+            first = first or row
+            write_report(arguments.json, f"planners in {arguments.world}", results)
+            print(f"{' '.join(options)}: {planned['success_rate']:.1%}, {planned['seconds_per_plan']:.2g} s a plan")
+
+
+def _complete(setting: tuple[str, ...]) -> list[str]:
+    """All options of a setting: what it leaves out is the paper's."""
+    given = dict(zip(PAPER[::2], PAPER[1::2], strict=True)) | dict(zip(setting[::2], setting[1::2], strict=True))
+    return [word for pair in given.items() for word in pair]
+
+
+def _trained(home: str, world: str) -> Path:
+    data = Path(home) / "data.h5"
+    run(home, "collect", "--env", world, "--episodes", "1000", "--out", str(data))
+    return Path(run(home, "train", "--data", str(data), "--seed", "0")[0]["run"])
+
+
+def _measured(path: Path) -> list[dict[str, Any]]:
+    results: list[dict[str, Any]] = json.loads(path.read_text())["results"] if path.exists() else []
+    return results
+
+
+def _same(row: dict[str, Any], other: dict[str, Any] | None) -> bool:
+    """Whether two rows are of the same weights and the same tasks."""
+    names = ("checkpoint_sha256", "tasks_sha256")
+    return other is not None and all(row["plan"][name] == other["plan"][name] for name in names)
+
+
+if __name__ == "__main__":
+    main()
