@@ -10,7 +10,7 @@ from lewm.config.limits import (
 )
 from lewm.config.model import ActionEmbedder, AdalnPredictor, ConvEncoder, Encoder, Model, Predictor, VitEncoder
 from lewm.config.objective import LewmObjective, Objective, Sigreg, Sketch
-from lewm.config.planning import Cem, Cost, LastCost, Planner, Planning
+from lewm.config.planning import Adam, Cem, Cost, Icem, LastCost, Mppi, Planner, Planning
 from lewm.config.section import Kind, Section
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
@@ -21,16 +21,19 @@ __all__ = [
     "MOST_STEPS",
     "ActionEmbedder",
     "AdalnPredictor",
+    "Adam",
     "Cem",
     "Config",
     "ConvEncoder",
     "Cost",
     "Encoder",
     "Evaluation",
+    "Icem",
     "Kind",
     "LastCost",
     "LewmObjective",
     "Model",
+    "Mppi",
     "Objective",
     "Planner",
     "Planning",
