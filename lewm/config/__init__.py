@@ -21,7 +21,19 @@ from lewm.config.model import (
     VitEncoder,
 )
 from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
-from lewm.config.planning import Cem, Cost, HeadCost, LastCost, MeanCost, MinCost, Planner, Planning
+from lewm.config.planning import (
+    Adam,
+    Cem,
+    Cost,
+    HeadCost,
+    Icem,
+    LastCost,
+    MeanCost,
+    MinCost,
+    Mppi,
+    Planner,
+    Planning,
+)
 from lewm.config.section import Kind, Section
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
@@ -32,6 +44,7 @@ __all__ = [
     "MOST_STEPS",
     "ActionEmbedder",
     "AdalnPredictor",
+    "Adam",
     "Cem",
     "Config",
     "ConvEncoder",
@@ -43,12 +56,14 @@ __all__ = [
     "FrozenEncoder",
     "FrozenProjector",
     "HeadCost",
+    "Icem",
     "Kind",
     "LastCost",
     "LewmObjective",
     "MeanCost",
     "MinCost",
     "Model",
+    "Mppi",
     "Objective",
     "Planner",
     "Planning",

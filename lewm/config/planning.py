@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lewm.config.limits import MOST_HISTORY, Blocks, Candidates, Float, Int, Iterations
+from lewm.config.limits import MOST_HISTORY, Blocks, Candidates, Float, Fraction, Int, Iterations
 from lewm.config.section import Kind, Section
+
+Elites = Annotated[Int, Field(ge=2)]
 
 
 class Planner(Kind):
@@ -15,6 +18,17 @@ class Planner(Kind):
 
     samples: Candidates  # S, plans whose costs are computed together
     iterations: Iterations
+
+    @property
+    def shortest(self) -> Planner:
+        """Settings of the shortest search that has all the shapes of this one."""
+        return self.model_copy(update={"iterations": 1})
+
+
+def _elites_are_samples(planner: Cem | Icem) -> Cem | Icem:
+    if planner.elites > planner.samples:
+        raise ValueError(f"elites {planner.elites} exceeds samples {planner.samples}")
+    return planner
 
 
 class Cem(Planner):
@@ -26,13 +40,62 @@ class Cem(Planner):
     kind: Literal["cem"] = "cem"
     samples: Candidates = 300
     iterations: Iterations = 30
-    elites: Annotated[Int, Field(ge=2)] = 30  # E
+    elites: Elites = 30  # E
 
-    @model_validator(mode="after")
-    def _elites_are_samples(self) -> Cem:
-        if self.elites > self.samples:
-            raise ValueError(f"elites {self.elites} exceeds samples {self.samples}")
+    _elites = model_validator(mode="after")(_elites_are_samples)
+
+
+class Icem(Planner):
+    """The improved cross-entropy method. Where nothing else is said, numbers are those of arXiv 2008.06389."""
+
+    kind: Literal["icem"] = "icem"
+    samples: Candidates = 100  # of the first iteration
+    iterations: Iterations = 10
+    elites: Elites = 10  # E
+    # β: the power of the noise falls as frequency^-β, along environment steps. The paper has 0.25 to 3.5 by task.
+    noise: Annotated[Float, Field(ge=0, le=10)] = 2.0
+    shrink: Annotated[Float, Field(ge=1, le=1000)] = 1.25  # by what samples are divided at each iteration, down to 2 E
+    keep: Fraction = 0.3  # share of the elites that are candidates of the next iteration too
+    momentum: Fraction = 0.1  # how much of the old mean and standard deviation stays at a refit
+
+    _elites = model_validator(mode="after")(_elites_are_samples)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Candidates of each iteration."""
+        shrunk = (math.ceil(self.samples / self.shrink**iteration) for iteration in range(self.iterations))
+        return tuple(min(self.samples, max(size, 2 * self.elites)) for size in shrunk)
+
+    @property
+    def kept(self) -> int:
+        """Elites that are candidates of the next iteration too."""
+        return int(self.keep * self.elites)
+
+    @property
+    def shortest(self) -> Planner:
+        """As of every planner; here all iterations have shapes of their own."""
         return self
+
+
+class Mppi(Planner):
+    """Model predictive path integral control. Numbers are those that measured best in Two-Room, of a few."""
+
+    kind: Literal["mppi"] = "mppi"
+    samples: Candidates = 300
+    iterations: Iterations = 10
+    # Its unit is how much more than the cheapest candidate the mean one costs.
+    temperature: Annotated[Float, Field(gt=0, le=1000)] = 0.1
+    # Below this share of the first standard deviation none falls. 1: the first is kept throughout, as in the original.
+    least_spread: Annotated[Float, Field(ge=0, le=1)] = 0.05
+
+
+class Adam(Planner):
+    """Gradient descent from several plans. Numbers are those that measured best in Two-Room, of a few."""
+
+    kind: Literal["adam"] = "adam"
+    samples: Candidates = 16
+    iterations: Iterations = 30
+    learning_rate: Annotated[Float, Field(gt=0, le=1000)] = 0.1  # in standard deviations of the data's actions
 
 
 class Cost(Kind):

@@ -202,7 +202,7 @@ class Solver:
         capture.
         """
         begun = clock(self.dynamics.device)
-        short = self.planning.planner.model_copy(update={"iterations": 1})
+        short = self.planning.planner.shortest
         try:
             with torch.cuda.stream(self._stream):  # also after a capture that failed, which does not leave its stream
                 kernels = compiling.count(lambda: self._plan(short, problem, horizon))

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lewm.planning.plan import Cost, Keys, Plan, Start
+from lewm.planning.planners.adam import adam
 from lewm.planning.planners.categorical import categorical_cem
 from lewm.planning.planners.cem import cem
+from lewm.planning.planners.icem import icem
+from lewm.planning.planners.mppi import mppi
 
 # Settings are a section of the planner's kind, see `lewm.config.Planner`.
 Planner = Callable[[Cost, Start, Any, Keys], Plan]
@@ -33,4 +36,7 @@ class Search:
 # By the kind of their settings.
 PLANNERS: dict[str, Search] = {
     "cem": Search(cem, choices=categorical_cem),
+    "icem": Search(icem),
+    "mppi": Search(mppi),
+    "adam": Search(adam, differentiates=True),
 }

@@ -1,22 +1,18 @@
 """The cross-entropy method where actions are choices, given as one-hot vectors.
 
-B environments, S candidates, E elites, H horizon in blocks, A action-block width, I iterations, N one-hot vectors of a
-block.
+B environments, S candidates, E elites, H horizon in blocks, A action-block width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 
 import torch
-from jaxtyping import Float32
-from torch import Tensor
 
 from lewm.config import Cem
-from lewm.planning.one_hot import OneHot
 from lewm.planning.plan import Cost, Keys, Plan, Start
+from lewm.planning.planners.noise import drawn
 from lewm_kernels import uniform
-from lewm_kernels.candidates.torch import iterations_together
 
 # Every refit counts this many elites that choose as the start does. Without them, choices that a few elites happen to
 # lack are lost for good; from about one on, plans of 25 choices vary in too many places at once to settle.
@@ -50,7 +46,9 @@ def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan
     spread = [SPREAD * part for part in (one_hot.probability, one_hot.below, one_hot.above)]
     earlier = E * one_hot.vector  # choices that the elites made in the vectors before
     history = []
-    for draws in _draws(one_hot, start.mean.shape[1], settings, keys):
+    shape = settings.samples, start.mean.shape[1], len(one_hot.columns)
+    for numbers in drawn(uniform, keys, settings.iterations, math.prod(shape)):
+        draws = numbers.unflatten(1, shape)[..., one_hot.vector]  # the same for all of a vector
         chosen = (draws >= below[:, None]) & (draws < above[:, None])  # (B, S, H, A)
         chosen[:, 0] = likeliest
         costs, order = cost(one_hot.normalized(chosen)).sort(dim=1, stable=True)
@@ -62,17 +60,3 @@ def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan
         history.append(costs[:, :E].mean(dim=1))
     plan = one_hot.normalized(likeliest)
     return Plan(plan, cost(plan[:, None])[:, 0], torch.stack(history, dim=1))
-
-
-def _draws(one_hot: OneHot, horizon: int, settings: Cem, keys: Keys) -> Iterator[Float32[Tensor, "B S H A"]]:
-    """Uniform numbers of each iteration, the same for all of a vector.
-
-    Those of several iterations are drawn at once while that is faster, which changes no number.
-    """
-    streams = keys.streams(settings.iterations)  # (I, B, 3)
-    shape = settings.samples, horizon, len(one_hot.columns)
-    count = settings.samples * horizon * len(one_hot.columns)
-    for some in streams.split(iterations_together(streams.device, streams.shape[1] * count)):
-        drawn = uniform(keys.seed, some.flatten(0, 1), count).unflatten(1, shape)  # (some B, S, H, N)
-        for draws in drawn.unflatten(0, (len(some), -1)):
-            yield draws[..., one_hot.vector]

@@ -1,6 +1,6 @@
 """The cross-entropy method.
 
-B environments, S candidates, E elites, H horizon in blocks, A action-block width.
+B environments, S candidates, E elites, K selected candidates, H horizon in blocks, A action-block width.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lewm.config import Cem
@@ -31,6 +31,12 @@ def sampler(start: Start, samples: int, iterations: int, keys: Keys) -> Sample:
     return lambda iteration, mean, std: bounds.clamp(draw(iteration, mean, std))
 
 
+def selected(candidates: Float[Tensor, "B S H A"], numbers: Int64[Tensor, "B K"]) -> Float[Tensor, "B K H A"]:
+    """Some of the candidates, in the order of their numbers: rounding in the costs cannot reorder a sum over them."""
+    numbers = numbers.sort(dim=1).values[:, :, None, None]
+    return candidates.gather(1, numbers.expand(-1, -1, *candidates.shape[2:]))
+
+
 def cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan:
     """Refit a Gaussian over plans to its cheapest samples, again and again.
 
@@ -48,16 +54,12 @@ def cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan:
     Source: arXiv 2603.19312, section 4, and the released code.
     """
     mean, std = start.mean, start.std
-    _, H, A = mean.shape
     sample = sampler(start, settings.samples, settings.iterations, keys)
     history = []
     for iteration in range(settings.iterations):
         candidates = sample(iteration, mean, std)  # (B, S, H, A)
         costs = cost(candidates)  # (B, S)
         lowest, elites = costs.topk(settings.elites, dim=1, largest=False)
-        # in the order of their indices, so that rounding in the costs cannot reorder the sums below
-        elites = elites.sort(dim=1).values[:, :, None, None].expand(-1, -1, H, A)
-        best = candidates.gather(1, elites)  # (B, E, H, A)
-        std, mean = torch.std_mean(best, dim=1)
+        std, mean = torch.std_mean(selected(candidates, elites), dim=1)
         history.append(lowest.mean(dim=1))
     return Plan(mean, cost(mean[:, None])[:, 0], torch.stack(history, dim=1))
