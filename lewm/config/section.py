@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializationInfo, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 UNKNOWN_KIND = "unknown_kind"  # type of the fault; its context has the kind, and those that are known
@@ -38,7 +38,7 @@ class Kind(Section):
         cls.kinds[kind] = cls
 
     @classmethod
-    def of(cls, values: Any) -> Self:  # noqa: ANN401
+    def of(cls, values: Any) -> Any:  # noqa: ANN401
         """The section of the kind that `values` name.
 
         Raises:
@@ -65,7 +65,7 @@ class Kind(Section):
         if not cls._is_union():
             return handler(source)
 
-        def dump(section: Kind, info: SerializationInfo) -> dict[str, Any]:
+        def dump(section: Kind, info: Any) -> dict[str, Any]:  # noqa: ANN401  # a protocol, which cannot be checked
             return section.model_dump(mode=info.mode, by_alias=info.by_alias)
 
         serialization = core_schema.plain_serializer_function_ser_schema(dump, info_arg=True)
