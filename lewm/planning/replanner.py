@@ -55,8 +55,8 @@ class Replanner:
 
     @property
     def looks_next(self) -> bool:
-        """Whether the next call of `act` wants to see the environments."""
-        return self.plans_next or self.controller.planning.context > 1
+        """Whether the next call of `act` wants to see the environments, for the context of the plan to come."""
+        return self._execute - self._done < self.controller.planning.context
 
     @torch.inference_mode()
     def act(

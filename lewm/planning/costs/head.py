@@ -26,6 +26,9 @@ from lewm.reading import decoding, parse_json
 METADATA = "head"  # the key of the JSON text beside the tensors
 REMEDY = "Give the key cost.path a file that lewm.planning.costs.head.save_head wrote."
 
+# In products with other widths than these, MKL's rounding of a row depends on its place among the others.
+WIDTHS = 8
+
 OVER: dict[str, Callable[[Float[Tensor, "B S H"]], Float[Tensor, "B S"]]] = {
     "last": lambda steps: steps[:, :, -1],
     "min": lambda steps: steps.amin(dim=-1),
@@ -40,13 +43,18 @@ class Head(nn.Module):
 
     Args:
         latent: D.
-        widths: Of the hidden layers.
+        widths: Of the hidden layers, multiples of 8.
+
+    Raises:
+        LewmError: a width is no multiple of 8.
 
     Source: arXiv 2605.22164.
     """
 
     def __init__(self, latent: int, widths: tuple[int, ...] = (256, 256)) -> None:
         super().__init__()
+        if any(width % WIDTHS for width in widths):
+            raise LewmError(f"a head with layers of widths {widths}", f"Give widths that are multiples of {WIDTHS}.")
         self.latent, self.widths = latent, widths
         sizes = [4 * latent, *widths]
         self.hidden = nn.ModuleList(nn.Linear(size, out) for size, out in itertools.pairwise(sizes))
@@ -112,7 +120,7 @@ def load_head(path: Path, device: torch.device) -> Head:
 def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
     """What the head says of the way from predicted latents to the goal's, or its z-score and that of the distance.
 
-    Z-scores are those among the candidates of an environment that are given together.
+    Z-scores are those among the candidates of an environment that are given together; so one given alone costs 0.
 
     Raises:
         LewmError: the head is for latents of another width.
