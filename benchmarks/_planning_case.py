@@ -27,7 +27,7 @@ TINY = {
     "model.encoder": {"kind": "conv", "channels": [4, 8], "width": 16},
     "model.predictor": {"history": 3, "width": 8, "depth": 2, "heads": 2, "head_dim": 4, "mlp": 16},
     "model.action_embedder.hidden": 16,
-    "planning": {"samples": 24, "elites": 4, "iterations": 3},
+    "planning.planner": {"samples": 24, "elites": 4, "iterations": 3},
 }
 NOT_INSTALLED = "not installed"  # the reason why a package's path is not run
 Row = dict[str, Any]

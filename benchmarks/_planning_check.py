@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from _measure import reason
 from _planning_case import Case, Row
-from _planning_paths import Path, true_costs
+from _planning_paths import Path, settings_of, true_costs
 from torch import Tensor
 
 # Relative errors of a cost that rounding explains: to float32, to ten bits of mantissa, and to seven.
@@ -54,7 +54,7 @@ def check(case: Case, B: int) -> Checked:
         path = case.paths[name]
         with checked.or_fault(name):
             costs, again = path.costs(*inputs), path.costs(*inputs)
-            wrong = judge(costs, truth, planning.planner.elites, path.precision)
+            wrong = judge(costs, truth, settings_of(planning).elites, path.precision)
             if wrong:
                 checked.faults[name] = wrong
                 continue

@@ -11,10 +11,11 @@ from _counts import multiply_adds, needed, released
 from _measure import Call, median_ratio, peak_bytes, profile, seconds
 from _planning_case import BASELINES, Case, Row
 from _planning_check import check
-from _planning_paths import PRECISIONS, SEED, family, products, true_costs
-from lewm.planning.cem import Gaussian, Keys, cem
+from _planning_paths import PRECISIONS, SEED, family, products, settings_of, true_costs, with_iterations
 from torch import Tensor
 
+from lewm.planning.plan import Keys, Start
+from lewm.planning.planners.cem import cem
 from lewm_kernels.candidates import Sampler
 
 GROWTH = {"samples": (30, 100, 300, 1000), "horizon": (1, 2, 3, 5, 10), "environments": (1, 5, 20, 50)}
@@ -80,7 +81,7 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
             one = seconds(functools.partial(path.costs, latents, goals, candidates), case.device)
             longest = library_limit if name.startswith("lewm ") else limit
             count = min(planning.planner.iterations, max(1, int(longest / one)))
-            measured, traced = (planning.model_copy(update={"iterations": n}) for n in (count, TRACED_ITERATIONS))
+            measured, traced = (with_iterations(planning, n) for n in (count, TRACED_ITERATIONS))
             call = functools.partial(path.solve, latents, goals, measured)
             peak = peak_bytes(functools.partial(path.solve, latents, goals, traced), case.device)
             first = seconds(call, case.device)
@@ -98,7 +99,7 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
             of_path[name]["measured_iterations"] = iterations[name]
         together = checked.paths[name].together
         if together:  # fewer than were planned first, if the memory did not suffice
-            timed = planning.model_copy(update={"iterations": iterations[name]})
+            timed = with_iterations(planning, iterations[name])
             of_path[name]["together"] = min(B, together(timed))
 
     rows = case.rows(scaled, about | {"stage": "solve"}, of_path.__getitem__)
@@ -136,7 +137,7 @@ def growth(case: Case) -> list[Row]:
 def _stages(case: Case, B: int) -> dict[str, Call]:
     """What a solve does beside rollouts: `search` is all of it, `sample` a part; and what comes before, `encode`."""
     planning = case.planning
-    start = Gaussian.standard(B, planning.horizon, case.model.config.action_block, case.device)
+    start = Start.standard(B, planning.horizon, case.model.config.action_block, case.device)
     keys = Keys(SEED, torch.arange(B, device=case.device), 0)
     costs = case.inputs(B, planning.planner.samples, planning.horizon)[2][:, :, 0, 0]
 
@@ -146,7 +147,7 @@ def _stages(case: Case, B: int) -> dict[str, Call]:
             draw(iteration, start.mean, start.std)
 
     def search() -> None:
-        cem(lambda some: costs[:, : some.shape[1]], start, planning, keys)
+        cem(lambda some: costs[:, : some.shape[1]], start, settings_of(planning), keys)
 
     encode = functools.partial(case.model.embed, case.frames(B))
     return {"sample": case.in_search(sample), "search": case.in_search(search), "encode": encode}

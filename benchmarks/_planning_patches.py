@@ -7,12 +7,13 @@ import torch
 from _measure import Call
 from _planning_case import Case, Row
 from _planning_check import check
-from _planning_paths import SEED, Path, family
+from _planning_paths import SEED, Path, family, settings_of
 from dino_wm_sized import DinoWmSized
-from lewm.planning.cem import Gaussian, Keys, cem
 from torch import Tensor
 
-from lewm.config import Planning
+from lewm.config import Cem
+from lewm.planning.plan import Keys, Start
+from lewm.planning.planners.cem import cem
 
 # What is timed of the large model, where a whole search would take hours on a CPU and many seconds on a GPU. A GPU gets
 # all candidates, which it needs to be busy.
@@ -24,7 +25,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def against_patches(case: Case, compiled: bool) -> list[Row]:
     """From a frame and the goal's embedding to a plan; `compiled` adds the large model under torch.compile."""
     planning = case.planning
-    few = planning.model_copy(update=FEW[case.device.type])
+    few = settings_of(planning).model_copy(update=FEW[case.device.type])
     rolled_out = few.samples * few.iterations + 1  # and the result
     scale = (planning.planner.samples * planning.planner.iterations + 1) / rolled_out
     about = {
@@ -76,7 +77,7 @@ def _from_frame(case: Case, path: Path, frames: Tensor, goals: Tensor) -> Call:
     return call
 
 
-def _patch_calls(case: Case, planning: Planning, dtype: torch.dtype, compiled: bool) -> tuple[Call, Call]:
+def _patch_calls(case: Case, settings: Cem, dtype: torch.dtype, compiled: bool) -> tuple[Call, Call]:
     """Encoding a frame, and the search, with a model of DINO-WM's size."""
     sizes = case.model.config
     plain = DinoWmSized(sizes.frame_size, sizes.action_block).eval().to(case.device, dtype)
@@ -85,11 +86,11 @@ def _patch_calls(case: Case, planning: Planning, dtype: torch.dtype, compiled: b
         layer.compile(dynamic=False)
     pixels = (case.frames(1).permute(0, 3, 1, 2) / 255).to(case.device, dtype)
     there = plain.encode(pixels)
-    start = Gaussian.standard(1, planning.horizon, sizes.action_block, case.device)
+    start = Start.standard(1, case.planning.horizon, sizes.action_block, case.device)
     keys = Keys(SEED, torch.zeros(1, dtype=torch.int64, device=case.device), 0)
 
     def cost(candidates: Tensor) -> Tensor:
         large = fused if candidates.shape[1] > 1 else plain  # the result's is not worth a compilation
         return large.cost(there, candidates.to(dtype), there).float()
 
-    return functools.partial(fused.encode, pixels), functools.partial(cem, cost, start, planning, keys)
+    return functools.partial(fused.encode, pixels), functools.partial(cem, cost, start, settings, keys)

@@ -11,13 +11,14 @@ import _stable_worldmodel
 import torch
 import torch.nn.functional as F
 from _counts import needed
-from lewm.planning.cem import Gaussian, Keys, cem
-from lewm.planning.cost import rows_together
 from torch import Tensor
 
-from lewm.config import Planning
+from lewm.config import Cem, Planning
 from lewm.model.world_model import WorldModel
-from lewm.planning.solver import Solver
+from lewm.planning.dynamics import PackedDynamics
+from lewm.planning.plan import Context, Keys, Start
+from lewm.planning.planners.cem import cem
+from lewm.planning.solver import Problem, Solver
 from lewm_kernels.dispatch import choose
 from lewm_kernels.rollout import Packed, reference, rollout, tiles
 from lewm_kernels.rollout.torch import products_in
@@ -74,11 +75,11 @@ def all_paths(
         theirs = _stable_worldmodel.StableWorldModel(model)
         paths["stable-worldmodel fp32"] = Path("fp32", _stable_worldmodel.version(), theirs.costs, theirs.solve)
     for precision in precisions:
-        packed = model.pack(precision)
+        dynamics = PackedDynamics(model, precision)
         if on_cuda:
-            paths |= _with_graphs(_operators(model, packed, families), on_cuda)
+            paths |= _with_graphs(_operators(model, dynamics.packed, families), on_cuda)
         if "lewm" in families:
-            paths[f"lewm {precision}"] = _library(model, packed, on_cuda)
+            paths[f"lewm {precision}"] = _library(model, dynamics, on_cuda)
     return paths
 
 
@@ -92,6 +93,19 @@ def baselines(model: WorldModel, families: Iterable[str], precision: str) -> dic
         fused = _compiled(_reference(model, precision, torch.compile(reference.rollout, dynamic=False)), plain)
         paths[f"reference-compiled {precision}"] = _searching(model, precision, "reference", fused)
     return paths
+
+
+def settings_of(planning: Planning) -> Cem:
+    """The planner's: every path here is the cross-entropy method."""
+    planner = planning.planner
+    assert isinstance(planner, Cem)
+    return planner
+
+
+def with_iterations(planning: Planning, iterations: int) -> Planning:
+    """The same but for the planner's iterations."""
+    planner = planning.planner.model_copy(update={"iterations": iterations})
+    return planning.model_copy(update={"planner": planner})
 
 
 def family(title: str) -> str:
@@ -166,10 +180,11 @@ def _compiled(fused: Rollout, plain: Rollout) -> Rollout:
 
 def _searching(model: WorldModel, precision: str, backend: str, roll_out: Rollout) -> Path:
     """Our CEM around a rollout, as many environments at a time as fit."""
+    dynamics = PackedDynamics(model)
 
     def costs(latents: Tensor, goals: Tensor, candidates: Tensor) -> Tensor:
         B, S, H, _ = candidates.shape
-        together = max(1, rows_together(model, H) // S)
+        together = max(1, dynamics.rows(H) // S)
         size = max(n for n in range(1, B + 1) if B % n == 0 and n <= together)  # of one shape, compiled once
         parts = [
             _distance(roll_out(latents[some, None], candidates[some]), goals[some])
@@ -178,22 +193,24 @@ def _searching(model: WorldModel, precision: str, backend: str, roll_out: Rollou
         return torch.cat(parts).float()
 
     def solve(latents: Tensor, goals: Tensor, planning: Planning) -> Tensor:
-        start = Gaussian.standard(len(latents), planning.horizon, model.config.action_block, model.device)
+        start = Start.standard(len(latents), planning.horizon, model.config.action_block, model.device)
         keys = Keys(SEED, torch.arange(len(latents), device=model.device), 0)
-        return cem(functools.partial(costs, latents, goals), start, planning, keys).actions
+        return cem(functools.partial(costs, latents, goals), start, settings_of(planning), keys).actions
 
     return Path(precision, backend, costs, solve)
 
 
-def _library(model: WorldModel, packed: Packed, on_cuda: bool) -> Path:
+def _library(model: WorldModel, dynamics: PackedDynamics, on_cuda: bool) -> Path:
+    packed = dynamics.packed
+
     @functools.lru_cache(maxsize=1)  # the graphs of another would keep their memory
     def solver(planning: Planning) -> Solver:
-        together = max(1, rows_together(model, planning.horizon) // planning.planner.samples)
-        return Solver(packed, planning, SEED, together)
+        return Solver(dynamics, planning, SEED)
 
     def solve(latents: Tensor, goals: Tensor, planning: Planning) -> Tensor:
-        episodes = torch.arange(len(latents), device=model.device)
-        return solver(planning).solve(latents[:, None], goals, episodes, 0).actions
+        episodes, first = torch.arange(len(latents), device=model.device), torch.zeros((), dtype=torch.int64)
+        problem = Problem(Context(latents[:, None]), goals, episodes, first.to(model.device))
+        return solver(planning).solve(problem).actions
 
     backend = choose("rollout", model.device).backend
     alone = _searching(model, packed.precision, backend, functools.partial(rollout, packed))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lewm import recipes
 from lewm.checkpoints.official import sources
-from lewm.config import Planning
+from lewm.config import Cem, Planning
 from lewm.model.world_model import WorldModel
 
 PARTS = ("action_embedder.", "predictor.", "prediction_projector.")
@@ -51,11 +51,13 @@ class StableWorldModel:
         from stable_worldmodel import PlanConfig
         from stable_worldmodel.solver import CEMSolver
 
+        planner = planning.planner
+        assert isinstance(planner, Cem)
         solver = CEMSolver(
             self.lewm,
-            num_samples=planning.planner.samples,
-            n_steps=planning.planner.iterations,
-            topk=planning.planner.elites,
+            num_samples=planner.samples,
+            n_steps=planner.iterations,
+            topk=planner.elites,
             device=latents.device,
         )
         solver.configure(

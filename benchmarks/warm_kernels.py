@@ -22,7 +22,7 @@ from pathlib import Path
 
 import torch
 from _planning_case import build
-from _planning_paths import PRECISIONS, REFUSED
+from _planning_paths import PRECISIONS, REFUSED, with_iterations
 from bench_planning import MANY
 from bench_sigreg import SHAPES, call, directions_inside, inputs, ours
 
@@ -108,7 +108,7 @@ def _plan(path: str, B: int) -> None:
     case = build("paper", torch.device("cuda"), 1, [title.partition("-")[0]], [precision], {})
     latents, goals, candidates = case.inputs(B, case.planning.planner.samples, case.planning.horizon)
     case.paths[path].costs(latents, goals, candidates)
-    case.paths[path].solve(latents, goals, case.planning.model_copy(update={"iterations": 2}))
+    case.paths[path].solve(latents, goals, with_iterations(case.planning, 2))
 
 
 def _sigreg(shape: str) -> None:

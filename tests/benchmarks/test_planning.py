@@ -89,7 +89,7 @@ def test_a_path_that_is_left_out_dies_or_errs_stops_no_other(tmp_path, module):
             assert timed["median_ms"] > 0
     assert timed["together"] == timed["environments"] == 1
     # all iterations were done, so the plan's cost is known, and it is better than doing nothing
-    latents, goals, _ = tiny.inputs(1, tiny.planning.samples, tiny.planning.horizon)
+    latents, goals, _ = tiny.inputs(1, tiny.planning.planner.samples, tiny.planning.horizon)
     idle = torch.zeros(1, 1, tiny.planning.horizon, tiny.model.config.action_block)
     assert timed["plan_cost"] < float(paths.true_costs(tiny.model, latents, goals, idle))
 
@@ -150,10 +150,10 @@ def test_where_the_memory_did_not_suffice_the_row_says_how_many_were_planned_tog
             super().__init__(*given)
             solvers.append(weakref.ref(self))
 
-        def _search(self, planning, inputs, *rest):
-            if len(inputs[0]) > 2:
+        def _plan(self, planner, problem, *rest):
+            if len(problem) > 2:
                 raise torch.OutOfMemoryError("too many")
-            return super()._search(planning, inputs, *rest)
+            return super()._plan(planner, problem, *rest)
 
     monkeypatch.setattr(paths, "Solver", SmallMemory)
     tiny = cases.build("tiny", torch.device("cpu"), 2, ["lewm"], ["fp32"], {})

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from lewm.config import resolve
 from lewm.planning.controller import Controller
+from lewm.planning.plan import Context
 from lewm.surprise.meter import ActionSearch, Meter
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
@@ -32,9 +34,11 @@ def test_plans_from_the_same_keys_are_near(model, tiny):
     frames, goals = np.random.default_rng(0).integers(0, 256, (2, 4, 16, 16, 3), dtype=np.uint8)
     plans = []
     for device in ("cpu", "cuda"):
-        planning = tiny.planning.model_copy(update={"iterations": 1, "precision": "fp32"})
+        planning = resolve(tiny, None, {"planning.planner.iterations": 1, "planning.precision": "fp32"}).planning
         controller = Controller(model.to(device), planning, seed=0)
-        plans.append(controller.plan(frames, controller.embed(goals), np.arange(4), replan=0))
+        context = Context(controller.embed(frames)[:, None])
+        plan = controller.plan(context, controller.embed(goals), np.arange(4), replan=0)
+        plans.append(controller.actions(plan.actions))
     assert np.abs(plans[0] - plans[1]).max() < 0.2
 
 

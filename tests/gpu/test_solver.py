@@ -5,14 +5,17 @@ import logging
 
 import pytest
 import torch
-from lewm.planning.categorical import OneHot
 
 from lewm import recipes
 from lewm.config import resolve
 from lewm.model import build
 from lewm.model.actions import BlockBounds
 from lewm.planning import solver as solvers
-from lewm.planning.solver import Solver
+from lewm.planning.costs import COSTS
+from lewm.planning.dynamics import PackedDynamics
+from lewm.planning.one_hot import OneHot
+from lewm.planning.plan import Context
+from lewm.planning.solver import Problem, Solver
 from lewm_kernels import compiling
 from lewm_kernels.dispatch import choose
 from lewm_kernels.rollout.tiles import unsupported
@@ -55,16 +58,18 @@ def a_model(config, action_dim=2):
 
 def a_solver(config, precision="bf16", one_hot=False, **options):
     model = a_model(config, sum(ONE_HOT) if one_hot else 2)
-    packed = model.pack(precision)
-    assert choose("rollout", model.device, unsupported=unsupported(packed)).backend == "triton"
-    return Solver(packed, config.planning, SEED, 100, OneHot.of(model, ONE_HOT) if one_hot else None, **options)
+    dynamics = PackedDynamics(model, precision)
+    assert choose("rollout", model.device, unsupported=unsupported(dynamics.packed)).backend == "triton"
+    choices = OneHot.of(model, ONE_HOT) if one_hot else None
+    return Solver(dynamics, config.planning, SEED, 100, one_hot=choices, **options)
 
 
-def problem(config, environments, seed=0):
+def problem(config, environments, replan=0, seed=0):
     """Latents, goals and numbers of episodes."""
     generator = torch.Generator().manual_seed(seed)
     latents, goals = torch.randn(2, environments, config.model.latent, generator=generator).cuda()
-    return latents[:, None], goals, torch.arange(100, 100 + environments, device="cuda")
+    episodes = torch.arange(100, 100 + environments, device="cuda")
+    return Problem(Context(latents[:, None]), goals, episodes, torch.tensor(replan, device="cuda"))
 
 
 def assert_close(plan, other):
@@ -78,10 +83,10 @@ def captured(monkeypatch):
     made = []
 
     class Noted(solvers.Graph):
-        def __init__(self, search, inputs, others=None):
-            made.append(len(inputs[0]))
+        def __init__(self, search, problem, others=None):
+            made.append(len(problem))
             with compiling.watch(lambda compiled: pytest.fail("a kernel was compiled in a capture")):
-                super().__init__(search, inputs, others)
+                super().__init__(search, problem, others)
 
     monkeypatch.setattr(solvers, "Graph", Noted)
     return made
@@ -92,8 +97,8 @@ def test_an_evaluation_captures_two_graphs_which_replay_what_runs_without_them(c
     solver, eager = a_solver(config, precision), a_solver(config, precision)
     eager._captures = False
     for turn, environments in enumerate([200, 97, 50, 3, 50, 3]):
-        inputs = problem(config, environments, seed=turn)
-        assert_close(solver.solve(*inputs, turn), eager.solve(*inputs, turn))
+        wanted = problem(config, environments, turn, seed=turn)
+        assert_close(solver.solve(wanted), eager.solve(wanted))
     assert captured == [50, 4]
     assert all(solver._graphs.values())
 
@@ -102,10 +107,10 @@ def test_graphs_of_one_hot_actions(config, captured):
     solver, eager = a_solver(config, one_hot=True), a_solver(config, one_hot=True)
     eager._captures = False
     for turn, environments in enumerate([50, 3, 60, 4]):
-        inputs = problem(config, environments, seed=turn)
-        plan = solver.solve(*inputs, turn)
-        assert_close(plan, eager.solve(*inputs, turn))
-        for vector in plan.actions.cpu().split(ONE_HOT * config.model.frameskip, dim=-1):
+        wanted = problem(config, environments, turn, seed=turn)
+        plan = solver.solve(wanted)
+        assert_close(plan, eager.solve(wanted))
+        for vector in solver.one_hot.chosen(plan.actions).split(ONE_HOT * config.model.frameskip, dim=-1):
             assert (vector.sum(dim=-1) == 1).all()
     assert captured == [50, 4, 32]
 
@@ -117,9 +122,9 @@ def test_graphs_of_bounded_plans(config, captured):
     solver, eager = (a_solver(config, bounds=BlockBounds(low, high)) for _ in range(2))
     eager._captures = False
     for turn, environments in enumerate([50, 3]):
-        inputs = problem(config, environments, seed=turn)
-        plan = solver.solve(*inputs, turn)
-        assert_close(plan, eager.solve(*inputs, turn))
+        wanted = problem(config, environments, turn, seed=turn)
+        plan = solver.solve(wanted)
+        assert_close(plan, eager.solve(wanted))
         assert 0.2 < plan.actions.abs().max() <= 0.25 + 1e-6
     assert captured == [50, 4]
 
@@ -137,34 +142,34 @@ def nothing_compiled():
 def test_all_kernels_are_compiled_while_the_first_solve_of_a_size_is_prepared(config, captured):
     told = []
     solver = a_solver(config, on_compile=lambda *progress: told.append(progress))
-    solver.solve(*problem(config, 1), 0)
+    solver.solve(problem(config, 1))
     assert captured == [1]
     assert told
     assert told == [(compiled, len(told)) for compiled in range(1, len(told) + 1)]
     first = solver.seconds_preparing
     assert first > 0
     with compiling.watch(lambda compiled: pytest.fail("a kernel was compiled in a replay")):
-        solver.solve(*problem(config, 1, seed=1), 1)
+        solver.solve(problem(config, 1, replan=1, seed=1))
     assert solver.seconds_preparing == first
 
 
 @pytest.mark.parametrize("one_hot", [False, True])
 @pytest.mark.parametrize("is_replayed", [False, True])
 def test_a_prepared_solve_never_waits_for_the_device(config, nothing_waits, one_hot, is_replayed):
-    solver, inputs = a_solver(config, one_hot=one_hot), problem(config, 3)
+    solver, first, second = a_solver(config, one_hot=one_hot), problem(config, 3), problem(config, 3, replan=1)
     solver._captures = is_replayed
-    solver.solve(*inputs, 0)
+    solver.solve(first)
     with nothing_waits():
-        solver.solve(*inputs, 1)
-    assert bool(solver._graphs[4]) == is_replayed
+        solver.solve(second)
+    assert [bool(graph) for graph in solver._graphs.values()] == [is_replayed]
 
 
 def test_what_cannot_be_captured_runs_as_it_is_and_leaves_no_trace(config, monkeypatch, caplog):
-    expected = a_solver(config).solve(*problem(config, 3), 0)
-    distance = solvers.last_step
+    expected = a_solver(config).solve(problem(config, 3))
+    make_cost = COSTS["last"](config.planning.cost, torch.device("cuda"))
 
-    def refusing(packed, latents, goal):
-        cost = distance(packed, latents, goal)
+    def refusing(dynamics, context, goal):
+        cost = make_cost(dynamics, context, goal)
 
         def refuses(candidates):
             if torch.cuda.is_current_stream_capturing():
@@ -173,17 +178,17 @@ def test_what_cannot_be_captured_runs_as_it_is_and_leaves_no_trace(config, monke
 
         return refuses
 
-    monkeypatch.setattr(solvers, "last_step", refusing)
+    monkeypatch.setitem(COSTS, "last", lambda settings, device: refusing)
     solver, stream = a_solver(config), torch.cuda.current_stream()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            assert_close(solver.solve(*problem(config, 3), 0), expected)
+            assert_close(solver.solve(problem(config, 3)), expected)
     assert [record.message for record in caplog.records] == [
         "planning without a CUDA graph, more slowly: this cannot be captured"
     ]
-    assert solver._graphs == {4: None}
+    assert list(solver._graphs.values()) == [None]
     assert torch.cuda.current_stream() == stream
-    monkeypatch.setattr(solvers, "last_step", distance)
+    monkeypatch.setitem(COSTS, "last", lambda settings, device: make_cost)
     again = a_solver(config)
-    assert_close(again.solve(*problem(config, 3), 0), expected)
-    assert again._graphs[4] is not None
+    assert_close(again.solve(problem(config, 3)), expected)
+    assert all(again._graphs.values())

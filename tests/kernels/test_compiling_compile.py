@@ -15,7 +15,9 @@ from lewm import recipes
 from lewm.config import resolve
 from lewm.model import build
 from lewm.planning import solver as solvers
-from lewm.planning.solver import Solver
+from lewm.planning.dynamics import PackedDynamics
+from lewm.planning.plan import Context
+from lewm.planning.solver import Problem, Solver
 from lewm_kernels import compiling, dispatch, rollout
 
 SMALL = {
@@ -103,19 +105,19 @@ def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, environmen
     told, late = [], []
 
     class Graph:
-        def __init__(self, search, inputs, others):
-            late.extend(compiled_by(lambda: search(inputs)))
+        def __init__(self, search, problem, others):
+            late.extend(compiled_by(lambda: search(problem)))
             self.search = search
 
-        def replay(self, inputs):
-            return self.search(inputs)
+        def replay(self, problem):
+            return self.search(problem)
 
     monkeypatch.setattr(solvers, "Graph", Graph)
     planning = resolve(recipes.small("two-room", 2), None, SMALL).planning
-    solver = Solver(model.pack(), planning, 0, 100, on_compile=lambda *progress: told.append(progress))
+    solver = Solver(PackedDynamics(model), planning, 0, 100, on_compile=lambda *progress: told.append(progress))
     solver._prepares = solver._captures = True
     latents, goals = torch.zeros(2, environments, 16)
-    solver.solve(latents[:, None], goals, torch.arange(environments), 0)
+    solver.solve(Problem(Context(latents[:, None]), goals, torch.arange(environments), torch.tensor(0)))
     total = len(told)
     assert total > 3
     assert told == [(compiled, total) for compiled in range(1, total + 1)]
