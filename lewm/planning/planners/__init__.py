@@ -8,7 +8,7 @@ from typing import Any
 
 from lewm.planning.plan import Cost, Keys, Plan, Start
 from lewm.planning.planners.adam import adam
-from lewm.planning.planners.categorical import categorical_cem
+from lewm.planning.planners.categorical import categorical_cem, categorical_mppi
 from lewm.planning.planners.cem import cem
 from lewm.planning.planners.icem import icem
 from lewm.planning.planners.mppi import mppi
@@ -37,6 +37,6 @@ class Search:
 PLANNERS: dict[str, Search] = {
     "cem": Search(cem, choices=categorical_cem),
     "icem": Search(icem),
-    "mppi": Search(mppi),
+    "mppi": Search(mppi, choices=categorical_mppi),
     "adam": Search(adam, differentiates=True),
 }

@@ -1,4 +1,4 @@
-"""The cross-entropy method where actions are choices, given as one-hot vectors.
+"""Searches where actions are choices, given as one-hot vectors: categorical distributions in the place of Gaussians.
 
 B environments, S candidates, E elites, H horizon in blocks, A action-block width.
 """
@@ -6,17 +6,29 @@ B environments, S candidates, E elites, H horizon in blocks, A action-block widt
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
 
-from lewm.config import Cem
+from lewm.config import Cem, Mppi, Planner
 from lewm.planning.plan import Cost, Keys, Plan, Start
+from lewm.planning.planners.mppi import total, weights
 from lewm.planning.planners.noise import drawn
 from lewm_kernels import uniform
 
 # Every refit counts this many elites that choose as the start does. Without them, choices that a few elites happen to
 # lack are lost for good; from about one on, plans of 25 choices vary in too many places at once to settle.
 SPREAD = 0.5
+
+VOTES = 2**16  # what the weights of `categorical_mppi` add up to, but for rounding
+
+# From costs and choices of candidates: votes for each choice, all votes of a vector, and a cost for the history.
+Count = Callable[
+    [Float[Tensor, "B S"], Bool[Tensor, "B S H A"]],
+    tuple[Int64[Tensor, "B H A"], Int64[Tensor, "#B 1 1"], Float[Tensor, " B"]],
+]
 
 
 def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan:
@@ -39,24 +51,56 @@ def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan
 
     Source: de Boer et al., "A Tutorial on the Cross-Entropy Method" (2005), for categorical distributions.
     """
-    one_hot, E = start.one_hot, settings.elites
+    E = settings.elites
+    every = keys.episodes.new_full((1, 1, 1), E)
+
+    def elites(costs: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        costs, order = costs.sort(dim=1, stable=True)
+        cheapest = order[:, :E, None, None].expand(-1, -1, *chosen.shape[2:])
+        return chosen.gather(1, cheapest).sum(dim=1), every, costs[:, :E].mean(dim=1)
+
+    return _search(cost, start, settings, keys, elites, SPREAD)
+
+
+def categorical_mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Plan:
+    """Refit categorical distributions over plans to all their samples, weighted by `mppi.weights`, again and again.
+
+    To `mppi` what `categorical_cem` is to `cem`. Weights are whole numbers of `VOTES`, and `least_spread` is the share
+    of the start in every distribution.
+
+    Args:
+        cost: Maps candidates to their cost; called once an iteration, and once for the result.
+        start: What plans consist of, the first distributions, and the most probable plan of the first.
+        settings: Samples, iterations, and how sharply to weigh.
+        keys: Of the samples.
+    """
+    first = settings.least_spread * VOTES
+
+    def votes(costs: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        share = weights(costs, settings.temperature)
+        votes = (share * (VOTES - first)).round().long()
+        return (chosen * votes[:, :, None, None]).sum(dim=1), votes.sum(dim=1)[:, None, None], total(share * costs)
+
+    return _search(cost, start, settings, keys, votes, first)
+
+
+def _search(cost: Cost, start: Start, settings: Planner, keys: Keys, count: Count, first: float) -> Plan:
+    """The search that both are, by how they count choices, and how many votes the start has beside them."""
+    one_hot = start.one_hot
     assert one_hot is not None
     below, above = (edges.expand_as(start.mean) for edges in (one_hot.below, one_hot.above))  # (B, H, A)
     likeliest = one_hot.chosen(start.mean)
-    spread = [SPREAD * part for part in (one_hot.probability, one_hot.below, one_hot.above)]
-    earlier = E * one_hot.vector  # choices that the elites made in the vectors before
     history = []
     shape = settings.samples, start.mean.shape[1], len(one_hot.columns)
     for numbers in drawn(uniform, keys, settings.iterations, math.prod(shape)):
         draws = numbers.unflatten(1, shape)[..., one_hot.vector]  # the same for all of a vector
         chosen = (draws >= below[:, None]) & (draws < above[:, None])  # (B, S, H, A)
         chosen[:, 0] = likeliest
-        costs, order = cost(one_hot.normalized(chosen)).sort(dim=1, stable=True)
-        elites = order[:, :E, None, None].expand(-1, -1, *chosen.shape[2:])
-        counts = chosen.gather(1, elites).sum(dim=1)  # (B, H, A)
-        upto = counts.cumsum(dim=-1) - earlier
-        likeliest = one_hot.likeliest(counts + spread[0])
-        below, above = (upto - counts + spread[1]) / (E + SPREAD), (upto + spread[2]) / (E + SPREAD)
-        history.append(costs[:, :E].mean(dim=1))
+        counts, every, mean = count(cost(one_hot.normalized(chosen)), chosen)
+        upto = counts.cumsum(dim=-1) - every * one_hot.vector  # without the votes in the vectors before
+        likeliest = one_hot.likeliest(counts + first * one_hot.probability)
+        below = (upto - counts + first * one_hot.below) / (every + first)
+        above = (upto + first * one_hot.above) / (every + first)
+        history.append(mean)
     plan = one_hot.normalized(likeliest)
     return Plan(plan, cost(plan[:, None])[:, 0], torch.stack(history, dim=1))

@@ -39,10 +39,10 @@ def mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Plan:
         candidates = sample(iteration, mean, std)  # (B, S, H, A)
         costs = cost(candidates)
         share = weights(costs, settings.temperature)
-        history.append(_total(share * costs))
+        history.append(total(share * costs))
         share = share[:, :, None, None]
-        mean = _total(share * candidates)
-        std = _total(share * (candidates - mean[:, None]).square()).sqrt()
+        mean = total(share * candidates)
+        std = total(share * (candidates - mean[:, None]).square()).sqrt()
         std = std.maximum(settings.least_spread * start.std).minimum(start.std)
     return Plan(mean, cost(mean[:, None])[:, 0], torch.stack(history, dim=1))
 
@@ -54,12 +54,12 @@ def weights(costs: Float[Tensor, "B S"], temperature: float) -> Float[Tensor, "B
     change where costs are scaled or shifted, and one temperature serves latents of any scale, near a goal and far away.
     """
     excess = costs - costs.amin(dim=1, keepdim=True)
-    unit = _total(excess)[:, None] / costs.shape[1]
+    unit = total(excess)[:, None] / costs.shape[1]
     smallest = torch.finfo(unit.dtype).tiny  # where all cost the same
     return (-excess / (temperature * unit).clamp(min=smallest)).softmax(dim=1)
 
 
-def _total(parts: Float[Tensor, "B S ..."]) -> Float[Tensor, "B ..."]:
+def total(parts: Float[Tensor, "B S ..."]) -> Float[Tensor, "B ..."]:
     """The sum over candidates, in an order that no batch changes: halves are added until one is left."""
     while parts.shape[1] > 1:
         half = parts.shape[1] // 2
