@@ -69,8 +69,8 @@ def designs() -> str:
             ]
             rows.append(f"| {' | '.join(map(str, cells))} |")
     last = (
-        f"The last two: what the multiply-adds of a solve of {planning.planner.iterations} calls take at least, and its bytes "
-        "if all of them come from memory."
+        f"The last two: what the multiply-adds of a solve of {planning.planner.iterations} calls take at least, and "
+        "its bytes if all of them come from memory."
     )
     return "\n".join([*rows, "", last, ""])
 

@@ -13,6 +13,11 @@ from lewm.evaluation.statistics import wilson_interval
 from lewm.evaluation.tasks import Tasks
 
 
+def agent_name(planner: str) -> str:
+    """What tables call the agent that plans with a planner of that kind: LeWM + CEM, say."""
+    return f"LeWM + {planner.upper()}"
+
+
 @dataclass(frozen=True)
 class LatentDistance:
     """How far from the goal the model sees a frame: Euclidean distance of their latents, mean over the tasks."""
