@@ -252,6 +252,7 @@ def _table(report: EvalReport) -> Table:
     from rich.table import Table
 
     from lewm.evaluation.from_env import PICTURE
+    from lewm.evaluation.report import agent_name
 
     goals = f"goals {report.goal_offset} steps ahead"
     if report.goal_offset is None:
@@ -261,7 +262,8 @@ def _table(report: EvalReport) -> Table:
     if report.latent_distance is not None:
         measures = ("distance at the start", "at the end")
     table = Table("agent", "solved", *measures, title=title, title_justify="left")
-    for name, result in ((f"LeWM + {report.planner['planner']['kind']}", report), ("random actions", report.random)):
+    agent = agent_name(report.planner["planner"]["kind"])
+    for name, result in ((agent, report), ("random actions", report.random)):
         if result.latent_distance is not None:
             distances = (f"{result.latent_distance.start:.3g}", f"{result.latent_distance.end:.3g}")
             table.add_row(name, "not known", *distances)

@@ -39,7 +39,7 @@ def sum_over_ranks(x: Tensor, group: str) -> Tensor:
     return ops._c10d_functional.wait_tensor(total)
 
 
-def gather_over_ranks(x: Float[Tensor, "n *rest"], group: str) -> tuple[Float[Tensor, "N *rest"], int]:
+def gather_over_ranks(x: Float[Tensor, n * rest], group: str) -> tuple[Float[Tensor, N * rest], int]:
     """The rows of all processes of the group, in the order of ranks, and which of them is the first of this process.
 
     One all-gather tells how many rows each process has, and a second one gathers them, filled up to the same number.

@@ -13,6 +13,11 @@ from lewm.evaluation.tasks import Tasks
 from lewm.measures.intervals import wilson_interval
 
 
+def agent_name(planner: str) -> str:
+    """What tables call the agent that plans with a planner of that kind: LeWM + CEM, say."""
+    return f"LeWM + {planner.upper()}"
+
+
 @dataclass(frozen=True)
 class LatentDistance:
     """How far from the goal the model sees a frame: Euclidean distance of their latents, mean over the tasks."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
+from lewm.evaluation.report import agent_name
 from lewm.model.assembly import parameter_count
 from lewm.page import elements, findings
 from lewm.page.content import Content, other_weights
@@ -112,8 +113,7 @@ def training(path: Path, take: Take) -> Content:
 def planning(path: Path, take: Take) -> Content:
     """plan-*.json: how often plans reach their goals, and the first films."""
     report = read_report(path)
-    agents = {"LeWM + CEM": report, "random actions": report["random"]}
-    planner = report["planner"]
+    agents = {agent_name(report["planner"]["planner"]["kind"]): report, "random actions": report["random"]}
     body = other_weights(path, report)
     if report["success_rate"] is None:
         rows = [
@@ -138,11 +138,7 @@ def planning(path: Path, take: Take) -> Content:
             ("Goals", f"{goals}, {report['budget']} allowed"),
             ("Tasks", f"{report['protocol']} ({report['tasks_sha256'][:12]})"),
             ("Discarded", f"{report['discarded_solved']} starts, solved already"),
-            (
-                "Planner",
-                f"{planner['samples']} candidates, {planner['elites']} elites, {planner['iterations']} iterations",
-            ),
-            ("Horizon", _count(planner["horizon"], "block")),
+            *_how_planned(report["planner"]),
             ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),
         ]
     )
@@ -158,6 +154,26 @@ def planning(path: Path, take: Take) -> Content:
         )
     body += media.note()
     return Content(body, (_success(report, "by plans"), _success(report["random"], "by random actions")))
+
+
+def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
+    """The planner with its settings, the cost with its own, and how much of a plan is executed."""
+    planner, cost, horizon = planning["planner"], planning["cost"], planning["horizon"]
+    execute, next_plan = planning["execute"] or horizon, ""
+    if execute < horizon:
+        ends = {"shrink": "the blocks left until the arrival", "fixed": "as many blocks"}
+        next_plan = f" before the next plan, which has {ends[planning['horizon_end']]}"
+    return [
+        ("Planner", ", ".join([planner["kind"].upper(), *_settings(planner)])),
+        ("Cost", ", ".join([cost["kind"], *_settings(cost)])),
+        ("Horizon", f"{_count(horizon, 'block')}, {execute} executed{next_plan}"),
+        ("Context", _count(planning["context"], "latent")),
+    ]
+
+
+def _settings(section: dict[str, Any]) -> list[str]:
+    """Each key of a section with its value, but for its kind."""
+    return [f"{key.replace('_', ' ')} {value}" for key, value in section.items() if key != "kind"]
 
 
 def _success(agent: dict[str, Any], label: str) -> KeyNumber:

@@ -59,7 +59,7 @@ KEYS = (
     *(
         "training.checkpoint_every",
         "planning.planner.samples",
-        "planning.elites",
+        "planning.planner.elites",
         "planning.horizon",
         "planning.execute",
     ),

@@ -4,11 +4,11 @@ from typing import Literal
 
 import pytest
 import torch
+from lewm.reports import read_report
 from typer.testing import CliRunner
 
 from lewm.config import Planner, Planning, resolve
 from lewm.planning.costs.head import Head, save_head
-from lewm.reports import read_report
 from lewm.training.loop import train
 from lewm_cli import output
 from lewm_cli.main import app

@@ -33,9 +33,9 @@ def test_precedence_file_over_recipe_and_assignment_over_file(tmp_path):
 
 
 def test_settings_that_fit_only_together_may_come_in_any_order():
-    together = {"planning.planner.samples": 16, "planning.elites": 4}
+    together = {"planning.planner.samples": 16, "planning.planner.elites": 4}
     for order in (together, dict(reversed(together.items()))):
-        assert resolve(SMALL, None, order).planning.samples == 16
+        assert resolve(SMALL, None, order).planning.planner.samples == 16
 
 
 def test_faults_name_the_file(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lewm.config import Planning, resolve
+from lewm.config import resolve
 from lewm.decoding.panels import BORDER
 from lewm.errors import LewmError
 from lewm.evaluation import agents
@@ -21,6 +21,7 @@ from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.report import LatentDistance, Outcome, Success
 from lewm.model import build
 from lewm.planning.controller import Controller
+from lewm.planning.plan import Plan
 from lewm.report_files import read_report
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
@@ -135,7 +136,7 @@ def test_only_films_and_plans_are_drawn(dataset, tiny, awake, monkeypatch):
     tasks = draw(dataset, count=4)
     random_floor(Controller(awake, tiny.planning, 0), WORLD, tasks, 16, 4)
     assert not drawn
-    planning = Planning(**{**tiny.planning.model_dump(), "horizon": 2, "iterations": 1})
+    planning = resolve(tiny, None, {"planning.horizon": 2, "planning.planner.iterations": 1}).planning
     played, _ = run_planner(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
     assert not played.solved.all()
     assert not len(played.distance)
@@ -148,13 +149,20 @@ class Oracle(Controller):
     def embed(self, frames):
         return torch.zeros(len(frames), 1)
 
-    def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
+    def plan(self, context, goals, episodes, replan, left, on_iteration):
         on_iteration(0.5)
         calls.append((episodes.tolist(), replan))
         straight = (of(targets, "goal") - of(targets, "state"))[episodes]
-        return np.tile(np.sign(straight)[:, None] * np.abs(straight)[:, None] / (10 * 5 / 224), (1, 25, 1)).astype(
-            np.float32
-        )
+        steps = np.tile(np.sign(straight)[:, None] * np.abs(straight)[:, None] / (10 * 5 / 224), (1, 25, 1))
+        return a_plan(torch.from_numpy(steps).float().reshape(len(steps), 5, -1))
+
+    def actions(self, blocks):
+        return blocks.reshape(len(blocks), -1, 2).numpy()
+
+
+def a_plan(blocks):
+    """Of some planner."""
+    return Plan(blocks, torch.zeros(len(blocks)), torch.zeros(len(blocks), 1))
 
 
 calls: list = []
@@ -192,11 +200,14 @@ def test_preparation_is_no_part_of_the_seconds_a_plan(dataset, tiny, monkeypatch
     now, made = [0.0], []
 
     class Slow(Controller):
-        def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
-            made.append(len(frames))
+        def plan(self, context, goals, *about):
+            made.append(len(goals))
             now[0] += 7
             self.solver.seconds_preparing += 5
-            return np.zeros((len(frames), 25, 2), np.float32)
+            return a_plan(torch.zeros(len(goals), 5, 10))
+
+        def actions(self, blocks):
+            return np.zeros((len(blocks), 5, 2), np.float32)
 
     controller = Slow(build(tiny.model), tiny.planning, seed=0)
     monkeypatch.setattr(agents, "clock", lambda device: now[0])
@@ -241,11 +252,11 @@ def test_outcomes_do_not_depend_on_the_batch(dataset, tiny, awake):
 class Recorded(Controller):
     """Remembers the plans of each episode."""
 
-    def plan(self, frames, goals, episodes, replan, on_iteration=lambda share: None):
-        actions = super().plan(frames, goals, episodes, replan, on_iteration)
-        for episode, now, planned in zip(episodes.tolist(), frames, actions, strict=True):
-            recorded.setdefault(episode, []).append((now, planned))
-        return actions
+    def plan(self, context, goals, episodes, *about):
+        plan = super().plan(context, goals, episodes, *about)
+        for episode, now, blocks in zip(episodes.tolist(), context.latents, plan.actions, strict=True):
+            recorded.setdefault(episode, []).append((now, blocks))
+        return plan
 
 
 recorded: dict = {}
@@ -260,7 +271,7 @@ def shades(latents):
 @pytest.mark.parametrize("execute", [1, 2])
 def test_what_is_imagined_is_the_rollout_of_what_was_executed(dataset, tiny, awake, execute):
     recorded.clear()
-    planning = Planning(**{**tiny.planning.model_dump(), "horizon": 3, "execute": execute})
+    planning = tiny.planning.model_copy(update={"horizon": 3, "execute": execute})
     tasks = draw(dataset, count=5)
     plain, films = [], []
     run_planner(Controller(awake, planning, seed=3), WORLD, tasks, 16, 5, plain.append)
@@ -270,17 +281,16 @@ def test_what_is_imagined_is_the_rollout_of_what_was_executed(dataset, tiny, awa
         np.testing.assert_array_equal(film.frames, other.frames)
         assert len(film.imagined) == len(film.frames)
         step = 0
-        for frame, actions in recorded[film.task]:
-            np.testing.assert_array_equal(frame, film.frames[step])
+        for present, blocks in recorded[film.task]:
             with torch.inference_mode():
-                present = awake.encode(torch.from_numpy(frame)[None, None])
-                blocks = awake.normalize_actions(torch.from_numpy(actions).reshape(1, 1, 3, 10))
-                expected = shades(torch.cat([present[0], awake.rollout(present, blocks)[0, 0]]))
+                assert torch.equal(present, awake.embed(torch.from_numpy(film.frames[[step]])))
+                expected = shades(torch.cat([present, awake.rollout(present[None], blocks[None, None])[0, 0]]))
             if step == 0:
                 np.testing.assert_array_equal(film.imagined[0], expected[0])
-            for k, picture in enumerate(film.imagined[step + 1 : step + 1 + execute * 5]):
+            steps = 5 * min(execute, len(blocks))
+            for k, picture in enumerate(film.imagined[step + 1 : step + 1 + steps]):
                 np.testing.assert_allclose(picture.astype(int), expected[1 + k // 5], atol=1)
-            step += execute * 5
+            step += steps
 
 
 def test_nothing_is_imagined_after_the_present_where_nothing_was_planned(dataset, tiny, awake):

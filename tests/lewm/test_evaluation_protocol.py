@@ -42,7 +42,7 @@ def runs(tiny, tmp_path_factory):
 
 def plan(directory, tiny, tasks=None, **changes):
     source = FromFile(tasks) if tasks else FromDataset(None, changes.pop("protocol", "held-out"), 6, tiny.evaluation)
-    planning = tiny.planning.model_copy(update={"horizon": 2, "iterations": 1})
+    planning = resolve(tiny, None, {"planning.horizon": 2, "planning.planner.iterations": 1}).planning
     return evaluate_run(PlanRequest(directory, source, planning, 0, **changes), CPU)[0]
 
 
@@ -97,7 +97,7 @@ def test_a_report_is_of_the_weights_that_planned_though_a_training_goes_on(runs,
         shutil.copy(runs / "b" / run.MODEL, directory / run.MODEL)
 
     source = FromDataset(None, "held-out", 6, tiny.evaluation)
-    planning = tiny.planning.model_copy(update={"horizon": 2, "iterations": 1})
+    planning = resolve(tiny, None, {"planning.horizon": 2, "planning.planner.iterations": 1}).planning
     report, _ = evaluate_run(PlanRequest(directory, source, planning, 0), CPU, train_on)
     assert report.checkpoint_sha256 == weights != sha256(directory / run.MODEL)
 

@@ -62,7 +62,8 @@ def controller(tiny):
     """Plans in Lane, knowing nothing of it."""
     small = {key: value for key, value in tiny.model_dump(by_alias=True).items() if key in ("model", "planning")}
     small["model"] = {**small["model"], "action_dim": 5}
-    small["planning"] = {**small["planning"], "samples": 8, "elites": 4, "iterations": 1, "horizon": 1}
+    planner = {"kind": "cem", "samples": 8, "elites": 4, "iterations": 1}
+    small["planning"] = {**small["planning"], "planner": planner, "horizon": 1}
     config = resolve(recipes.small("two-room", 5), None, small)
     torch.manual_seed(0)
     model = build(config.model)

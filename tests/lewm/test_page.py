@@ -89,7 +89,14 @@ def plan_report(successes):
         "discarded_solved": 3,
         "tasks_sha256": "ab" * 32,
         "seconds_per_plan": 0.123,
-        "planner": {"samples": 300, "elites": 30, "iterations": 9, "horizon": 5},
+        "planner": {
+            "planner": {"kind": "cem", "samples": 300, "elites": 30, "iterations": 9},
+            "cost": {"kind": "last"},
+            "horizon": 5,
+            "execute": 2,
+            "horizon_end": "shrink",
+            "context": 3,
+        },
         "checkpoint_sha256": "cd" * 32,
     }
 
@@ -196,6 +203,10 @@ def test_it_shows_the_newest_of_every_part(finished):
         "6 of 8 75.0% 25.0% to 75.0%",
         "1 of 8 12.5%",
         "held-out (abababababab)",
+        "LeWM + CEM 6 of 8",
+        "CEM, samples 300, elites 30, iterations 9",
+        "5 blocks, 2 executed before the next plan, which has the blocks left until the arrival",
+        "3 latents",
         "0.12 s a plan",
         "6 of 9 films",
         "agent, trained encoder 0.013 0.987 0.013 0.987",
@@ -276,6 +287,22 @@ def test_a_line_that_is_being_written_hides_no_others(finished):
     assert "Effective rank 5.3" in Page(write_page(finished).page).said
     (finished / "metrics.jsonl").write_text('{"step": 1, "lo')
     assert "metrics.jsonl is not shown: no whole line in it" in Page(write_page(finished).page).said
+
+
+@pytest.mark.parametrize(
+    ("execute", "end", "told"),
+    [
+        (None, "shrink", "5 executed Context"),
+        (5, "fixed", "5 executed Context"),
+        (1, "fixed", "1 executed before the next plan, which has as many blocks Context"),
+    ],
+)
+def test_how_much_of_a_plan_is_executed(run, execute, end, told):
+    report = plan_report(6)
+    report["planner"] |= {"execute": execute, "horizon_end": end, "cost": {"kind": "head", "weights": "a.pt"}}
+    fill(run, "plan-20260101-000000", [], report)
+    said = Page(write_page(run).page).said
+    assert f"Cost head, weights a.pt Horizon 5 blocks, {told} 3 latents" in said
 
 
 def test_where_success_is_not_known_the_distances_are_shown(run):
@@ -448,6 +475,9 @@ def test_a_report_that_was_changed_shows_no_number(finished):
         {"interval_95": [0.25]},
         {"random": 7},
         {"planner": []},
+        {"planner": plan_report(6)["planner"] | {"planner": {"kind": 5}}},
+        {"planner": plan_report(6)["planner"] | {"cost": "last"}},
+        {"planner": plan_report(6)["planner"] | {"horizon": None}},
         {"budget": None, "seconds_per_plan": "x"},
         {"tasks_sha256": 5},
     ],

@@ -129,10 +129,8 @@ def test_a_size_is_prepared_with_the_shapes_of_its_search_before_it_is_captured(
     solver = graphed(model, planning, on_compile=lambda *progress: told.append(progress))
     for turn in range(2):
         solver.solve(problem(model, 3, turn))
-    blocks = planning.horizon, model.config.action_block
-    assert (
-        at_capture == [(4, planning.planner.samples, *blocks), (4, 1, *blocks)] * 2
-    )  # to count kernels, and to compile them
+    samples, blocks = planning.planner.samples, (planning.horizon, model.config.action_block)
+    assert at_capture == [(4, samples, *blocks), (4, 1, *blocks)] * 2  # to count kernels, and to compile them
     assert set(shapes) == set(at_capture)
     assert told == [(1, 3), (2, 3), (3, 3)]
 
