@@ -12,8 +12,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, bfloat16, cat, distributed, float16, float32, is_grad_enabled, library, promote_types
 
+from lewm_kernels._dispatch import choose
 from lewm_kernels._ranks import name_of, sum_over_ranks
-from lewm_kernels.dispatch import choose
 from lewm_kernels.philox import RandomDirections, check_directions, step_on
 from lewm_kernels.philox import directions as draw
 
@@ -72,9 +72,8 @@ def sigreg(
     _check_shapes(z, directions, knots)
     flat = z.reshape(-1, *z.shape[-2:])  # (T, N, D)
     wants_gradient = is_grad_enabled() and z.requires_grad
-    statistic: Tensor = _sigreg(
-        flat, *_operands(z, directions), knots, wants_gradient, backend, name_of(group, "sigreg")
-    )[0]
+    name = name_of(group, "sigreg")
+    statistic: Tensor = _sigreg(flat, *_operands(z, directions), knots, wants_gradient, backend, name)[0]
     return statistic.view(z.shape[:-2])
 
 
