@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor, cat, distributed, ops, tensor
-from torch.distributed.distributed_c10d import _resolve_process_group
 
 
 def name_of(group: distributed.ProcessGroup | None, operator: str) -> str | None:
@@ -39,19 +38,17 @@ def sum_over_ranks(x: Tensor, group: str) -> Tensor:
     return ops._c10d_functional.wait_tensor(total)
 
 
-def gather_over_ranks(x: Float[Tensor, "n *rest"], group: str) -> tuple[Float[Tensor, "N *rest"], int]:
-    """The rows of all processes of the group, in the order of ranks, and which of them is the first of this process.
+def gather_over_ranks(x: Float[Tensor, "n ..."], group: str, ranks: int) -> list[Tensor]:
+    """The rows of each process of the group, in the order of ranks.
 
     One all-gather tells how many rows each process has, and a second one gathers them, filled up to the same number.
     """
-    members = _resolve_process_group(group)
-    counts = _gathered(tensor([len(x)], device=x.device), members.size(), group).tolist()
+    counts = _gathered(tensor([len(x)], device=x.device), group, ranks).tolist()
     filled = cat([x, x.new_zeros(max(counts) - len(x), *x.shape[1:])])
-    parts = _gathered(filled, members.size(), group).chunk(members.size())
-    rows = cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-    return rows, sum(counts[: members.rank()])
+    parts = _gathered(filled, group, ranks).chunk(ranks)
+    return [part[:count] for part, count in zip(parts, counts, strict=True)]
 
 
-def _gathered(x: Tensor, ranks: int, group: str) -> Tensor:
+def _gathered(x: Tensor, group: str, ranks: int) -> Tensor:
     together = ops._c10d_functional.all_gather_into_tensor(x.contiguous(), ranks, group)
     return ops._c10d_functional.wait_tensor(together)

@@ -72,7 +72,8 @@ def sigreg(
     _check_shapes(z, directions, knots)
     flat = z.reshape(-1, *z.shape[-2:])  # (T, N, D)
     wants_gradient = is_grad_enabled() and z.requires_grad
-    statistic: Tensor = _sigreg(flat, *_operands(z, directions), knots, wants_gradient, backend, name_of(group, "sigreg"))[0]
+    name = name_of(group, "sigreg")
+    statistic: Tensor = _sigreg(flat, *_operands(z, directions), knots, wants_gradient, backend, name)[0]
     return statistic.view(z.shape[:-2])
 
 

@@ -22,8 +22,8 @@ def sigreg_exact(z: Float[Tensor, "*T N D"], knots: Float[Tensor, " K"]) -> Floa
         statistic = N (mean_ij S(‖z_i − z_j‖) − 2 mean_i L(‖z_i‖) + C)
         S(r) = Σ_k w_k φ(t_k r)      L(r) = Σ_k w_k exp(−t_k²/2) φ(t_k r)      C = Σ_k w_k exp(−t_k²)
 
-    with φ(s) the mean of cos(s u₁), and w_k the weights of the definition. φ is computed by a Gauss rule that is exact to
-    rounding for the largest distance there is.
+    with φ(s) the mean of cos(s u₁), and w_k the weights of the definition. φ is computed by a Gauss rule that is exact
+    to rounding for the largest distance there is.
 
     Args:
         z: Embeddings, any floating dtype; all arithmetic happens in it.

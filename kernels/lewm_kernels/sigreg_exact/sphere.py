@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-# Up to D/2 + _MARGIN the quadrature is used, and beyond it the recurrence, which is stable where s exceeds the order of J.
+# Up to D/2 + _MARGIN the quadrature is used, and beyond it the recurrence: it is stable where s exceeds the order of J.
 _MARGIN = 16
 
 

@@ -1,18 +1,18 @@
 """SIGReg averaged over all directions, in PyTorch: one product of all pairs, and tables of one variable.
 
-Shapes: T time steps, N embeddings of the sample, n of them are rows, D latent width, K knots, E cells of a table, P + 1
-coefficients of a cell.
+Shapes: T time steps, N embeddings of the sample, n of them are rows, D latent width, k knots above 0, F functions,
+E cells of a table, C coefficients of a cell's polynomial.
 
 With y = z − mean z, r_ij = ‖y_i − y_j‖, and derivatives by the squared distance,
 
     statistic          = Σ_i (mean_j S(r_ij) − 2 L(‖z_i‖) + C)
     ∂statistic/∂z_i    = 4 (mean_j S'(r_ij) (y_i − y_j) − L'(‖z_i‖) z_i)
 
-For embeddings that are nearly normal, S, L and C nearly cancel. The tables are of S − C and L − C, which are small at the
-distances of such embeddings, and so is their rounding.
+For embeddings that are nearly normal, S, L and C nearly cancel. The tables are of S − C and L − C, which are small at
+the distances of such embeddings, and so is their rounding.
 
 S, L, S' and L' are even functions of r without singularities. Each cell of a table has the polynomial that equals the
-function at P + 1 Chebyshev points: its error is below the rounding of the dtype, and so the tables of S' and L' are the
+function at C Chebyshev points: its error is below the rounding of the dtype, and so the tables of S' and L' are the
 derivatives of those of S and L to rounding.
 """
 
@@ -34,12 +34,15 @@ from lewm_kernels.sigreg_exact.sphere import mean_cosine
 # A table ends at this multiple of √D. A normal sample has distances near √(2D).
 _REACH = 16
 
-# Cells for a change of t_K r by √D, and the degree of their polynomials. The (P + 1)-th derivative of φ_D(t r) is at most
-# t^(P + 1) E u₁^(P + 1), which gives errors of 3e-10 for degree 3 and below 1e-15 for degree 5.
+# Cells for a change of t r by √D, with t the last knot, and the coefficients of a cell. The derivative of order C of
+# φ_D(t r) is at most t^C times the mean of u₁^C, which gives errors of 2e-10 in float32 and below 1e-15 in float64.
 _CELLS = 64
-_DEGREE = {torch.float32: 3, torch.float64: 5}
+_COEFFICIENTS = {torch.float32: 4, torch.float64: 6}
 
-_NARROW = 16  # below this width, products of all pairs with the embeddings are summed in float64
+# Narrower embeddings are computed in float64. BLAS adds up the products of few columns one after the other, which in
+# float32 gives the gradient several times the error of the definition's.
+_NARROW = 16
+
 _LEAST_ROWS = 32  # of a tile, so that products of all pairs remain products of matrices for large N
 
 
@@ -58,17 +61,17 @@ def statistic_and_gradient(
         The contribution (T,), and the gradient (T, n, D) or an empty tensor instead.
     """
     N, D = z.shape[1:]
-    pairs, alone = tables_of(D, knots, z.dtype, z.device)
     mean = z.mean(dim=1, keepdim=True)  # (T, 1, D)
     y = z - mean
     squares = y.square().sum(dim=-1)  # (T, N)
     farthest = torch.maximum(4 * squares.max(), z.square().sum(dim=-1).max()).sqrt().item()
-    outside = not farthest <= pairs.reach  # true for NaN as well
-    if outside and z.dtype != torch.float64:
-        # A product of all pairs loses the distances that are small beside the norms.
+    outside = not farthest <= _reach(D)  # true for NaN as well
+    # In float32, a product of all pairs loses the distances that are small beside the farthest.
+    if z.dtype != torch.float64 and (outside or D < _NARROW):
         statistic, gradient = statistic_and_gradient(z.double(), rows, knots, with_gradient)
         return statistic, gradient.to(z.dtype)
 
+    pairs, alone = tables_of(D, knots, z.dtype, z.device)
     value, slope = alone(z[:, rows].square().sum(dim=-1), with_gradient, outside)  # (T, n)
     statistic = value.sum(dim=1, dtype=torch.float64).mul_(-2)
     gradient = -slope[..., None] * mean if with_gradient else z.new_empty(0)  # (T, n, D)
@@ -84,15 +87,8 @@ def statistic_and_gradient(
                 pair_slope[:, :, first:last].diagonal(dim1=1, dim2=2).zero_()  # it is multiplied by y_i − y_i
                 tile = slice(first - rows.start, last - rows.start)
                 gradient[t, tile] += (pair_slope.mean(dim=2) - slope[t, tile])[..., None] * own
-                gradient[t, tile] -= _product(pair_slope, all_) / N
+                gradient[t, tile] -= pair_slope @ all_ / N
     return statistic, gradient.mul_(4)
-
-
-def _product(a: Float[Tensor, "t b N"], y: Float[Tensor, "t N D"]) -> Float[Tensor, "t b D"]:
-    """a y. For few columns BLAS adds up one number after the other, which in float32 is several times less exact."""
-    if y.shape[-1] >= _NARROW:
-        return a @ y
-    return (a.double() @ y.double()).to(y.dtype)
 
 
 def _tiles(T: int, rows: slice, N: int, elements: int) -> Iterator[tuple[slice, int, int]]:
@@ -107,8 +103,8 @@ def _tiles(T: int, rows: slice, N: int, elements: int) -> Iterator[tuple[slice, 
 class Table:
     """S − C or L − C as a function of the distance, and its derivative by the squared distance."""
 
-    values: Float[Tensor, "P+1 E"]
-    slopes: Float[Tensor, "P+1 E"]
+    values: Float[Tensor, "C E"]
+    slopes: Float[Tensor, "C E"]
     width: float  # of a cell
     reach: float
     beyond: Callable[[Float64[Tensor, " n"]], Float64[Tensor, "1 2 n"]]  # computes both, without a table
@@ -138,7 +134,7 @@ class Table:
 
 
 def _polynomial(
-    coefficients: Float[Tensor, "P+1 E"], cell: Int64[Tensor, "*shape"], share: Float[Tensor, "*shape"]
+    coefficients: Float[Tensor, "C E"], cell: Int64[Tensor, "*shape"], share: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
     """Horner's rule. A selection by one index is several times faster than `coefficients[:, cell]`."""
     cells = cell.flatten()
@@ -147,6 +143,10 @@ def _polynomial(
     for c in reversed(lower):
         result.mul_(share).add_(c.index_select(0, cells).view_as(share))
     return result
+
+
+def _reach(D: int) -> float:
+    return _REACH * math.sqrt(D)
 
 
 @functools.lru_cache(maxsize=16)
@@ -158,26 +158,26 @@ def tables_of(D: int, knots: tuple[float, ...], dtype: torch.dtype, device: torc
     weights = torch.stack([weight, weight * normal])[:, 1:]  # what knot 0 adds to S, L and C cancels
     constant = float((weights[1] * normal[1:]).sum())
 
-    degree, width = _DEGREE[dtype], math.sqrt(D) / (_CELLS * knots[-1])
-    reach = _REACH * math.sqrt(D)
-    cells = int(reach / width) + 2  # rounding may make a distance a little larger than the reach
-    exponents = torch.arange(degree + 1)
-    points = (1 - torch.cos(math.pi * (exponents.double() + 0.5) / (degree + 1))) / 2
-    r = (torch.arange(cells) + points[:, None]) * width  # (P + 1, E)
+    C, width = _COEFFICIENTS[dtype], math.sqrt(D) / (_CELLS * knots[-1])
+    cells = int(_reach(D) / width) + 2  # rounding may make a distance a little larger than the reach
+    exponents = torch.arange(C)
+    points = (1 - torch.cos(math.pi * (exponents.double() + 0.5) / C)) / 2
+    r = (torch.arange(cells) + points[:, None]) * width  # (C, E)
     computed = _computed(D, t[1:], weights, constant, r.flatten()).unflatten(-1, r.shape)
-    coefficients = torch.linalg.solve(points[:, None] ** exponents, computed).to(device, dtype)  # (2, 2, P + 1, E)
+    coefficients = torch.linalg.solve(points[:, None] ** exponents, computed).to(device, dtype)  # (2, 2, C, E)
 
     def table(which: int) -> Table:
         beyond = functools.partial(_computed, D, t[1:], weights[which, None], constant)
-        return Table(*coefficients[which], width, reach, beyond)
+        values, slopes = coefficients[which]
+        return Table(values, slopes, width, _reach(D), beyond)
 
     return table(0), table(1)
 
 
 def _computed(
     D: int,
-    t: Float64[Tensor, " K-1"],
-    weights: Float64[Tensor, "F K-1"],
+    t: Float64[Tensor, " k"],
+    weights: Float64[Tensor, "F k"],
     constant: float,
     r: Float64[Tensor, " n"],
 ) -> Float64[Tensor, "F 2 n"]:
