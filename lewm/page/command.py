@@ -68,12 +68,12 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
             that is not a report.
     """
     config = open_run(directory).config
+    out = _folder(directory, out)
+    check_writable(out.parent, "Give --out a folder that you can write to.")
     if (directory / run.MODEL).is_file():
         run.load_run(directory)  # no page of numbers over weights that are damaged or not finite
     else:
         log.warning('%s: has no %s; "%s" writes it', directory, run.MODEL, run.resume_command(directory))
-    out = _folder(directory, out)
-    check_writable(out.parent, "Give --out a folder that you can write to.")
     out.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as scratch:
         built = scratch / "new"
