@@ -8,6 +8,7 @@ from typing import Any
 
 from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
+from _planner_tables import objectives, planners
 from _planning_tables import growth, on_gpus, patches, planning, stages
 from _sigreg_tables import floor, philox, sigreg
 from _world_tables import collecting, worlds
@@ -190,6 +191,8 @@ PAGES = {
         "success": success,
         "recipe": recipe,
         "worlds": worlds,
+        "planners": planners,
+        "objectives": objectives,
         "probing": probing,
         "surprise": surprise,
         "speed": speed,

@@ -1,0 +1,82 @@
+"""The tables of what bench_planners.py and bench_objectives.py measured, for tables.py."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+WORLDS = ("two-room", "push-t")
+
+
+def planners() -> str:
+    """Planner, cost, context and replanning on the same tasks: a row a setting, success in each world."""
+    reports = {world: _load(f"planners-{world}-cpu.json") for world in WORLDS}
+    settings = {_setting(row["plan"]["planner"]): None for report in reports.values() for row in report["results"]}
+    columns = " | ".join(f"{world}: solved | 95 % interval | against the first | s a plan" for world in WORLDS)
+    rows = [f"| planner | cost | context | execute | {columns} |", f"|{'---|' * (4 + 4 * len(WORLDS))}"]
+    for setting in settings:
+        cells = [cell for report in reports.values() for cell in _cells(report["results"], setting)]
+        rows.append(f"| {' | '.join([*setting, *cells])} |")
+    return "\n".join([*rows, "", _machines(reports.values()), ""])
+
+
+def objectives() -> str:
+    """SIGReg as a sketch and exact: success and training time on the same data, tasks and seeds."""
+    reports = {world: _load(f"objectives-{world}-cpu.json") for world in WORLDS}
+    rows = ["| world | SIGReg | seeds | solved | prediction error | training |", "|---|---|---|---|---|---|"]
+    for world, report in reports.items():
+        for name in dict.fromkeys(row["objective"] for row in report["results"]):
+            some = [row for row in report["results"] if row["objective"] == name]
+            solved = ", ".join(f"{row['plan']['successes']} of {row['plan']['episodes']}" for row in some)
+            errors = ", ".join(f"{row['terms']['prediction']:.4f}" for row in some)
+            seconds = f"{statistics.median(row['train']['seconds'] for row in some):.0f} s"
+            seeds = ", ".join(str(row["seed"]) for row in some)
+            rows.append(f"| {' | '.join([world, name, seeds, solved, errors, seconds])} |")
+    return "\n".join([*rows, "", _machines(reports.values()), ""])
+
+
+def _setting(planner: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Planner, cost, context and replanning in words."""
+    search = planner["planner"]
+    execute, horizon = planner["execute"] or planner["horizon"], planner["horizon"]
+    how = f"{execute} of {horizon}"
+    if execute < horizon:
+        how += ", then fewer" if planner["horizon_end"] == "shrink" else ", always"
+    name = f"{search['kind']}, {search['samples']} × {search['iterations']}"
+    if planner["warm_start"] == "on":
+        name += ", warm start"
+    return name, planner["cost"]["kind"], str(planner["context"]), how
+
+
+def _cells(rows: list[dict[str, Any]], setting: tuple[str, str, str, str]) -> list[str]:
+    found = next((row["plan"] for row in rows if _setting(row["plan"]["planner"]) == setting), None)
+    if found is None:
+        return ["-"] * 4
+    low, high = found["interval_95"]
+    solved = f"{found['successes']} of {found['episodes']} = {found['success_rate']:.1%}"
+    return [solved, f"{low:.1%} to {high:.1%}", _against(rows[0]["plan"], found), f"{found['seconds_per_plan']:.2g}"]
+
+
+def _against(first: dict[str, Any], plan: dict[str, Any]) -> str:
+    """Tasks that one solved and the other did not."""
+    if plan is first:
+        return ""
+    pairs = list(zip(first["tasks"], plan["tasks"], strict=True))
+    both = [(old["planner"]["solved"], new["planner"]["solved"]) for old, new in pairs]
+    won, lost = both.count((False, True)), both.count((True, False))
+    return f"+{won} −{lost}"
+
+
+def _load(name: str) -> dict[str, Any]:
+    path = RESULTS / name
+    return json.loads(path.read_text()) if path.exists() else {"results": []}
+
+
+def _machines(reports: Any) -> str:
+    days = {
+        f"{report['cores']} cores of an {report['cpu']}, {report['time'][:10]}"
+        for report in reports
+        if report["results"]
+    }
+    return f"Measured on {'; '.join(sorted(days))}." if days else "Not measured."
