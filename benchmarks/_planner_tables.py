@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ def planners() -> str:
     """Planner, cost, context and replanning on the same tasks: a row a setting, success in each world."""
     reports = {world: _load(f"planners-{world}-cpu.json") for world in WORLDS}
     settings = {_setting(row["plan"]["planner"]): None for report in reports.values() for row in report["results"]}
-    columns = " | ".join(f"{world}: solved | 95 % interval | against the first | s a plan" for world in WORLDS)
+    columns = " | ".join(f"{world}: solved | 95 % interval | won, lost | ms a plan" for world in WORLDS)
     rows = [f"| planner | cost | context | execute | {columns} |", f"|{'---|' * (4 + 4 * len(WORLDS))}"]
     for setting in settings:
         cells = [cell for report in reports.values() for cell in _cells(report["results"], setting)]
@@ -53,9 +54,11 @@ def _cells(rows: list[dict[str, Any]], setting: tuple[str, str, str, str]) -> li
     found = next((row["plan"] for row in rows if _setting(row["plan"]["planner"]) == setting), None)
     if found is None:
         return ["-"] * 4
+    (row,) = [row for row in rows if row["plan"] is found]
     low, high = found["interval_95"]
     solved = f"{found['successes']} of {found['episodes']} = {found['success_rate']:.1%}"
-    return [solved, f"{low:.1%} to {high:.1%}", _against(rows[0]["plan"], found), f"{found['seconds_per_plan']:.2g}"]
+    took = f"{1e3 * row['seconds_a_plan']:.0f} ({row['times_the_first']:.2f} of the first)"
+    return [solved, f"{low:.1%} to {high:.1%}", _against(rows[0]["plan"], found), took]
 
 
 def _against(first: dict[str, Any], plan: dict[str, Any]) -> str:
@@ -73,7 +76,7 @@ def _load(name: str) -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {"results": []}
 
 
-def _machines(reports: Any) -> str:
+def _machines(reports: Iterable[dict[str, Any]]) -> str:
     days = {
         f"{report['cores']} cores of an {report['cpu']}, {report['time'][:10]}"
         for report in reports
