@@ -176,7 +176,8 @@ class Controller:
         Raises:
             LewmError: the checkpoint has no action statistics.
         """
-        bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
+        with torch.inference_mode(False):  # autograd keeps no tensor that was made in that mode
+            bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
         return Solver(
             self.dynamics,
             self.planning,

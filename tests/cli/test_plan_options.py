@@ -1,5 +1,6 @@
 """Options of `lewm plan` reach the report, and wrong ones are answered in two lines that say what can be set."""
 
+import json
 from typing import Literal
 
 import pytest
@@ -41,7 +42,7 @@ def planner_of(run, *arguments):
     code, shown = call(run, *arguments)
     assert code == 0, shown
     (path,) = set(run.glob("plan-*.json")) - known
-    return read_report(path)["planner"]
+    return json.loads(path.read_text())["planner"]
 
 
 def refused(run, *arguments):

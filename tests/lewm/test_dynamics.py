@@ -1,11 +1,14 @@
 """Both dynamics of a world model are its rollout, and planning asks no more of a world than the protocol says."""
 
+import numpy as np
 import pytest
 import torch
 
 from lewm.config import Cem, LastCost, Planning
+from lewm.planning.controller import Controller
 from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, PackedDynamics
-from lewm.planning.plan import Context
+from lewm.planning.plan import Context, Plan
+from lewm.planning.planners import PLANNERS, Search
 from lewm.planning.solver import Problem, Solver
 from lewm_kernels.rollout import reference
 
@@ -52,6 +55,25 @@ def test_gradients_of_candidates_are_those_of_the_definition(model, horizon):
             gradients.append(variable.grad)
         assert (gradients[1].abs() > 1e-4).any()
         torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
+def test_a_search_may_differentiate_through_the_bounds(tiny, make_model, monkeypatch):
+    model = make_model({})
+    model.action_low.fill_(-0.5)
+    model.action_high.fill_(0.5)
+    found = []
+
+    def search(cost, start, planner, keys):
+        variable = start.mean[:, None].clone().requires_grad_()
+        costs = cost(start.bounds.clamp(variable))
+        found.append(torch.autograd.grad(costs.sum(), variable)[0])
+        return Plan(start.mean, costs.detach()[:, 0], costs.detach())
+
+    monkeypatch.setitem(PLANNERS, "cem", Search(search, differentiates=True))
+    controller = Controller(model, tiny.planning, 0)
+    latents = controller.embed(np.zeros((2, 16, 16, 3), np.uint8))
+    controller.plan(Context(latents[:, None]), latents + 1, np.arange(2), 0)
+    assert torch.cat(found).abs().sum(dim=(1, 2, 3)).min() > 1e-4
 
 
 def test_packed_dynamics_have_no_gradient(model):

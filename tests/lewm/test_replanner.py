@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lewm.config import resolve
-from lewm.model.world_model import WorldModel
 from lewm.planning.controller import Controller
 from lewm.planning.plan import Context
 from lewm.planning.replanner import Decision, Replanner
@@ -37,17 +36,13 @@ def numbers(make_model):
 
 
 @pytest.fixture(scope="module")
-def choices(tiny):
+def choices(make_model):
     """A model whose actions are choices."""
-    torch.manual_seed(0)
-    model = WorldModel(resolve(tiny, None, {"model.action_dim": sum(GROUPS), "model.predictor.history": 3}).model)
-    with torch.no_grad():
-        for block in model.predictor.blocks:
-            block.modulation.weight.normal_(0, 0.3)
+    model = make_model({"model.action_dim": sum(GROUPS), "model.predictor.history": 3})
     mean = torch.tensor([0.2, 0.5, 0.3, 0.6, 0.4])
     model.action_mean.copy_(mean)
     model.action_std.copy_((mean * (1 - mean)).sqrt())
-    return model.eval()
+    return model
 
 
 @pytest.fixture

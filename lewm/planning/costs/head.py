@@ -151,4 +151,4 @@ def _z_scores(costs: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:
     Gradients take mean and standard deviation as given: through these, the gradients of the candidates would cancel.
     """
     std, mean = torch.std_mean(costs.detach(), dim=1, correction=0, keepdim=True)
-    return (costs - mean) / torch.where(std > 0, std, 1.0)
+    return (costs - mean) / std.masked_fill(std == 0, 1)
