@@ -9,7 +9,7 @@ from typing import Any
 from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
 from _planning_tables import growth, on_gpus, patches, planning, stages
-from _sigreg_tables import floor, philox, sigreg
+from _sigreg_tables import exact, floor, philox, sigreg
 from _world_tables import collecting, worlds
 
 from lewm.recipes import small
@@ -196,6 +196,7 @@ PAGES = {
     "kernels/README.md": {
         "floor": floor,
         "sigreg": sigreg,
+        "exact": exact,
         "designs": designs,
         "planning": planning,
         "stages": stages,
