@@ -55,9 +55,9 @@ def exact() -> str:
     T, D, M = (results[-1][letter] for letter in "TDM")
     ratios = {r["N"]: r["ratio"] for r in results if (r["T"], r["D"], r["path"]) == (T, D, "exact")}
     crossing = _crossing(sorted(ratios.items()))
-    where = f"at about {crossing:.2g} embeddings" if crossing < 1000 else f"at about {round(crossing, -2):,.0f} embeddings"
-    if math.isinf(crossing):
-        where = "at none of these numbers of embeddings"
+    where = "at none of these numbers of embeddings"
+    if math.isfinite(crossing):
+        where = f"at about {float(f'{crossing:.2g}'):,.0f} embeddings"
     return "\n".join([*rows, "", f"With T {T}, D {D} and {M} directions, both take the same time {where}.", ""])
 
 

@@ -33,7 +33,9 @@ def test_exact_sigreg(tmp_path, run_quickly):
     report = run_quickly("sigreg_exact", tmp_path / "exact.json")
     sizes = {row["N"] for row in report["results"]}
     assert len(sizes) > 1
-    assert {(row["N"], row["path"]) for row in report["results"]} == {(N, p) for N in sizes for p in ("sketch", "exact")}
+    assert {(row["N"], row["path"]) for row in report["results"]} == {
+        (N, p) for N in sizes for p in ("sketch", "exact")
+    }
     for row in report["results"]:
         assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
         assert max(row["error_value"], row["error_gradient"]) < 1e-5
