@@ -1,6 +1,8 @@
-"""The tables of what bench_sigreg.py and bench_philox.py measured, for tables.py."""
+"""The tables of what bench_sigreg.py, bench_sigreg_exact.py and bench_philox.py measured, for tables.py."""
 
 import json
+import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ def sigreg() -> str:
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     reports = [_load(path.name) for path in sorted(RESULTS.glob("sigreg-*.json"))]
+    reports = [report for report in reports if report["benchmark"] == "sigreg"]
     for report in sorted(reports, key=lambda report: report["device"] != "cpu"):
         device = "CPU" if report["device"] == "cpu" else report["device"]
         for r in report["results"]:
@@ -34,6 +37,36 @@ def sigreg() -> str:
     if all(report["device"] == "cpu" for report in reports):
         rows.append("| GPU | every shape | - | both | every path | not measured | - | - | - | - |")
     return "\n".join([*rows, ""])
+
+
+def exact() -> str:
+    """The mean over all directions beside the sketch, and from how many embeddings on the sketch is faster."""
+    rows = [
+        "| T, N, D | threads | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    results = _load("sigreg-exact-cpu.json")["results"]
+    for r in results:
+        path = f"sketch, {r['M']} directions" if r["path"] == "sketch" else r["path"]
+        rows.append(
+            f"| {r['T']}, {r['N']}, {r['D']} | {r['threads']} | {path} | {_milliseconds(r)} | {r['ratio']:.1f} "
+            f"| {r['peak_extra_bytes'] / 2**20:.1f} | {r['error_value']:.1e}, {r['error_gradient']:.1e} |"
+        )
+    T, D, M = (results[-1][letter] for letter in "TDM")
+    ratios = {r["N"]: r["ratio"] for r in results if (r["T"], r["D"], r["path"]) == (T, D, "exact")}
+    crossing = _crossing(sorted(ratios.items()))
+    where = "at none of these numbers of embeddings"
+    if math.isfinite(crossing):
+        where = f"at about {float(f'{crossing:.2g}'):,.0f} embeddings"
+    return "\n".join([*rows, "", f"With T {T}, D {D} and {M} directions, both take the same time {where}.", ""])
+
+
+def _crossing(ratios: list[tuple[int, float]]) -> float:
+    """Where a ratio that falls is 1, by straight lines between the logarithms; infinite if nowhere."""
+    for (N, above), (next_N, below) in pairwise(ratios):
+        if above >= 1 > below:
+            return N * (next_N / N) ** (math.log(above) / math.log(above / below))
+    return math.inf
 
 
 def floor() -> str:

@@ -6,7 +6,8 @@ Every path is first compared with float64. One that is wrong or dies is left out
 with status 1. Then all paths take turns in the same run, so that a busy machine is busy for all of them. Speed-ups are
 medians over turns of the ratio to the definition's time in the same turn; on a CUDA device the definition is there
 under a CUDA graph too, with --compile in four forms, and the table has the ratio to the fastest beside it. "exact" is
-the mean over all directions in closed form, which random directions estimate; it is compared with itself in float64.
+`sigreg_exact`, the mean over all directions, which random directions estimate; it is compared with itself in float64,
+and bench_sigreg_exact.py has it for more numbers of embeddings.
 Peak memory is what a call allocates beyond its inputs: on the CPU the running sum of the allocator's events in
 torch.profiler (it sees every tensor, not the scratch space of the BLAS), on CUDA the caching allocator's own peak. The
 JSON is written after every shape; with --budget no shape begins after so many seconds.
@@ -24,7 +25,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from _exact_sigreg import ENTRIES, Exact, largest_square
 from _measure import best_device, captured, in_turns, peak_bytes, reason, spread
 from _report import write_report
 from torch import Tensor
@@ -65,10 +65,15 @@ def definition_in_float64(z: Tensor, directions: Tensor, knots: Tensor) -> tuple
     return value, z.grad
 
 
-def exact_in_float64(z: Tensor, knots: Tensor, largest: float) -> tuple[Tensor, Tensor]:
-    """Value (T,) and gradient (T, N, D) of the exact form in float64, from finer tables."""
+def exact(z: Tensor, _: Tensor, knots: Tensor) -> Tensor:
+    """The mean over all directions."""
+    return lewm_kernels.sigreg_exact(z, knots)
+
+
+def exact_in_float64(z: Tensor, knots: Tensor) -> tuple[Tensor, Tensor]:
+    """Value (T,) and gradient (T, N, D) of the mean over all directions."""
     z = z.detach().double().requires_grad_()
-    value = Exact(z.shape[-1], knots, largest, z.detach(), 2 * ENTRIES)(z)
+    value = lewm_kernels.sigreg_exact(z, knots)
     value.sum().backward()
     return value.detach(), z.grad
 
@@ -129,17 +134,14 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
     """Rows of one shape."""
     shape, args = SHAPES[name], inputs(SHAPES[name], device)
     z, _, knots = args
-    largest = largest_square(z)
-    exact = Exact(z.shape[-1], knots, largest, z.detach())
-    of_exact = ("exact", "exact-graph") if device.type == "cuda" else ("exact",)
-    paths = paths | dict.fromkeys(of_exact, exact)
+    paths = paths | {"exact": exact}
     needs = too_large(shape, device)
     faults = {key: needs for key in paths if needs and key in ("definition", "definition-graph")}
-    truth, truth_of_exact = definition_in_float64(*args), exact_in_float64(z, knots, largest)
+    truth, truth_of_exact = definition_in_float64(*args), exact_in_float64(z, knots)
     error = {}
     for key, path in paths.items():
         if key not in faults:
-            wrong, error[key] = examine(path, args, truth_of_exact if key in of_exact else truth)
+            wrong, error[key] = examine(path, args, truth_of_exact if path is exact else truth)
             if wrong:
                 faults[key] = wrong
     run = {key: path for key, path in paths.items() if key not in faults}

@@ -10,7 +10,7 @@ from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
 from _planner_tables import objectives, planners
 from _planning_tables import growth, on_gpus, patches, planning, stages
-from _sigreg_tables import floor, philox, sigreg
+from _sigreg_tables import exact, floor, philox, sigreg
 from _world_tables import collecting, worlds
 
 from lewm.recipes import small
@@ -201,6 +201,7 @@ PAGES = {
     "kernels/README.md": {
         "floor": floor,
         "sigreg": sigreg,
+        "exact": exact,
         "designs": designs,
         "planning": planning,
         "stages": stages,

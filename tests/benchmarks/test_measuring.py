@@ -99,7 +99,7 @@ def test_outside_a_checkout_the_report_names_the_commit_that_it_is_told(module, 
     assert report.environment()["dirty"] is None
 
 
-@pytest.mark.parametrize("name", ["sigreg", "philox", "planning"])
+@pytest.mark.parametrize("name", ["sigreg", "sigreg-exact", "philox", "planning"])
 def test_committed_results_are_of_a_commit(name):
     report = json.loads((BENCHMARKS / "results" / f"{name}-cpu.json").read_text())
     assert report["benchmark"] == name

@@ -4,8 +4,6 @@ import json
 
 import torch
 
-import lewm_kernels
-
 
 def test_sigreg(tmp_path, run_quickly):
     report = run_quickly("sigreg", tmp_path / "sigreg.json")
@@ -31,23 +29,33 @@ def test_speed_ups_are_ratios_to_the_definition_of_the_same_turn(module, monkeyp
     assert {row["path"]: row["speedup"] for row in rows} == {"definition": 1, "torch": 3, "exact": 0.5}
 
 
-def test_the_exact_form_is_what_random_directions_estimate(module):
-    exact = module("_exact_sigreg")
-    T, N, D, M, knots = 2, 48, 12, 1 << 17, torch.linspace(0, 3, 17)
-    z = (torch.randn(T, N, D, generator=torch.Generator().manual_seed(0)) + 0.3).requires_grad_()
-    tables = exact.Exact(D, knots, exact.largest_square(z), z.detach())
-    (slope,) = torch.autograd.grad(tables(z).sum(), z)
-    sketch = lewm_kernels.sigreg(z, lewm_kernels.directions(0, 0, D, M), knots)
-    (estimate,) = torch.autograd.grad(sketch.sum(), z)
-    torch.testing.assert_close(tables(z), sketch, rtol=0.02, atol=0)
-    assert (slope - estimate).norm() < 0.03 * estimate.norm()
+def test_exact_sigreg(tmp_path, run_quickly):
+    report = run_quickly("sigreg_exact", tmp_path / "exact.json")
+    sizes = {row["N"] for row in report["results"]}
+    assert len(sizes) > 1
+    assert {(row["N"], row["path"]) for row in report["results"]} == {
+        (N, p) for N in sizes for p in ("sketch", "exact")
+    }
+    for row in report["results"]:
+        assert 0 < row["p20_ms"] <= row["median_ms"] <= row["p80_ms"]
+        assert max(row["error_value"], row["error_gradient"]) < 1e-5
+        assert row["ratio"] == 1 if row["path"] == "sketch" else row["ratio"] > 0
 
 
-def test_the_gradient_of_the_exact_form_is_its_derivative(module):
-    exact = module("_exact_sigreg")
-    z = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
-    tables = exact.Exact(4, torch.linspace(0, 3, 17), exact.largest_square(z), z.detach(), 1 << 16)
-    assert torch.autograd.gradcheck(tables, z, eps=1e-3, atol=1e-4)
+def test_where_both_forms_take_the_same_time_is_read_between_two_sizes(tmp_path, module, monkeypatch):
+    tables = module("_sigreg_tables")
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+
+    def crossing(*ratios):
+        same = {"T": 4, "D": 192, "M": 1024, "K": 17, "threads": 1, "device": "cpu", "peak_extra_bytes": 2**20}
+        same |= {"median_ms": 2, "p20_ms": 1, "p80_ms": 3, "error_value": 0, "error_gradient": 0}
+        rows = [same | {"N": N, "path": "exact", "ratio": ratio} for N, ratio in ratios]
+        (tmp_path / "sigreg-exact-cpu.json").write_text(json.dumps({"device": "cpu", "results": rows}))
+        return tables.exact().splitlines()[-1]
+
+    # Halfway between 100 and 400 in the logarithm, 4 times down to a quarter.
+    assert "about 200 embeddings" in crossing((50, 8), (100, 4), (400, 0.25))
+    assert "at none of these" in crossing((50, 8), (100, 4))
 
 
 def test_a_graph_of_sigreg_that_cannot_be_captured_stops_no_other_path(module, monkeypatch):
@@ -82,7 +90,7 @@ def test_sigreg_on_a_gpu_is_compared_with_the_definitions_fastest_form(tmp_path,
     paths = {"definition": 0.3, "definition-compiled-graph": 0.09, "triton-graph": 0.0301}
     rows = [same | {"path": path, "median_ms": ms, "speedup": 0.3 / ms} for path, ms in paths.items()]
     rows.append({**same, "path": "exact", "skipped": "not there"})
-    (tmp_path / "sigreg-gpu.json").write_text(json.dumps({"device": "A GPU", "results": rows}))
+    (tmp_path / "sigreg-gpu.json").write_text(json.dumps({"benchmark": "sigreg", "device": "A GPU", "results": rows}))
     table = tables.sigreg()
     assert (
         "| A GPU | 4, 128, 192, 1024, 17 | 16 | forward | triton-graph | 0.0301 (0.01 to 0.4) | 10.0 | 3.0 | 1.0 "

@@ -34,7 +34,8 @@ def sigreg_exact(
     result. Backward adds up the processes' upstream gradients, as that of `sigreg` does.
 
     Args:
-        z: Embeddings of any floating dtype and layout. 16-bit ones are computed in float32, and autocast is ignored.
+        z: Embeddings of any floating dtype and layout. 16-bit ones are computed in float32, and autocast is ignored. On
+            MPS, which has no float64, the CPU computes them.
         knots: Increasing from 0 up to the end of the integral; the paper has 17 up to 3. The host reads them: keep them
             on the CPU even when `z` is on an accelerator.
         group: The processes that share a sample. N may differ between them; everything else has to be the same. Each
@@ -94,7 +95,8 @@ def _sigreg_exact(
     z: Tensor, knots: Tensor, with_gradient: bool, group: str | None, rank: int, ranks: int
 ) -> tuple[Tensor, Tensor]:
     t = _increasing(knots)
-    sample = z.to(promote_types(z.dtype, float32))
+    device = "cpu" if z.device.type == "mps" else z.device  # MPS has no float64
+    sample = z.to(device, promote_types(z.dtype, float32))
     first = 0
     if group is not None:
         parts = gather_over_ranks(sample.transpose(0, 1), group, ranks)
@@ -103,7 +105,7 @@ def _sigreg_exact(
     statistic, gradient = pytorch.statistic_and_gradient(sample, slice(first, first + z.shape[1]), t, with_gradient)
     if group is not None:
         statistic = sum_over_ranks(statistic, group)
-    return statistic.to(sample.dtype), gradient
+    return statistic.to(z.device, sample.dtype), gradient.to(z.device)
 
 
 @_sigreg_exact.register_fake

@@ -75,20 +75,33 @@ def statistic_and_gradient(
     value, slope = alone(z[:, rows].square().sum(dim=-1), with_gradient, outside)  # (T, n)
     statistic = value.sum(dim=1, dtype=torch.float64).mul_(-2)
     gradient = -slope[..., None] * mean if with_gradient else z.new_empty(0)  # (T, n, D)
+    whole = rows == slice(0, N)
     with torch.autocast(z.device.type, enabled=False):
         for t, first, last in _tiles(len(z), rows, N, tile_elements(z.device)):
-            own, all_ = y[t, first:last], y[t]
-            q = squares[t, first:last, None] + squares[t, None]  # (t, b, N)
-            q.baddbmm_(own, all_.mT, alpha=-2)
-            q[:, :, first:last].diagonal(dim1=1, dim2=2).zero_()
+            start = first if whole else 0  # a tile before has computed the pairs with embeddings before these
+            own, others = y[t, first:last], y[t, start:]
+            diagonal = slice(first - start, last - start)
+            q = squares[t, first:last, None] + squares[t, None, start:]  # (t, b, N - start)
+            q.baddbmm_(own, others.mT, alpha=-2)
+            q[:, :, diagonal].diagonal(dim1=1, dim2=2).zero_()
             value, pair_slope = pairs(q, with_gradient, outside)
-            statistic[t] += value.sum(dim=2).sum(dim=1, dtype=torch.float64) / N
+            statistic[t] += _total(value) / N
+            if whole:
+                statistic[t] += _total(value[:, :, diagonal.stop :]) / N
             if with_gradient:
-                pair_slope[:, :, first:last].diagonal(dim1=1, dim2=2).zero_()  # it is multiplied by y_i − y_i
+                pair_slope[:, :, diagonal].diagonal(dim1=1, dim2=2).zero_()  # it is multiplied by y_i − y_i
                 tile = slice(first - rows.start, last - rows.start)
-                gradient[t, tile] += (pair_slope.mean(dim=2) - slope[t, tile])[..., None] * own
-                gradient[t, tile] -= pair_slope @ all_ / N
+                gradient[t, tile] += (pair_slope.sum(dim=2) / N - slope[t, tile])[..., None] * own
+                gradient[t, tile] -= pair_slope @ others / N
+                if whole:
+                    after = pair_slope[:, :, diagonal.stop :].mT
+                    gradient[t, last:] += (after.sum(dim=2) / N)[..., None] * y[t, last:]
+                    gradient[t, last:] -= after @ own / N
     return statistic, gradient.mul_(4)
+
+
+def _total(value: Float[Tensor, "t b N"]) -> Float64[Tensor, " t"]:
+    return value.sum(dim=2).sum(dim=1, dtype=torch.float64)
 
 
 def _tiles(T: int, rows: slice, N: int, elements: int) -> Iterator[tuple[slice, int, int]]:
