@@ -23,6 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["MPLBACKEND"] = "agg"  # matplotlib reads it when it is imported; the tests of kernels do without matplotlib
 
+os.environ.pop("COLUMNS", None)  # processes of pytest-xdist have it, and the command line would keep that width
+
 if "PYTEST_XDIST_WORKER" in os.environ:  # there is a process a core, and threads of theirs would wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # PyTorch reads it when it is imported, here and in programs begun
 

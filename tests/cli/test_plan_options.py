@@ -5,7 +5,6 @@ from typing import Literal
 
 import pytest
 import torch
-from lewm.reports import read_report
 from typer.testing import CliRunner
 
 from lewm.config import Planner, Planning, resolve

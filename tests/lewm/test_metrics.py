@@ -29,42 +29,45 @@ def text(*lines):
 
 WHOLE = [line(1), line(2, health=HEALTH), line(3)]
 
+DAMAGE = [
+    b'\xff\xfe{"step": 1}\n',
+    b"3\n",
+    b"\n",
+    b'{"step": "x"}\n',
+    b'{"step": null}\n',
+    text(line("x")),
+    text(line(1.0)),
+    text(line(True)),
+    text(line(9, loss="low")),
+    text(line(9, terms={})),
+    text(line(9, terms=[0.5])),
+    text(line(9, terms={"prediction": "low", "cov_t": 0.25})),
+    text(line(9, terms={"no name": 0.5})),
+    text(line(9, terms={f"term_{i}": 0.5 for i in range(metrics.MOST_TERMS + 1)})),
+    text(line(9, health={"std_min": 1})),
+    text(line(9, health=HEALTH | {"curve": [[1]]})),
+    text(line(9, health=[])),
+    text(line(9)).replace(b"0.5", b"9" * 6000, 1),
+    text(line(9)).replace(b"9", b"9" * 4000, 1),
+    b"[" * 50_000 + b"\n",
+    b"x" * (2 * metrics.LINE_BYTES + 5) + b"\n",
+]
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b'\xff\xfe{"step": 1}\n',
-        b"3\n",
-        b"\n",
-        b'{"step": "x"}\n',
-        b'{"step": null}\n',
-        text(line("x")),
-        text(line(1.0)),
-        text(line(True)),
-        text(line(9, loss="low")),
-        text(line(9, terms={})),
-        text(line(9, terms=[0.5])),
-        text(line(9, terms={"prediction": "low", "cov_t": 0.25})),
-        text(line(9, terms={"no name": 0.5})),
-        text(line(9, terms={f"term_{i}": 0.5 for i in range(metrics.MOST_TERMS + 1)})),
-        text(line(9, health={"std_min": 1})),
-        text(line(9, health=HEALTH | {"curve": [[1]]})),
-        text(line(9, health=[])),
-        text(line(9)).replace(b"0.5", b"9" * 6000, 1),
-        text(line(9)).replace(b"9", b"9" * 4000, 1),
-        b"[" * 50_000 + b"\n",
-        b"x" * (2 * metrics.LINE_BYTES + 5) + b"\n",
-    ],
-)
+
+@pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("place", [0, 2, 3])
 def test_damaged_lines_are_passed_over_with_a_warning(tmp_path, caplog, damage, place):
     path = tmp_path / run.METRICS
     path.write_bytes(text(*WHOLE[:place]) + damage + text(*WHOLE[place:]))
     assert metrics.read_metrics(path) == WHOLE
     assert str(path) in caplog.text
-    assert plot_training(tmp_path).read_bytes().startswith(b"\x89PNG")
     metrics.truncate(path, 2)
     assert path.read_bytes() == text(*WHOLE[:2])
+
+
+def test_a_picture_is_drawn_of_what_is_not_damaged(tmp_path):
+    (tmp_path / run.METRICS).write_bytes(text(*WHOLE) + b"".join(DAMAGE))
+    assert plot_training(tmp_path).read_bytes().startswith(b"\x89PNG")
 
 
 def test_steps_ascend_and_a_line_cut_short_goes_without_a_word(tmp_path, caplog):

@@ -12,8 +12,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, bfloat16, cat, distributed, float16, float32, is_grad_enabled, library, promote_types
 
-from lewm_kernels.dispatch import choose
 from lewm_kernels._ranks import name_of, sum_over_ranks
+from lewm_kernels.dispatch import choose
 from lewm_kernels.philox import RandomDirections, check_directions, step_on
 from lewm_kernels.philox import directions as draw
 
