@@ -9,8 +9,10 @@ import torch
 from lewm.config import Adam, Icem, Mppi, Planner
 from lewm.planning.costs import COSTS
 from lewm.planning.dynamics import DifferentiableDynamics
+from lewm.planning.one_hot import OneHot
 from lewm.planning.plan import Context, Keys, Start
 from lewm.planning.planners.adam import adam
+from lewm.planning.planners.categorical import categorical_mppi
 from lewm.planning.planners.icem import icem
 from lewm.planning.planners.mppi import mppi, weights
 
@@ -115,6 +117,22 @@ def test_mppi_keeps_at_least_the_share_of_the_first_spread(least, below):
     spread = cost.candidates[11][0, 1:].std(dim=0)
     assert ((spread < 0.5) == below).all()
     assert (spread > 0.8 * least * 2).all()
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 1.0])
+def test_mppi_leaves_every_choice_a_share_of_its_first_probability(make_model, least):
+    model = make_model({"model.action_dim": 4, "model.frameskip": 1})
+    probability = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    model.action_mean.copy_(probability)
+    one_hot = OneHot.of(model, (4,))
+    start = Start.standard(1, 1, 4, CPU, one_hot=one_hot)
+    cost = Watched(lambda candidates: candidates[:, :, 0, 3].neg())  # the last choice is cheapest
+    config = Mppi(samples=20_000, iterations=4, temperature=0.01, least_spread=least)
+    plan = categorical_mppi(cost, start, config, KEYS)
+    drawn = one_hot.chosen(cost.candidates[3])[0, 1:, 0].float().mean(dim=0)
+    expected = least**2 * probability + (1 - least**2) * torch.tensor([0.0, 0.0, 0.0, 1.0])
+    torch.testing.assert_close(drawn, expected, atol=0.015, rtol=0)
+    assert one_hot.chosen(plan.actions)[0, 0].tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize("kind", ["last", "min", "mean"])

@@ -22,7 +22,9 @@ FREQUENCY = (0.2, 0.5, 0.3, 0.6, 0.4)
 SEARCHES = [(kind, "numbers") for kind in PLANNERS] + [
     (kind, "choices") for kind, search in PLANNERS.items() if search.choices is not None
 ]
-each_search = pytest.mark.parametrize(("kind", "form"), SEARCHES, ids=["-".join(search) for search in SEARCHES])
+CAPTURED = [(kind, form) for kind, form in SEARCHES if not PLANNERS[kind].differentiates]  # as CUDA graphs
+each_search = pytest.mark.parametrize(("kind", "form"), SEARCHES)
+each_captured = pytest.mark.parametrize(("kind", "form"), CAPTURED)
 
 
 def tiny_settings(kind):
@@ -192,12 +194,22 @@ def test_the_noise_is_keyed_by_seed_episode_and_plan(one_hot, kind, form):
         assert not torch.equal(first[:, 1:], other[:, 1:])
 
 
-@each_search
+@each_captured
 def test_iterations_have_noise_of_their_own(one_hot, kind, form):
-    if PLANNERS[kind].differentiates:
-        pytest.skip("draws its first candidates alone")
     start = Task.smooth(form, one_hot, environments=1).start
     cost = Watched(lambda candidates: torch.zeros(candidates.shape[:2]))
     plan(kind, form, cost, start, Planner.kinds[kind](samples=40, iterations=2))
     before, after = (candidates[:, -20:] for candidates in cost.calls[:2])
     assert not torch.equal(before, after)
+
+
+@each_captured
+def test_nothing_waits_for_the_device(one_hot, kind, form):
+    task = Task.smooth(form, one_hot, environments=2)
+    fields = {name: getattr(one_hot, name).to("meta") for name in vars(one_hot)}  # tensors without values
+    choices = OneHot(**fields) if form == "choices" else None
+    start = Start.standard(2, H, A, torch.device("meta"), frameskip=FRAMESKIP, one_hot=choices)
+    keys = Keys(0, torch.zeros(2, dtype=torch.int64, device="meta"), torch.zeros((), dtype=torch.int64, device="meta"))
+    search, cost = getattr(PLANNERS[kind], form), replace(task, target=task.target.to("meta")).cost
+    result = search(cost, start, tiny_settings(kind), keys)
+    assert result.actions.shape == (2, H, A)

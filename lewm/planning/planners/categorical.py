@@ -65,8 +65,9 @@ def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan
 def categorical_mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Plan:
     """Refit categorical distributions over plans to all their samples, weighted by `mppi.weights`, again and again.
 
-    To `mppi` what `categorical_cem` is to `cem`. Weights are whole numbers of `VOTES`, and `least_spread` is the share
-    of the start in every distribution.
+    To `mppi` what `categorical_cem` is to `cem`. Weights are whole numbers of `VOTES`. The square of `least_spread` is
+    the share of the start in every distribution, so that a choice's variance does not fall below that share of the
+    first either.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
@@ -74,7 +75,7 @@ def categorical_mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Pl
         settings: Samples, iterations, and how sharply to weigh.
         keys: Of the samples.
     """
-    first = settings.least_spread * VOTES
+    first = settings.least_spread**2 * VOTES
 
     def votes(costs: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         share = weights(costs, settings.temperature)
