@@ -1,4 +1,4 @@
-"""Candidate plans of the cross-entropy method: normal numbers, scaled and shifted.
+"""Candidate plans of a search: normal numbers, scaled and shifted.
 
 Shapes: I iterations, B environments, S candidates, H horizon in blocks, A action-block width.
 """
