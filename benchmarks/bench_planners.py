@@ -37,7 +37,11 @@ REPLANNING = [
 ]
 COSTS = [(*FEWER, "--execute", execute, "--cost", cost) for execute in ("5", "1") for cost in ("min", "mean")]
 PLANNERS = [
-    ("--planner", planner, "--execute", execute) for execute in ("5", "1") for planner in ("icem", "mppi", "adam")
+    ("--planner", "icem"),
+    ("--planner", "icem", "--execute", "1"),
+    ("--planner", "mppi"),
+    ("--planner", "mppi", "--execute", "1"),
+    ("--planner", "adam"),
 ]
 CONTEXTS = [
     ("--context", "3", *FEWER),

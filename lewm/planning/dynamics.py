@@ -6,6 +6,7 @@ action-block width.
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -96,14 +97,16 @@ class PackedDynamics:
 
 
 class DifferentiableDynamics:
-    """A world model as it is, step by step: for any predictor, and with gradients.
+    """A world model, step by step: for any predictor, and with gradients of candidates, not of weights.
+
+    It is a snapshot: where the model is trained further, make another one.
 
     Args:
         model: In eval mode, on the device to compute on.
     """
 
     def __init__(self, model: WorldModel) -> None:
-        self.model = model
+        self.model = copy.deepcopy(model).requires_grad_(False)
         self.device, self.history = model.device, model.history
         self.action_block = model.config.action_block
 
