@@ -106,7 +106,8 @@ class DifferentiableDynamics:
     """
 
     def __init__(self, model: WorldModel) -> None:
-        self.model = copy.deepcopy(model).requires_grad_(False)
+        with torch.inference_mode(False):  # autograd takes no tensors that are made in that mode
+            self.model = copy.deepcopy(model).requires_grad_(False)
         self.device, self.history = model.device, model.history
         self.action_block = model.config.action_block
 
