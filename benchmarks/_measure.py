@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 Call = Callable[[], object]
+Clock = Callable[[], float]
 
 PROFILE_ROWS = 25
 
@@ -44,21 +45,23 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def seconds(call: Call, device: torch.device) -> float:
+def seconds(call: Call, device: torch.device, clock: Clock = time.perf_counter) -> float:
     """Time of one call, from an idle device to an idle device."""
     _synchronise(device)
-    begin = time.perf_counter()
+    begin = clock()
     call()
     _synchronise(device)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
-def in_turns(calls: Mapping[str, Call], device: torch.device, turns: int, warm_up: int) -> dict[str, list[float]]:
+def in_turns(
+    calls: Mapping[str, Call], device: torch.device, turns: int, warm_up: int, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each call in each turn: a machine that is busy is busy for all of them."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(warm_up + turns):
         for name, call in calls.items():
-            times[name].append(seconds(call, device))
+            times[name].append(seconds(call, device, clock))
     return {name: own[warm_up:] for name, own in times.items()}
 
 

@@ -42,14 +42,14 @@ def sigreg() -> str:
 def exact() -> str:
     """The mean over all directions beside the sketch, and from how many embeddings on the sketch is faster."""
     rows = [
-        "| T, N, D | threads | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
-        "|---|---|---|---|---|---|---|",
+        "| T, N, D | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
+        "|---|---|---|---|---|---|",
     ]
     results = _load("sigreg-exact-cpu.json")["results"]
     for r in results:
         path = f"sketch, {r['M']} directions" if r["path"] == "sketch" else r["path"]
         rows.append(
-            f"| {r['T']}, {r['N']}, {r['D']} | {r['threads']} | {path} | {_milliseconds(r)} | {r['ratio']:.1f} "
+            f"| {r['T']}, {r['N']}, {r['D']} | {path} | {_milliseconds(r)} | {r['ratio']:.1f} "
             f"| {r['peak_extra_bytes'] / 2**20:.1f} | {r['error_value']:.1e}, {r['error_gradient']:.1e} |"
         )
     T, D, M = (results[-1][letter] for letter in "TDM")

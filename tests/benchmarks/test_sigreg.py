@@ -47,7 +47,7 @@ def test_where_both_forms_take_the_same_time_is_read_between_two_sizes(tmp_path,
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
 
     def crossing(*ratios):
-        same = {"T": 4, "D": 192, "M": 1024, "K": 17, "threads": 1, "device": "cpu", "peak_extra_bytes": 2**20}
+        same = {"T": 4, "D": 192, "M": 1024, "K": 17, "device": "cpu", "peak_extra_bytes": 2**20}
         same |= {"median_ms": 2, "p20_ms": 1, "p80_ms": 3, "error_value": 0, "error_gradient": 0}
         rows = [same | {"N": N, "path": "exact", "ratio": ratio} for N, ratio in ratios]
         (tmp_path / "sigreg-exact-cpu.json").write_text(json.dumps({"device": "cpu", "results": rows}))

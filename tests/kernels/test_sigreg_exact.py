@@ -5,12 +5,9 @@ Shapes: T time steps, N embeddings, D latent width, M directions, K knots.
 
 import importlib
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-import scipy.special
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +15,6 @@ from hypothesis import strategies as st
 import lewm_kernels
 from lewm_kernels import sigreg, sigreg_exact
 from lewm_kernels.sigreg_exact import reference
-from lewm_kernels.sigreg_exact.sphere import gauss_rule, mean_cosine
 
 fast = importlib.import_module("lewm_kernels.sigreg_exact.torch")
 operator = importlib.import_module("lewm_kernels.sigreg_exact")
@@ -40,29 +36,6 @@ def value_and_gradient(function, z, knots=KNOTS, weights=1):
 
 def relative(got, expected):
     return float((got.double() - expected).norm() / expected.norm())
-
-
-@pytest.mark.parametrize("D", [1, 2, 3, 4, 5, 64, 65, 192])
-def test_the_mean_cosine_is_the_bessel_function(D):
-    s = torch.linspace(0.3, 900, 2001, dtype=torch.float64)
-    order = D / 2 - 1
-    scale = scipy.special.gammaln(D / 2) + order * np.log(2 / s.numpy())
-    with np.errstate(invalid="ignore", over="ignore"):
-        expected = np.exp(scale) * scipy.special.jv(order, s.numpy())
-    there = np.isfinite(expected) & (s.numpy() > order / 8)  # below, the factors leave the range of float64
-    assert there.mean() > 0.95
-    np.testing.assert_allclose(mean_cosine(D, s).numpy()[there], expected[there], rtol=0, atol=2e-13)
-
-
-@pytest.mark.parametrize("D", [2, 3, 6, 192])
-@pytest.mark.parametrize("s", [0.0, 0.5, 20.0, 300.0])
-def test_the_mean_cosine_is_the_integral_over_the_sphere(D, s):
-    u = torch.sin((torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000 * math.pi / 2)
-    density = (1 - u.square()) ** ((D - 2) / 2)  # (1 − u²)^((D − 3)/2) du, with u = sin θ
-    expected = (torch.cos(s * u) * density).sum() / density.sum()
-    nodes, weights = gauss_rule(D, 300.0)
-    torch.testing.assert_close(mean_cosine(D, torch.tensor([s], dtype=torch.float64))[0], expected, rtol=0, atol=1e-10)
-    torch.testing.assert_close(torch.cos(s * nodes) @ weights, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("function", [reference.sigreg_exact, sigreg_exact], ids=["reference", "fast"])
@@ -303,37 +276,3 @@ def test_without_a_gradient_none_is_computed():
         assert not sigreg_exact(z.requires_grad_(), KNOTS).requires_grad
     _, gradient = operator._sigreg_exact(z.detach(), KNOTS, False, None, 0, 1)
     assert gradient.numel() == 0
-
-
-def test_operator_is_registered_for_tracing():
-    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
-    for with_gradient in (False, True):
-        arguments = (embeddings(2, 5, 4, torch.float32), KNOTS, with_gradient, None, 0, 1)
-        torch.library.opcheck(operator._sigreg_exact, arguments, test_utils=tests)
-
-
-# A process of its own: the tests' checks of annotations cannot be traced.
-TRACED = """
-import torch, lewm_kernels
-knots = torch.linspace(0, 3, 17)
-
-def loss(z):
-    return lewm_kernels.sigreg_exact(2 * z, knots).square().sum()
-
-for dynamic in (False, True):
-    compiled = torch.compile(loss, backend="aot_eager", fullgraph=True, dynamic=dynamic)
-    for N in (5, 9):
-        z = torch.randn(2, N, 4, requires_grad=True)
-        expected = loss(z)
-        (slope,) = torch.autograd.grad(expected, z)
-        got = compiled(z)
-        torch.testing.assert_close(got, expected)
-        torch.testing.assert_close(torch.autograd.grad(got, z)[0], slope)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(z), expected.detach())
-"""
-
-
-def test_traced_without_a_break():
-    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
