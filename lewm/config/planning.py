@@ -66,7 +66,7 @@ class Icem(Planner):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Candidates of each iteration."""
-        shrunk = (math.ceil(self.samples / self.shrink**iteration) for iteration in range(self.iterations))
+        shrunk = (math.ceil(self.samples * self.shrink**-iteration) for iteration in range(self.iterations))
         return tuple(min(self.samples, max(size, 2 * self.elites)) for size in shrunk)
 
     @property

@@ -58,6 +58,10 @@ def test_icem_has_fewer_samples_each_time_but_twice_the_elites():
     assert [candidates.shape[1] for candidates in cost.candidates] == [*expected, 1]
 
 
+def test_icem_may_have_very_many_iterations():
+    assert Icem(samples=60, elites=10, iterations=100_000, shrink=1000).sizes[-1] == 20
+
+
 def test_icem_keeps_elites_and_tries_its_mean_at_last():
     config = Icem(samples=40, elites=10, iterations=4, keep=0.3, momentum=0.25)
     cost = Watched(quadratic)
