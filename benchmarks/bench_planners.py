@@ -28,12 +28,11 @@ FEWER = ("--iterations", "10")
 PAPER = ("--planner", "cem", "--cost", "last", "--context", "1", "--execute", "5")
 REPLANNING = [
     PAPER,
-    ("--execute", "2"),
-    ("--execute", "1"),
-    ("--execute", "1", "--horizon-end", "fixed"),
-    (*FEWER,),
+    FEWER,
+    ("--execute", "2", *FEWER),
     ("--execute", "1", *FEWER),
-    ("--execute", "1", *FEWER, "--warm-start", "on"),
+    ("--execute", "1", "--horizon-end", "fixed", *FEWER),
+    ("--execute", "1", "--warm-start", "on", *FEWER),
 ]
 COSTS = [(*FEWER, "--execute", execute, "--cost", cost) for execute in ("5", "1") for cost in ("min", "mean")]
 PLANNERS = [
