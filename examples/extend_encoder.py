@@ -1,4 +1,4 @@
-"""An encoder of one's own: every patch through the same map, then all of them through one linear map.
+"""An encoder of one's own: every patch goes through the same map, then all of them through one linear map.
 
     lewm --import examples/extend_encoder.py train --set model.encoder.kind=patches --set model.encoder.patch=16
 
@@ -25,7 +25,7 @@ class PatchEncoder(config.Encoder):
     width: Width = 128
 
     def width_at(self, frame_size: int) -> int:
-        """`width`, whatever the frame."""
+        """Gives `width` for frames of every size."""
         return self.width
 
     def check_frame(self, frame_size: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether a dataset is of a run's world, and its actions of that world."""
+"""Checks that a dataset is of a run's world, and that its actions are those of that world."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lewm_data.store.dataset import Dataset
 
 
 def said_name(dataset: Dataset) -> str | None:
-    """What a dataset calls its world; None where it does not say, as published files."""
+    """What a dataset calls its world; None where it does not say, as in published files."""
     said = dataset.attributes.get("env")
     return None if said is None else plain_name(said)
 

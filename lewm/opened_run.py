@@ -107,12 +107,12 @@ class RunData:
 
     @property
     def seen(self) -> Int64[np.ndarray, " S"]:
-        """The episodes that training saw: none where the data are not its own."""
+        """The episodes that training saw: none where these are not the data it was trained on."""
         return self._split[0]
 
     @property
     def unseen(self) -> Int64[np.ndarray, " U"]:
-        """The episodes that training did not see: those it held out, or all where the data are not its own."""
+        """The episodes that training did not see: those it held out; all where it was trained on other data."""
         return self._split[1]
 
     @functools.cached_property

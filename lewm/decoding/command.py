@@ -51,9 +51,10 @@ class DecodeRequest:
     Attributes:
         run: A run directory.
         data: Where the dataset it was trained on is now; where it was then when None.
-        steps: Of the decoder's training. A decoder of the run with as many is used as it is; when None, any.
+        steps: Steps of the decoder's training. A decoder that the run already has is used if it was trained for as
+            many; when None, for any number.
         episode: Held-out episode to roll out; a few drawn by `seed` when None.
-        seed: Of the decoder's training and of what is shown.
+        seed: Seed of the decoder's training and of what is shown.
         retrain: Train the decoder again even if the run has one.
     """
 
@@ -74,7 +75,7 @@ class DecodeReport:
         open_loop: Error of predictions from the first frames and recorded actions alone, by step.
         episodes: Held-out episodes that are shown.
         frame_size: Y and X of decoded frames.
-        decoder: Its settings.
+        decoder: The decoder's settings.
         trained: Whether the decoder was trained now; False when the run had it.
     """
 
@@ -185,7 +186,7 @@ def _existing(request: DecodeRequest, run: Run) -> Decoder | None:
         return None
     try:
         decoder = load_decoder(run.path, run.device)
-    except LewmError:  # none, or none of these weights: it is made again from the run
+    except LewmError:  # there is none for these weights: one is made from the run
         return None
     return decoder if request.steps in (None, decoder.settings.steps) else None
 
