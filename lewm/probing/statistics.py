@@ -1,4 +1,4 @@
-"""How good predictions are, and how sure that is: scores with bootstrap intervals over episodes.
+"""Scores that say how good predictions are, with bootstrap intervals over episodes.
 
 N test frames, E test episodes, C numbers of a quantity, R resamples.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 RESAMPLES = 1000
-FLAT = 1e-12  # a variance below this, of values on the scale of z-scores, is rounding
+FLAT = 1e-12  # a smaller variance of values on the scale of z-scores is only rounding
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Scores:
 
     Attributes:
         mse: Squared error, the mean over frames and numbers.
-        r: Pearson's correlation of truth and prediction over frames, the mean over numbers; 0 for a constant one.
-        r2: 1 - mse / variance, the variance of the truth about its mean over the test frames, averaged over numbers. 0
-            is what predicting that mean would give; a probe can fall below.
+        r: Pearson's correlation of truth and prediction over frames, averaged over numbers; 0 where either is constant.
+        r2: 1 - mse / variance, averaged over numbers; the variance is that of the truth about its mean over the test
+            frames. Predicting that mean would give 0; a probe can fall below.
     """
 
     mse: Estimate
@@ -66,7 +66,7 @@ def score(sums: Float64[np.ndarray, "E C 7"], draws: Float64[np.ndarray, "R E"])
 def mse_difference(
     ours: Float64[np.ndarray, "E C 7"], theirs: Float64[np.ndarray, "E C 7"], draws: Float64[np.ndarray, "R E"]
 ) -> Estimate:
-    """Our mean squared error less theirs, on the same episodes in every resample: below 0 where ours is better."""
+    """Our mean squared error less theirs, on the same episodes in every resample; below 0 where ours is better."""
     whole = _scores(ours.sum(axis=0))[0] - _scores(theirs.sum(axis=0))[0]
     drawn = _scores(np.tensordot(draws, ours, axes=1))[0] - _scores(np.tensordot(draws, theirs, axes=1))[0]
     return Estimate(float(whole), _interval(drawn))
