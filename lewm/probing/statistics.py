@@ -28,7 +28,7 @@ class Scores:
 
     Attributes:
         mse: Squared error, the mean over frames and numbers.
-        r: Pearson's correlation of truth and prediction over frames, averaged over numbers; 0 where either is constant.
+        r: Pearson's correlation of truth and prediction over frames, averaged over numbers; 0 for constant predictions.
         r2: 1 - mse / variance, averaged over numbers; the variance is that of the truth about its mean over the test
             frames. Predicting that mean would give 0; a probe can fall below.
     """
