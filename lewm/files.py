@@ -1,4 +1,4 @@
-"""Where datasets and runs are kept, and writing files whole or not at all."""
+"""The places of datasets and runs, and functions that write files whole or not at all."""
 
 from __future__ import annotations
 

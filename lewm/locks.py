@@ -1,4 +1,4 @@
-"""One writer at a time: a run that is being written is locked, and the lock dies with its holder."""
+"""Locks, so that only one process writes a run at a time; a lock ends with the process that holds it."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from lewm.errors import LewmError
 from lewm.runtime import physical_memory
 
 FLOAT = 4  # bytes
-COPIES = 4  # what training holds for each weight: the weight, its gradient and the two averages of AdamW
+COPIES = 4  # numbers that training holds for each weight: itself, its gradient and the two averages of AdamW
 
 
 def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> None:

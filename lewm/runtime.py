@@ -1,4 +1,4 @@
-"""Where tensors live, and when work on them is done."""
+"""The device that tensors are on, its memory, and a clock that waits for its work."""
 
 from __future__ import annotations
 

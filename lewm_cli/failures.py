@@ -185,6 +185,6 @@ def _backend(error: BaseException) -> tuple[str, str] | None:
 def _unforeseen(error: BaseException) -> tuple[str, str]:
     return (
         f"{type(error).__name__}: {first_line(error)}",
-        "This is not expected. Give the command again with LEWM_DEBUG=1 in front: the traceback, which you can pass on "
-        "to whom you have lewm from, says where it happened.",
+        "This is not expected. Give the command again with LEWM_DEBUG=1 in front: the traceback says where it "
+        "happened. You can pass it on to the people from whom you have lewm.",
     )

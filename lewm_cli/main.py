@@ -50,7 +50,7 @@ app = typer.Typer(
     "Datasets and runs are kept in $LEWM_HOME (~/.lewm).",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if output.stdout.encoding.startswith("utf") else None,  # else its boxes would be codes
+    rich_markup_mode="rich" if output.stdout.encoding.startswith("utf") else None,  # or its boxes would be codes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(collect)

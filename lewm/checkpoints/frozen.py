@@ -1,4 +1,4 @@
-"""What a frozen encoder is made of, and its weights, from where it was trained."""
+"""Reads from where a frozen encoder was trained what it is built of, and its weights."""
 
 from __future__ import annotations
 

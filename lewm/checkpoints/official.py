@@ -91,7 +91,7 @@ def read_config(path: Path) -> Model:
         raise LewmError(f'{path}: encoder size "{size:.80}"', f"Known: {', '.join(ENCODERS)}.")
     width, depth, heads = ENCODERS[size]
     block = actions.number("input_dim", 10)
-    frameskip = 1 if block % FRAMESKIP else FRAMESKIP  # where it is not blocks of five, the block is the unit
+    frameskip = 1 if block % FRAMESKIP else FRAMESKIP  # where blocks are not of five actions, a block counts as one
     values = {
         "frame_size": encoder.number("image_size"),
         "frameskip": frameskip,

@@ -51,7 +51,7 @@ DAMAGED = 'Restore the file as it was, or train again with "lewm train".'
 
 @dataclass(frozen=True)
 class DatasetIdentity:
-    """Which data a run was trained on."""
+    """The data that a run was trained on."""
 
     path: str
     fingerprint: str
@@ -168,7 +168,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, its checksum compared.
+    """All tensors of a safetensors file, after its checksum was compared.
 
     Args:
         path: What `save_tensors` wrote.

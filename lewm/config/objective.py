@@ -119,11 +119,11 @@ class LewmObjective(Objective):
     sigreg: Sigreg = Sketch()
 
     def weights(self) -> dict[str, float]:
-        """Both terms; SIGReg is computed and logged at the weight 0 too."""
+        """The weights of both terms; SIGReg is computed and logged even where its weight is 0."""
         return {"prediction": 1.0, "sigreg": self.lambda_}
 
     def floats(self, batch: int, steps: int, latent: int) -> int:
-        """What SIGReg holds."""
+        """How many numbers SIGReg holds."""
         return self.sigreg.floats(batch, steps, latent)
 
     def check_latent(self, latent: int) -> None:
@@ -131,7 +131,7 @@ class LewmObjective(Objective):
         self.sigreg.check_latent(latent)
 
     def against_collapse(self) -> str:
-        """To weigh SIGReg more."""
+        """Says to raise the weight of SIGReg."""
         return f"raise --lambda (now {self.lambda_:g})"
 
 
@@ -166,5 +166,5 @@ class PldmObjective(Objective):
             raise ValueError(f"model.latent {latent} has no covariances, which objective.cov and objective.cov_t weigh")
 
     def against_collapse(self) -> str:
-        """To weigh more what keeps the standard deviation up, or what keeps dimensions from saying the same."""
+        """Says to raise the weight of the standard deviation or of the covariance."""
         return f"raise --set objective.std (now {self.std:g}) or objective.cov (now {self.cov:g})"

@@ -102,7 +102,7 @@ class Adam(Planner):
 
 
 class Cost(Kind):
-    """What a plan costs, from the latents that it is imagined to lead to and that of the goal."""
+    """The cost of a plan, computed from the latents that the plan is imagined to lead to and the goal's latent."""
 
 
 class LastCost(Cost):
@@ -124,7 +124,7 @@ class MeanCost(Cost):
 
 
 class HeadCost(Cost):
-    """What a learnt head says of the way from a latent to the goal's."""
+    """What a learnt head computes from a latent and the goal's, such as the steps between them."""
 
     kind: Literal["head"] = "head"
     path: Annotated[str, Field(min_length=1)]  # a file that `lewm.planning.costs.head.save_head` wrote

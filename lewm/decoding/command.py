@@ -1,4 +1,4 @@
-"""From a run to pictures of what is in its latent space."""
+"""The work of `lewm decode`: makes pictures of what the latent space of a run holds."""
 
 from __future__ import annotations
 

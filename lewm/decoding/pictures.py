@@ -43,7 +43,7 @@ class Shown:
 def draw_reconstructions(
     path: Path, true: UInt8[np.ndarray, "N Y X 3"], decoded: UInt8[np.ndarray, "N Y X 3"], fidelity: Fidelity
 ) -> None:
-    """Held-out frames, and below each what its latent decodes to; `COLUMNS` beside each other."""
+    """Draw held-out frames, and below each what its latent decodes to; `COLUMNS` beside each other."""
     lines = -(-len(true) // COLUMNS)
     with figure(path, 11.0, 0.5 + lines * (_height(true, 2) + 0.2)) as drawn:
         for line, panel in enumerate(np.atleast_1d(drawn.subplots(lines, 1))):
@@ -54,7 +54,7 @@ def draw_reconstructions(
 
 
 def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepError]) -> None:
-    """Each episode over time in three rows, and the error of the rollout in latent space."""
+    """Draw each episode over time in three rows, and the error of the rollout in latent space."""
     heights = [_height(one.true, 3) + 0.4 for one in episodes]
     with figure(path, 11.0, 3 + sum(heights)) as drawn:
         panels = drawn.subplots(len(episodes) + 1, 1, height_ratios=[*heights, 2.6])
@@ -67,7 +67,7 @@ def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepErr
 
 
 def film_rollout(path: Path, episodes: Sequence[Shown]) -> None:
-    """One row an episode: true, decoded and imagined frames side by side; blue frames where nothing is given."""
+    """Film one row an episode: true, decoded and imagined side by side, with a blue border where nothing is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     length = max(len(one.true) for one in episodes)
     size = shown_at(*episodes[0].true.shape[1:3])

@@ -86,7 +86,7 @@ def train_decoder(
     Args:
         examples: Examples from the episodes that the model was trained on.
         settings: Sizes, steps and the seed.
-        on_progress: Told the share of the steps that is done.
+        on_progress: Called with the share of the steps that is done.
     """
     size = (examples.frames.shape[1], examples.frames.shape[2])
     with torch.random.fork_rng(devices=[]):

@@ -29,7 +29,7 @@ DRAWN_TOGETHER = 100  # random actions of an episode that are drawn at once: all
 
 @dataclass(frozen=True)
 class Seconds:
-    """What planning took.
+    """The time that planning took, in seconds.
 
     Attributes:
         per_plan: One plan, the mean over all plans.
@@ -57,7 +57,7 @@ def run_planner(
     Args:
         frame_size: Pixels a side that the environment draws: as many as in training, so that the model resizes alike.
         batch: Episodes that run together.
-        on_film: Given what happened in each episode, in the order of the tasks.
+        on_film: Called with what happened in each episode, in the order of the tasks.
         on_progress: Called whenever the planner says how far it is.
         decode: Turns latents into pictures; where it is given, films also show what the plans expect.
 

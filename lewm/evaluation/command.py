@@ -1,4 +1,4 @@
-"""From a run directory to a success rate that can be trusted."""
+"""The work of `lewm plan`: measures the success rate of a run so that it can be trusted."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
 
 
 def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
-    """What the report may call the protocol, which depends on what the run at hand was trained on."""
+    """The name that the report gives the protocol, which depends on the data that the run was trained on."""
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
     _, held_out = run.split(run.trained_on.episodes)
@@ -221,7 +221,7 @@ def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
 
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:
-    """Say where the way to the goals, or a plan, is longer than the budget."""
+    """Warn where the way to the goals, or a plan, is longer than the budget."""
     frameskip, budget = controller.model.config.frameskip, tasks.budget
     horizon, execute = controller.schedule.stage(0)
     if tasks.goal_offset is not None and tasks.goal_offset > budget:

@@ -41,7 +41,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Film:
-    """What happened in one episode, for a video: frames after 0, 1, 2 ... steps until it was over.
+    """What happened in one episode, for a video: the frames after 0, 1, 2, ... steps until it was over.
 
     `imagined` is what was expected, decoded: first the present, then at every step what the plan in force predicts for
     the end of the block that the step belongs to. None when it was not asked for. `solved` is None where it cannot be
@@ -71,8 +71,8 @@ def run_episodes(
         frame_size: Pixels a side that the environment draws.
         batch: Tasks that run together.
         distance: Measures the distance where it cannot be told whether a task is solved.
-        on_film: Given what happened in each episode, in the order of the tasks.
-        on_batch: Told how many tasks of a batch were solved.
+        on_film: Called with what happened in each episode, in the order of the tasks.
+        on_batch: Called after each batch with the number of tasks that were solved in it.
     """
     solved, apart, steps = [], [], []
     for first in range(0, len(tasks), batch):

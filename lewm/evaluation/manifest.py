@@ -41,7 +41,7 @@ MOST_BYTES = 2**25  # size of a file; a task has 100 bytes where states are set,
 NOT_ONE = 'Give --tasks a file that "lewm plan --save-tasks" wrote.'
 DAMAGED = "Get the file again from where it was written."
 
-Count = Annotated[int, Field(ge=0, lt=2**53)]  # numbers below keep their value in the JSON of any program
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # smaller numbers keep their value in the JSON of any program
 Positive = Annotated[int, Field(gt=0, le=MOST_STEPS)]
 Number = int | float
 

@@ -1,4 +1,4 @@
-"""What a world model asks of its parts, whatever their kind.
+"""The bases of the parts of a world model, which every kind derives from.
 
 B frames, W width of an encoder's embedding, N sequences, T time in blocks, D latent width.
 """

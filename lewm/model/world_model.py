@@ -78,7 +78,7 @@ class WorldModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that the weights are on."""
         return self.action_mean.device
 
     def encode(self, frames: Tensor) -> Float[Tensor, "B T D"]:

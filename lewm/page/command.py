@@ -1,4 +1,4 @@
-"""From a run to a folder that can be opened, moved and sent: index.html, and the files/ that it shows."""
+"""Makes of a run a folder that can be opened, moved and sent: index.html, and the files/ that it shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page shows of each file that a run holds: one function a part, from the file to HTML."""
+"""What the page shows of each file that a run holds: one function for each part makes HTML from the file."""
 
 from __future__ import annotations
 
@@ -147,9 +147,9 @@ def planning(path: Path, take: Take) -> Content:
     if films:
         body += elements.grid(figure(film, take) for film in films[:FILMS])
         body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: left what the plans do, right the goal, between them, "
-            "framed blue, what the model imagines, if that was asked for. At the end the frame is green where the goal "
-            "was reached, red where not, grey where that is not known.",
+            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the plans do, on the right the goal, and "
+            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border is "
+            "green where the goal was reached, red where it was not, grey where that is not known.",
             "quiet",
         )
     body += media.note()

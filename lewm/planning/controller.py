@@ -1,4 +1,4 @@
-"""From frames and goals to actions in environment units.
+"""The controller: turns frames and goals into actions in environment units.
 
 B environments, H horizon in blocks, h blocks left of a plan, K blocks, D latent width, A action-block width.
 """
@@ -156,7 +156,7 @@ class Controller:
 
     @cached_property
     def one_hot(self) -> OneHot | None:
-        """What plans consist of where actions are choices; None where they are numbers.
+        """The choices that plans consist of, where actions are choices; None where actions are numbers.
 
         Raises:
             LewmError: the checkpoint has no action statistics.

@@ -127,7 +127,7 @@ class DifferentiableDynamics:
         return step_by_step(self.model.predict, latents, candidates, history, longest=self.history)
 
     def _bytes(self, horizon: int) -> int:
-        """What a candidate keeps for the gradient, at least: the widest layers for the window of each step."""
+        """The least that a candidate keeps for the gradient: the widest layers for the window of each step."""
         config = self.model.config
         weights = sum(parameter.shape[0] for parameter in self.model.predictor.parameters() if parameter.ndim == 2)
         return 4 * horizon * min(horizon, self.history) * (weights + 4 * config.latent + config.action_block)

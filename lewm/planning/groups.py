@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Environments of a group where every size has to be prepared. The paper and the released code evaluate 50 together:
-# with 300 candidates each they have, by count, enough work for every multiprocessor of a large GPU.
+# with 300 candidates each, a count shows enough work for every multiprocessor of a large GPU.
 SIZES = (1, 2, 4, 8, 16, 32, 50)
 
 # The launches of a group take about as long as so many more environments would. This is a guess from counts of launches

@@ -89,13 +89,13 @@ class Solver:
     prepares it: it compiles the kernels, runs a short search, and captures a whole one.
 
     Args:
-        dynamics: What plans lead to. Where the planner asks for gradients, it has to give them.
+        dynamics: Predict what plans lead to. Where the planner asks for gradients, they have to give them.
         planning: How to plan, apart from the precision, which is that of the dynamics.
         seed: Seed of the candidates' noise.
         together: Environments that may be planned together; when None, as many as the dynamics have rows for. If these
             turn out to be too many for the memory, fewer are planned together.
         frameskip: Environment steps a block.
-        one_hot: What plans consist of where actions are one-hot vectors; None where they are numbers.
+        one_hot: The choices that plans consist of, where actions are one-hot vectors; None where actions are numbers.
         bounds: Bounds of normalised blocks where actions are numbers; None where there are none.
         on_compile: Called after each kernel that was compiled, with the number of compiled kernels and of all kernels.
 

@@ -1,4 +1,4 @@
-"""From a run and a dataset to what the frozen latent space holds.
+"""The work of `lewm probe`: measures on a dataset what the frozen latent space of a run holds.
 
 N frames, D latent width, E episodes, C numbers of a quantity, Q query frames, K neighbours.
 """

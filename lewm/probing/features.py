@@ -89,7 +89,7 @@ def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: in
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches
-            module.training = True  # in a frozen encoder too, which is as random here
+            module.training = True  # a frozen encoder's too: it is as random here
     with torch.no_grad():
         for some in np.array_split(rows, -(-len(rows) // CALIBRATION_BATCH)):
             model.encode(torch.from_numpy(dataset.frames(some))[None])

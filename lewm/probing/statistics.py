@@ -41,7 +41,7 @@ class Scores:
 def episode_sums(
     truth: Float64[np.ndarray, "N C"], predicted: Float64[np.ndarray, "N C"], episode: Int64[np.ndarray, " N"]
 ) -> Float64[np.ndarray, "E C 7"]:
-    """What the scores need of each episode; the frames of an episode follow each other."""
+    """The sums over each episode from which the scores are computed; the frames of an episode follow each other."""
     terms = [np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted, (truth - predicted) ** 2]
     begins = np.flatnonzero(np.diff(episode, prepend=-1))
     return np.add.reduceat(np.stack(terms, axis=-1), begins, axis=0)

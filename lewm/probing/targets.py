@@ -155,7 +155,7 @@ def _sine_and_cosine(
 def _products(
     where: str, name: str, values: Float64[np.ndarray, "N C"]
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "N K"]]:
-    """Those of the 10 different entries of q qᵀ that vary: in rotations about one fixed axis, some are always 0."""
+    """The entries of q qᵀ that vary, of its 10 different ones: in rotations about one fixed axis, some are always 0."""
     if values.shape[1] != 4:
         raise LewmError(
             f"{where}: {values.shape[1]} numbers, a quaternion has 4", "Choose them, as in qpos[3:7]:quaternion."

@@ -1,4 +1,4 @@
-"""From a video and a run to a table of events, one pass through the video.
+"""The work of `lewm surprise`: finds the events of a video in one pass through it.
 
 n frames at a time, Y and X the sides of a frame.
 """
@@ -71,7 +71,7 @@ class SurpriseRequest:
 
 @dataclass(frozen=True)
 class SurpriseReport:
-    """What a video held that the model did not expect.
+    """What happened in a video that the model did not expect.
 
     Attributes:
         source: The video.

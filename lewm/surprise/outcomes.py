@@ -23,7 +23,7 @@ Flags = Callable[[Float64[np.ndarray, " T"]], Bool[np.ndarray, " T"]]  # from su
 
 @dataclass(frozen=True)
 class Outcome:
-    """One perturbation against the untouched twins, by the peak of surprise in the two model steps after the onset.
+    """One perturbation compared with the untouched twins, by the peak of surprise in two model steps after the onset.
 
     Attributes:
         perturbation: What happened.

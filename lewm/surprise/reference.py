@@ -1,4 +1,4 @@
-"""What is normal for a run: clean episodes as latents and actions, and how training frames look.
+"""The reference of a run, which says what is normal: clean episodes as latents and actions, and small training frames.
 
 It is kept in the run, so that a run alone, without its dataset, can say what surprises it.
 

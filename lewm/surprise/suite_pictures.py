@@ -28,7 +28,7 @@ GREY = "#8a8f98"
 
 @dataclass(frozen=True)
 class Example:
-    """One twin to look at."""
+    """One twin to show."""
 
     name: str
     frames: UInt8[np.ndarray, "T Y X 3"]

@@ -1,4 +1,4 @@
-"""One pass through a video: frames go in, traces come out; here is all that is remembered on the way.
+"""One pass through a video, from frames to traces, with everything that is remembered on the way.
 
 n frames at a time, Y and X the sides of a picture, y and x those of the training frames.
 """

@@ -39,7 +39,7 @@ class Batch:
         stream = torch.cuda.current_stream(device)
         stream.wait_event(self.copied)
         for tensor in (self.frames, self.actions):
-            tensor.record_stream(stream)  # else the copying stream could overwrite it once Python frees it
+            tensor.record_stream(stream)  # or the copying stream could overwrite it once Python frees it
         return self.frames, self.actions
 
 

@@ -57,7 +57,7 @@ class Trainer:
         self.statistics = model.block_statistics()
         self.compilation = choose_compilation(config.training.compile, self.device)
         log.info("encoder and predictor are %s", self.compilation)
-        self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
+        self.network: Network = Compiled.of(model) if self.compilation.on else model  # called in training mode
         self.terms = tuple(config.objective.weights())
         self.sums = torch.zeros(len(self.terms) + 2, device=self.device)  # loss, its terms, gradient norm
         self.done = done

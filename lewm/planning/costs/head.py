@@ -26,7 +26,7 @@ from lewm.reading import decoding, parse_json
 METADATA = "head"  # the key of the JSON text beside the tensors
 REMEDY = "Give the key cost.path a file that lewm.planning.costs.head.save_head wrote."
 
-# In products with other widths than these, MKL's rounding of a row depends on its place among the others.
+# In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
 WIDTHS = 8
 
 OVER: dict[str, Callable[[Float[Tensor, "B S H"]], Float[Tensor, "B S"]]] = {
@@ -93,7 +93,7 @@ def save_head(path: Path, head: Head) -> None:
     save_tensors(path, head.state_dict(), {METADATA: json.dumps(about)})
 
 
-@torch.inference_mode(False)  # where a gradient passes through them, weights must not have been made in that mode
+@torch.inference_mode(False)  # no gradient can pass through weights that were made in that mode
 def load_head(path: Path, device: torch.device) -> Head:
     """A head that `save_head` wrote, in eval mode; its weights ask for no gradient.
 

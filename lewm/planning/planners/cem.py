@@ -32,7 +32,7 @@ def sampler(start: Start, samples: int, iterations: int, keys: Keys) -> Sample:
 
 
 def selected(candidates: Float[Tensor, "B S H A"], numbers: Int64[Tensor, "B K"]) -> Float[Tensor, "B K H A"]:
-    """Some of the candidates, in the order of their numbers: rounding in the costs cannot reorder a sum over them."""
+    """The candidates with these numbers, in ascending order: rounding in the costs cannot reorder a sum over them."""
     numbers = numbers.sort(dim=1).values[:, :, None, None]
     return candidates.gather(1, numbers.expand(-1, -1, *candidates.shape[2:]))
 

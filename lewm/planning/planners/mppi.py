@@ -55,7 +55,7 @@ def weights(costs: Float[Tensor, "B S"], temperature: float) -> Float[Tensor, "B
     """
     excess = costs - costs.amin(dim=1, keepdim=True)
     unit = total(excess)[:, None] / costs.shape[1]
-    smallest = torch.finfo(unit.dtype).tiny  # where all cost the same
+    smallest = torch.finfo(unit.dtype).tiny  # the unit where all cost the same
     return (-excess / (temperature * unit).clamp(min=smallest)).softmax(dim=1)
 
 

@@ -49,7 +49,7 @@ class Sketch(Sigreg):
         self.seed, self.count = seed, settings.directions
 
     def forward(self, latents: Float[Tensor, "T N D"], step: int, ranks: Ranks) -> Float[Tensor, " T"]:
-        """As `Sigreg.forward`."""
+        """Computes the statistic: see `Sigreg.forward`."""
         directions = lewm_kernels.RandomDirections(self.seed, step, self.count)
         return lewm_kernels.sigreg(latents, directions, self.knots, group=ranks.group)
 
@@ -79,7 +79,7 @@ class Subspaces(Sigreg):
         self.register_buffer("bases", orthogonal.unflatten(0, (settings.subspaces, -1)).mT.contiguous())  # (S, D, W)
 
     def forward(self, latents: Float[Tensor, "T N D"], step: int, ranks: Ranks) -> Float[Tensor, " T"]:
-        """As `Sigreg.forward`."""
+        """Computes the statistic: see `Sigreg.forward`."""
         with torch.autocast(latents.device.type, enabled=False):
             inside = latents[:, None] @ self.bases  # (T, S, N, W)
         directions = lewm_kernels.RandomDirections(self.seed, step, self.count)
