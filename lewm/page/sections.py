@@ -147,9 +147,9 @@ def planning(path: Path, take: Take) -> Content:
     if films:
         body += elements.grid(figure(film, take) for film in films[:FILMS])
         body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the plans do, on the right the goal, and "
-            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border is "
-            "green where the goal was reached, red where it was not, grey where that is not known.",
+            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the plans do, on the right the goal; "
+            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border "
+            "is green where the goal was reached, red where it was not, grey where that is not known.",
             "quiet",
         )
     body += media.note()
