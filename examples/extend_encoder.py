@@ -49,7 +49,7 @@ class Patches(Encoder):
         )
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
-        """The embeddings; those of a frame are the same alone and in any batch."""
+        """Embeds frames; a frame's embedding is the same alone and in any batch."""
         return self.layers(frames) if self.training else at_least_min_rows(self.layers, frames)
 
 

@@ -26,7 +26,7 @@ class LewmInverse(config.LewmObjective):
     inverse: Annotated[float, Field(ge=0)] = 0.1
 
     def weights(self) -> dict[str, float]:
-        """All three terms."""
+        """The weights of all three terms."""
         return super().weights() | {"inverse": self.inverse}
 
 

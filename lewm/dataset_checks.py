@@ -19,10 +19,10 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
     """Raises unless the model can be shown the dataset's frames.
 
     Args:
-        option: What named the dataset on the command line.
+        option: The option that named the dataset on the command line.
 
     Raises:
-        LewmError: its world, actions or frames are others than those of training.
+        LewmError: its world, actions or frames differ from those of training.
     """
     said = said_name(dataset)
     if said not in (None, config.env, trained_on.env):

@@ -58,7 +58,7 @@ class VitEncoder(Encoder):
         return "vision transformer"
 
     def width_at(self, frame_size: int) -> int:
-        """`width`, whatever the frame."""
+        """Gives `width` for frames of every size."""
         return self.width
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class ConvEncoder(Encoder):
         return "convolutions"
 
     def width_at(self, frame_size: int) -> int:
-        """`width`, whatever the frame."""
+        """Gives `width` for frames of every size."""
         return self.width
 
     def check_frame(self, frame_size: int) -> None:

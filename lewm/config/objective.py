@@ -27,7 +27,7 @@ class Sigreg(Kind):
         return 0
 
     def check_latent(self, latent: int) -> None:
-        """Raises where it cannot be taken of latents of that width.
+        """Raises where it cannot be computed for latents of that width.
 
         Raises:
             ValueError: says why.
@@ -127,7 +127,7 @@ class LewmObjective(Objective):
         return self.sigreg.floats(batch, steps, latent)
 
     def check_latent(self, latent: int) -> None:
-        """Raises where SIGReg cannot be taken of latents of that width."""
+        """Raises where SIGReg cannot be computed for latents of that width."""
         self.sigreg.check_latent(latent)
 
     def against_collapse(self) -> str:

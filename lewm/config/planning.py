@@ -76,7 +76,7 @@ class Icem(Planner):
 
     @property
     def shortest(self) -> Planner:
-        """Settings of the same search: each of its iterations has shapes of its own."""
+        """The settings themselves: every iteration has shapes of its own, so no shorter search has them all."""
         return self
 
 

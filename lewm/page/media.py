@@ -19,7 +19,7 @@ CAPTIONS = {
     "distances": "Latent distance over the distance in the world",
     "map": "The latent space on its first two principal components, coloured by a quantity",
     "tsne": "The latent space by t-SNE, coloured by a quantity",
-    "neighbours": "Frames, and those of other episodes that are nearest to them in the latent space",
+    "neighbours": "Frames, and the frames of other episodes that are nearest to them in the latent space",
     "space": "The shape of the latent space",
     "reconstructions": "Frames that training has not seen, and what a decoder makes of their latents",
     "rollout": "What happened, and what the model imagines from the first frame and the actions",

@@ -90,7 +90,7 @@ class Solver:
 
     Args:
         dynamics: Predict what plans lead to. Where the planner asks for gradients, they have to give them.
-        planning: How to plan, apart from the precision, which is that of the dynamics.
+        planning: How to plan. Its precision is not used here: the dynamics have one.
         seed: Seed of the candidates' noise.
         together: Environments that may be planned together; when None, as many as the dynamics have rows for. If these
             turn out to be too many for the memory, fewer are planned together.
@@ -197,7 +197,7 @@ class Solver:
     def _prepare(self, problem: Problem, horizon: int) -> Graph | None:
         """Compile the kernels, run a short search, and capture a whole one; None where that cannot be captured.
 
-        The short search has the shapes of the whole one: those of an iteration, and those of the result's cost. It runs
+        The short search has all shapes of the whole one: the shapes of its iterations and of the result's cost. It runs
         in the stream of the capture, so that cuBLAS has a handle and a workspace there, and no kernel is loaded in the
         capture.
         """

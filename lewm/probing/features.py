@@ -78,7 +78,7 @@ def embed(
 
 
 def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: int) -> WorldModel:
-    """A model that was never trained, in eval mode on the CPU, whose BatchNorm statistics are those of train frames.
+    """A model that was never trained, in eval mode on the CPU, with BatchNorm statistics of the train frames.
 
     Otherwise made-up statistics would normalise it, which training corrects even where it learns nothing.
     """

@@ -214,7 +214,7 @@ def _take_steps(
 
 
 def _new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tuple[WorldModel, Objective]:
-    """The model, which is the same whatever the objective is, and the objective."""
+    """The model and the objective; the model does not depend on the objective."""
     seed = config.training.seed
     with seeded(seed, 0, torch.device("cpu")):
         model = build(config.model)

@@ -118,7 +118,7 @@ def load_head(path: Path, device: torch.device) -> Head:
 
 
 def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
-    """The head's steps from predicted latents to the goal's, or the sum of their z-score and that of the distance.
+    """The head's steps from predicted latents to the goal's, or the weighted sum of z-scores of steps and distance.
 
     Z-scores compare the candidates of one environment that are given together, so a candidate given alone costs 0.
 
