@@ -48,7 +48,7 @@ def shortened(names: Sequence[str], shown: int = 3) -> str:
 
 
 def _all_finite(tensor: Tensor) -> bool:
-    """The sum is looked at first: it is many times faster, and finite only if all values are. Large ones overflow."""
+    """Looks at the sum first, which is many times faster and finite only if all values are; it may also overflow."""
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 

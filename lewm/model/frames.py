@@ -12,7 +12,7 @@ from lewm.errors import LewmError
 
 log = logging.getLogger(__name__)
 
-SEEN = 0.02  # a ratio of the sides that differs by less from the frame's cannot be seen
+SEEN = 0.02  # nobody sees that a frame is stretched by a smaller share
 
 
 def check_frames(frames: Tensor, shape: str) -> None:

@@ -211,9 +211,10 @@ class WorldModel(nn.Module):
     def block_bounds(self, every: bool) -> BlockBounds | None:
         """A copy of the action bounds, in environment units and for whole blocks; None where there are none.
 
+        The host waits for the device.
+
         Args:
-            every: Whether all bounds are given; if not, only those of dimensions that are held at one value. The host
-                then waits for the device.
+            every: Whether all bounds are given; if not, only those of dimensions that are held at one value.
         """
         bounded = torch.full_like(self.action_low, every, dtype=torch.bool) | (self.action_low == self.action_high)
         low = self.action_low.where(bounded, -torch.inf)

@@ -148,7 +148,7 @@ def _has_content(path: Path) -> bool:
 
 
 def _place(path: Path) -> list[str | int]:
-    """Sort key for the order in which names were given: no number comes before -9, and -9 before -10."""
+    """Sort key that puts names in the order in which they were given: "plan", "plan-9", "plan-10"."""
     return [int(one) if one.isdecimal() else one for one in re.split(r"([0-9]+)", path.stem)]
 
 

@@ -148,7 +148,7 @@ def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context,
 def _z_scores(costs: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:
     """Z-scores of the candidates' costs; 0 where all candidates cost the same.
 
-    No gradient flows through mean and standard deviation: with it, the gradients of the candidates would cancel.
+    No gradient flows through mean and standard deviation: otherwise the candidates' gradients would cancel.
     """
     std, mean = torch.std_mean(costs.detach(), dim=1, correction=0, keepdim=True)
     return (costs - mean) / std.masked_fill(std == 0, 1)

@@ -87,7 +87,7 @@ def categorical_mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Pl
 
 
 def _search(cost: Cost, start: Start, settings: Planner, keys: Keys, count: Count, first: float) -> Plan:
-    """The search that both share. They differ in how they `count` choices, and in the share of votes of the start."""
+    """The search of both planners, which differ in how they `count` choices, and in how many votes the start has."""
     one_hot = start.one_hot
     assert one_hot is not None
     below, above = (edges.expand_as(start.mean) for edges in (one_hot.below, one_hot.above))  # (B, H, A)
