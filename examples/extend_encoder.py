@@ -35,7 +35,7 @@ class PatchEncoder(config.Encoder):
 
 
 class Patches(Encoder):
-    """Normalised frames to one vector each."""
+    """Turns normalised frames into one vector each."""
 
     def __init__(self, settings: PatchEncoder, frame_size: int) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ MAP_STRIDE, MAP_CHANNELS = 16, 112  # the map that is taken of EfficientNet-Lite
 
 
 class Encoder(Kind):
-    """Frames to one embedding each."""
+    """Turns each frame into one embedding."""
 
     @property
     def in_words(self) -> str:
@@ -152,7 +152,7 @@ class FrozenEncoder(Encoder):
 
 
 class Predictor(Kind):
-    """Latents and actions to the next latents."""
+    """Turns latents and actions into the next latents."""
 
     history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
 

@@ -154,7 +154,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; steps replaces epochs."""
+    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; `steps` replaces `epochs`."""
     for key, value in change.items():
         old = base.get(key)
         if isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind"):

@@ -160,7 +160,7 @@ def _decode(request: DecodeRequest, run: Run, out: Path, on_progress: OnProgress
 def _choose(
     request: DecodeRequest, dataset: Dataset, held_out: Int64[np.ndarray, " E"], model: WorldModel
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Held-out episodes to measure the rollout on, and those to show."""
+    """Held-out episodes to measure the rollout on, and held-out episodes to show."""
     usable = long_enough(dataset, held_out, model)
     if not len(usable):
         raise LewmError(

@@ -27,7 +27,7 @@ class BlockStatistics:
     std: Float[Tensor, " A"]
 
     def normalize(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Action blocks in environment units to z-scores."""
+        """Turns action blocks in environment units into z-scores."""
         return (blocks - self.mean) / self.std
 
     def denormalize(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
@@ -57,7 +57,7 @@ class BlockBounds:
 
 
 class ActionEmbedder(nn.Module):
-    """Normalised action blocks to embeddings of the latent's width.
+    """Turns normalised action blocks into embeddings of the latent's width.
 
     Source: the released code (the paper does not describe it); its width-1 convolution is written as a Linear.
     """

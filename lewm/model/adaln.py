@@ -57,7 +57,7 @@ class Block(nn.Module):
 
 
 class AdalnTransformer(Predictor):
-    """Latents and embedded actions to the next latents (before their projector).
+    """Turns latents and embedded actions into the next latents (before their projector).
 
     The rollout operator reads its tensors by their names.
 

@@ -15,7 +15,7 @@ from lewm.model.rows import at_least_min_rows
 
 
 class ConvolutionalEncoder(Encoder):
-    """Normalised frames to one vector: strided convolutions, then a linear map.
+    """Turns normalised frames into one vector each: strided convolutions, then a linear map.
 
     Where a thing is matters more to a planner than what it is. So the last feature map is flattened, not pooled. With
     keypoints, only their places in it are kept: a thing that moves then makes the embedding move as far.

@@ -1,4 +1,4 @@
-"""The world model: frames to latents, latents and actions to the next latents.
+"""The world model: it turns frames into latents, and latents and actions into the next latents.
 
 B batch or environments, T time in blocks, L context length, D latent width, S candidates, H horizon in blocks,
 A action-block width, P = L - 1 past blocks, Y and X the sides of a frame.
@@ -177,7 +177,7 @@ class WorldModel(nn.Module):
         return pack(self.state_dict(), heads=heads, precision=precision)
 
     def normalize_actions(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Action blocks in environment units to z-scores.
+        """Turns action blocks in environment units into z-scores.
 
         Raises:
             LewmError: There are no usable action statistics: see `block_statistics`, which each call takes anew.

@@ -79,7 +79,7 @@ class Controller:
 
     @property
     def schedule(self) -> Schedule:
-        """How many blocks each plan of an episode has, and how many of them are executed."""
+        """How many blocks each plan of an episode has, and how many of these are executed."""
         return Schedule.of(self.planning)
 
     @property

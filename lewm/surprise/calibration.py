@@ -1,4 +1,4 @@
-"""From surprise to p-values: split-conformal ranking among clean episodes.
+"""Makes p-values of surprise by split-conformal ranking among clean episodes.
 
 T frames of an episode, n clean frames that a frame is ranked among.
 
