@@ -1,4 +1,4 @@
-"""An encoder of one's own: every patch through the same map, then all of them through one linear map.
+"""An encoder of one's own: every patch goes through the same map, then all of them through one linear map.
 
     lewm --import examples/extend_encoder.py train --set model.encoder.kind=patches --set model.encoder.patch=16
 
@@ -25,7 +25,7 @@ class PatchEncoder(config.Encoder):
     width: Width = 128
 
     def width_at(self, frame_size: int) -> int:
-        """`width`, whatever the frame."""
+        """Gives `width` for frames of every size."""
         return self.width
 
     def check_frame(self, frame_size: int) -> None:
@@ -35,7 +35,7 @@ class PatchEncoder(config.Encoder):
 
 
 class Patches(Encoder):
-    """Normalised frames to one vector each."""
+    """Turns normalised frames into one vector each."""
 
     def __init__(self, settings: PatchEncoder, frame_size: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Patches(Encoder):
         )
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
-        """The embeddings; those of a frame are the same alone and in any batch."""
+        """Embeds frames; a frame's embedding is the same alone and in any batch."""
         return self.layers(frames) if self.training else at_least_min_rows(self.layers, frames)
 
 

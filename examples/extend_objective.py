@@ -1,4 +1,4 @@
-"""A loss term of one's own, with a head: LeWM's two terms, and that latents tell which action lies between them.
+"""A loss term of one's own, with a head: LeWM's two terms, and a third by which latents tell the action between them.
 
     lewm --import examples/extend_objective.py train --set objective.kind=lewm-inverse --set objective.inverse=0.5
 
@@ -26,7 +26,7 @@ class LewmInverse(config.LewmObjective):
     inverse: Annotated[float, Field(ge=0)] = 0.1
 
     def weights(self) -> dict[str, float]:
-        """All three terms."""
+        """The weights of all three terms."""
         return super().weights() | {"inverse": self.inverse}
 
 

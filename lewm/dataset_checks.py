@@ -1,4 +1,4 @@
-"""Whether a dataset is of a run's world, and its actions of that world."""
+"""Checks that a dataset is of a run's world, and that its actions are those of that world."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lewm_data.store.dataset import Dataset
 
 
 def said_name(dataset: Dataset) -> str | None:
-    """What a dataset calls its world; None where it does not say, as published files."""
+    """What a dataset calls its world; None where it does not say, as in published files."""
     said = dataset.attributes.get("env")
     return None if said is None else plain_name(said)
 
@@ -19,10 +19,10 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
     """Raises unless the model can be shown the dataset's frames.
 
     Args:
-        option: What named the dataset on the command line.
+        option: The option that named the dataset on the command line.
 
     Raises:
-        LewmError: its world, actions or frames are others than those of training.
+        LewmError: its world, actions or frames differ from those of training.
     """
     said = said_name(dataset)
     if said not in (None, config.env, trained_on.env):

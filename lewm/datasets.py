@@ -1,4 +1,4 @@
-"""Which data a dataset holds, known without reading gigabytes each time."""
+"""Tells which data a dataset holds, without reading gigabytes each time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DIGEST = 32  # bytes of a SHA-256
 
 
 def fingerprint_of(dataset: Dataset) -> str:
-    """`Dataset.fingerprint`, of a dataset that a sample of its rows shows to be what was written.
+    """`Dataset.fingerprint`, after a sample of the rows has shown that they are what was written.
 
-    Where the file has no hashes all its frames are read, once: their hashes are kept in `$LEWM_HOME/cache/hashes` for
-    as long as the file stays as it is, by its path, size, time and inode.
+    Where the file has no hashes, all its frames are read once. Their hashes are then kept in `$LEWM_HOME/cache/hashes`
+    as long as the file has the same path, size, time and inode.
 
     Raises:
         DataError: A row differs from its hash, or cannot be read.

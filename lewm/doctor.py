@@ -48,7 +48,7 @@ class Device:
 
 @dataclass(frozen=True)
 class OperatorReport:
-    """An operator on a device: the backend it takes and why, and how its self-test went.
+    """An operator on a device: which backend it takes, for which reason, and how its self-test went.
 
     `error` is the largest relative error against the definition in float64. It is None where the operator did not
     run, or gave something else altogether; `problem` then says what happened.
@@ -110,7 +110,7 @@ def diagnose() -> Diagnosis:
 def _triton_version() -> str | None:
     try:
         return str(importlib.import_module("triton").__version__)
-    except (ImportError, OSError, RuntimeError):  # absent or broken: the operators' reasons tell which
+    except (ImportError, OSError, RuntimeError):  # it is absent or broken: the operators' reasons tell which
         return None
 
 
@@ -145,7 +145,7 @@ def _self_test(operator: str, device: torch.device) -> tuple[float | None, str |
 
 
 def _sigreg_error(device: torch.device) -> float:
-    """Of value and gradient, for a matrix of directions and for random ones; sizes that no tile divides."""
+    """Error of value and gradient, for a matrix of directions and for random ones, at sizes that no tile divides."""
     T, N, D, M, K = 2, 67, 37, 130, 17
     streams = torch.zeros(1, 3, dtype=torch.int64)
     z = lewm_kernels.normal(0, streams, T * N * D).view(T, N, D) + 0.3
@@ -166,7 +166,7 @@ def _sigreg_error(device: torch.device) -> float:
 
 
 def _sigreg_exact_error(device: torch.device) -> float:
-    """Of value and gradient; sizes that no tile divides."""
+    """Error of value and gradient, at sizes that no tile divides."""
     T, N, D, K = 2, 37, 19, 17
     streams = torch.zeros(1, 3, dtype=torch.int64)
     z = lewm_kernels.normal(0, streams, T * N * D).view(T, N, D) + 0.3
@@ -181,7 +181,7 @@ def _sigreg_exact_error(device: torch.device) -> float:
 
 
 def _philox_error(device: torch.device) -> float:
-    """Of normal numbers and directions; infinite where a word or a uniform number is not exactly as defined."""
+    """Error of normal numbers and directions; infinite where a word or a uniform number is not exactly as defined."""
     # Random123's known answer for the counter and key of digits of π.
     counter = torch.tensor([[0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344]], device=device)
     words = lewm_kernels.philox(0x299F31D0_A4093822, counter)
@@ -210,13 +210,13 @@ def _define_uniform(seed: int, stream: tuple[int, int, int], R: int, G: int) -> 
 
 
 def _define_normal(uniform: Float64[Tensor, "R 2 2 G"]) -> Float64[Tensor, "R 2 2 G"]:
-    """Box and Muller's."""
+    """Normal numbers by Box and Muller's formula."""
     radius, angle = (-2 * uniform[:, :, 0].log()).sqrt(), 2 * torch.pi * uniform[:, :, 1]  # (R, 2, G)
     return torch.stack([radius * angle.cos(), radius * angle.sin()], dim=2)
 
 
 def _candidates_error(device: torch.device) -> float:
-    """Sizes that no tile divides."""
+    """Error of candidates, at sizes that no tile divides."""
     seed, B, S, H, A = 7, 3, 29, 3, 7
     streams = torch.arange(3 * B).view(B, 3)
     mean, std = lewm_kernels.uniform(seed, streams, 2 * H * A).view(B, 2, H, A).unbind(1)
@@ -225,7 +225,7 @@ def _candidates_error(device: torch.device) -> float:
 
 
 def _rollout_error(device: torch.device) -> float:
-    """Of a model with random weights; its window grows, then slides."""
+    """Error of a model with random weights, whose window grows, then slides."""
     config = resolve(recipes.small("two-room", 2), None, {"model.predictor.history": 3}).model
     model = build(config)
     B, S, H, L, A, D = 2, 67, 3, 2, config.action_block, config.latent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-INSTALL = 'pip install -e ".[{}]"'  # in the checkout of lewm, which is on no package index
+INSTALL = 'pip install -e ".[{}]"'  # to be run in the checkout of lewm, which is on no package index
 
 
 class LewmError(ValueError):
@@ -29,7 +29,7 @@ def missing(what: str, extra: str) -> LewmError:
 def unknown(kind: str, name: str, known: Iterable[str]) -> LewmError:
     """The error for a name that is not among `known`, with the nearest right one.
 
-    Of dotted names (training.seed) only the last part is compared.
+    Where names are dotted (training.seed), only their last parts are compared.
     """
     choices = sorted(known)
     leaves = {choice.rpartition(".")[2]: choice for choice in choices}

@@ -46,7 +46,7 @@ def figure(path: Path, width: float, height: float) -> Iterator[Any]:
     with mpl.rc_context(STYLE):
         drawn = figure_class(figsize=(width, height), layout="constrained")
         yield drawn
-        for text in drawn.findobj(mpl.text.Text):  # those of the ticks are set later, by matplotlib itself
+        for text in drawn.findobj(mpl.text.Text):  # matplotlib itself sets the texts of the ticks, later
             lines = text.get_text().split("\n")
             text.set_text("\n".join(map(visible, lines)))
             if "$" in text.get_text():

@@ -1,4 +1,4 @@
-"""Where datasets and runs are kept, and writing files whole or not at all."""
+"""The places of datasets and runs, and functions that write files whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def home() -> Path:
 
 
 def file_name(env: str) -> str:
-    """What files of an environment are called: its name with "-" for what no file's name should have.
+    """What files of an environment are called: its name, with "-" for characters that a file's name should not have.
 
-    "ALE-Pong-v5" for "ALE/Pong-v5", "my_package-MyEnv-v0" for "my_package:MyEnv-v0".
+    For example "ALE-Pong-v5" for "ALE/Pong-v5", and "my_package-MyEnv-v0" for "my_package:MyEnv-v0".
     """
     return re.sub(r"[^\w.-]", "-", env)
 
 
 def newest_dataset(env: str | None = None) -> Path:
-    """The dataset written to last; with `env`, of those that `lewm collect` names after that environment.
+    """The dataset written to last; with `env`, the last of those that `lewm collect` names after that environment.
 
     Raises:
         LewmError: there is none.
@@ -76,7 +76,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         with temporary.replacing(path) as written:
             yield written
-    except safetensors.SafetensorError as error:  # its own way to say what the system has refused
+    except safetensors.SafetensorError as error:  # its own type for an error of the operating system
         refused = re.search(r"\(os error (\d+)\)", str(error))
         if refused is None:
             raise
@@ -85,7 +85,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def caching(path: Path) -> Iterator[None]:
-    """Around what writes `path` into `$LEWM_HOME/cache`: where that fails, a warning says so, and the work goes on."""
+    """For a block that writes `path` into `$LEWM_HOME/cache`: where that fails, a warning says so and work goes on."""
     try:
         yield
     except OSError as error:
@@ -99,19 +99,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check_output(path: Path, remedy: str) -> None:
-    """Complain before the work, not after, where no file can be written at `path`. Nothing is left behind.
+    """Raise before the work, not after it, where no file can be written at `path`. Nothing is left behind.
 
     Raises:
         LewmError: It is a folder, a pipe or a device, or its folder cannot be made or written; says why and what to do.
     """
-    if path.exists() and not path.is_file():  # a file would take its place: of /dev/null too
+    if path.exists() and not path.is_file():  # a file would take its place, even that of /dev/null
         kind = "a folder" if path.is_dir() else "a pipe or a device"
         raise LewmError(f"{path}: {kind}, expected the name of a file", remedy)
     check_writable(path.parent, remedy)
 
 
 def check_writable(directory: Path, remedy: str) -> None:
-    """Complain before the work where nothing can be written into `directory`, which may not be there yet.
+    """Raise before the work where nothing can be written into `directory`, which may not be there yet.
 
     Raises:
         LewmError: Nothing can be written there; says why, and the remedy.

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401
-    """The same with None for numbers that are not finite, which JSON has not, and lists for tuples."""
+    """The value with None for numbers that are not finite, which JSON does not have, and lists for tuples."""
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

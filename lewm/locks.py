@@ -1,4 +1,4 @@
-"""One writer at a time: a run that is being written is locked, and the lock dies with its holder."""
+"""Locks, so that only one process writes a run at a time; a lock ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-HOLDER_BYTES = 4096  # of the lock that are read; what a holder writes is shorter
+HOLDER_BYTES = 4096  # how much of the lock is read; what a holder writes is shorter
 COMMAND_LENGTH = 300
 
 
@@ -35,14 +35,14 @@ def writing(run: Path, remedy: str = "Wait until it has ended; reading the run i
     """Hold the lock of a run directory for the length of the block.
 
     The lock is on an open file in the run, which says who holds it. The system drops the lock when its holder dies,
-    however it dies; the file that then stays is used by the next holder, and removed at its end.
+    however that happens. The file then stays: the next holder uses it, and removes it at the end.
 
     Args:
         run: An existing directory.
         remedy: What to do where another process holds the lock.
 
     Yields:
-        Whether the lock is held: not every system has locks, and there a warning would be of no use.
+        Whether the lock is held: not every system has locks, and a warning would be of no use there.
 
     Raises:
         LockedError: another process holds it; says which process, host and command, and since when.
@@ -55,12 +55,12 @@ def writing(run: Path, remedy: str = "Wait until it has ended; reading the run i
     path = run / LOCK
     handle, held = _open_locked(path, remedy)
     try:
-        with contextlib.suppress(OSError):  # a full disk: it is locked, only nobody can read by whom
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, but nobody can read who holds it
             os.ftruncate(handle, 0)
             os.pwrite(handle, json.dumps(_this_process()).encode(), 0)
         yield held
     finally:
-        with interrupt_held_back():  # else the file could stay
+        with interrupt_held_back():  # an interruption here could leave the file behind
             with contextlib.suppress(OSError):
                 path.unlink()
             os.close(handle)

@@ -1,6 +1,6 @@
-"""Memory that is needed at least, compared with what there is before any is taken.
+"""Compares the least memory that is needed with what there is, before any is taken.
 
-So that there is an error with both numbers where the system would otherwise kill the process.
+Where it is too little, an error gives both numbers; without it, the system would kill the process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lewm.errors import LewmError
 from lewm.runtime import physical_memory
 
 FLOAT = 4  # bytes
-COPIES = 4  # of the weights in training: themselves, their gradients and the two averages of AdamW
+COPIES = 4  # numbers that training holds for each weight: itself, its gradient and the two averages of AdamW
 
 
 def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> None:
@@ -30,14 +30,14 @@ def check_training(config: Config, parameters: int, frame: tuple[int, int], devi
     """Raises where weights, one batch of frames and what the loss holds are more than `device` has room for.
 
     Args:
-        parameters: Of the model.
+        parameters: Number of the model's parameters.
         frame: Y and X of the data's frames.
 
     Raises:
-        LewmError: As `check_memory`.
+        LewmError: The memory is too small, see `check_memory`.
     """
     steps = config.model.predictor.history + 1
-    pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # as read, then as the model sees them
+    pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # bytes as read and as the model sees them
     needed = (
         FLOAT * COPIES * parameters
         + config.training.batch_size * steps * pixels
@@ -51,7 +51,7 @@ def check_planning(planning: Planning, action_block: int, device: torch.device) 
     """Raises where the candidates for a single environment are more than `device` holds.
 
     Raises:
-        LewmError: As `check_memory`.
+        LewmError: The memory is too small, see `check_memory`.
     """
     needed = FLOAT * planning.planner.samples * planning.horizon * action_block
     check_memory(needed, device, "a plan", "Lower --samples or --horizon.")

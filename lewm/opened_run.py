@@ -64,7 +64,7 @@ class Run:
         return runs.load_run(self.path).to(self.device), sha256(self.path / runs.MODEL)
 
     def split(self, episodes: int) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
-        """How training divides that many episodes: those that it sees, and those that it holds out."""
+        """How training divides so many episodes: first the episodes that it sees, then those that it holds out."""
         return split_episodes(episodes, self.config.training.held_out, self.config.training.seed)
 
     @contextmanager
@@ -72,11 +72,11 @@ class Run:
         """Opens a dataset whose frames the model can be shown.
 
         Args:
-            path: The dataset; that of the run's training if None.
-            option: What named it on the command line.
+            path: The dataset; the dataset of the run's training if None.
+            option: The option that named it on the command line.
 
         Raises:
-            LewmError: Its world, actions or frames are others than those of training.
+            LewmError: Its world, actions or frames differ from those of training.
             DataError: It is not there, or cannot be read.
         """
         with Dataset.open(path or Path(self.trained_on.path)) as dataset:
@@ -107,12 +107,12 @@ class RunData:
 
     @property
     def seen(self) -> Int64[np.ndarray, " S"]:
-        """The episodes that training saw: none where the data are not its own."""
+        """The episodes that training saw: none where these are not the data it was trained on."""
         return self._split[0]
 
     @property
     def unseen(self) -> Int64[np.ndarray, " U"]:
-        """The episodes that training did not see: those it held out, or all where the data are not its own."""
+        """The episodes that training did not see: those it held out; all where it was trained on other data."""
         return self._split[1]
 
     @functools.cached_property

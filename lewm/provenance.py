@@ -1,4 +1,4 @@
-"""What produced a result: versions and commit."""
+"""The versions and the commit that produced a result."""
 
 from __future__ import annotations
 

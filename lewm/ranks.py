@@ -14,7 +14,7 @@ class Ranks:
     Attributes:
         rank: Number of this process, from 0.
         count: How many processes there are.
-        group: Through which they exchange sums; None where there is one.
+        group: The process group in which they exchange sums; None where there is one process.
     """
 
     rank: int = 0

@@ -1,4 +1,4 @@
-"""Text files that people write or pass on: JSON and TOML, of bounded size and depth; all that is wrong is one error."""
+"""Reads text files that people write or pass on: JSON and TOML, of bounded size and depth. Any fault is a LewmError."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from lewm.errors import LewmError
 
-MOST_BYTES = 2**20  # of a configuration, which has 5,000
+MOST_BYTES = 2**20  # the size of a file; a configuration has 5,000
 DEEPEST = 32  # tables within tables; a configuration has 4
-MOST_BITS = 4096  # of a whole number: more digits than Python prints must not come into a message
-MOST_DOTS = 64  # a line of TOML: tomllib takes time with the square of the parts of a dotted key
+MOST_BITS = 4096  # in a whole number: Python prints only so many digits, and a message may have to show them
+MOST_DOTS = 64  # in a line of TOML: the time of tomllib grows with the square of the parts of a dotted key
 
 KINDS = {
     stat.S_IFDIR: "a directory",
@@ -31,7 +31,7 @@ def check_file(path: Path, remedy: str, most: int | None = None) -> None:
 
     Args:
         path: A link counts as what it leads to.
-        remedy: Of the error.
+        remedy: The second line of the error.
         most: Bytes that it may have.
 
     Raises:
@@ -53,8 +53,8 @@ def check_file(path: Path, remedy: str, most: int | None = None) -> None:
 def decoding(path: Path, problem: str, remedy: str) -> Iterator[None]:
     """Turns whatever a decoder of `path` raises in the block into a LewmError; errors of ours stay.
 
-    Decoders of damaged files raise what their authors did not think of: every exception is meant. The first line of its
-    message is in the error. Python's own error for too little memory stays: the size of files is checked before.
+    Every exception is turned, because a damaged file makes decoders raise errors that their authors did not think of.
+    The error has the first line of its message. A MemoryError stays: the size of files is checked before.
 
     Args:
         problem: For example "is not a file of tensors".
@@ -74,7 +74,7 @@ def read_json(path: Path, remedy: str, most: int = MOST_BYTES) -> Any:  # noqa: 
 
     Args:
         path: The file.
-        remedy: Of every error.
+        remedy: The second line of every error.
         most: Bytes that it may have.
 
     Raises:
@@ -84,7 +84,7 @@ def read_json(path: Path, remedy: str, most: int = MOST_BYTES) -> Any:  # noqa: 
 
 
 def parse_json(text: str, source: str, remedy: str) -> Any:  # noqa: ANN401
-    """The same of a text that is from `source`."""
+    """What a text in JSON holds, see `read_json`; errors name its `source`."""
     try:
         return _bounded(json.loads(text, object_pairs_hook=_each_once))
     except (ValueError, RecursionError) as error:
@@ -106,10 +106,10 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The table that a text in TOML is.
+    """The table that a text in TOML stands for.
 
     Raises:
-        ValueError: It is none, or is beyond the bounds.
+        ValueError: The text is not TOML, or exceeds the limits.
     """
     for number, line in enumerate(text.split("\n"), 1):
         if line.count(".") > MOST_DOTS and not line.lstrip().startswith("#"):

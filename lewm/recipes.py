@@ -34,16 +34,16 @@ FLATTENED = ConvEncoder(channels=(8, 16, 32, 64), width=128)
 KEYPOINTS = ConvEncoder(channels=(16, 32), width=128, keypoints=32)
 SMALL_ENCODER: Mapping[str, ConvEncoder] = {"push-t": KEYPOINTS}
 
-# λ in Two-Room: see `small`; it is the lowest that the paper finds good. In Push-T, where most of a frame stands still,
-# a larger one fills the latent with functions of what does. In Reacher the released value was the better one, and is
-# taken for all worlds that were not compared.
+# λ in Two-Room: see `small`; it is the lowest that the paper finds good. In Push-T most of a frame stands still, and a
+# larger λ fills the latent with functions of what stands still. In Reacher the released value was the better one; it is
+# also taken for all worlds that were not compared.
 SMALL_LAMBDA: Mapping[str, float] = {"two-room": 0.01, "push-t": 0.01}
 
 # Two-Room: see `small`. Elsewhere the state is more than two numbers, and takes longer to learn.
 SMALL_STEPS: Mapping[str, int] = {"two-room": 250}
 LONGER = 1000
 
-# 5 blocks, all of them executed: released. The released code plans outside the bounds of actions too, and has the
+# 5 blocks, all of them executed, as in the released code. It also plans outside the bounds of actions, and lets the
 # environment clip them.
 PLANNING = Planning(planner=Cem(), cost=LastCost(), horizon=5, bounds="off")
 
@@ -105,9 +105,9 @@ def small(env: str, action_dim: int) -> Config:
     """A model for two CPU cores: 64 px frames, trained in half a minute in Two-Room, in a few minutes elsewhere.
 
     Planning fails where latent distance is flat, so what counts is its rank correlation with the shortest path in the
-    world. Two-Room's state is two numbers, which SIGReg, asked for an isotropic Gaussian, folds into as many dimensions
-    as it can, the more so the larger λ and the longer the training: README.md has the table, benchmarks/results the
-    reports.
+    world. Two-Room's state is two numbers. SIGReg asks for an isotropic Gaussian, and so folds them into as many
+    dimensions as it can, the more so the larger λ is and the longer the training: README.md has the table,
+    benchmarks/results the reports.
 
     Args:
         env: The world, or any other name that `Config.env` takes.
@@ -123,7 +123,7 @@ def small(env: str, action_dim: int) -> Config:
             action_dim=action_dim,
             latent=64,
             projector_hidden=256,
-            # a ViT whose patches are larger than the agent codes its position patch by patch: no slope to plan along
+            # A ViT whose patches are larger than the agent codes its position patch by patch: no slope to plan along.
             encoder=SMALL_ENCODER.get(env, FLATTENED),
             predictor=AdalnPredictor(
                 history=SMALL_HISTORY.get(env, HISTORY),

@@ -34,7 +34,7 @@ class Report(Protocol):
 
 
 class NotKeptError(LewmError):
-    """A result that is there, but could not be written, or not all that belongs to it.
+    """A result that is there, but that could not be written, or not with all that belongs to it.
 
     Attributes:
         report: The result.

@@ -14,8 +14,8 @@ def import_named(run: Path, config: Config, named: str, option: str = "--env") -
     """Imports the package of the world that the user named, which has to be the run's.
 
     Args:
-        named: What the user typed: "two-room", "my_package:MyEnv-v0".
-        option: Behind what.
+        named: What the user typed, such as "two-room" or "my_package:MyEnv-v0".
+        option: The option that it was typed behind.
 
     Raises:
         LewmError: The run is of another world.
@@ -34,12 +34,12 @@ def world_to_act_in(run: Path, config: Config, instead: str, named: str | None =
     """The world that a run was trained in, whose simulator is needed.
 
     Args:
-        instead: What to do where there is no simulator, for the message.
-        named: The same world as the user named it, if they did: its package is imported.
-        option: Behind what.
+        instead: The remedy where there is no simulator.
+        named: The name that the user typed for this world, if they did; its package is imported.
+        option: The option that it was typed behind.
 
     Raises:
-        LewmError: It is no world that lewm has a simulator of, its package is not imported, or another one is named.
+        LewmError: lewm has no simulator of the world, its package is not imported, or another world is named.
         DataError: The package that is named cannot be imported, or does not register the world.
     """
     package, _, _ = config.env.rpartition(":")

@@ -1,4 +1,4 @@
-"""Where tensors live, and when work on them is done."""
+"""The device that tensors are on, its memory, and a clock that waits for its work."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lewm_data import machine
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" is cuda, then mps, then cpu, whichever is there first.
+    """The device called `name`; "auto" is the first of cuda, mps and cpu that is there.
 
     Raises:
         LewmError: the name is no device, or that device is not on this machine.
@@ -29,7 +29,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def physical_memory(device: torch.device) -> int:
-    """Bytes of memory of a device; for the CPU and devices that share its memory, what this process may have of it."""
+    """Bytes of a device's memory; for the CPU and devices that share its memory, the bytes this process may have."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     return machine.physical_memory()

@@ -20,17 +20,17 @@ def sealed_json(content: Mapping[str, Any]) -> str:
     Raises:
         ValueError: A number is not finite: JSON has none.
     """
-    read = json.loads(json.dumps(content, allow_nan=False))  # as it will be read: keys are text then
+    read = json.loads(json.dumps(content, allow_nan=False))  # what will be read: its keys are text
     plain = {key: value for key, value in read.items() if key != SHA256}
     digest = hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
     return json.dumps({**plain, SHA256: digest}, indent=2) + "\n"
 
 
 def check_sealed(content: Any, text: str) -> None:  # noqa: ANN401
-    """Pass if `text` is what `sealed_json` made: spaces and the case of letters in numbers count too.
+    """Pass if `text` is what `sealed_json` made; spaces and the case of letters in numbers count too.
 
     Args:
-        content: What `text` says.
+        content: The value that `text` stands for.
 
     Raises:
         SealError: it is not.

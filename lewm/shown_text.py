@@ -1,4 +1,4 @@
-"""Text of others (names of files, what a file says of itself) where it is shown."""
+"""Makes text from others, such as names of files, fit to be shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ UNSEEN = ("Cc", "Cf", "Cs")  # Unicode's categories of controls, marks of direct
 
 
 def visible(text: str) -> str:
-    """The text with the code of each character that could not be seen, or would do something, in its place: \\x1b."""
+    """The text with a code, such as \\x1b, in place of each character that cannot be seen or would do something."""
     return "".join(_code(one) if unicodedata.category(one) in UNSEEN else one for one in text)
 
 

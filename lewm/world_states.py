@@ -1,4 +1,4 @@
-"""The states of a dataset, wherever it keeps them, and how far they are apart.
+"""The states of a dataset, in whichever columns it keeps them, and how far they are apart.
 
 N steps of all episodes, S state width, P pairs of states.
 """
@@ -17,14 +17,14 @@ from lewm_data.store.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
-# States at both ends to the lengths of the shortest paths, in the world's own unit.
+# Computes the lengths of the shortest paths, in the world's own unit, from the states at both ends.
 PathDistance = Callable[[Float64[np.ndarray, "P S"], Float64[np.ndarray, "P S"]], Float64[np.ndarray, " P"]]
 
 
 def states_of(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"] | None:
     """The world's state at every step; None where the dataset does not hold it.
 
-    It is the column `state`; in published files it may be in parts, which are the world's `state_columns`.
+    It is in the column `state`; published files may have it in parts, in the world's `state_columns`.
     """
     for names in (("state",), world.state_columns):
         if set(names) <= set(dataset.columns):

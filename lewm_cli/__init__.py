@@ -1,1 +1,1 @@
-"""The command line: parse, one library call, show. The only place that prints."""
+"""The command line: each command parses, calls the library once, and shows the result. Only this package prints."""

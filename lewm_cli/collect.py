@@ -20,7 +20,7 @@ def collect(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="Who acts: expert, random, smooth, or shares of some: expert:0.7,random:0.3. "
+            help="Who acts: expert, random, smooth, or a mixture with shares: expert:0.7,random:0.3. "
             "package.module:function imports and runs the module.",
             show_default="the environment's",
         ),
@@ -42,7 +42,7 @@ def collect(
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
     seed: options.Seed = 0,
     workers: Annotated[
-        str, typer.Option(help="Processes: auto (one a core where that helps), a number, or 0 for this one alone.")
+        str, typer.Option(help="Processes: auto (one a core where that helps), a number, or 0 for this process alone.")
     ] = "auto",
     num_envs: Annotated[
         int | None,
@@ -53,7 +53,7 @@ def collect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Record episodes of an environment. Interrupted, every finished episode is kept; --append continues.
+    """Record episodes of an environment. An interruption keeps every finished episode, and --append continues.
 
     The file depends neither on --workers nor on --num-envs.
     """
@@ -126,8 +126,8 @@ def _kept(out: Path, episodes: int, overwrite: bool, written: bool, named: bool)
 
     Args:
         out: The file.
-        episodes: That it shall have.
-        overwrite: Whether it replaces another, which it does when the first episode is `written`.
+        episodes: The number of episodes that it was to have.
+        overwrite: Whether it replaces another file, which it does when the first episode is `written`.
         written: Whether this command has finished an episode.
         named: Whether the command that was given names the file.
     """

@@ -9,7 +9,7 @@ import typer
 
 from lewm_cli import options, output
 
-SHOWN = 20  # episodes that are named one by one; --json has all
+SHOWN = 20  # the most episodes that are named one by one; --json names all
 
 data = typer.Typer(help="Look after datasets.")
 
@@ -19,7 +19,7 @@ def verify(
     file: Annotated[Path, typer.Argument(help="HDF5 dataset.")],
     json: options.Json = False,
 ) -> None:
-    """Read all of a dataset and compare it with the hashes written with it; exit 1 where episodes differ."""
+    """Read all of a dataset and compare it with the hashes written with it; exit code 1 where episodes differ."""
     from dataclasses import asdict
 
     from lewm_data.store.dataset import Dataset

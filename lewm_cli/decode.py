@@ -35,9 +35,9 @@ def decode(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """See what the latent space holds: decode held-out frames, and the model's expectations beside what happened.
+    """See what the latent space holds: decode held-out frames, and what the model expects beside what happened.
 
-    The decoder is trained on the run's frozen latents and only used to look. It is kept in the run and used again.
+    The decoder is trained on the run's frozen latents, and only used to look. It is kept in the run and used again.
     """
     from rich.progress import TaskProgressColumn
 

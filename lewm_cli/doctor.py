@@ -1,4 +1,4 @@
-"""`lewm doctor`: versions, devices, which backend every operator takes and why, and a self-test of each."""
+"""`lewm doctor`: versions, devices, which backend each operator takes and why, and a self-test of each operator."""
 
 from __future__ import annotations
 

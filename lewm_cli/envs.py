@@ -64,7 +64,7 @@ def _table(found: tuple[Overview, ...]) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False)
     for name in ("environment", "", "actions", "states", "policies", "factors"):
-        table.add_column(name, overflow="fold")  # a name that is too long goes on in the next line
+        table.add_column(name, overflow="fold")  # a name that is too long continues in the next line
     for one in found:
         needs = "" if one.installed else f"\nneeds {INSTALL.format(one.extra)}"
         table.add_row(

@@ -1,4 +1,4 @@
-"""Code of the user's own that adds kinds: planners, costs, objectives, encoders."""
+"""Runs code of the user's own that adds kinds: planners, costs, objectives, encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong, told apart once for all commands: the cause, then what to do about it in the command at hand."""
+"""Explains errors in one place for all commands: the cause, then what to do about it in the command at hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from lewm_cli import interruption
 
-# Where a command writes, and so what names another place.
+# How to name another place for what a command writes.
 _COPY = "copy the run to a place where you may write and give --run the copy"
 _ELSEWHERE = {
     "collect": "name another file with --out",
@@ -22,7 +22,7 @@ _ELSEWHERE = {
     "decode": _COPY,
 }
 
-# What a command needs less memory with, on any device.
+# How to make a command need less memory, on any device.
 _SMALLER = {
     "collect": "use fewer --workers, fewer --num-envs or a smaller --frame-size",
     "train": "use a smaller --batch-size",
@@ -32,7 +32,7 @@ _SMALLER = {
 }
 _HAVE_DEVICE = ("train", "plan", "probe", "surprise", "decode")
 
-# The extra of this project that brings a module.
+# The extra of this project that installs a module.
 EXTRAS = {
     "av": "video",
     "PIL": "video",
@@ -44,14 +44,14 @@ EXTRAS = {
     "ogbench": "mujoco",
 }
 
-# How libraries write the system's number of an error into their own: HDF5, then Rust, then Python.
+# How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.
 _NUMBER = re.compile(r"(?:errno = |\(os error |\[Errno )(\d+)")
 _FILE = re.compile(r"filename = '([^']*)'")
 _NO_MEMORY = re.compile(r"out of memory|(?:can't|cannot|could not|unable to) allocate", re.IGNORECASE)
 
 
 def explain(error: BaseException, command: str = "") -> tuple[str, str]:
-    """What was expected and got, and what to do next in `command`."""
+    """What was expected and what was got, then what to do next in `command`."""
     if isinstance(error, KeyboardInterrupt):
         return interruption.words(error, command)
     if hasattr(error, "problem") and hasattr(error, "remedy"):  # LewmError, DataError
@@ -64,7 +64,7 @@ def explain(error: BaseException, command: str = "") -> tuple[str, str]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, and those that it came from."""
+    """An error, and the errors that caused it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -73,7 +73,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, without what follows on further lines."""
+    """The first line of an error's message."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
@@ -94,7 +94,7 @@ def _where(error: BaseException) -> str:
 
 
 def _memory(error: BaseException, command: str) -> tuple[str, str] | None:
-    of_device = type(error).__name__ == "OutOfMemoryError"  # torch's; torch need not be there
+    of_device = type(error).__name__ == "OutOfMemoryError"  # torch's error; torch need not be installed
     of_torch = isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))
     if not (of_device or of_torch or isinstance(error, MemoryError) or _number(error) == errno.ENOMEM):
         return None
@@ -177,7 +177,7 @@ def _missing(error: BaseException) -> tuple[str, str] | None:
 
 
 def _backend(error: BaseException) -> tuple[str, str] | None:
-    if type(error).__name__ != "BackendError":  # of lewm_kernels, which need not be imported here
+    if type(error).__name__ != "BackendError":  # from lewm_kernels, which need not be imported here
         return None
     return first_line(error), '"lewm doctor" shows what runs here; without LEWM_KERNELS, lewm chooses by itself.'
 
@@ -185,6 +185,6 @@ def _backend(error: BaseException) -> tuple[str, str] | None:
 def _unforeseen(error: BaseException) -> tuple[str, str]:
     return (
         f"{type(error).__name__}: {first_line(error)}",
-        "This is not expected. Give the command again with LEWM_DEBUG=1 in front: the traceback, which you can pass on "
-        "to whom you have lewm from, says where it happened.",
+        "This is not expected. Give the command again with LEWM_DEBUG=1 in front: the traceback says where it "
+        "happened. You can pass it on to the people from whom you have lewm.",
     )

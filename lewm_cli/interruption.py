@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: they end a command in two lines that say what is kept."""
+"""Ctrl-C and SIGTERM end a command with two lines that say what is kept and how to go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 RETRY = 0.01  # seconds
 
-# What is true, and what to do, where a command that is interrupted has not said so itself.
+# What is kept, and what to do, where a command that is interrupted has not said so itself.
 _AGAIN = "Give the same command again."
 _WORDS = {
     "train": (
@@ -29,20 +29,20 @@ _WORDS = {
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM. Whoever keeps what is finished at Ctrl-C does so here too.
+    """SIGTERM as an exception. Code that keeps finished work at Ctrl-C keeps it here too.
 
     Attributes:
-        signal: Which one, as of `lewm.training.interruption.Interrupted`.
+        signal: The number of the signal, as in `lewm.training.interruption.Interrupted`.
     """
 
     signal = signal.SIGTERM
 
 
 def listen() -> None:
-    """Makes SIGTERM an exception as Ctrl-C is one, and makes sure that neither is lost.
+    """Makes SIGTERM an exception, as Ctrl-C is already, and makes sure that neither is lost.
 
-    Python calls destructors and callbacks of weak references (h5py has one for each object) where nobody can catch what
-    they raise. A signal that arrives there is sent once more, a moment later.
+    Nobody can catch what is raised while Python calls a destructor or a callback of a weak reference (h5py has one for
+    each object). A signal that arrives then is sent once more, a moment later.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -64,14 +64,14 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def exit_code(error: BaseException) -> int:
-    """128 and the signal's number, as shells have it; 1 for any other failure."""
+    """128 plus the signal's number, as in shells; 1 for any other failure."""
     if not isinstance(error, KeyboardInterrupt):
         return 1
     return 128 + int(getattr(error, "signal", signal.SIGINT))
 
 
 def words(error: KeyboardInterrupt, command: str) -> tuple[str, str]:
-    """What is kept and how to go on: as the command has said it, or what is true of it at any moment."""
+    """What is kept and how to go on: in the command's own words, or in words that are true at any moment."""
     if error.args:
         problem, _, remedy = str(error.args[0]).partition("\n")
         return problem, remedy

@@ -20,14 +20,14 @@ from lewm_cli.report import report
 from lewm_cli.surprise import surprise
 from lewm_cli.train import train
 
-# The base of all errors of usage. It is click's, or of the copy of click that a newer Typer has in itself.
+# The base of all errors of usage. It comes from click, or from the copy of click that a newer Typer contains.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 
 class _Commands(TyperGroup):
-    """The commands. Typer itself would draw errors of usage in a box, and leave without a word at Ctrl-C."""
+    """The commands. Typer itself would draw errors of usage in a box, and would exit silently at Ctrl-C."""
 
-    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  # as Typer has it
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401  # Typer's signature
         """Parses, runs a command and exits."""
         try:
             sys.exit(super().main(*args, **extra | {"standalone_mode": False}))
@@ -50,7 +50,7 @@ app = typer.Typer(
     "Datasets and runs are kept in $LEWM_HOME (~/.lewm).",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if output.stdout.encoding.startswith("utf") else None,  # else its boxes would be codes
+    rich_markup_mode="rich" if output.stdout.encoding.startswith("utf") else None,  # or its boxes would be codes
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(collect)
@@ -74,11 +74,11 @@ def lewm(
         typer.Option(
             extensions.OPTION,
             metavar="FILE.py|MODULE",
-            help="Run this code first: it may add planners, costs, objectives, encoders. Repeatable.",
+            help="Run this code first; it may add planners, costs, objectives, encoders. Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """What `lewm` does without a command."""
+    """Shows versions or help where no command is given."""
     if version:
         _show_version()
         raise typer.Exit
@@ -104,7 +104,7 @@ _COMMANDS = {command.callback.__name__ for command in app.registered_commands if
 
 
 def main() -> None:
-    """Entry point: exit 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Entry point. Exit codes: 0, 1 for a failure, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
     output.set_up()
     interruption.listen()
     command = next((word for word in sys.argv[1:] if word in _COMMANDS), "")
@@ -113,7 +113,7 @@ def main() -> None:
             app()
         finally:
             output.flush()
-    except BrokenPipeError:  # whoever read what is shown has seen enough
+    except BrokenPipeError:  # the reader of the output has closed it
         sys.exit(1)
     except Exception as error:
         sys.exit(output.fail(error, command))

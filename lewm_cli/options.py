@@ -10,9 +10,9 @@ import typer
 ANY_ENV = 'One of "lewm envs", or any Gymnasium id; package:Id-v0 imports that package and runs its code.'
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps. auto takes cuda, then mps, then cpu.")]
-MOST = 10**9  # of what "auto" or a number says
-MAX_SEED = 2**64 - 1  # as `lewm.config.Training` and `lewm_data.seeds` have it, which --help does without
-Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of everything random.")]
+MOST = 10**9  # the largest number that may be given in place of "auto"
+MAX_SEED = 2**64 - 1  # the limit of `lewm.config.Training` and `lewm_data.seeds`, which --help does not import
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
@@ -28,7 +28,7 @@ def auto_or_number(text: str, least: int, option: str) -> int | None:
 
 
 def assignments(pairs: list[str]) -> dict[str, Any]:
-    """What `--set KEY=VALUE` says, one after the other."""
+    """The values that `--set KEY=VALUE` options give, by key."""
     split = [pair.partition("=") for pair in pairs]
     wrong = [pair for pair, (_, equals, _) in zip(pairs, split, strict=True) if not equals]
     if wrong:

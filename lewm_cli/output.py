@@ -1,7 +1,7 @@
-"""The one sink of the command line: data on stdout; progress, notes and failures on stderr.
+"""All output of the command line: results on stdout; progress, notes and failures on stderr.
 
-Names of files, attributes of datasets and messages of libraries are others' text. `plain` alone makes them fit to be
-shown, and everything here goes through it.
+Names of files, attributes of datasets and messages of libraries are text from others. `plain` makes it fit to be shown,
+and everything here goes through `plain`.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from lewm.json_values import finite
 from lewm_cli.failures import explain
 from lewm_cli.interruption import exit_code
 
-# Control characters, which move the cursor and more; line separators and directions of writing, which do the same in
-# Unicode's way; halves of surrogate pairs, which stand for the bytes of a name that is not UTF-8.
+# Control characters, which move the cursor and more; Unicode's line separators and marks of writing direction, which do
+# so too; halves of surrogate pairs, which stand for the bytes of a name that is not UTF-8.
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def plain(text: str, lines: bool = False) -> str:
-    """Any text so that a terminal shows it as it is.
+    """Any text, changed so that a terminal only shows it.
 
-    Control characters become \\x1b or \\n, and bytes that are not UTF-8 the replacement character.
+    Control characters become codes such as \\x1b or \\n, and bytes that are not UTF-8 the replacement character.
 
     Args:
-        text: Whatever it is.
-        lines: It has several lines, which stay.
+        text: Any text.
+        lines: Whether line ends stay as they are.
     """
 
     def shown(found: re.Match[str]) -> str:
@@ -58,7 +58,7 @@ class _Console(Console):
 
     @property
     def encoding(self) -> str:
-        """The stream's own, by which rich draws tables in ASCII where it has to."""
+        """The stream's encoding, from which rich sees whether it has to draw tables in ASCII."""
         return (getattr(self.file, "encoding", None) or "utf-8").lower()
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  # rich's own
@@ -71,7 +71,7 @@ stderr = _Console(stderr=True)
 
 
 def set_up() -> None:
-    """Streams that take any character, whatever the terminal's encoding, and the library's warnings on stderr."""
+    """Lets the streams take any character, whatever the terminal's encoding, and shows the library's warnings."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -89,19 +89,19 @@ def styled(text: str, style: str = "") -> Text:
 
 
 def note(*lines: str) -> None:
-    """Lines for the person, not for a pipe."""
+    """Shows lines for a person, which do not go into a pipe."""
     for line in lines:
         stderr.print(plain(line), style="dim", soft_wrap=True)
 
 
 def show(*parts: Any) -> None:  # noqa: ANN401
-    """The command's result, for a person: lines of text, and tables."""
+    """Shows the command's result to a person: lines of text, and tables."""
     for part in parts:
         stdout.print(plain(part) if isinstance(part, str) else part, soft_wrap=True)
 
 
 def show_json(result: dict[str, Any]) -> None:
-    """The command's result, for a program: in ASCII, and null for a number that is not finite, which JSON has not."""
+    """Shows the command's result to a program: ASCII, with null for numbers that are not finite, which JSON lacks."""
     stdout.file.write(json.dumps(finite(result), indent=2, allow_nan=False) + "\n")
 
 
@@ -122,7 +122,7 @@ def column(words: Callable[[Task], str]) -> ProgressColumn:
 
 
 def count_of(unit: str) -> ProgressColumn:
-    """How many of how many, where the latter is known."""
+    """A column with how many are done, and of how many where that is known."""
 
     def counted(task: Task) -> str:
         total = "" if task.total is None else f"/{task.total:.0f}"
@@ -132,7 +132,7 @@ def count_of(unit: str) -> ProgressColumn:
 
 
 def fail(error: BaseException, command: str = "") -> int:
-    """Say on two lines what went wrong in `command` and what to do; the exit code."""
+    """Say on two lines what went wrong in `command` and what to do; returns the exit code."""
     if os.environ.get("LEWM_DEBUG") == "1":
         for line in "".join(traceback.format_exception(error)).splitlines():
             stderr.print(plain(line), soft_wrap=True)
@@ -142,7 +142,7 @@ def fail(error: BaseException, command: str = "") -> int:
 
 
 def refuse(problem: str, command: str) -> int:
-    """Say on two lines how a command was given in a wrong way; the exit code."""
+    """Say on two lines what is wrong in how a command was given; returns the exit code."""
     _say(problem, f'"{command} --help" shows what it takes.')
     return 2
 
@@ -158,7 +158,7 @@ def flush() -> None:
 
     Raises:
         OSError: Nobody reads it any more, or the disk is full. What is left is thrown away, so that Python does not
-            complain once more when it ends.
+            report it once more when it ends.
     """
     if sys.stdout is None:
         return

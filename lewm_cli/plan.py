@@ -39,21 +39,23 @@ def plan(
     ] = None,
     planner: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help="Search for plans: cem, icem, mppi or adam.", show_default="the run's"),
+        typer.Option(metavar="KIND", help="How to search for plans: cem, icem, mppi, adam.", show_default="the run's"),
     ] = None,
     cost: Annotated[
         str | None,
         typer.Option(
             metavar="KIND",
-            help="What a plan costs. last, min, mean: distance to the goal of the last, the nearest, all imagined "
-            "steps. head: what a learnt head says of them.",
+            help="Cost of a plan. last, min, mean: distance to the goal at the last imagined step, at the nearest, or "
+            "averaged over all. head: given by a learnt head.",
             show_default="the run's",
         ),
     ] = None,
     samples: Annotated[
         int | None, typer.Option(min=2, help="Candidates an iteration.", show_default="the run's")
     ] = None,
-    elites: Annotated[int | None, typer.Option(min=2, help="Candidates kept.", show_default="the run's")] = None,
+    elites: Annotated[
+        int | None, typer.Option(min=2, help="Cheapest candidates kept.", show_default="the run's")
+    ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Iterations a plan.", show_default="the run's")] = None,
     execute: Annotated[
         int | None, typer.Option(min=1, help="Blocks executed before replanning.", show_default="the run's")
@@ -62,7 +64,7 @@ def plan(
         str | None,
         typer.Option(
             metavar="shrink|fixed",
-            help="shrink: a plan has the blocks left until the planned arrival. fixed: always the whole horizon.",
+            help="shrink: a plan has the blocks left until the planned arrival. fixed: it has the whole horizon.",
             show_default="the run's",
         ),
     ] = None,
@@ -76,7 +78,7 @@ def plan(
         str | None,
         typer.Option(
             metavar="on|off",
-            help="on: the search begins at what is left of the plan before.",
+            help="on: the search begins at the blocks left of the plan before.",
             show_default="the run's",
         ),
     ] = None,
@@ -93,7 +95,7 @@ def plan(
         typer.Option(
             metavar="on|off",
             help="on: plans stay within the action bounds stored with the run. off: they may leave them, as in the "
-            "released code, and the environment clips.",
+            "released code, and the environment clips actions.",
             show_default="the run's; with --protocol paper off",
         ),
     ] = None,
@@ -112,7 +114,7 @@ def plan(
         str | None,
         typer.Option(
             metavar="FILE|from-env",
-            help="Tasks without a dataset: those of a file that --save-tasks wrote, or from the environment's resets.",
+            help="Tasks without a dataset: a file that --save-tasks wrote, or from-env for the environment's resets.",
         ),
     ] = None,
     save_tasks: Annotated[
@@ -239,7 +241,7 @@ def plan(
 
 
 def _refuse(values: Mapping[str, Any], reason: str) -> None:
-    """Wrong usage if any of these options is given."""
+    """Raises for wrong usage if any of these options is given."""
     for name in _given(values):
         raise typer.BadParameter(f"cannot be given: {reason}", param_hint=name)
 

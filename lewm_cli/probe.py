@@ -24,13 +24,13 @@ def probe(
         list[str] | None,
         typer.Option(
             metavar="COLUMN|NAME=EXPR",
-            help="A quantity: a column, or numbers of one with a name, block=state[2:4]; add :angle to one number in "
-            "radians, :quaternion to four. Repeatable.",
+            help="A quantity: a column, or a name for some of its numbers, block=state[2:4]; add :angle to one number "
+            "in radians, :quaternion to four. Repeatable.",
             show_default="the world's own, or every column",
         ),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=1, help="At most so many are used, of those that training held out.")
+        int, typer.Option(min=1, help="The most episodes to use, of those that training held out.")
     ] = 300,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -39,7 +39,7 @@ def probe(
 ) -> None:
     """Read physical quantities from the frozen latents, linearly and by an MLP, and measure the latent space.
 
-    A random encoder and the pixels' principal components are probed beside it: what training gave is the difference.
+    A random encoder and the pixels' principal components are probed too: the difference is what training gave.
     """
     targets = _targets(target or [])
     from rich.progress import TaskProgressColumn
@@ -115,13 +115,13 @@ def _cell(estimate: Estimate, decimals: int) -> Text:
 
 
 def _number(value: float, decimals: int) -> str:
-    """.052, -.104, 1.89: without the zero that most of them share, and of one width."""
+    """A number such as .052, -.104 or 1.89: without the zero that most would begin with, so that widths are equal."""
     text = f"{value:.{decimals}f}"
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text[:-1]
 
 
 def _verdicts(report: ProbeReport) -> list[str]:
-    """In words, by property and probe: what training gave."""
+    """Sentences that say for each property and probe what training gave."""
     words = {"better": "beats", "worse": "does worse than", "no difference shown": "is not shown to differ from"}
     said: dict[str, dict[str, list[str]]] = {}
     for one in report.comparisons:

@@ -1,4 +1,4 @@
-"""A result is shown also where its files could not be written."""
+"""Shows a result even where its files could not be written."""
 
 from __future__ import annotations
 

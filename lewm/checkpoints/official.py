@@ -29,14 +29,14 @@ SAFE_PAIR = f"Ask its author for {WEIGHTS} saved from state_dict(), with {CONFIG
 
 # encoder size of the released code -> width, depth, heads
 ENCODERS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
-MLP_RATIO = 4  # of those encoders, and of the action embedder
-BOTTLENECK = 10  # of the released action embedder
+MLP_RATIO = 4  # hidden width / width, in those encoders and in the action embedder
+BOTTLENECK = 10  # width of the narrowest layer of the released action embedder
 AGAIN = "Get it again from where it was written."
-EPOCH = "weights_epoch_"  # begins the names of what training of the released code writes
-MODEL = "model."  # before the names in what a training module wrote
+EPOCH = "weights_epoch_"  # the beginning of the names of the files that the released training writes
+MODEL = "model."  # the beginning of the tensors' names where a whole training module was saved
 
-# A file may hold so many bytes: numbers in float64, with the two averages of an optimiser and a spare copy, and the
-# names and settings beside them. More is a zip bomb, or belongs to another configuration.
+# The most bytes that a file may have: numbers in float64, with the two averages of an optimiser and a spare copy, and
+# the names and settings beside them. A larger file is a zip bomb, or belongs to another configuration.
 WIDEST, COPIES, SLACK = 8, 4, 2**24
 
 FRAMESKIP = 5  # facts of the released training, not stored in its files
@@ -73,7 +73,7 @@ def _is_epoch(file: Path) -> bool:
 
 
 def read_config(path: Path) -> Model:
-    """The sizes stated by a config.json of either form, or by its entry "model", where training wrote it.
+    """The sizes that a config.json of either form states; where training wrote it, its entry "model" states them.
 
     What is left out has the default of the released constructors.
 
@@ -91,7 +91,7 @@ def read_config(path: Path) -> Model:
         raise LewmError(f'{path}: encoder size "{size:.80}"', f"Known: {', '.join(ENCODERS)}.")
     width, depth, heads = ENCODERS[size]
     block = actions.number("input_dim", 10)
-    frameskip = 1 if block % FRAMESKIP else FRAMESKIP  # where it is not blocks of five, the block is the unit
+    frameskip = 1 if block % FRAMESKIP else FRAMESKIP  # where blocks are not of five actions, a block counts as one
     values = {
         "frame_size": encoder.number("image_size"),
         "frameskip": frameskip,
@@ -136,7 +136,7 @@ class _Part:
         self.values: dict[str, Any] = values
 
     def number(self, key: str, default: Any = None) -> int:  # noqa: ANN401
-        """A whole number above 0; null stands for the default, as in the constructors."""
+        """A whole number above 0; null stands for the default, as it does in the constructors."""
         value = self.values.get(key)
         value = default if value is None else value
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -250,7 +250,7 @@ def _translate(tensors: dict[str, Tensor], model: WorldModel, path: Path) -> dic
 
 
 def read_weights(path: Path, numbers: int) -> dict[str, Tensor]:
-    """The tensors of a file, of a model of so many numbers, by the names that they have in the model."""
+    """The tensors of the file of a model that has so many numbers, by the names that they have in the model."""
     most = COPIES * WIDEST * numbers + SLACK
     check_file(path, f"Put the {WEIGHTS} of the {CONFIG} beside it there.", most)
     with decoding(path, "not a file of tensors", AGAIN), warnings.catch_warnings(action="ignore"):

@@ -45,18 +45,18 @@ PREVIOUS = "training-previous.safetensors"
 METRICS = "metrics.jsonl"
 
 FORMAT = 3
-LARGEST_FRAME = 2**15  # pixels a side, of the data; larger in a damaged file only
+LARGEST_FRAME = 2**15  # pixels a side of the data's frames; only a damaged file says more
 DAMAGED = 'Restore the file as it was, or train again with "lewm train".'
 
 
 @dataclass(frozen=True)
 class DatasetIdentity:
-    """Which data a run was trained on."""
+    """The data that a run was trained on."""
 
     path: str
     fingerprint: str
     frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
-    episodes: int  # of which training held some out
+    episodes: int  # how many it has; training held some of them out
     env: str | None  # what the data call their world, if they do
 
 
@@ -168,7 +168,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:
-    """All tensors of a safetensors file, its checksum compared.
+    """All tensors of a safetensors file, after its checksum was compared.
 
     Args:
         path: What `save_tensors` wrote.
@@ -181,7 +181,7 @@ def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:
 
 
 def read_with_metadata(path: Path, remedy: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """As `read_tensors`, and the text beside the tensors."""
+    """All tensors of a safetensors file, see `read_tensors`, and the text beside them."""
     remedy = remedy or f'Repair it with "{resume_command(path.parent)}".'
     if not path.is_file():
         raise LewmError(f"{path}: no such file", remedy)
@@ -202,8 +202,8 @@ def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, r
     """Load `tensors` into `model`.
 
     Args:
-        model: Of the configuration that is beside the tensors.
-        tensors: All of `path`.
+        model: A model of the configuration that is beside the tensors.
+        tensors: All tensors of `path`.
         path: Where they are from, for the error.
         remedy: What to do where a tensor is not finite; how to repair a run if None.
 

@@ -1,5 +1,5 @@
-"""Upper limits, each ten times or more what this field uses, so that a slip of the keyboard or a hostile file is told
-by its key. What is within them and still too large for the machine is told by the memory it needs: `lewm.memory`.
+"""Upper limits, each at least ten times what this field uses: a slip of the keyboard or a hostile file then meets an
+error that names its key. Sizes within the limits may still be too large for the machine: see `lewm.memory`.
 """
 
 from __future__ import annotations
@@ -8,24 +8,24 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-MOST_WIDTH = 2**16  # of a layer; the largest language models have 20,000
-MOST_LAYERS = 1024  # also of heads
+MOST_WIDTH = 2**16  # the width of a layer; the largest language models have 20,000
+MOST_LAYERS = 1024  # the number of heads has the same limit
 MOST_HISTORY = 4096  # latents
 MOST_PIXELS = 4096  # a side of a frame
-MOST_HALVINGS = 12  # after which a side of 4096 is 1
+MOST_HALVINGS = 12  # after so many, a side of 4096 pixels has become 1
 MOST_FRAMESKIP = 1000  # environment steps: a second of the fastest robots
 MOST_ACTIONS = 10_000  # numbers an environment step
 MOST_DIRECTIONS = 2**20  # the paper has 1024
 MOST_KNOTS = 10_000  # the paper has 17
-MOST_STEPS = 10**9  # also of episodes' steps
+MOST_STEPS = 10**9  # steps of training, and environment steps
 MOST_CLIPS = 2**20  # a batch
 MOST_CANDIDATES = 10**6  # the paper has 300
 MOST_ITERATIONS = 10**5  # the paper has 30
-MOST_BLOCKS = 1000  # of a plan; the paper has 5
+MOST_BLOCKS = 1000  # the blocks of a plan; the paper has 5
 
 
 def _no_truth(value: Any) -> Any:  # noqa: ANN401
-    """Python counts True as 1; somebody who writes `steps = true` does not."""
+    """Refuses True and False: Python counts True as 1, but somebody who writes `steps = true` does not mean 1."""
     if isinstance(value, bool):
         raise ValueError(f"expected a number, got {value}")
     return value

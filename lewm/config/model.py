@@ -19,11 +19,11 @@ from lewm.config.limits import (
 )
 from lewm.config.section import Kind, Section
 
-MAP_STRIDE, MAP_CHANNELS = 16, 112  # of the map of EfficientNet-Lite0 that is taken: arXiv 1905.11946, table 1
+MAP_STRIDE, MAP_CHANNELS = 16, 112  # the map that is taken of EfficientNet-Lite0: arXiv 1905.11946, table 1
 
 
 class Encoder(Kind):
-    """Frames to one embedding each."""
+    """Turns each frame into one embedding."""
 
     @property
     def in_words(self) -> str:
@@ -58,7 +58,7 @@ class VitEncoder(Encoder):
         return "vision transformer"
 
     def width_at(self, frame_size: int) -> int:
-        """`width`, whatever the frame."""
+        """Gives `width` for frames of every size."""
         return self.width
 
     @model_validator(mode="after")
@@ -74,12 +74,12 @@ class VitEncoder(Encoder):
 
 
 class ConvEncoder(Encoder):
-    """Strided convolutions, one a number in `channels`, each halving the frame; then a linear map to `width`."""
+    """One strided convolution for each number in `channels`, which halves the frame; then a linear map to `width`."""
 
     kind: Literal["conv"] = "conv"
     channels: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MOST_HALVINGS)]
     width: Width
-    keypoints: Width | None = None  # the linear map is of the places of so many; None: of the last feature map itself
+    keypoints: Width | None = None  # the linear map takes the places of so many; None: the last feature map itself
 
     @property
     def in_words(self) -> str:
@@ -87,7 +87,7 @@ class ConvEncoder(Encoder):
         return "convolutions"
 
     def width_at(self, frame_size: int) -> int:
-        """`width`, whatever the frame."""
+        """Gives `width` for frames of every size."""
         return self.width
 
     def check_frame(self, frame_size: int) -> None:
@@ -129,7 +129,7 @@ class FrozenEncoder(Encoder):
     # The directory of a run or of a released checkpoint, or the name of weights that a package brings:
     # "efficientnet-lite0".
     weights: Annotated[str, Field(min_length=1)]
-    # What of that model the frozen encoder gives: the latent, or the embedding before the projector.
+    # What the frozen encoder gives: that model's latent, or its embedding before the projector.
     output: Literal["latent", "embedding"] = "latent"
     encoder: Encoder | None = None
     projector: FrozenProjector | None = None
@@ -140,19 +140,19 @@ class FrozenEncoder(Encoder):
         return f"{'an encoder' if self.encoder is None else self.encoder.in_words}, frozen, from {self.weights}"
 
     def width_at(self, frame_size: int) -> int | None:
-        """Of the latent or the embedding of the model that it is from."""
+        """Width of the latent or of the embedding, whichever the frozen encoder gives."""
         if self.projector is not None:
             return self.projector.latent
         return None if self.encoder is None else self.encoder.width_at(frame_size)
 
     def check_frame(self, frame_size: int) -> None:
-        """As what is frozen; nothing is checked before that is known."""
+        """Raises where the encoder that is frozen does; nothing is checked before that is known."""
         if self.encoder is not None:
             self.encoder.check_frame(frame_size)
 
 
 class Predictor(Kind):
-    """Latents and actions to the next latents."""
+    """Turns latents and actions into the next latents."""
 
     history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
 
@@ -192,7 +192,7 @@ class Model(Section):
 
     frame_size: Pixels
     frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
-    action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # of one environment step
+    action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # numbers in the action of one environment step
     latent: Width  # D
     # Width of the projectors' middle layer. None: there are none, so that the latent is the encoder's embedding itself.
     projector_hidden: Width | None

@@ -14,9 +14,9 @@ Weight = Annotated[Float, Field(ge=0)]
 
 
 class Sigreg(Kind):
-    """How far embeddings are from a Gaussian: the forms that this statistic has.
+    """A statistic of how far embeddings are from a Gaussian; its kinds are the forms that it has.
 
-    Knots are uniform on [0, knot_max]. 17 on [0, 3] are the released code's ("[0.2, 4]" in the paper).
+    Knots are uniform on [0, knot_max]. The released code has 17 on [0, 3] (the paper says "[0.2, 4]").
     """
 
     knots: Knots = 17  # K
@@ -27,7 +27,7 @@ class Sigreg(Kind):
         return 0
 
     def check_latent(self, latent: int) -> None:
-        """Raises where it cannot be taken of latents of that width.
+        """Raises where it cannot be computed for latents of that width.
 
         Raises:
             ValueError: says why.
@@ -35,7 +35,7 @@ class Sigreg(Kind):
 
 
 class Sketch(Sigreg):
-    """The mean over random directions, drawn anew each step. 1024 are the paper's and the released code's."""
+    """The mean over random directions, drawn anew each step. The paper and the released code have 1024."""
 
     kind: Literal["sketch"] = "sketch"
     directions: Directions = 1024  # M
@@ -65,8 +65,8 @@ class Subspaces(Sigreg):
     """
 
     kind: Literal["subspaces"] = "subspaces"
-    # M, drawn in each subspace: in all of them as many as the sketch has. With 1024 in each, training on the CPU takes
-    # several times as long.
+    # M, the directions drawn in each subspace. All subspaces together have as many as the sketch. With 1024 in each,
+    # training on the CPU takes several times as long.
     directions: Directions = 32
     subspaces: Annotated[Int, Field(gt=0, le=MOST_WIDTH)] = 32
 
@@ -85,7 +85,7 @@ class Objective(Kind):
     """A loss: the sum of terms, each with a weight."""
 
     def weights(self) -> dict[str, float]:
-        """The terms of the loss by name, a Python identifier each, and their weights."""
+        """The weights of the loss's terms by name; each name is a Python identifier."""
         raise NotImplementedError
 
     def formula(self) -> str:
@@ -119,19 +119,19 @@ class LewmObjective(Objective):
     sigreg: Sigreg = Sketch()
 
     def weights(self) -> dict[str, float]:
-        """Both terms; SIGReg is computed and logged at the weight 0 too."""
+        """The weights of both terms; SIGReg is computed and logged even where its weight is 0."""
         return {"prediction": 1.0, "sigreg": self.lambda_}
 
     def floats(self, batch: int, steps: int, latent: int) -> int:
-        """What SIGReg holds."""
+        """How many numbers SIGReg holds."""
         return self.sigreg.floats(batch, steps, latent)
 
     def check_latent(self, latent: int) -> None:
-        """Raises where SIGReg cannot be taken of latents of that width."""
+        """Raises where SIGReg cannot be computed for latents of that width."""
         self.sigreg.check_latent(latent)
 
     def against_collapse(self) -> str:
-        """More of SIGReg."""
+        """Says to raise the weight of SIGReg."""
         return f"raise --lambda (now {self.lambda_:g})"
 
 
@@ -139,7 +139,7 @@ class PldmObjective(Objective):
     """PLDM's loss: prediction error plus six weighted terms, without the terms of weight 0.
 
     Source: weights of stable-worldmodel 0.1.1, for LeWorldModel's architecture, optimiser and data.
-    Differs: the paper (arXiv 2502.14819) chooses weights for each world, and among them one for `idm`.
+    Differs: the paper (arXiv 2502.14819) chooses weights for each world, including one for `idm`.
     """
 
     kind: Literal["pldm"] = "pldm"
@@ -149,7 +149,7 @@ class PldmObjective(Objective):
     cov_t: Weight = 0.0
     align: Weight = 0.2
     idm: Weight = 0.0
-    idm_hidden: Width = 512  # of the network that tells actions from latents
+    idm_hidden: Width = 512  # hidden width of the network that tells actions from latents
 
     def weights(self) -> dict[str, float]:
         """The terms that are computed."""
@@ -166,5 +166,5 @@ class PldmObjective(Objective):
             raise ValueError(f"model.latent {latent} has no covariances, which objective.cov and objective.cov_t weigh")
 
     def against_collapse(self) -> str:
-        """More of what keeps the standard deviation up, and the latents from saying the same."""
+        """Says to raise the weight of the standard deviation or of the covariance."""
         return f"raise --set objective.std (now {self.std:g}) or objective.cov (now {self.cov:g})"

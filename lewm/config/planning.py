@@ -32,7 +32,7 @@ def _elites_are_samples(planner: Cem | Icem) -> Cem | Icem:
 
 
 class Cem(Planner):
-    """The cross-entropy method. 300 samples, 30 elites, 30 iterations are the released code's.
+    """The cross-entropy method. The released code has 300 samples, 30 elites and 30 iterations.
 
     The paper says 10 iterations outside Push-T.
     """
@@ -46,18 +46,18 @@ class Cem(Planner):
 
 
 class Icem(Planner):
-    """The improved cross-entropy method. Elites and what is below `noise` are those of arXiv 2008.06389.
+    """The improved cross-entropy method. Elites and the settings below `noise` have the values of arXiv 2008.06389.
 
-    Samples, iterations and noise are a few that were compared in Two-Room.
+    Samples, iterations and noise were chosen among a few that were compared in Two-Room.
     """
 
     kind: Literal["icem"] = "icem"
-    samples: Candidates = 100  # of the first iteration
+    samples: Candidates = 100  # candidates of the first iteration
     iterations: Iterations = 10
     elites: Elites = 10  # E
     # β: the power of the noise falls as frequency^-β, along environment steps. The paper has 0.25 to 3.5 by task.
     noise: Annotated[Float, Field(ge=0, le=10)] = 1.0
-    shrink: Annotated[Float, Field(ge=1, le=1000)] = 1.25  # by what samples are divided at each iteration, down to 2 E
+    shrink: Annotated[Float, Field(ge=1, le=1000)] = 1.25  # samples are divided by it at each iteration, down to 2 E
     keep: Fraction = 0.3  # share of the elites that are candidates of the next iteration too
     momentum: Fraction = 0.1  # how much of the old mean and standard deviation stays at a refit
 
@@ -76,24 +76,24 @@ class Icem(Planner):
 
     @property
     def shortest(self) -> Planner:
-        """As of every planner; here all iterations have shapes of their own."""
+        """The settings themselves: every iteration has shapes of its own, so no shorter search has them all."""
         return self
 
 
 class Mppi(Planner):
-    """Model predictive path integral control. Numbers are the best in Two-Room of a few that were compared."""
+    """Model predictive path integral control. Its numbers are the best of a few that were compared in Two-Room."""
 
     kind: Literal["mppi"] = "mppi"
     samples: Candidates = 100
     iterations: Iterations = 10
-    # Its unit is how much more than the cheapest candidate the mean one costs.
+    # Its unit is the mean cost of the candidates less the least cost.
     temperature: Annotated[Float, Field(gt=0, le=1000)] = 0.03
-    # Below this share of the first standard deviation none falls. 1: the first is kept throughout, as in the original.
+    # No standard deviation falls below this share of the first. 1: the first is kept throughout, as in the original.
     least_spread: Annotated[Float, Field(ge=0, le=1)] = 0.2
 
 
 class Adam(Planner):
-    """Gradient descent from several plans. Numbers are the best in Two-Room of a few that were compared."""
+    """Gradient descent from several plans. Its numbers are the best of a few that were compared in Two-Room."""
 
     kind: Literal["adam"] = "adam"
     samples: Candidates = 16
@@ -102,35 +102,35 @@ class Adam(Planner):
 
 
 class Cost(Kind):
-    """What a plan costs, from the latents that it is imagined to lead to and that of the goal."""
+    """The cost of a plan, computed from the latents that the plan is imagined to lead to and the goal's latent."""
 
 
 class LastCost(Cost):
-    """Squared distance of the last latent to the goal's."""
+    """Squared distance between the last latent and the goal's."""
 
     kind: Literal["last"] = "last"
 
 
 class MinCost(Cost):
-    """Squared distance to the goal's of that latent which is nearest to it."""
+    """Squared distance between the goal's latent and the latent that comes nearest to it."""
 
     kind: Literal["min"] = "min"
 
 
 class MeanCost(Cost):
-    """Squared distance to the goal's, the mean over all latents."""
+    """Squared distance to the goal's latent, averaged over all latents."""
 
     kind: Literal["mean"] = "mean"
 
 
 class HeadCost(Cost):
-    """What a learnt head says of the way from a latent to the goal's."""
+    """What a learnt head computes from a latent and the goal's, such as the steps between them."""
 
     kind: Literal["head"] = "head"
     path: Annotated[str, Field(min_length=1)]  # a file that `lewm.planning.costs.head.save_head` wrote
-    over: Literal["last", "min", "mean"] = "last"  # of the latents
-    # 0: the head replaces the distance. Else the cost is the head's z-score and so many times the distance's, each
-    # among the candidates that are given together.
+    over: Literal["last", "min", "mean"] = "last"  # which of the latents count
+    # 0: the head replaces the distance. Else the cost is the head's z-score plus so many times the distance's z-score,
+    # both among the candidates that are given together.
     distance_weight: Annotated[Float, Field(ge=0)] = 0
 
 
@@ -141,12 +141,13 @@ class Planning(Section):
     cost: Cost
     horizon: Blocks  # H
     execute: Annotated[Int, Field(gt=0)] | None = None  # blocks executed before replanning; all of the plan when None
-    # Where fewer blocks are executed than planned. shrink: the next plan has the blocks that are left until the planned
-    # arrival, and after it as many as `horizon` again. fixed: every plan has that many, so the arrival is put off.
+    # Matters where fewer blocks are executed than planned. shrink: the next plan has the blocks that are left until the
+    # planned arrival; after the arrival it has `horizon` blocks again. fixed: every plan has `horizon` blocks, so the
+    # arrival is put off.
     horizon_end: Literal["shrink", "fixed"] = "shrink"
     # Latents that a plan begins from, with the actions between them: the present, and those of the blocks before it.
     context: Annotated[Int, Field(gt=0, le=MOST_HISTORY)] = 1
-    # on: the search begins at what is left of the plan before. off: it begins anew.
+    # on: the search begins at the blocks that are left of the plan before. off: it begins anew.
     warm_start: Literal["on", "off"] = "off"
     # How the predictor's matrix products are rounded; sums are always float32. `choose_precision` decides what auto is.
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-UNKNOWN_KIND = "unknown_kind"  # type of the fault; its context has the kind, and those that are known
+UNKNOWN_KIND = "unknown_kind"  # type of the fault; its context has the kind and the known kinds
 
 
 class Section(BaseModel):

@@ -1,4 +1,4 @@
-"""The whole tree: how it is read, overridden and written, and what is said of a fault in it."""
+"""The whole tree: how it is read, overridden and written, and the errors for a fault in it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lewm.reading import parse_json, parse_toml, read_json, read_toml
 T = TypeVar("T", bound=Section)
 
 SET = "Set it with --set {key}=VALUE or in the file given to --config."
-OWN_KIND = "lewm --import FILE.py, before the command"  # what makes a kind known that the user has written
+OWN_KIND = "lewm --import FILE.py, before the command"  # makes a kind known that the user has written
 
 
 class Config(Section):
@@ -59,7 +59,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         section: What to build.
         values: Plain values, nested as the sections are.
         source: Where they are from, for the first line.
-        remedy: The second line for a wrong value, where {key} stands for the key to set; the one for a whole tree when
+        remedy: The second line for a wrong value, where {key} stands for the key to set; that of a whole tree when
             None.
 
     Raises:
@@ -81,7 +81,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
             where = f", where {'.'.join([*parts[:-1], 'kind'])} is {inside['kind']}" if "kind" in inside else ""
             raise unknown(f"key in {source}{where}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
-        # A fault of a section is of several of its keys together, and only a key can be set.
+        # A fault of a whole section concerns several of its keys together, and only a single key can be set.
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
         settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
         raise LewmError(
@@ -95,7 +95,7 @@ def _known_keys(section: type[Section], values: Any, path: list[str]) -> list[st
     for part in path:
         values = values[part]
         annotation = section.model_fields[part].annotation
-        inner: Any = next(one for one in (annotation, *get_args(annotation)) if isinstance(one, type))  # of "or None"
+        inner: Any = next(one for one in (annotation, *get_args(annotation)) if isinstance(one, type))  # not its None
         assert issubclass(inner, Section)
         section = inner.kinds[values["kind"]] if issubclass(inner, Kind) else inner
     return [field.alias or name for name, field in section.model_fields.items()]
@@ -122,9 +122,9 @@ def resolve(recipe: Config, file: Path | None = None, assignments: Mapping[str, 
 
 
 def override(tree: dict[str, Any], assignments: Mapping[str, Any]) -> None:
-    """Overlay dotted assignments, as of `resolve`, on plain values.
+    """Overlay dotted assignments, such as those of `resolve`, on plain values.
 
-    Kinds are set first, whatever their place: a section of another kind begins with that kind's defaults.
+    Kinds are set first, wherever they stand: a section of another kind begins with that kind's defaults.
     """
     for key in sorted(assignments, key=lambda key: not key.endswith("kind")):
         branch = assignments[key]
@@ -154,7 +154,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; steps replaces epochs."""
+    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; `steps` replaces `epochs`."""
     for key, value in change.items():
         old = base.get(key)
         if isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind"):

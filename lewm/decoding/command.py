@@ -1,4 +1,4 @@
-"""From a run to pictures of what is in its latent space."""
+"""The work of `lewm decode`: makes pictures of what the latent space of a run holds."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ class DecodeRequest:
     Attributes:
         run: A run directory.
         data: Where the dataset it was trained on is now; where it was then when None.
-        steps: Of the decoder's training. A decoder of the run with as many is used as it is; when None, any.
+        steps: Steps of the decoder's training. A decoder that the run already has is used if it was trained for as
+            many; when None, for any number.
         episode: Held-out episode to roll out; a few drawn by `seed` when None.
-        seed: Of the decoder's training and of what is shown.
+        seed: Seed of the decoder's training and of what is shown.
         retrain: Train the decoder again even if the run has one.
     """
 
@@ -74,7 +75,7 @@ class DecodeReport:
         open_loop: Error of predictions from the first frames and recorded actions alone, by step.
         episodes: Held-out episodes that are shown.
         frame_size: Y and X of decoded frames.
-        decoder: Its settings.
+        decoder: The decoder's settings.
         trained: Whether the decoder was trained now; False when the run had it.
     """
 
@@ -159,7 +160,7 @@ def _decode(request: DecodeRequest, run: Run, out: Path, on_progress: OnProgress
 def _choose(
     request: DecodeRequest, dataset: Dataset, held_out: Int64[np.ndarray, " E"], model: WorldModel
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Held-out episodes to measure the rollout on, and those to show."""
+    """Held-out episodes to measure the rollout on, and held-out episodes to show."""
     usable = long_enough(dataset, held_out, model)
     if not len(usable):
         raise LewmError(
@@ -185,7 +186,7 @@ def _existing(request: DecodeRequest, run: Run) -> Decoder | None:
         return None
     try:
         decoder = load_decoder(run.path, run.device)
-    except LewmError:  # none, or none of these weights: it is made again from the run
+    except LewmError:  # there is none for these weights: one is made from the run
         return None
     return decoder if request.steps in (None, decoder.settings.steps) else None
 

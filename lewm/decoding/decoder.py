@@ -1,4 +1,4 @@
-"""Latents to pictures, only to look at: nothing of the decoder flows back into the world model.
+"""A decoder from latents to pictures, which are only looked at: nothing of it flows back into the world model.
 
 N latents, D their width, W the decoder's width, Q queries, K memory tokens, Y and X the sides of a frame.
 """
@@ -29,14 +29,14 @@ class DecoderSettings:
     depth: int = 2
     heads: int = 4
     mlp: int = 128
-    frames: int = 8192  # of the training episodes, at most
+    frames: int = 8192  # at most so many frames of the training episodes
     steps: int = 1000
     batch: int = 64
     learning_rate: float = 2e-3  # rises over the warm-up, falls to 0 by a cosine
     warmup: int = 50  # steps
     weight_decay: float = 1e-3
     gradient_clip: float = 1.0
-    seed: int = 0  # of the frames, the first weights and the batches
+    seed: int = 0  # seed of the choice of frames, the first weights and the batches
 
 
 class _Block(nn.Module):
@@ -69,11 +69,11 @@ class Decoder(nn.Module):
     """Learnt queries, one a patch, look at a latent through a few memory tokens and draw what differs from the mean.
 
     Attributes:
-        settings: Its numbers.
+        settings: Its sizes.
         latent: D.
         frame_size: Y and X.
-        latent_mean, latent_std: Of the latents it was trained on, (D,).
-        mean_image: Of the frames it was trained on, (Y, X, 3) in [0, 1].
+        latent_mean, latent_std: Mean and standard deviation of the latents it was trained on, (D,).
+        mean_image: Mean of the frames it was trained on, (Y, X, 3) in [0, 1].
     """
 
     latent_mean: Tensor
@@ -97,7 +97,7 @@ class Decoder(nn.Module):
             nn.LayerNorm(settings.width), nn.Linear(settings.width, 3 * self.patch[0] * self.patch[1])
         )
         nn.init.normal_(self.queries, std=0.02)
-        for parameter in self.head[1].parameters():  # begins as the mean image
+        for parameter in self.head[1].parameters():  # the decoder begins as the mean image
             nn.init.zeros_(parameter)
         self.register_buffer("latent_mean", torch.zeros(latent))
         self.register_buffer("latent_std", torch.ones(latent))
@@ -111,7 +111,7 @@ class Decoder(nn.Module):
         self.mean_image /= 255 * len(frames)
 
     def draw(self, latents: Float[Tensor, "N D"]) -> Float[Tensor, "N Y X 3"]:
-        """Pixels before they are clipped to [0, 1], so that a pixel beyond still has a gradient in training."""
+        """Pixels before they are clipped to [0, 1], so that a pixel outside still has a gradient in training."""
         memory = self.memory((latents - self.latent_mean) / self.latent_std)  # (N, K, W)
         x = self.queries.expand(len(latents), -1, -1)
         for block in self.blocks:

@@ -1,4 +1,4 @@
-"""The decoder of a run: decoder.safetensors, good for the weights it was trained on and no others."""
+"""The decoder of a run: decoder.safetensors, which fits the weights that it was trained on and no others."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the model expects of a recorded episode from its first frames and its actions, beside what happened.
+"""What the model expects from the first frames and the actions of a recorded episode, beside what happened.
 
-E episodes, F of them, T frames a block apart, L of them given, D latent width, H blocks predicted, A action-block
-width, Y and X the sides of a frame.
+E episodes, F of which are long enough, T frames a block apart, the first L of which are given, D latent width, H blocks
+predicted, A action-block width, Y and X the sides of a frame.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class OpenLoop:
         episode: Its number in the dataset.
         context: Frames that the model was given; what follows is predicted from them and the recorded actions alone.
         frames: What happened, at the size of decoded frames.
-        latents: Of those frames.
-        predicted: The same in the context, predictions after it.
+        latents: Latents of those frames.
+        predicted: The latents of the frames in the context, and predicted ones after it.
     """
 
     episode: int
@@ -45,10 +45,10 @@ class StepError:
     """Mean distance in latent space after some blocks without looking.
 
     Attributes:
-        blocks: Since the last frame that was given.
-        episodes: Those that last so long.
-        rollout: Between the prediction and what happened.
-        still: Between the last frame given and what happened: the error of "nothing moves".
+        blocks: Blocks since the last frame that was given.
+        episodes: Number of episodes that last so long.
+        rollout: Distance between the prediction and what happened.
+        still: Distance between the last frame given and what happened: the error of "nothing moves".
     """
 
     blocks: int
@@ -69,7 +69,7 @@ def open_loops(
     """Roll the model out over whole episodes that are `long_enough`, all of them together.
 
     Args:
-        size: Of the frames that are returned.
+        size: Y and X of the frames that are returned.
     """
     skip, past = model.config.frameskip, model.history - 1
     rows = [dataset.rows(np.array([episode]))[::skip] for episode in episodes]  # E x (T,)
@@ -81,7 +81,7 @@ def open_loops(
         torch.from_numpy(of_one[: (T - 1) * skip].reshape(T - 1, -1)).to(model.device)
         for of_one, T in zip(actions, lengths, strict=True)
     ]
-    # what is padded comes after an episode's end, where no prediction that is kept sees it
+    # The padding comes after an episode's end, where no prediction that is kept sees it.
     padded = model.normalize_actions(pad_sequence(blocks, batch_first=True))  # (E, T-1, A)
     context = torch.stack([of_one[: model.history] for of_one in latents])  # (E, L, D)
     predicted = model.rollout(context, padded[:, None, past:], padded[:, :past])[:, 0]  # (E, H, D)

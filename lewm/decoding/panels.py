@@ -14,7 +14,7 @@ GREY, GREEN, RED, BLUE = (200, 200, 200), (40, 160, 70), (200, 50, 40), (50, 100
 
 
 def shown_at(height: int, width: int) -> tuple[int, int]:
-    """Y and X of a frame in a panel: a whole multiple of its own, even as videos need it, and SIDE or more high."""
+    """Y and X of a frame in a panel: a whole multiple of its own size, SIDE or more high, and even, as videos need."""
     step = 2 if height % 2 or width % 2 else 1
     factor = step * -(-SIDE // (step * height))
     return height * factor, width * factor

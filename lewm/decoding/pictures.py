@@ -1,4 +1,4 @@
-"""What `lewm decode` leaves to look at.
+"""The pictures and the film that `lewm decode` makes.
 
 N or T frames, Y and X their sides.
 """
@@ -21,12 +21,12 @@ from lewm.figures import figure, import_figure
 from lewm_data.video.video_writer import VideoWriter
 
 FRAMES_PER_SECOND = 4.0  # blocks; a film of a plan shows two a second, here there is less to follow
-HOLD = 4  # times the last frame is shown
+HOLD = 4  # how many times the last frame is shown
 COLUMNS = 8  # frames beside each other in a strip
 GAP = 1  # pixels between them
 CAPTION = 40  # pixels above a film
 CAPTION_DPI = 128  # a power of two, so that inches are exact
-RARE = 0.5  # of the episodes: what fewer of them last for is not drawn
+RARE = 0.5  # share of the episodes: steps that fewer of them reach are not drawn
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shown:
 def draw_reconstructions(
     path: Path, true: UInt8[np.ndarray, "N Y X 3"], decoded: UInt8[np.ndarray, "N Y X 3"], fidelity: Fidelity
 ) -> None:
-    """Held-out frames above, what is left of them in the latent below, `COLUMNS` beside each other."""
+    """Draw held-out frames, and below each what its latent decodes to; `COLUMNS` beside each other."""
     lines = -(-len(true) // COLUMNS)
     with figure(path, 11.0, 0.5 + lines * (_height(true, 2) + 0.2)) as drawn:
         for line, panel in enumerate(np.atleast_1d(drawn.subplots(lines, 1))):
@@ -54,7 +54,7 @@ def draw_reconstructions(
 
 
 def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepError]) -> None:
-    """Each episode over time in three rows, and the error of the rollout in latent space."""
+    """Draw each episode over time in three rows, and the error of the rollout in latent space."""
     heights = [_height(one.true, 3) + 0.4 for one in episodes]
     with figure(path, 11.0, 3 + sum(heights)) as drawn:
         panels = drawn.subplots(len(episodes) + 1, 1, height_ratios=[*heights, 2.6])
@@ -67,7 +67,7 @@ def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepErr
 
 
 def film_rollout(path: Path, episodes: Sequence[Shown]) -> None:
-    """One row an episode: true, decoded, imagined, in step; blue where nothing is given; the last frame is held."""
+    """Film one row an episode: true, decoded and imagined side by side, with a blue border where nothing is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     length = max(len(one.true) for one in episodes)
     size = shown_at(*episodes[0].true.shape[1:3])
@@ -102,7 +102,7 @@ def _draw_errors(panel: Any, errors: Sequence[StepError]) -> None:  # noqa: ANN4
 
 
 def _strip(panel: Any, rows: dict[str, UInt8[np.ndarray, "T Y X 3"]], columns: list[str] | None) -> None:  # noqa: ANN401
-    """Rows of frames with their names on the left and, where given, the columns' below."""
+    """Rows of frames, with the names of the rows on the left and those of the columns, where given, below."""
     count, height, width, _ = next(iter(rows.values())).shape
     canvas = np.full((len(rows) * (height + GAP) - GAP, COLUMNS * (width + GAP) - GAP, 3), 255, np.uint8)
     for i, frames in enumerate(rows.values()):

@@ -19,12 +19,12 @@ from lewm.decoding.decoder import CHUNK, Decoder, DecoderSettings
 from lewm.model.world_model import WorldModel
 from lewm_data.store.dataset import Dataset
 
-LEAST_ERROR = 1e-8  # of the mean image: frames that are all equal have none to be relative to
+LEAST_ERROR = 1e-8  # least error of the mean image that others are divided by: it is 0 where all frames are equal
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Latents and, at the decoder's size, the frames they are of; on the model's device."""
+    """Latents and their frames at the decoder's size, on the model's device."""
 
     latents: Float[Tensor, "N D"]
     frames: UInt8[Tensor, "N Y X 3"]
@@ -36,7 +36,7 @@ class Fidelity:
 
     Attributes:
         error: Mean squared error of a pixel's three values in [0, 1].
-        mean_image: The same when every frame is taken for the mean image.
+        mean_image: The error where every frame is taken for the mean image.
     """
 
     error: float
@@ -50,7 +50,7 @@ def shown_size(frame_size: tuple[int, int], longest_side: int) -> tuple[int, int
 
 
 def shrink(frames: UInt8[Tensor, "N Y X 3"], size: tuple[int, int]) -> UInt8[Tensor, "N Y2 X2 3"]:
-    """Frames at another size (bilinear, antialiased); as they are when it is theirs."""
+    """Frames at another size (bilinear, antialiased); the frames themselves where they have that size."""
     if frames.shape[1:3] == size:
         return frames
     pixels = frames.permute(0, 3, 1, 2).float()
@@ -78,22 +78,22 @@ def encode_rows(model: WorldModel, dataset: Dataset, rows: Int64[np.ndarray, " N
 def train_decoder(
     examples: Examples, settings: DecoderSettings, on_progress: Callable[[float], None] = lambda share: None
 ) -> Decoder:
-    """A decoder that turns these latents into these frames; on a CPU the same for the same arguments.
+    """A decoder that turns these latents into these frames; on a CPU, equal arguments give equal decoders.
 
     The loss is the squared error of the pixels as a share of the mean image's, so that small things on a plain
     background weigh as much as large ones elsewhere.
 
     Args:
-        examples: Of training episodes.
+        examples: Examples from the episodes that the model was trained on.
         settings: Sizes, steps and the seed.
-        on_progress: Told the share of the steps that is done.
+        on_progress: Called with the share of the steps that is done.
     """
     size = (examples.frames.shape[1], examples.frames.shape[2])
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(settings.seed)
         decoder = Decoder(examples.latents.shape[1], size, settings)
     decoder.to(examples.latents.device)
-    latents, frames = examples.latents.clone(), examples.frames  # a clone may enter autograd, an inference tensor not
+    latents, frames = examples.latents.clone(), examples.frames  # autograd takes the clone, but no inference tensor
     decoder.fit_statistics(latents, frames)
     unit = max(LEAST_ERROR, _mean_image_error(decoder, frames))
     optimizer = torch.optim.AdamW(decoder.parameters(), weight_decay=settings.weight_decay)

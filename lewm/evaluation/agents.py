@@ -24,16 +24,16 @@ from lewm_data.envs.world import World, WorldEnv
 Decode = Callable[[Float[Tensor, "N D"]], UInt8[np.ndarray, "N V U 3"]]
 OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
 
-DRAWN_TOGETHER = 100  # random actions of an episode: those of a budget of millions would fill a memory
+DRAWN_TOGETHER = 100  # random actions of an episode that are drawn at once: all of a large budget would fill a memory
 
 
 @dataclass(frozen=True)
 class Seconds:
-    """What planning took.
+    """The time that planning took, in seconds.
 
     Attributes:
         per_plan: One plan, the mean over all plans.
-        preparing: Beside the plans, compiling kernels and capturing CUDA graphs; 0 on other devices.
+        preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
     """
 
     per_plan: float
@@ -55,11 +55,11 @@ def run_planner(
     An episode's actions do not depend on `batch` or on the other tasks.
 
     Args:
-        frame_size: Pixels a side that the environment draws: as in training, so that the model resizes alike.
+        frame_size: Pixels a side that the environment draws: as many as in training, so that the model resizes alike.
         batch: Episodes that run together.
-        on_film: Given what happened in each episode, in the order of the tasks.
+        on_film: Called with what happened in each episode, in the order of the tasks.
         on_progress: Called whenever the planner says how far it is.
-        decode: Given, films also show what the plans expect.
+        decode: Turns latents into pictures; where it is given, films also show what the plans expect.
 
     Returns:
         What became of the tasks, and how long planning took.
@@ -97,9 +97,9 @@ def run_planner(
 
 
 def random_floor(controller: Controller, world: World, tasks: Tasks, frame_size: int, batch: int) -> Played:
-    """What uniformly random actions make of the same tasks; they depend on the controller's seed and the task alone.
+    """How uniformly random actions do on the same tasks; they depend on the controller's seed and the task alone.
 
-    The model is asked for distances only, where it cannot be told whether a task is solved.
+    The model is used only where it cannot be told whether a task is solved: it then gives the distances.
     """
 
     def agent(first: int, env: WorldEnv) -> Act:
@@ -130,7 +130,7 @@ def latent_distance(controller: Controller) -> Distance:
 
 
 class _Meter:
-    """Turns planner iterations into a share of all the work; what early success saves is skipped."""
+    """Turns planner iterations into a share of all the work; plans that early success saves count as made."""
 
     def __init__(self, report: OnProgress, batches: int, plans: int) -> None:
         self.report, self.batches, self.plans = report, batches, plans

@@ -1,4 +1,4 @@
-"""From a run directory to a success rate that can be trusted."""
+"""The work of `lewm plan`: measures the success rate of a run so that it can be trusted."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from lewm_data.seeds import check_seed
 
 log = logging.getLogger(__name__)
 
-MEMORY_SHARE = 8  # the frames of all steps of a batch of episodes, which films keep, may take an eighth of the memory
+MEMORY_SHARE = 8  # films keep the frames of all steps of a batch of episodes: these may take an eighth of the memory
 PLANNING_NEEDS = (
     'Planning needs a simulator: train with the --env of a world that has one, see "lewm envs". '
     "To plan on a robot, write a program of your own that asks the model what to do."
 )
-SIMULATORS = 50  # at a time at most, in worlds where each is slow and large: those that collection has workers for
+SIMULATORS = 50  # the most at a time in worlds whose simulators are slow and large, for which collection has workers
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class FromEnv:
 
     Attributes:
         episodes: Number of tasks.
-        evaluation: The budget, and where goals lie if the environment has none of its own.
-        goal: A picture to be reached instead.
+        evaluation: The budget, and where goals lie if the environment has no goals of its own.
+        goal: A picture to be reached in place of these goals.
     """
 
     episodes: int
@@ -86,9 +86,9 @@ class PlanRequest:
         run: A run directory.
         tasks: Where the tasks are from.
         planning: How to plan.
-        keep_bounds: Plan within the action bounds, if `planning` says so, for tasks of the protocol "paper" too. These
-            are planned without otherwise, as published.
-        seed: Of the plans, of the random actions, and of which tasks are drawn.
+        keep_bounds: Whether tasks of the protocol "paper" are also planned within the action bounds, if `planning` says
+            so. Otherwise they are planned without bounds, as published.
+        seed: Seed of the plans, of the random actions and of the choice of tasks.
         batch: Episodes that run together; as many as memory holds when None, and at most `SIMULATORS` where each has a
             simulator of its own. Plans are made for as many of them at a time as the device's memory holds.
         video: "mp4" or "gif" to film every episode.
@@ -213,7 +213,7 @@ def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
 
 
 def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
-    """What the report may call the protocol, which depends on what the run at hand was trained on."""
+    """The name that the report gives the protocol, which depends on the data that the run was trained on."""
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
     _, held_out = run.split(run.trained_on.episodes)
@@ -221,7 +221,7 @@ def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
 
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:
-    """Say where the way to the goals, or a plan, is longer than the budget."""
+    """Warn where the way to the goals, or a plan, is longer than the budget."""
     frameskip, budget = controller.model.config.frameskip, tasks.budget
     horizon, execute = controller.schedule.stage(0)
     if tasks.goal_offset is not None and tasks.goal_offset > budget:

@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 from lewm.evaluation.tasks import Tasks
 from lewm_data.envs.world import World, WorldEnv
 
-# Decides for environments `active`, at a step of the budget, what to do for the next few.
+# Chooses the next few actions for the environments `active`, at a step of the budget.
 Act = Callable[[Int64[np.ndarray, " active"], int], Float32[np.ndarray, "active K A"]]
-# Given the number of the first task and environments that have begun it and those after it.
+# Makes an `Act`, from the number of the first task and the environments that have begun it and the tasks after it.
 Agent = Callable[[int, WorldEnv], Act]
-# From frames and goals to how far apart they are.
+# Tells from frames and goals how far apart they are.
 Distance = Callable[[UInt8[np.ndarray, "B Y X 3"], UInt8[np.ndarray, "B Y X 3"]], Float64[np.ndarray, " B"]]
 
 
@@ -30,8 +30,8 @@ class Played:
 
     Attributes:
         solved: Whether each was solved at any step of its budget; None where that cannot be told.
-        distance: Of each from its goal at the start and at the end; nothing where `solved` says more.
-        steps: Taken in each until it was solved, its episode had ended, or its budget was spent.
+        distance: Distance of each from its goal at the start and at the end; empty where `solved` is known.
+        steps: Steps taken in each until it was solved, its episode had ended, or its budget was spent.
     """
 
     solved: Bool[np.ndarray, " N"] | None
@@ -41,7 +41,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Film:
-    """What happened in one episode, for a video: frames after 0, 1, 2 ... steps until it was over.
+    """What happened in one episode, for a video: the frames after 0, 1, 2, ... steps until it was over.
 
     `imagined` is what was expected, decoded: first the present, then at every step what the plan in force predicts for
     the end of the block that the step belongs to. None when it was not asked for. `solved` is None where it cannot be
@@ -65,14 +65,14 @@ def run_episodes(
     on_film: Callable[[Film], None] | None = None,
     on_batch: Callable[[int], None] = lambda solved: None,
 ) -> Played:
-    """Has the agent act until each task is solved, its episode has ended, or its budget is spent.
+    """Lets the agent act until each task is solved, its episode has ended, or its budget is spent.
 
     Args:
         frame_size: Pixels a side that the environment draws.
         batch: Tasks that run together.
-        distance: What to measure where it cannot be told whether a task is solved.
-        on_film: Given what happened in each episode, in the order of the tasks.
-        on_batch: Told how many tasks of a batch were solved.
+        distance: Measures the distance where it cannot be told whether a task is solved.
+        on_film: Called with what happened in each episode, in the order of the tasks.
+        on_batch: Called after each batch with the number of tasks that were solved in it.
     """
     solved, apart, steps = [], [], []
     for first in range(0, len(tasks), batch):
@@ -107,7 +107,7 @@ def _run_together(
 
     Args:
         stays: Whether an episode that terminates stays as it is. Elsewhere one terminates at the environment's own
-            goal, which need not be the task's, and can go on.
+            goal, which need not be the task's, and the episode can go on.
     """
 
     def is_solved() -> Bool[np.ndarray, " B"]:

@@ -16,7 +16,7 @@ from lewm.evaluation.episodes import Film
 from lewm_data.video.video_writer import import_encoder, write_video
 
 FRAMES_PER_SECOND = 10.0
-HOLD = 8  # times the last frame is shown
+HOLD = 8  # how many times the last frame is shown
 
 
 def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
@@ -31,9 +31,10 @@ def film_writer(directory: Path, ending: str) -> Callable[[Film], None]:
 
 
 def compose(film: Film) -> UInt8[np.ndarray, "T Y X 3"]:
-    """Episode on the left, goal on the right; the last frame is framed green when solved, red when not.
+    """Episode on the left, goal on the right; the last frame has a green border when solved, a red one when not.
 
-    Where it cannot be told, it stays grey. Where there is one, the imagined episode lies between them, framed blue.
+    Where it cannot be told, the border stays grey. An imagined episode, if there is one, lies between the two with a
+    blue border.
     """
     size = shown_at(*film.frames.shape[1:3])
     goal = framed(enlarge(film.goal[None], size)[0], GREY)

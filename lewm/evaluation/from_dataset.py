@@ -1,4 +1,4 @@
-"""Tasks from the episodes of a dataset: the goal is a later moment of the episode of the start.
+"""Tasks from the episodes of a dataset: the goal is a later moment of the same episode as the start.
 
 N rows of the dataset, E episodes, W windows from a start to its goal, n of them, S state width.
 """
@@ -22,7 +22,7 @@ from lewm_data.store.schema import ACTION
 
 PROTOCOLS = (HELD_OUT, PAPER)
 
-SEED = "episode_seed"  # the column
+SEED = "episode_seed"  # the column with the seed of an episode's environment
 
 
 def draw_tasks(
@@ -129,7 +129,7 @@ def _replayed(dataset: Dataset, windows: Int64[np.ndarray, "W 2"], goal_offset: 
 def _unsolved(
     dataset: Dataset, world: World, drawn: Int64[np.ndarray, "W 2"], count: int, goal_offset: int
 ) -> Int64[np.ndarray, " n"]:
-    """The first `count` windows at whose start the environment itself does not say that it is solved."""
+    """The first `count` windows at whose start the environment itself does not say that its task is solved."""
     usable: list[int] = []
     with closing(world.make(1, UNSEEN, False)) as env:
         for number, start in enumerate(_replayed(dataset, drawn, goal_offset)):

@@ -22,8 +22,8 @@ from lewm_data.errors import DataError
 from lewm_data.video.pictures import displayed_size, pixels, read_image
 from lewm_data.video.video import import_av
 
-TRIES = 100  # draws a task, before it is given up
-STREAM = 0x7A5C5  # of random numbers: random agents with the same seed have others
+TRIES = 100  # draws for each task, before drawing is given up
+STREAM = 0x7A5C5  # the stream of random numbers: random agents with the same seed have another
 SMALLEST = 8  # pixels a side of a goal picture
 
 FROM_ENV, PICTURE = "from-env", "goal-picture"  # protocols
@@ -43,7 +43,8 @@ def draw_from_env(
     uniformly random actions lead, unless the episode ends before. Starts that already count as solved are drawn again.
 
     Args:
-        picture: What is to be reached instead. Success is then known only where the environment tells of its own.
+        picture: A picture to be reached in place of these goals. Success is then known only where the environment tells
+            it of its own.
 
     Raises:
         LewmError: too few of the draws can be used.
@@ -124,7 +125,7 @@ def _replayed(env: WorldEnv, rng: np.random.Generator, moves: int) -> Replayed |
     actions = [none]
     for move in range(moves):
         actions.append(rng.uniform(space.low, space.high).astype(np.float32)[None])
-        if move == moves - 1:  # the goal's: the episode may end there
+        if move == moves - 1:  # this action leads to the goal, where the episode may end
             break
         _, _, terminated, _, _ = env.step(actions[-1])
         if terminated[0]:

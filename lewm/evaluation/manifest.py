@@ -9,7 +9,7 @@
       "budget": 50,                 environment steps allowed
       "discarded_solved": 3,        draws whose start counted as solved
       "discarded_ended": 0,         draws whose episode ended before the goal
-      "sha256": "...",              of all the rest, as in reports
+      "sha256": "...",              digest of all the rest, as in reports
       "tasks": [
         {"episode": 7, "step": 31, "start": [0.25, 0.5], "goal": [0.75, 0.5], "factors": {}},
         ...
@@ -37,11 +37,11 @@ from lewm_data.envs.gymnasium.simulator import SEEDS
 from lewm_data.envs.world import World
 
 FORMAT = 1
-MOST_BYTES = 2**25  # of a file; a task has 100 bytes where states are set, 10,000 where an episode is replayed
+MOST_BYTES = 2**25  # size of a file; a task has 100 bytes where states are set, 10,000 where an episode is replayed
 NOT_ONE = 'Give --tasks a file that "lewm plan --save-tasks" wrote.'
 DAMAGED = "Get the file again from where it was written."
 
-Count = Annotated[int, Field(ge=0, lt=2**53)]  # so many numbers keep their value in the JSON of any program
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # smaller numbers keep their value in the JSON of any program
 Positive = Annotated[int, Field(gt=0, le=MOST_STEPS)]
 Number = int | float
 

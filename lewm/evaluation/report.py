@@ -1,4 +1,4 @@
-"""How well an agent did, as it is written down.
+"""How well an agent did: the report of `lewm plan`.
 
 N tasks.
 """
@@ -14,13 +14,13 @@ from lewm.measures.intervals import wilson_interval
 
 
 def agent_name(planner: str) -> str:
-    """What tables call the agent that plans with a planner of that kind: LeWM + CEM, say."""
+    """What tables call the agent that plans with a planner of that kind, for example "LeWM + CEM"."""
     return f"LeWM + {planner.upper()}"
 
 
 @dataclass(frozen=True)
 class LatentDistance:
-    """How far from the goal the model sees a frame: Euclidean distance of their latents, mean over the tasks."""
+    """How far the model sees a frame from the goal: Euclidean distance of their latents, averaged over the tasks."""
 
     start: float
     end: float
@@ -30,7 +30,7 @@ class LatentDistance:
 class Success:
     """How often an agent solved its tasks, with Wilson's 95 % interval.
 
-    None where it cannot be told what is solved; then there is the distance to the goal instead.
+    These are None where it cannot be told what is solved; the distance to the goal is then given in their place.
     """
 
     success_rate: float | None
@@ -41,7 +41,7 @@ class Success:
 
     @classmethod
     def of(cls, played: Played) -> Success:
-        """Counted over the tasks."""
+        """The success counted over the tasks."""
         if played.solved is None:
             start, end = played.distance.mean(axis=0).tolist()
             return cls(None, None, len(played.distance), None, LatentDistance(start, end))
@@ -56,7 +56,7 @@ class Outcome:
     Attributes:
         solved: Whether its goal was reached; None where that cannot be told.
         steps: Environment steps taken until it was over.
-        latent_distance: To the goal, where it cannot be told whether that was reached.
+        latent_distance: Distance to the goal, where it cannot be told whether that was reached.
     """
 
     solved: bool | None
@@ -65,7 +65,7 @@ class Outcome:
 
     @classmethod
     def each(cls, played: Played) -> list[Outcome]:
-        """One a task."""
+        """One outcome for each task."""
         steps = played.steps.tolist()
         if played.solved is None:
             return [
@@ -81,10 +81,10 @@ class TaskOutcome:
 
     Attributes:
         number: Its place among the tasks, from 0; films are named after it.
-        episode, step: As in `Task`: where in the dataset it was taken from.
-        seed: Of the environment's episode that leads to the start; None where the start is a state.
-        planner: Of the plans.
-        random: Of uniformly random actions.
+        episode, step: Where in the dataset it was taken from, see `Task`.
+        seed: Seed of the environment's episode that leads to the start; None where the start is a state.
+        planner: Outcome of the plans.
+        random: Outcome of uniformly random actions.
     """
 
     number: int
@@ -96,7 +96,7 @@ class TaskOutcome:
 
     @classmethod
     def each(cls, tasks: Tasks, planner: Played, random: Played) -> tuple[TaskOutcome, ...]:
-        """In the order of the tasks."""
+        """One for each task, in their order."""
         outcomes = zip(tasks.each, Outcome.each(planner), Outcome.each(random), strict=True)
         return tuple(
             cls(number, task.episode, task.step, getattr(task.start, "seed", None), planned, drawn)
@@ -112,15 +112,15 @@ class EvalReport:
     one by one: `zip(a["tasks"], b["tasks"], strict=True)` pairs the outcomes of two runs in each task.
 
     Attributes:
-        success_rate, successes, episodes, interval_95, latent_distance: As in `Success`, of the planner.
-        random: The same for uniformly random actions on the same tasks.
+        success_rate, successes, episodes, interval_95, latent_distance: The planner's success, see `Success`.
+        random: The success of uniformly random actions on the same tasks.
         protocol: How the tasks were chosen, for this run: see `Tasks.protocol_for`.
-        goal_offset, budget, discarded_solved, discarded_ended: As in `Tasks`.
-        tasks_sha256: Equal digests, equal tasks.
+        goal_offset, budget, discarded_solved, discarded_ended: Facts about the tasks, see `Tasks`.
+        tasks_sha256: Digest of the tasks: equal digests mean equal tasks.
         seconds_per_plan: Mean over all plans.
-        seconds_preparing: Beside the plans, compiling kernels and capturing CUDA graphs; 0 on other devices.
+        seconds_preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
         tasks: What became of each task.
-        planner: Its settings. `precision` is the one that was used, and `precision_reason` says why.
+        planner: The settings of planning. `precision` is the one that was used, and `precision_reason` says why.
     """
 
     success_rate: float | None

@@ -18,12 +18,12 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import WorldEnv
 
-UNSEEN = 16  # pixels a side of the frames of environments that are not looked at
+UNSEEN = 16  # pixels a side of the frames of environments whose frames nobody looks at
 
-# Named ways of choosing tasks from a dataset; both take the goal from the same episode as the start, `goal_offset`
-# steps later.
+# Named ways of choosing tasks from a dataset; both take the goal `goal_offset` steps after the start, from the same
+# episode.
 #   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted
-#   paper     any episode and any start, as arXiv 2603.19312 v3
+#   paper     any episode and any start, as in arXiv 2603.19312 v3
 HELD_OUT, PAPER = "held-out", "paper"
 
 
@@ -32,8 +32,8 @@ class Placed:
     """A start in a world whose states can be set.
 
     Attributes:
-        state, goal: Of the environment.
-        factors: Its factors of variation, by name; those that did not vary are left out.
+        state, goal: States of the environment.
+        factors: The environment's factors of variation, by name; those that did not vary are left out.
     """
 
     state: Float64[np.ndarray, " S"]
@@ -46,9 +46,9 @@ class Replayed:
     """A start in a world whose states cannot be set: a moment of an episode, and a later one as the goal.
 
     Attributes:
-        seed: Of the episode.
-        actions: From its beginning to the start.
-        goal_actions: From there to the goal.
+        seed: Seed of the episode.
+        actions: Actions from the beginning of the episode to the start.
+        goal_actions: Actions from the start to the goal.
     """
 
     seed: int
@@ -65,7 +65,7 @@ class Task:
 
     Attributes:
         episode, step: Where in the dataset it was taken from; without a dataset the number of its draw, and 0.
-        start: How it begins, and with that, its goal.
+        start: How it begins; this also says what its goal is.
     """
 
     episode: int
@@ -79,10 +79,10 @@ class Tasks:
 
     Attributes:
         env: The world.
-        protocol: How they were chosen. Another run may have seen what one run held out: see `protocol_for`.
+        protocol: How they were chosen. What one run held out, another may have seen in training: see `protocol_for`.
         dataset: Fingerprint of the dataset they are from; None for those that the environment itself gave.
         each: The tasks.
-        picture: What is to be reached in all of them, in the place of the goals that come with their starts.
+        picture: A picture to be reached in all of them, in place of the goals that come with their starts.
         goal_offset: Environment steps from each start to its goal, where that is known.
         budget: Environment steps allowed.
         solvable: Whether it can be told that a goal is reached.
@@ -105,7 +105,7 @@ class Tasks:
         return len(self.each)
 
     def begin(self, env: WorldEnv, first: int) -> None:
-        """Brings the environments to the starts of as many tasks from `first` on."""
+        """Brings the environments to the starts of as many tasks, from number `first` on."""
         begin(env, [task.start for task in self.each[first : first + env.num_envs]])
 
     def goals(self, env: WorldEnv) -> UInt8[np.ndarray, "N Y X 3"]:
@@ -115,12 +115,12 @@ class Tasks:
         return np.repeat(self.picture[None], env.num_envs, axis=0)
 
     def protocol_for(self, fingerprint: str, held_out: Int64[np.ndarray, " E"], path: Path) -> str:
-        """How they were chosen, as a report on a run may say it: "held-out" only if its training saw none of them.
+        """What a report on a run calls the protocol: "held-out" only if the run's training saw none of the episodes.
 
         Args:
-            fingerprint: Of the dataset that the run was trained on.
-            held_out: The episodes of it that training did not see.
-            path: Of the file that the tasks are from.
+            fingerprint: Fingerprint of the dataset that the run was trained on.
+            held_out: The episodes of that dataset that training did not see.
+            path: Path of the file that the tasks are from.
         """
         if self.protocol != HELD_OUT:
             return self.protocol
@@ -133,7 +133,7 @@ class Tasks:
         return self.protocol
 
     def sha256(self) -> str:
-        """Digest of everything that a file of tasks says: equal digests, equal tasks from the same source."""
+        """Digest of everything that a file of tasks says: equal digests mean equal tasks from the same source."""
         origins = [(task.episode, task.step) for task in self.each]
         drawn = self.env, self.protocol, self.dataset, self.discarded_solved, self.discarded_ended, origins
         digest = hashlib.sha256(json.dumps([*drawn, self.goal_offset, self.budget]).encode())
@@ -151,7 +151,7 @@ class Tasks:
 
 
 def begin(env: WorldEnv, starts: Sequence[Start]) -> None:
-    """Brings each environment to a start, and has it know its goal; the starts are all of one kind."""
+    """Brings each environment to a start, and tells it its goal; the starts are all of one kind."""
     placed = [one for one in starts if isinstance(one, Placed)]
     replayed = [one for one in starts if isinstance(one, Replayed)]
     if placed:

@@ -24,7 +24,8 @@ class Agreement:
 
     Attributes:
         distance_correlation: Spearman's rank correlation between latent distance and the shortest path in the world.
-        near_correlation: The same over the nearer half of the pairs: whether a planner near its goal sees a slope.
+        near_correlation: This correlation over the nearer half of the pairs: whether a planner near its goal sees a
+            slope.
         curve: (path length, mean latent distance) of pairs binned by path length.
     """
 
@@ -59,7 +60,7 @@ def agreement(
 
 
 def effective_rank(latents: Float[Tensor, "N D"]) -> float:
-    """exp(entropy) of the eigenvalues of the covariance, as shares: 1 for a line, D for a sphere.
+    """exp(entropy) of the covariance's eigenvalues divided by their sum: 1 for a line, D for a sphere.
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007, on the covariance.
     """
@@ -71,7 +72,7 @@ def effective_rank(latents: Float[Tensor, "N D"]) -> float:
 
 
 def rank_correlation(a: Float64[np.ndarray, " P"], b: Float64[np.ndarray, " P"]) -> float:
-    """Spearman's coefficient, ties sharing their mean rank; 0 where either side is constant."""
+    """Spearman's coefficient, in which ties share their mean rank; 0 where either side is constant."""
     ranks = rankdata(np.stack([a, b]), axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
     scale = np.sqrt((ranks[0] ** 2).sum() * (ranks[1] ** 2).sum())

@@ -1,4 +1,4 @@
-"""Action blocks in environment units and as the predictor takes them, the bounds of either, and their embedding.
+"""Action blocks in environment units and as z-scores, which the predictor takes; their bounds and their embedding.
 
 A action-block width, D latent width.
 """
@@ -16,18 +16,18 @@ from lewm.config import ActionEmbedder as ActionEmbedderConfig
 
 @dataclass(frozen=True, eq=False)
 class BlockStatistics:
-    """What makes z-scores of action blocks and the other way round. Nothing here waits for the device.
+    """Turns action blocks into z-scores, and z-scores into action blocks. Nothing here waits for the device.
 
     Attributes:
         mean: The mean of each number of a block in the training data.
-        std: Likewise the standard deviation, above 0.
+        std: The standard deviation of each number there, above 0.
     """
 
     mean: Float[Tensor, " A"]
     std: Float[Tensor, " A"]
 
     def normalize(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Action blocks in environment units to z-scores."""
+        """Turns action blocks in environment units into z-scores."""
         return (blocks - self.mean) / self.std
 
     def denormalize(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
@@ -37,11 +37,11 @@ class BlockStatistics:
 
 @dataclass(frozen=True, eq=False)
 class BlockBounds:
-    """Between which values the numbers of a block can lie. Nothing here waits for the device.
+    """The values between which the numbers of a block can lie. Nothing here waits for the device.
 
     Attributes:
         low: The least value of each number; -inf where there is none.
-        high: Likewise the greatest, not below `low`.
+        high: The greatest value of each number, not below `low`; inf where there is none.
     """
 
     low: Float[Tensor, " A"]
@@ -52,12 +52,12 @@ class BlockBounds:
         return blocks.clamp(self.low, self.high)
 
     def normalized(self, statistics: BlockStatistics) -> BlockBounds:
-        """Bounds in environment units as those of z-scores."""
+        """These bounds, which are in environment units, as bounds of z-scores."""
         return BlockBounds(statistics.normalize(self.low), statistics.normalize(self.high))
 
 
 class ActionEmbedder(nn.Module):
-    """Normalised action blocks to embeddings of the latent's width.
+    """Turns normalised action blocks into embeddings of the latent's width.
 
     Source: the released code (the paper does not describe it); its width-1 convolution is written as a Linear.
     """
@@ -69,5 +69,5 @@ class ActionEmbedder(nn.Module):
         self.out = nn.Linear(config.hidden, latent)
 
     def forward(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch D"]:
-        """Each block by itself."""
+        """Embeds each block by itself."""
         return self.out(F.silu(self.hidden(self.bottleneck(actions))))

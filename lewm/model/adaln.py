@@ -35,7 +35,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Float[Tensor, "N T W"], condition: Float[Tensor, "N T W"]) -> Float[Tensor, "N T W"]:
-        """One layer. Order of the six as released: shift, scale, gate of the attention, then of the MLP."""
+        """One layer. The six values as released: shift, scale and gate of the attention, then those of the MLP."""
         shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = self.modulation(condition).chunk(6, dim=-1)
         x = x + gate * self._attention(_modulate(x, shift, scale))
         return x + mlp_gate * self._mlp(_modulate(x, mlp_shift, mlp_scale))
@@ -57,11 +57,11 @@ class Block(nn.Module):
 
 
 class AdalnTransformer(Predictor):
-    """Latents and embedded actions to the next latents (before their projector).
+    """Turns latents and embedded actions into the next latents (before their projector).
 
     The rollout operator reads its tensors by their names.
 
-    Source: arXiv 2603.19312, section 3, with every detail as in the released code.
+    Source: arXiv 2603.19312, section 3; every detail is that of the released code.
     """
 
     def __init__(self, config: AdalnPredictor, latent: int) -> None:
@@ -77,7 +77,7 @@ class AdalnTransformer(Predictor):
         self.output = nn.Linear(width, latent) if latent != width else nn.Identity()
 
     def forward(self, latents: Float[Tensor, "N T D"], actions: Float[Tensor, "N T D"]) -> Float[Tensor, "N T D"]:
-        """Prediction of the following latent at each of T <= `history` steps, seeing only steps up to it."""
+        """Predicts the following latent at each of T <= `history` steps; each step sees only the steps up to it."""
         condition = F.silu(self.condition(actions))
         x = latents + self.positions[:, : latents.shape[1]]
         x = self.input(F.dropout(x, self.dropout, self.training))

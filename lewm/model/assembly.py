@@ -1,4 +1,4 @@
-"""Where the kinds of parts meet: the only place that makes a world model."""
+"""Puts the parts of a world model together, whatever their kinds: the only place that makes a world model."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _encoder(section: cfg.Encoder, frame_size: int) -> Encoder:
 
 
 def _assemble(config: cfg.Model) -> WorldModel:
-    """The order of the parts decides which random numbers each is drawn from."""
+    """Makes the parts. Their order decides which random numbers each is drawn from."""
     encoder = _encoder(config.encoder, config.frame_size)
     projector = _projector(encoder.width, config)
     action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)

@@ -19,7 +19,7 @@ from lewm.model.rows import at_least_min_rows
 NORM_EPS = 1e-3  # released code
 NORM_MOMENTUM = 0.01  # released code
 STEM = 32  # channels
-MIN_FRAMES = 16  # with one thread PyTorch takes other code for fewer, with other rounding: see `lewm.model.rows`
+MIN_FRAMES = 16  # for fewer, PyTorch with one thread takes other code with other rounding: see `lewm.model.rows`
 
 
 class Stage(NamedTuple):
@@ -43,10 +43,10 @@ STAGES = (
 
 
 class EfficientnetMap(Encoder):
-    """Normalised frames to the map of stride 16, flattened: channel after channel, each row by row.
+    """Turns normalised frames into the map of stride 16, flattened: channel after channel, each row by row.
 
     Source: Tan and Le, arXiv 1905.11946, table 1; the Lite variant of the released code has no squeeze-and-excitation
-    and clips at 6 (ReLU6), and its first convolution has the width of the table whatever the model's.
+    and clips at 6 (ReLU6), and its first convolution has the width of the table in models of every size.
     Differs: no blocks are dropped while it trains.
     """
 
@@ -64,7 +64,7 @@ class EfficientnetMap(Encoder):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
-        """Frames already scaled and normalised, of the configured size."""
+        """Embeds frames that are scaled and normalised, of the configured size."""
         return self._map(frames) if self.training else at_least_min_rows(self._map, frames, MIN_FRAMES)
 
     def _map(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
@@ -103,5 +103,5 @@ class Convolution(nn.Module):
         self.norm = nn.BatchNorm2d(out, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
     def forward(self, x: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B K U V"]:
-        """Before the nonlinearity."""
+        """The result before the nonlinearity."""
         return self.norm(self.weights(F.pad(x, self.padding)))

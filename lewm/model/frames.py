@@ -1,4 +1,4 @@
-"""Frames as the model wants them: an error for those that it would misread, a word for those that it stretches."""
+"""Checks frames: an error for those that the model would misread, a warning for those that it stretches."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lewm.errors import LewmError
 
 log = logging.getLogger(__name__)
 
-SEEN = 0.02  # ratios of the sides that differ by less are not seen
+SEEN = 0.02  # nobody sees that a frame is stretched by a smaller share
 
 
 def check_frames(frames: Tensor, shape: str) -> None:
     """Raises unless frames are uint8 with the channels last.
 
-    Only dtype and shape are looked at: no device is waited for, and tensors without values will do.
+    Only dtype and shape are looked at: this waits for no device, and works for tensors without values.
 
     Args:
-        shape: A letter a dimension, then the 3 channels: "B T Y X 3".
+        shape: A letter for each dimension, then the 3 channels: "B T Y X 3".
 
     Raises:
         LewmError: They are not; says what was got, and how to convert it.

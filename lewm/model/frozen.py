@@ -12,14 +12,14 @@ from lewm.model.parts import Encoder, Projector
 
 
 class Frozen(Encoder):
-    """Another encoder, with the projector that was trained with it or without, always in eval mode.
+    """Another encoder, alone or followed by the projector that was trained with it, always in eval mode.
 
     Its parameters ask for no gradient, and its BatchNorm and Dropout stay as they are. They are saved with the weights.
 
     Args:
         encoder: What is frozen.
-        projector: Follows it.
-        width: What comes out.
+        projector: The projector that follows it; None where the embedding itself is given.
+        width: Width of what comes out.
     """
 
     def __init__(self, encoder: Encoder, projector: Projector | None, width: int) -> None:
@@ -29,10 +29,10 @@ class Frozen(Encoder):
         self.eval()
 
     def train(self, mode: bool = True) -> Frozen:
-        """Stays in eval mode, whatever is asked."""
+        """Stays in eval mode, whatever `mode` says."""
         return super().train(False)
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
-        """Frames already scaled and normalised, of the configured size."""
+        """Embeds frames that are scaled and normalised, of the configured size."""
         embeddings = self.encoder(frames)
         return embeddings if self.projector is None else self.projector(embeddings)

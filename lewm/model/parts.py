@@ -1,4 +1,4 @@
-"""What a world model asks of its parts, whatever their kind.
+"""The bases of the parts of a world model, which every kind derives from.
 
 B frames, W width of an encoder's embedding, N sequences, T time in blocks, D latent width.
 """
@@ -14,7 +14,7 @@ from lewm.model.rows import at_least_min_rows
 
 
 class Encoder(nn.Module):
-    """Frames to one vector each: the base of every kind of encoder.
+    """Turns each frame into one vector: the base of every kind of encoder.
 
     `forward` takes frames that are scaled and normalised, (B, 3, Y, X), and returns their embeddings, (B, W). In eval
     mode the embedding of a frame does not depend on the frames beside it, bit for bit: see `lewm.model.rows`.
@@ -27,13 +27,13 @@ class Encoder(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Latents and actions to the next latents: the base of every kind of predictor.
+    """Turns latents and actions into the next latents: the base of every kind of predictor.
 
     `forward` takes latents and embedded actions, both (N, T, D) with T at most `history`, and returns the following
     latent at each step before the projector, (N, T, D). A step sees the steps up to it and none after it.
 
-    Nothing else is asked of a kind. One whose tensors have the names and the meaning that `lewm_kernels.rollout.pack`
-    reads states its `heads` too, and is then planned with by that operator; every other is called step by step.
+    Nothing else is asked of a kind. A kind whose tensors have the names and meanings that `lewm_kernels.rollout.pack`
+    reads also states its `heads`: plans then use that operator. Every other kind is called step by step.
 
     Attributes:
         history: Most latents that it sees.
@@ -51,7 +51,7 @@ class Projector(nn.Sequential):
         super().__init__(nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, out))
 
     def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:
-        """Each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
+        """Projects each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
         rows = x.flatten(0, -2)
         forward: Callable[[Tensor], Tensor] = super().forward
         out: Tensor = forward(rows) if self.training else at_least_min_rows(forward, rows)

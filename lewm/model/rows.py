@@ -1,4 +1,4 @@
-"""Results of a row that do not depend on the rows beside it."""
+"""Makes the result of a row independent of the rows beside it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Products and convolutions of few rows take other code paths, with other rounding. From here on a row's result was
-# found not to depend on the number of rows (float32, MKL); and a plan must not depend on the episodes beside it.
+# Products and convolutions of few rows take other code paths, with other rounding. From this number on, a row's result
+# was found not to depend on the number of rows (float32, MKL). A plan must not depend on the episodes beside it.
 MIN_ROWS = 64
 
 
 def at_least_min_rows(
     function: Callable[[Tensor], Tensor], rows: Float[Tensor, "rows ..."], least: int = MIN_ROWS
 ) -> Float[Tensor, "rows ..."]:
-    """`function` of the rows, called with at least so many of them: zeros are added and their results dropped."""
+    """`function` of the rows, called with `least` rows or more: zeros are added, and their results dropped."""
     missing = least - len(rows)
     if missing <= 0:
         return function(rows)

@@ -39,7 +39,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(Encoder):
-    """Normalised frames to the CLS token of the last layer.
+    """Turns normalised frames into the CLS token of the last layer.
 
     Source: arXiv 2603.19312, section 3; sizes and initialisation of the released code. Frames of another size than
     `frame_size` are accepted: positions are interpolated (bicubic).
@@ -63,7 +63,7 @@ class VisionTransformer(Encoder):
                 nn.init.zeros_(module.bias)
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
-        """Frames already scaled and normalised; sides at least one patch, remainders are cut off."""
+        """Embeds frames that are scaled and normalised, with sides of at least one patch; remainders are cut off."""
         patches = self.patch(frames)  # (B, W, Y / patch, X / patch)
         rows, columns = patches.shape[-2:]
         x = torch.cat([self.cls_token.expand(len(frames), -1, -1), patches.flatten(2).transpose(1, 2)], dim=1)

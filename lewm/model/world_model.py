@@ -1,4 +1,4 @@
-"""The world model: frames to latents, latents and actions to the next latents.
+"""The world model: it turns frames into latents, and latents and actions into the next latents.
 
 B batch or environments, T time in blocks, L context length, D latent width, S candidates, H horizon in blocks,
 A action-block width, P = L - 1 past blocks, Y and X the sides of a frame.
@@ -23,7 +23,7 @@ PIXEL_MEAN = (0.485, 0.456, 0.406)  # ImageNet, as released
 PIXEL_STD = (0.229, 0.224, 0.225)
 EMBED_CHUNK = 64  # frames that are encoded together on a CPU, and the fewest elsewhere
 MEMORY_SHARE = 16  # elsewhere they may fill a sixteenth of the device's memory
-ACTIVATIONS = 16  # bytes that encoding takes, by those of its frames in float32: 6 for ViT-Tiny, 3 to 8 for ours
+ACTIVATIONS = 16  # memory of encoding / memory of its frames in float32, at most: 6 for ViT-Tiny, 3 to 8 for ours
 
 
 class WorldModel(nn.Module):
@@ -34,9 +34,11 @@ class WorldModel(nn.Module):
     Attributes:
         config: Kinds and sizes of the parts; enough to rebuild the module.
         action_mean: Mean of each action dimension in the training data, (action_dim,); NaN when unknown.
-        action_std: Likewise the standard deviation; 1 for what never varies, such as a choice that is never made.
+        action_std: Standard deviation of each action dimension there; 1 for one that never varies, such as a choice
+            that is never made.
         action_low: The least value of each action dimension, in environment units; -inf where it is unknown.
-        action_high: Likewise the greatest; inf where it is unknown. Where both are one value, nothing else is planned.
+        action_high: The greatest value of each action dimension; inf where it is unknown. A dimension whose least and
+            greatest value are equal is planned with that value alone.
 
     Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_official.py).
     """
@@ -76,7 +78,7 @@ class WorldModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device that the weights are on."""
         return self.action_mean.device
 
     def encode(self, frames: Tensor) -> Float[Tensor, "B T D"]:
@@ -105,7 +107,7 @@ class WorldModel(nn.Module):
         return torch.cat([self.encode(chunk[None])[0] for chunk in frames.split(self._frames_together())])
 
     def predict(self, latents: Float[Tensor, "B L D"], actions: Float[Tensor, "B L A"]) -> Float[Tensor, "B L D"]:
-        """Next latent after each step, teacher forced: step t sees steps 0..t. Actions are normalised blocks.
+        """The next latent after each step, teacher-forced: step t sees steps 0..t. Actions are normalised blocks.
 
         Raises:
             ValueError: L exceeds the predictor's history.
@@ -120,12 +122,12 @@ class WorldModel(nn.Module):
         candidates: Float[Tensor, "B S H A"],
         history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
-        """Latents that each candidate's H action blocks lead to, one after the other, in float32.
+        """The latents after each of a candidate's H action blocks, in float32.
 
         The predictor sees the last `history` latents; when that window slides, positions start again from 0. Where a
-        gradient is asked for, this is the definition of `lewm_kernels.rollout`, which takes several times as long and
-        is differentiable; else it packs the weights and calls the operator. Pack once to roll out many times. A model
-        that cannot be packed predicts step by step, with a gradient too, in the mode that it is in.
+        gradient is asked for, this computes the definition of `lewm_kernels.rollout`, which is differentiable and takes
+        several times as long; else it packs the weights and calls the operator. To roll out many times, pack once. A
+        model that cannot be packed predicts step by step, with a gradient too, in the mode that it is in.
 
         Args:
             latents: Context, oldest first.
@@ -160,10 +162,10 @@ class WorldModel(nn.Module):
         return None
 
     def pack(self, precision: str = "fp32") -> Packed:
-        """A snapshot of the weights for `lewm_kernels.rollout`, as in eval mode.
+        """A snapshot of the weights for `lewm_kernels.rollout`, which computes as in eval mode.
 
         Args:
-            precision: Of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16".
+            precision: Precision of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16".
 
         Raises:
             LewmError: The model cannot be packed: see `packing_obstacle`.
@@ -175,10 +177,10 @@ class WorldModel(nn.Module):
         return pack(self.state_dict(), heads=heads, precision=precision)
 
     def normalize_actions(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
-        """Action blocks in environment units to z-scores.
+        """Turns action blocks in environment units into z-scores.
 
         Raises:
-            LewmError: As `block_statistics`, which each call takes anew.
+            LewmError: There are no usable action statistics: see `block_statistics`, which each call takes anew.
         """
         return self.block_statistics().normalize(blocks)
 
@@ -187,8 +189,8 @@ class WorldModel(nn.Module):
         return self.block_statistics().denormalize(blocks)
 
     def block_statistics(self) -> BlockStatistics:
-        """A copy of the action statistics, for whole blocks. They are checked, and the host waits for the device: in a
-        loop, take them once before it.
+        """A copy of the action statistics, for whole blocks. They are checked, and the host waits for the device: take
+        them once before a loop, not in it.
 
         Raises:
             LewmError: the checkpoint has no action statistics, or a standard deviation is 0.
@@ -209,8 +211,10 @@ class WorldModel(nn.Module):
     def block_bounds(self, every: bool) -> BlockBounds | None:
         """A copy of the action bounds, in environment units and for whole blocks; None where there are none.
 
+        The host waits for the device.
+
         Args:
-            every: All of them; else those alone whose dimensions are held at one value. The host waits for the device.
+            every: Whether all bounds are given; if not, only those of dimensions that are held at one value.
         """
         bounded = torch.full_like(self.action_low, every, dtype=torch.bool) | (self.action_low == self.action_high)
         low = self.action_low.where(bounded, -torch.inf)
@@ -227,12 +231,12 @@ class WorldModel(nn.Module):
         return max(EMBED_CHUNK, physical_memory(self.device) // MEMORY_SHARE // one)
 
     def _pixels(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N 3 Z Z"]:
-        """Resized, scaled to [0, 1] and normalised, in the dtype of the weights."""
-        # a channels-last copy of (N, 3, Y, X) is what the frames already are in memory
+        """Frames resized, scaled to [0, 1] and normalised, in the dtype of the weights."""
+        # In memory the frames already lie as a channels-last copy of (N, 3, Y, X) would.
         pixels = frames.permute(0, 3, 1, 2).to(self.action_mean.dtype) / 255
         size = self.config.frame_size
         if pixels.shape[-2:] != (size, size):
-            if not torch.compiler.is_compiling():  # the compiler would trace the log; training has said it before
+            if not torch.compiler.is_compiling():  # the compiler would trace the log; training has warned before
                 warn_if_stretched(*frames.shape[1:3], (size, size))
             pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
         return (pixels - self._pixel_mean) / self._pixel_std  # type: ignore[operator]

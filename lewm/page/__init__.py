@@ -1,1 +1,1 @@
-"""One static page of what a run left: its numbers, pictures and videos."""
+"""One static page with the numbers, pictures and videos that a run holds."""

@@ -1,4 +1,4 @@
-"""From a run to a folder that can be opened, moved and sent: index.html, and in files/ what it shows."""
+"""Makes of a run a folder that can be opened, moved and sent: index.html, and the files/ that it shows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lewm_data.temporary import temporary_folder
 log = logging.getLogger(__name__)
 
 INDEX, FILES = "index.html", "files"
-HEAD = 2**16  # bytes of a page, among which is the mark
+HEAD = 2**16  # the first bytes of a page, which hold the mark
 ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -87,7 +87,7 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
 
 
 def _put(built: Path, out: Path, scratch: Path) -> None:
-    """Moves the page to its place, and what was there away. Of two that are made at once, the later one stays."""
+    """Moves away what was in the page's place, and the page there. If two are made at once, the later one stays."""
     for attempt in itertools.count():
         replaced = scratch / f"old-{attempt}"
         with contextlib.suppress(FileNotFoundError):
@@ -148,12 +148,12 @@ def _has_content(path: Path) -> bool:
 
 
 def _place(path: Path) -> list[str | int]:
-    """By this, names are in the order in which they were given: -10 after -9, which comes after none."""
+    """Sort key that puts names in the order in which they were given: "plan", "plan-9", "plan-10"."""
     return [int(one) if one.isdecimal() else one for one in re.split(r"([0-9]+)", path.stem)]
 
 
 def _folder(directory: Path, out: Path | None) -> Path:
-    """Where the page goes. Only a report may be replaced, and nothing that someone put beside it be lost."""
+    """Where the page goes. Only a report may be replaced, and nothing that someone put beside it may be lost."""
     if out is None:
         out = directory / "report"
         if out.is_symlink():

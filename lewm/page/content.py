@@ -1,4 +1,4 @@
-"""What a part of the page consists of."""
+"""The content of a part of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lewm.page.document import KeyNumber
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to show of a file: HTML, and numbers for the top of the page."""
+    """What the page shows of a file: HTML, and numbers for its top."""
 
     body: str
     numbers: tuple[KeyNumber, ...] = ()

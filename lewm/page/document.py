@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lewm.page.elements import text
 
 GENERATOR = "lewm report"
-MARK = f'<meta name="generator" content="{GENERATOR}">'  # by which a page is known as ours
+MARK = f'<meta name="generator" content="{GENERATOR}">'  # shows that a page is ours
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Section:
         title: Its heading.
         source: The file that it shows; empty for a part that the run does not have yet.
         body: HTML.
-        numbers: Of its numbers those for the top of the page.
+        numbers: Those of its numbers that the top of the page shows.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Section:
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section], footer: str) -> str:
-    """The whole page, in need of nothing but the files that its sections point to."""
+    """The whole page, which needs nothing but the files that its sections point to."""
     numbers = "".join(
         f"<div><dt>{text(one.label)}</dt><dd><b>{text(one.value)}</b><span>{text(one.detail)}</span></dd></div>"
         for section in sections

@@ -1,4 +1,4 @@
-"""Pieces of HTML. What they are given is text of others: every one of them escapes it."""
+"""Pieces of HTML. The texts that they are given come from others: every piece escapes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LONGEST = 5000  # characters of a text that are shown
 
 
 def text(foreign: str) -> str:
-    """Text as HTML: markup is escaped, and what could not be seen is written as its code, \\x1b."""
+    """Text as HTML: markup is escaped, and a character that cannot be seen is written as its code, such as \\x1b."""
     cut = foreign[:LONGEST] + "…" * (len(foreign) > LONGEST)
     return html.escape(visible(cut))
 
@@ -38,7 +38,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names and what they are."""
+    """Names with their values."""
     rows = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
     return f'<dl class="facts">{rows}</dl>'
 

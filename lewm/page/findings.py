@@ -1,4 +1,4 @@
-"""What the page shows of what was found out about a trained model: probing, surprise, decoding."""
+"""The page's parts on what was found out about a trained model: probing, surprise, decoding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lewm.page.document import KeyNumber
 from lewm.page.media import LARGEST, PICTURES, VIDEOS, Media, Take, figure, is_inside, media_of
 from lewm.report_files import read_report
 
-FIGURES = 24  # of a part
+FIGURES = 24  # the most pictures and videos of one part
 
 
 def decoding(path: Path, take: Take) -> Content:

@@ -11,7 +11,7 @@ from lewm.page import elements
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".png", ".gif", ".jpg", ".jpeg", ".webp")
 
-NAMED = 8  # of what is left out
+NAMED = 8  # how many names are given of the files that are left out
 
 # By file name and in the order of the page; others are shown after these, with their names below.
 CAPTIONS = {
@@ -19,7 +19,7 @@ CAPTIONS = {
     "distances": "Latent distance over the distance in the world",
     "map": "The latent space on its first two principal components, coloured by a quantity",
     "tsne": "The latent space by t-SNE, coloured by a quantity",
-    "neighbours": "Frames, and those of other episodes that are nearest to them in the latent space",
+    "neighbours": "Frames, and the frames of other episodes that are nearest to them in the latent space",
     "space": "The shape of the latent space",
     "reconstructions": "Frames that training has not seen, and what a decoder makes of their latents",
     "rollout": "What happened, and what the model imagines from the first frame and the actions",
@@ -37,7 +37,7 @@ class Media:
     """Pictures and videos in the order of the page.
 
     Attributes:
-        shown: Those that can be.
+        shown: Those that can be shown.
         left_out: Names of the others.
     """
 
@@ -54,7 +54,7 @@ class Media:
 
 
 def media_of(report: Path) -> Media:
-    """Pictures and videos beside a report: those of its name, and those in the folder of its name."""
+    """Pictures and videos beside a report: those with its name, and those in the folder with its name."""
     folder = report.with_suffix("")
     beside = [one for one in report.parent.iterdir() if one.stem == report.stem]
     if folder.is_dir():
@@ -69,7 +69,7 @@ def media_of(report: Path) -> Media:
 
 
 def is_inside(path: Path, run: Path, largest: int) -> bool:
-    """Whether `path` is a regular file of at most so many bytes that lies inside the run, wherever links lead."""
+    """Whether `path` leads to a regular file inside the run, links followed, of at most `largest` bytes."""
     try:
         target = path.resolve(strict=True)
         about = target.stat()

@@ -1,4 +1,4 @@
-"""What the page shows of each file that a run holds: one function a part, from the file to HTML."""
+"""What the page shows of each file that a run holds: one function for each part makes HTML from the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lewm.report_files import read_report
 from lewm.training.metrics import read_metrics
 from lewm.training.plot import PICTURE
 
-FILMS = 6  # of a plan's hundreds
+FILMS = 6  # how many are shown; a plan can have hundreds
 LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
 
@@ -29,13 +29,13 @@ class Part:
     """A kind of file in a run.
 
     Attributes:
-        name: In JSON and as an anchor.
-        title: On the page.
-        pattern: Of the file's name; the page shows the last by name, which is the newest.
+        name: Its name in JSON and as an anchor.
+        title: Its title on the page.
+        pattern: Pattern of the file's name; the page shows the last by name, which is the newest.
         command: What makes it, for a {run} in a world {env}; {named} is its option where a package has to be imported.
-        tells: What one would then see.
+        tells: What the page would show after that command.
         acts: Whether the command needs the world's simulator.
-        content: From the file and a way to copy others to what is shown.
+        content: Makes what is shown, from the file and a function that copies other files beside the page.
     """
 
     name: str
@@ -147,9 +147,9 @@ def planning(path: Path, take: Take) -> Content:
     if films:
         body += elements.grid(figure(film, take) for film in films[:FILMS])
         body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: left what the plans do, right the goal, between them, "
-            "framed blue, what the model imagines, if that was asked for. At the end the frame is green where the goal "
-            "was reached, red where not, grey where that is not known.",
+            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the plans do, on the right the goal; "
+            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border "
+            "is green where the goal was reached, red where it was not, grey where that is not known.",
             "quiet",
         )
     body += media.note()
@@ -172,12 +172,12 @@ def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _settings(section: dict[str, Any]) -> list[str]:
-    """Each key of a section with its value, but for its kind."""
+    """Each key of a section with its value, except its kind."""
     return [f"{key.replace('_', ' ')} {value}" for key, value in section.items() if key != "kind"]
 
 
 def _success(agent: dict[str, Any], label: str) -> KeyNumber:
-    """Of one agent; its distance where it cannot be told what is solved."""
+    """The success of one agent, or its distance where it cannot be told what is solved."""
     if agent["success_rate"] is None:
         start, end = (f"{agent['latent_distance'][at]:.3g}" for at in ("start", "end"))
         return KeyNumber(

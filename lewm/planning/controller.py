@@ -1,4 +1,4 @@
-"""From frames and goals to actions in environment units.
+"""The controller: turns frames and goals into actions in environment units.
 
 B environments, H horizon in blocks, h blocks left of a plan, K blocks, D latent width, A action-block width.
 """
@@ -34,18 +34,19 @@ class Controller:
     The predictor is packed for the first plan: a model that is trained further needs another controller.
 
     Attributes:
-        model: In eval mode, on the device to plan on.
+        model: The world model, in eval mode, on the device to plan on.
         planning: How to plan.
-        seed: Of the candidates' noise.
-        action_groups: Sizes of the one-hot vectors that an action consists of, which are then what is searched; None
-            where actions are numbers.
-        on_compile: Told after each kernel that was compiled, how many these are and how many are to be. It happens on
-            CUDA devices, when the first plans are made for some number of environments.
+        seed: Seed of the candidates' noise.
+        action_groups: Sizes of the one-hot vectors that an action consists of, where actions are choices; None where
+            actions are numbers.
+        on_compile: Called after each kernel that was compiled, with the number of compiled kernels and of all kernels
+            to compile. Kernels are compiled on CUDA devices, when the first plans are made for some number of
+            environments.
 
     Raises:
-        LewmError: the model's device does not have the precision, or not the memory for the candidates of one plan; its
-            actions are not as wide as the groups; the planner cannot choose between actions, and has to; or the context
-            is longer than what the predictor sees.
+        LewmError: the model's device does not have the precision, or too little memory for the candidates of one plan;
+            the model's actions are not as wide as the groups; actions are choices, which the planner cannot search; or
+            the context is longer than what the predictor sees.
     """
 
     model: WorldModel
@@ -78,7 +79,7 @@ class Controller:
 
     @property
     def schedule(self) -> Schedule:
-        """How many blocks each plan of an episode has, and how many of them are executed."""
+        """How many blocks each plan of an episode has, and how many of these are executed."""
         return Schedule.of(self.planning)
 
     @property
@@ -104,12 +105,12 @@ class Controller:
         """A plan for each environment, of as many blocks as the schedule has for plan number `replan`.
 
         Args:
-            context: What each environment has shown; `planning.context` latents, or fewer where there are none yet.
+            context: What each environment has shown: `planning.context` latents, or fewer at the start of an episode.
             goals: Embeddings of the goals, from `embed`.
             episodes: A number for each environment; with `replan` and the seed it keys the noise.
             replan: How many plans each of these episodes has had.
             left: Normalised blocks that are left of the plan before, for a warm start.
-            on_iteration: Told the share of the solve that is done.
+            on_iteration: Called with the share of the solve that is done.
 
         Raises:
             LewmError: the memory is too small for a single environment, or the checkpoint has no action statistics.
@@ -123,8 +124,8 @@ class Controller:
     def actions(self, blocks: Float[Tensor, "B K A"]) -> Float32[np.ndarray, "B steps action_dim"]:
         """Normalised blocks as actions for K × frameskip environment steps, in environment units.
 
-        With `planning.bounds` they lie within the model's action bounds; a dimension that is held at one value has it
-        without them too. Those that are choices are 0 and 1.
+        With `planning.bounds` they lie within the model's action bounds. A dimension that is held at one value has it
+        without bounds too. Actions that are choices consist of 0 and 1.
         """
         if self.one_hot is not None:
             blocks = self.one_hot.chosen(blocks).float()
@@ -150,12 +151,12 @@ class Controller:
 
     @cached_property
     def bounds(self) -> BlockBounds | None:
-        """What plans lie within, in environment units; None where nothing bounds them, or where actions are choices."""
+        """The bounds of plans, in environment units; None where there are none, or where actions are choices."""
         return None if self.action_groups is not None else self.model.block_bounds(self.planning.bounds == "on")
 
     @cached_property
     def one_hot(self) -> OneHot | None:
-        """What plans consist of where actions are choices; None where they are numbers.
+        """The choices that plans consist of, where actions are choices; None where actions are numbers.
 
         Raises:
             LewmError: the checkpoint has no action statistics.
@@ -164,14 +165,14 @@ class Controller:
 
     @cached_property
     def dynamics(self) -> Dynamics:
-        """What plans are judged by; made at its first use."""
+        """The dynamics that predict what plans lead to; made at their first use."""
         if PLANNERS[self.planning.planner.kind].differentiates:
             return DifferentiableDynamics(self.model)
         return dynamics_of(self.model, self.precision.name)
 
     @cached_property
     def solver(self) -> Solver:
-        """What makes the plans; made at its first use.
+        """The solver that makes the plans; made at its first use.
 
         Raises:
             LewmError: the checkpoint has no action statistics.

@@ -1,4 +1,4 @@
-"""Latents that plans lead to.
+"""Dynamics: the latents that plans lead to.
 
 B environments, S candidates, H horizon in blocks, L context length, P = L - 1 past blocks, D latent width, A
 action-block width.
@@ -24,11 +24,11 @@ MEMORY_SHARE = 8  # elsewhere one call may fill an eighth of the device's memory
 
 @runtime_checkable
 class Dynamics(Protocol):
-    """What planning, its costs and surprise know of a world: a model, or a simulator."""
+    """All that planning, its costs and surprise know of a world; it may be a model or a simulator."""
 
     @property
     def device(self) -> torch.device:
-        """Where latents and blocks have to be."""
+        """The device that latents and blocks have to be on."""
 
     @property
     def action_block(self) -> int:
@@ -36,7 +36,7 @@ class Dynamics(Protocol):
 
     @property
     def history(self) -> int:
-        """Most latents of a context."""
+        """The most latents that a context may have."""
 
     def rows(self, horizon: int) -> int:
         """Candidates of `horizon` blocks that one call should see at most."""
@@ -52,11 +52,11 @@ class Dynamics(Protocol):
 
 
 def dynamics_of(model: WorldModel, precision: str = "fp32") -> Dynamics:
-    """The fastest that the model has, without gradients where that is faster.
+    """The fastest dynamics of the model, without gradients where that is faster.
 
     Args:
-        model: In eval mode, on the device to compute on.
-        precision: As of `WorldModel.pack`.
+        model: The world model, in eval mode, on the device to compute on.
+        precision: Precision of the matrix products, see `WorldModel.pack`.
     """
     return PackedDynamics(model, precision) if model.packs else DifferentiableDynamics(model)
 
@@ -67,8 +67,8 @@ class PackedDynamics:
     It is a snapshot: where the model is trained further, make another one.
 
     Args:
-        model: In eval mode, on the device to compute on.
-        precision: As of `WorldModel.pack`.
+        model: The world model, in eval mode, on the device to compute on.
+        precision: Precision of the matrix products, see `WorldModel.pack`.
     """
 
     def __init__(self, model: WorldModel, precision: str = "fp32") -> None:
@@ -76,7 +76,7 @@ class PackedDynamics:
         self.device, self.history, self.action_block = self.packed.device, self.packed.history, self.packed.action_block
 
     def rows(self, horizon: int) -> int:
-        """Those that fit the cache of a CPU, or the memory of another device."""
+        """As many candidates as fit the cache of a CPU, or the memory of another device."""
         if self.device.type == "cpu":
             return CPU_ROWS
         packed = self.packed
@@ -92,17 +92,17 @@ class PackedDynamics:
         candidates: Float[Tensor, "B S H A"],
         history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
-        """As `Dynamics`, in float32."""
+        """Latents after each block of the candidates, in float32: see `Dynamics`."""
         return rollout(self.packed, latents, candidates, history)
 
 
 class DifferentiableDynamics:
-    """A world model, step by step: for any predictor, and with gradients of candidates, not of weights.
+    """A world model that predicts step by step: any predictor will do, and candidates have gradients, weights none.
 
     It is a snapshot: where the model is trained further, make another one.
 
     Args:
-        model: In eval mode, on the device to compute on.
+        model: The world model, in eval mode, on the device to compute on.
     """
 
     def __init__(self, model: WorldModel) -> None:
@@ -112,7 +112,7 @@ class DifferentiableDynamics:
         self.action_block = model.config.action_block
 
     def rows(self, horizon: int) -> int:
-        """On a CPU one: so every environment is computed by itself, and no product's rounding depends on others."""
+        """One on a CPU: every environment is then computed by itself, and no product's rounding depends on others."""
         if self.device.type == "cpu":
             return 1
         return physical_memory(self.device) // MEMORY_SHARE // self._bytes(horizon)
@@ -123,11 +123,11 @@ class DifferentiableDynamics:
         candidates: Float[Tensor, "B S H A"],
         history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
-        """As `Dynamics`. The predictor sees the last `history` latents."""
+        """Latents after each block of the candidates: see `Dynamics`. The predictor sees the last `history` latents."""
         return step_by_step(self.model.predict, latents, candidates, history, longest=self.history)
 
     def _bytes(self, horizon: int) -> int:
-        """What a candidate keeps for the gradient, at least: of each step's window its widest layers."""
+        """The least that a candidate keeps for the gradient: the widest layers for the window of each step."""
         config = self.model.config
         weights = sum(parameter.shape[0] for parameter in self.model.predictor.parameters() if parameter.ndim == 2)
         return 4 * horizon * min(horizon, self.history) * (weights + 4 * config.latent + config.action_block)

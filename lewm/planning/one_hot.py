@@ -1,6 +1,6 @@
 """Action blocks that consist of choices, given as one-hot vectors.
 
-A action-block width, N one-hot vectors of a block, n choices of the largest of these, C of one.
+A action-block width, N one-hot vectors of a block, n choices of the largest vector, C choices of one vector.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ class OneHot:
 
     Attributes:
         vector: Which vector of the block each number belongs to, from 0.
-        columns: The numbers of each vector, the last of a smaller one repeated.
-        probability: Of each choice.
-        below: Of all choices before it in its vector.
-        above: `below` with its own; 1 for the last of a vector.
+        columns: The numbers of the block that each vector has; in a smaller vector the last is repeated.
+        probability: Probability of each choice.
+        below: Probability of all choices before it in its vector.
+        above: The sum of `below` and `probability`; exactly 1 for the last choice of a vector.
         taken: What a 1 is when normalised.
         left: What a 0 is when normalised.
     """
@@ -38,14 +38,14 @@ class OneHot:
 
     @classmethod
     def of(cls, model: WorldModel, groups: tuple[int, ...]) -> OneHot:
-        """Choices are as probable as the training data have them, just as `cem` starts from the data's mean and spread.
+        """Choices are as probable as in the training data, just as numbers start from the data's mean and spread.
 
-        So a choice that the data never have is never planned: what the model predicts of it means nothing, and a search
-        would find out where that looks best. Where a vector is 0 throughout the data, its choices are equally probable.
+        So a choice that the data never have is never planned. What the model predicts of it means nothing, and a search
+        would find where that looks best. Where a vector is 0 throughout the data, its choices are equally probable.
 
         Args:
-            model: With its action statistics.
-            groups: Sizes of the one-hot vectors of an environment step, one behind the other.
+            model: The world model, with action statistics.
+            groups: Sizes of the one-hot vectors of an environment step, one after the other.
 
         Raises:
             LewmError: the checkpoint has no action statistics, or a standard deviation is 0.
@@ -69,7 +69,7 @@ class OneHot:
         )
 
     def normalized(self, chosen: Bool[Tensor, "*batch A"]) -> Float32[Tensor, "*batch A"]:
-        """Plans as the model takes them."""
+        """Choices as normalised blocks, which the model takes."""
         return torch.where(chosen, self.taken, self.left)
 
     def chosen(self, normalized: Float32[Tensor, "*batch A"]) -> Bool[Tensor, "*batch A"]:
@@ -77,7 +77,7 @@ class OneHot:
         return normalized == self.taken
 
     def likeliest(self, weights: Float32[Tensor, "*batch A"]) -> Bool[Tensor, "*batch A"]:
-        """The choice of the largest weight in each vector; of equal ones the first."""
+        """The choice with the largest weight in each vector; among equal ones the first."""
         best = self.columns[:, 0] + weights[..., self.columns].argmax(dim=-1)  # (*batch, N)
         return torch.zeros_like(weights, dtype=torch.bool).scatter_(-1, best, True)
 

@@ -1,4 +1,4 @@
-"""What costs and planners are made of.
+"""What costs and planners work with.
 
 B environments, S candidates, H horizon in blocks, L context length, P = L - 1 past blocks, D latent width, A
 action-block width, I iterations.
@@ -24,8 +24,8 @@ class Context:
     """What plans begin from.
 
     Attributes:
-        latents: Of the frames that were seen a block apart, the present one last.
-        actions: Normalised blocks that were executed between them; None where there is the present alone.
+        latents: Latents of the frames that were seen a block apart, the present one last.
+        actions: Normalised blocks that were executed between them; None where there is only the present.
     """
 
     latents: Float[Tensor, "B L D"]
@@ -34,14 +34,14 @@ class Context:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a search begins: a distribution over plans, one an environment, independent over blocks and dimensions.
+    """Where a search begins: for each environment a distribution over plans, independent over blocks and dimensions.
 
     Attributes:
-        mean: Of normalised blocks. Where actions are choices, the most probable plan.
-        std: Standard deviation of normalised blocks. Where actions are choices, nothing looks at it.
-        bounds: Of normalised blocks. A planner looks at no plan outside them.
+        mean: Mean of normalised blocks. Where actions are choices, the most probable plan.
+        std: Standard deviation of normalised blocks. It is not used where actions are choices.
+        bounds: Bounds of normalised blocks. A planner considers no plan outside them.
         frameskip: Environment steps a block.
-        one_hot: What plans consist of where actions are choices, and how probable each is; None where they are numbers.
+        one_hot: The choices that plans consist of, and their probabilities; None where actions are numbers.
     """
 
     mean: Float[Tensor, "B H A"]
@@ -72,17 +72,17 @@ class Start:
         return cls(mean, std, bounds, frameskip, one_hot)
 
     def after(self, left: Float[Tensor, "B h A"]) -> Start:
-        """A warm start: at what is left of the plan before, and as this one behind that.
+        """A warm start: its mean is what is left of the plan before, followed by this start's mean.
 
         Args:
-            left: Normalised blocks, h <= H of them.
+            left: The h <= H normalised blocks that are left.
         """
         return replace(self, mean=torch.cat([left, self.mean[:, left.shape[1] :]], dim=1))
 
 
 @dataclass(frozen=True)
 class Keys:
-    """What the candidates' noise is a function of, together with the iteration: nothing else enters.
+    """The candidates' noise is a function of these and of the iteration, and of nothing else.
 
     Attributes:
         seed: 64 bits.
@@ -95,7 +95,7 @@ class Keys:
     replan: int | Int64[Tensor, ""]
 
     def streams(self, iterations: int) -> Int64[Tensor, "I B 3"]:
-        """One random stream an iteration and environment, made without waiting for the device."""
+        """One random stream for each iteration and environment, made without waiting for the device."""
         streams = self.episodes.new_empty(iterations, len(self.episodes), 3)
         streams[..., 0] = self.episodes
         streams[..., 1] = self.replan
@@ -110,7 +110,7 @@ class Plan:
     Attributes:
         actions: Normalised blocks.
         cost: Cost of `actions`.
-        history: A cost at each iteration, of the candidates that the planner goes on from.
+        history: At each iteration a cost of the candidates that the planner goes on from.
     """
 
     actions: Float[Tensor, "B H A"]

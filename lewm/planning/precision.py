@@ -1,4 +1,4 @@
-"""In which precision the predictor's matrix products run."""
+"""The precision of the predictor's matrix products."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Precision:
 
     Attributes:
         name: "fp32", "tf32" or "bf16".
-        reason: In words, to follow the name in a report.
+        reason: The reason in words, which follow the name in a report.
     """
 
     name: str

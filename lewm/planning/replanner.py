@@ -1,6 +1,6 @@
 """Plan, execute, look, and plan again.
 
-B environments, N those that are asked for, K = frameskip steps of a block, D latent width, A action-block width.
+B environments, N of which are asked for, K = frameskip steps of a block, D latent width, A action-block width.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Replanner:
     """Acts block by block in environments whose episodes begin together; holds what each of them has shown.
 
     Args:
-        controller: Which plans.
+        controller: Makes the plans.
         goals: Embeddings of the goals, from `Controller.embed`.
         episodes: A number for each environment; it keys the noise.
     """
@@ -42,11 +42,11 @@ class Replanner:
     def __init__(self, controller: Controller, goals: Float[Tensor, "B D"], episodes: Int64[np.ndarray, " B"]) -> None:
         self.controller, self.goals, self.episodes = controller, goals, episodes
         self.replan = 0  # number of the next plan
-        self.decision: Decision | None = None  # of the last call of `act`, where it made a plan
+        self.decision: Decision | None = None  # the plan that the last call of `act` made; None where it made none
         self._plan: Tensor | None = None  # (B, H, A): the plan in force
-        self._done, self._execute = 0, 0  # blocks of it that are executed, and are to be
+        self._done, self._execute = 0, 0  # blocks of the plan that are executed, and that are to be executed
         self._latents: list[Tensor] = []  # (B, D) each: what was seen a block apart, the present last
-        self._blocks: list[Tensor] = []  # (B, A) each: executed between them
+        self._blocks: list[Tensor] = []  # (B, A) each: the blocks executed between them
 
     @property
     def plans_next(self) -> bool:
@@ -68,9 +68,9 @@ class Replanner:
         """Actions of the next block, for some of the environments; they have to be executed.
 
         Args:
-            frames: What these environments show now; None where `looks_next` says so.
-            active: Their numbers; an environment that is left out once is not asked for again.
-            on_iteration: Told the share of a plan that is done.
+            frames: What these environments show now; None where `looks_next` is false.
+            active: The numbers of these environments; one that is left out once is not asked for again.
+            on_iteration: Called with the share of a plan that is done.
         """
         some = torch.from_numpy(active).to(self.goals.device)
         self.decision = None
@@ -101,13 +101,13 @@ class Replanner:
         self.replan += 1
 
     def _look(self, latents: Float[Tensor, "N D"], some: Tensor) -> None:
-        """Keep the latents, of as many blocks as a context has."""
+        """Keep the latents, and as many earlier ones as a context has."""
         context = self.controller.planning.context
         self._latents = [*self._latents, self._spread(latents, some)][-context:]
         self._blocks = self._blocks[len(self._blocks) + 1 - len(self._latents) :]
 
     def _spread(self, rows: Tensor, some: Tensor) -> Tensor:
-        """A row an environment, 0 where there is none."""
+        """A row for each environment; it is 0 for those that are not asked for."""
         spread = rows.new_zeros(len(self.goals), *rows.shape[1:])
         spread[some] = rows
         return spread

@@ -9,20 +9,21 @@ from lewm.config import Planning
 
 @dataclass(frozen=True)
 class Schedule:
-    """From one arrival to the next: what each plan has.
+    """The plans from one arrival to the next: how many blocks each has, and how many of them are executed.
 
     Where fewer blocks are executed than planned, the goal would stay a whole horizon ahead at every plan, and never be
     reached. So the horizon shrinks towards the planned arrival (`planning.horizon_end`); then it is whole again.
 
     Attributes:
-        stages: Blocks that are planned, and blocks that are executed, of each plan; then again from the first.
+        stages: For each plan the blocks that are planned and the blocks that are executed; after the last, the first
+            follows again.
     """
 
     stages: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, planning: Planning) -> Schedule:
-        """As the settings have it."""
+        """The schedule that the settings ask for."""
         horizon, execute = planning.horizon, planning.execute or planning.horizon
         if planning.horizon_end == "fixed":
             return cls(((horizon, execute),))

@@ -30,16 +30,16 @@ from lewm_kernels import compiling
 
 log = logging.getLogger(__name__)
 
-# Graphs whose capture broke. PyTorch's allocator may go on asking them, so they are never let go.
+# Graphs whose capture failed. PyTorch's allocator may still ask them, so they are kept for ever.
 _broken: list[torch.cuda.CUDAGraph] = []
 
 OnIteration = Callable[[float], None]  # share of the solve that is done
-OnCompile = Callable[[int, int], None]  # kernels that are compiled, of how many
+OnCompile = Callable[[int, int], None]  # how many kernels are compiled, and how many there are
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What plans are wanted for, one an environment.
+    """What to plan: each environment gets one plan.
 
     Attributes:
         context: What the environments have shown.
@@ -60,17 +60,17 @@ class Problem:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """All there are, in a fixed order."""
+        """All its tensors, in a fixed order."""
         parts = (self.context.latents, self.context.actions, self.goals, self.episodes, self.replan, self.left)
         return [part for part in parts if part is not None]
 
     @property
     def shapes(self) -> tuple[torch.Size, ...]:
-        """What has to be equal for one CUDA graph to serve two problems, as far as tensors go."""
+        """The shapes of its tensors; one CUDA graph can serve only problems with equal shapes."""
         return tuple(tensor.shape for tensor in self.tensors)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Problem:
-        """The problem with each tensor that has a row an environment changed, and a copy of the number of the plan."""
+        """A problem with `change` applied to every tensor that has a row for each environment; `replan` is copied."""
         actions, left = self.context.actions, self.left
         return Problem(
             Context(change(self.context.latents), None if actions is None else change(actions)),
@@ -89,18 +89,18 @@ class Solver:
     prepares it: it compiles the kernels, runs a short search, and captures a whole one.
 
     Args:
-        dynamics: What plans lead to. Where the planner asks for gradients, it has to give them.
-        planning: How to plan, apart from the precision, which is that of the dynamics.
-        seed: Of the candidates' noise.
-        together: Environments that may be planned together, as many as the dynamics have rows for when None; fewer
-            should that turn out too many for the memory.
+        dynamics: Predict what plans lead to. Where the planner asks for gradients, they have to give them.
+        planning: How to plan. Its precision is not used here: the dynamics have one.
+        seed: Seed of the candidates' noise.
+        together: Environments that may be planned together; when None, as many as the dynamics have rows for. If these
+            turn out to be too many for the memory, fewer are planned together.
         frameskip: Environment steps a block.
-        one_hot: What plans consist of where actions are one-hot vectors; None where they are numbers.
-        bounds: Of normalised blocks where actions are numbers; None where there are none.
-        on_compile: Told after each kernel that was compiled.
+        one_hot: The choices that plans consist of, where actions are one-hot vectors; None where actions are numbers.
+        bounds: Bounds of normalised blocks where actions are numbers; None where there are none.
+        on_compile: Called after each kernel that was compiled, with the number of compiled kernels and of all kernels.
 
     Attributes:
-        seconds_preparing: What the preparation of sizes has taken; 0 where there is none.
+        seconds_preparing: Seconds that the preparation of sizes has taken; 0 where there is none.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Solver:
         self._prepares = dynamics.device.type == "cuda"
         self._captures = self._prepares and not self._search.differentiates
         self._stream = torch.cuda.Stream(dynamics.device) if self._prepares else None
-        # By horizon and shapes; None where it could not be captured.
+        # The graphs by horizon and shapes; None where one could not be captured.
         self._graphs: dict[tuple[int, tuple[torch.Size, ...]], Graph | None] = {}
         self._has_shrunk = False
 
@@ -137,9 +137,9 @@ class Solver:
         """A plan for each environment, which does not depend on the others.
 
         Args:
-            problem: What they are wanted for.
-            horizon: Blocks of the plans; those of the settings when None.
-            on_iteration: Told the share that is done: at every iteration, or on a CUDA device once a group.
+            problem: What to plan.
+            horizon: Blocks of the plans; the horizon of the settings when None.
+            on_iteration: Called with the share that is done: at every iteration, or on a CUDA device after every group.
 
         Raises:
             LewmError: the memory is too small for a single environment.
@@ -149,7 +149,7 @@ class Solver:
         sizes = self._groups(B)
         while sizes:
             size = sizes[0]
-            # a padded group repeats the last environment
+            # A padded group repeats the last environment.
             some = torch.arange(done, done + size, device=problem.goals.device).clamp(max=B - 1)
 
             def report(share: float, done: int = done, size: int = size) -> None:
@@ -197,14 +197,14 @@ class Solver:
     def _prepare(self, problem: Problem, horizon: int) -> Graph | None:
         """Compile the kernels, run a short search, and capture a whole one; None where that cannot be captured.
 
-        The short search has the shapes of the whole one: those of an iteration, and those of the result's cost. It runs
+        The short search has all shapes of the whole one: the shapes of its iterations and of the result's cost. It runs
         in the stream of the capture, so that cuBLAS has a handle and a workspace there, and no kernel is loaded in the
         capture.
         """
         begun = clock(self.dynamics.device)
         short = self.planning.planner.shortest
         try:
-            with torch.cuda.stream(self._stream):  # also after a capture that failed, which does not leave its stream
+            with torch.cuda.stream(self._stream):  # a capture that failed does not leave its stream; this block does
                 kernels = compiling.count(lambda: self._plan(short, problem, horizon))
                 with compiling.watch(lambda compiled: self.on_compile(compiled, kernels)):
                     self._plan(short, problem, horizon)
@@ -213,7 +213,7 @@ class Solver:
             self.seconds_preparing += clock(self.dynamics.device) - begun
 
     def _capture(self, problem: Problem, horizon: int) -> Graph | None:
-        """A graph, in the memory of the other graphs, which never run at the same time; None where that failed."""
+        """A graph in the memory of the other graphs, which never run at the same time; None where capture failed."""
         if not self._captures:
             return None
         others = next((graph for graph in self._graphs.values() if graph), None)
@@ -221,7 +221,7 @@ class Solver:
             search = functools.partial(self._plan, self.planning.planner, horizon=horizon)
             return Graph(search, problem, others)
         except RuntimeError as error:
-            faults = error, error.__context__  # the end of a capture fails too, after what made it fail
+            faults = error, error.__context__  # after a failure in a capture, ending the capture fails too
             for fault in faults:
                 if isinstance(fault, torch.OutOfMemoryError):
                     raise fault from None
@@ -257,7 +257,7 @@ class Graph:
 
     Args:
         search: What to capture. It has run before, in this stream.
-        problem: Of the shapes of all problems to come.
+        problem: A problem with the shapes of all problems to come.
         others: A graph whose memory this one may use too.
     """
 

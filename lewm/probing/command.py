@@ -1,4 +1,4 @@
-"""From a run and a dataset to what the frozen latent space holds.
+"""The work of `lewm probe`: measures on a dataset what the frozen latent space of a run holds.
 
 N frames, D latent width, E episodes, C numbers of a quantity, Q query frames, K neighbours.
 """
@@ -30,7 +30,7 @@ from lewm.world_states import paths_of
 from lewm_data.envs.registry import known_world
 from lewm_data.store.dataset import Dataset
 
-QUERIES, NEIGHBOURS = 6, 7  # of the picture
+QUERIES, NEIGHBOURS = 6, 7  # rows and columns of the picture
 
 OnProgress = Callable[[float, str], None]  # share of the work done, and what is being done
 
@@ -42,9 +42,9 @@ class ProbeRequest:
     Attributes:
         run: A run directory.
         data: Dataset to probe on; the run's own when None.
-        targets: Name to expression (see `lewm.probing.targets`); when empty the world's own, or, of a world that is not
-            known, every column that can be probed for.
-        episodes: At most so many are used.
+        targets: The expression of each name (see `lewm.probing.targets`). When empty, the world's own targets; where
+            the world is not known, every column that can be probed for.
+        episodes: The most episodes that are used.
         tsne: Whether to draw a t-SNE map too.
     """
 
@@ -61,7 +61,7 @@ def probe_run(
 ) -> tuple[ProbeReport, Path]:
     """Fit probes on frozen features and measure the space; the report and its pictures are also written into the run.
 
-    Where the data are those of training, only episodes that it held out are used.
+    Where the data are those of training, only episodes that training held out are used.
 
     Returns:
         The report, and the JSON file it was written to. Pictures lie beside it in a folder of the same name.
@@ -123,7 +123,7 @@ def _probe(request: ProbeRequest, run: Run, out: Path, on_progress: OnProgress) 
 def _features(
     model: WorldModel, dataset: Dataset, sample: Sample, seed: int, work: _Work
 ) -> dict[str, Float32[np.ndarray, "N _"]]:
-    """What the probes read of every frame, by kind of features."""
+    """What the probes read for every frame, by kind of features."""
     work.begin("embedding frames")
     trained = features.embed(model, dataset, sample.rows, work.share)
     work.begin("embedding frames with a random encoder")
@@ -142,7 +142,7 @@ def _probe_all(
     device: torch.device,
     work: _Work,
 ) -> tuple[tuple[Probed, ...], tuple[Comparison, ...], list[Predicted]]:
-    """Every quantity from all features; the predictions are those from the trained encoder."""
+    """Probes every quantity from all features; the predictions are those from the trained encoder."""
     probed, comparisons, predicted = [], [], []
     episode = sample.episode[sample.test]
     draws = statistics.resample(sample.episodes["test"], seed)
@@ -189,7 +189,7 @@ def _draw(
     predicted: Sequence[Predicted],
     request: ProbeRequest,
 ) -> None:
-    """All pictures of the trained encoder's space, into `folder`."""
+    """Draws all pictures of the trained encoder's space into `folder`."""
     pictures.draw_scatter(folder / "scatter.png", predicted)
     if spaces[0].curve:
         pictures.draw_distances(folder / "distances.png", spaces)

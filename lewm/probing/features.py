@@ -30,10 +30,10 @@ from lewm.provenance import versions
 from lewm_data.store.dataset import Dataset
 
 READ = 512  # frames read at a time
-CALIBRATION_FRAMES = 2048  # that the random encoder's BatchNorm statistics are taken from
+CALIBRATION_FRAMES = 2048  # frames that the random encoder's BatchNorm statistics are taken from
 CALIBRATION_BATCH = 128
 PIXELS_SIDE = 32  # frames are shrunk to this for their principal components
-PIXELS_FRAMES = 4096  # of the train episodes, that the components are fitted to
+PIXELS_FRAMES = 4096  # frames of the train episodes that the components are fitted to
 EMBEDDINGS = "embeddings"
 
 OnShare = Callable[[float], None]  # share of the frames done
@@ -52,8 +52,9 @@ def embed(
 ) -> Float32[np.ndarray, "N D"]:
     """The model's embeddings of the frames at `rows`, from `$LEWM_HOME/cache/embeddings` if they were made before.
 
-    A cached file is known by the weights, the dataset's fingerprint, the rows, the kind of device and the versions. A
-    damaged one is made again; one is there whole or not at all. Where it cannot be written, a warning says so.
+    The name of a cached file depends on the weights, the dataset's fingerprint, the rows, the kind of device and the
+    versions. A damaged file is made again. A file is there whole or not at all; a warning says where it cannot be
+    written.
     """
     key = {
         "weights": weights_sha256(model),
@@ -77,9 +78,9 @@ def embed(
 
 
 def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: int) -> WorldModel:
-    """A model that was never trained, in eval mode on the CPU, whose BatchNorm statistics are those of train frames.
+    """A model that was never trained, in eval mode on the CPU, with BatchNorm statistics of the train frames.
 
-    Without that it would be normalised by made-up statistics, which training corrects even where it learns nothing.
+    Otherwise made-up statistics would normalise it, which training corrects even where it learns nothing.
     """
     with seeded(seed):
         model = build(config)
@@ -88,7 +89,7 @@ def random_encoder(config: cfg.Model, dataset: Dataset, sample: Sample, seed: in
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches
-            module.training = True  # in a frozen encoder too, which is as random here
+            module.training = True  # a frozen encoder's too: it is as random here
     with torch.no_grad():
         for some in np.array_split(rows, -(-len(rows) // CALIBRATION_BATCH)):
             model.encode(torch.from_numpy(dataset.frames(some))[None])
@@ -100,7 +101,7 @@ def pixel_components(
 ) -> Float32[np.ndarray, "N D"]:
     """The first `count` principal components of the frames, shrunk to at most PIXELS_SIDE a side by averaging areas.
 
-    Fitted to at most PIXELS_FRAMES frames of the train episodes, by a randomised decomposition.
+    They are fitted to at most PIXELS_FRAMES frames of the train episodes, by a randomised decomposition.
     """
     rows = np.random.default_rng(seed).permutation(sample.rows[sample.train])[:PIXELS_FRAMES]
     fitted_to = torch.cat([_shrink(frames) for _, frames in _frames(dataset, rows)])  # (n, P)

@@ -15,15 +15,15 @@ from jaxtyping import Float, Float64, UInt8
 from lewm.figures import figure
 from lewm.probing.space import Space
 
-POINTS = 4000  # drawn at most: more only hide each other
-MAX_NUMBERS = 12  # of all quantities together that get panels of their own
+POINTS = 4000  # the most points drawn: more only hide each other
+MAX_NUMBERS = 12  # the most numbers, of all quantities together, that get panels of their own
 INK, PALE = "#3b4cc0", "#9a9a9a"
 COLOURS = {"trained encoder": "#3b4cc0", "random encoder": "#dd8452", "pixel PCA": "#8c8c8c"}
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One number of a quantity on the test frames, in the dataset's units, and what both probes say."""
+    """One number of a quantity on the test frames, in the dataset's units, and what both probes predict."""
 
     label: str
     truth: Float64[np.ndarray, " T"]
@@ -51,7 +51,7 @@ def draw_scatter(path: Path, numbers: Sequence[Predicted]) -> None:
 
 
 def draw_distances(path: Path, spaces: Sequence[Space]) -> None:
-    """Mean latent distance over path length, each space's scaled to its own greatest mean distance."""
+    """Mean latent distance over path length; each space's curve is scaled to its greatest mean distance."""
     with figure(path, 6.4, 4.4) as drawn:
         panel = drawn.subplots()
         for space in spaces:
@@ -80,7 +80,7 @@ def draw_neighbours(
     neighbours: UInt8[np.ndarray, "Q K Y X 3"],
     distances: Float64[np.ndarray, "Q K"],
 ) -> None:
-    """Each row a query frame, then the nearest frames of other episodes with their latent distances."""
+    """Each row has a query frame, then the nearest frames of other episodes with their latent distances."""
     rows, columns = distances.shape
     with figure(path, 1.35 * (columns + 1), 0.6 + 1.5 * rows) as drawn:
         panels = drawn.subplots(rows, columns + 1, squeeze=False)
@@ -131,11 +131,11 @@ def draw_map(
 
 
 def draw_space(path: Path, z: Float[np.ndarray, "N D"], shares: Float64[np.ndarray, " D"], space: Space) -> None:
-    """Left, how much of the variance the first dimensions hold; right, each dimension beside the normal distribution.
+    """Left: how much of the variance the first dimensions hold. Right: each dimension beside the normal distribution.
 
     Args:
         z: The trained encoder's latents, each dimension z-scored.
-        shares: Of the variance, along each principal component.
+        shares: Share of the variance along each principal component.
     """
     with figure(path, 9.6, 4.0) as drawn:
         left, right = drawn.subplots(1, 2)
@@ -167,7 +167,7 @@ def draw_space(path: Path, z: Float[np.ndarray, "N D"], shares: Float64[np.ndarr
 
 
 def _some(count: int) -> slice:
-    """Every so many of `count` points."""
+    """A slice that takes at most `POINTS` of `count` points, evenly spaced."""
     return slice(None, None, -(-count // POINTS))
 
 

@@ -25,9 +25,9 @@ RIDGE_STRENGTHS = tuple(float(strength) for strength in np.logspace(-8, 2, 41))
 
 @dataclass(frozen=True)
 class MlpSettings:
-    """Size and training of the MLP probe; neither is published for the paper's.
+    """Size and training of the MLP probe; the paper publishes neither for its own.
 
-    The learning rate falls to 0 along a cosine; the weights kept are those of the least validation error.
+    The learning rate falls to 0 along a cosine; the weights with the least validation error are kept.
     """
 
     hidden: tuple[int, ...] = (256, 256)
@@ -48,8 +48,8 @@ class Fit:
     """A fitted probe.
 
     Attributes:
-        predicted: On the test frames, in z-scores.
-        chosen: By the validation episodes: the ridge strength, or the step at which the MLP was best.
+        predicted: Predictions on the test frames, in z-scores.
+        chosen: What the validation episodes chose: the ridge strength, or the step at which the MLP was best.
     """
 
     predicted: Float64[np.ndarray, "T C"]
@@ -65,16 +65,16 @@ class Scale:
 
     @classmethod
     def of(cls, train: Float[np.ndarray, "N C"]) -> Scale:
-        """Measured in float64."""
+        """The scale of the train frames, measured in float64."""
         mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
         return cls(mean, np.where(std > CONSTANT * np.maximum(np.abs(mean), 1e-30), std, np.inf))
 
     def z(self, values: Float[np.ndarray, "N C"]) -> Float64[np.ndarray, "N C"]:
-        """As z-scores."""
+        """The values as z-scores."""
         return (values - self.mean) / self.std
 
     def undo(self, z: Float64[np.ndarray, "N C"]) -> Float64[np.ndarray, "N C"]:
-        """In the values' own units."""
+        """The values of z-scores, in their own units."""
         return z * self.std + self.mean
 
 
@@ -114,7 +114,7 @@ def mlp_probe(
     device: torch.device,
     on_share: OnShare,
 ) -> Fit:
-    """An MLP as `MLP` says, trained on z-scores; on a CPU a function of its arguments alone."""
+    """An MLP with the settings `MLP`, trained on z-scores; on a CPU the fit is a function of the arguments alone."""
     inputs = torch.from_numpy(x).float().to(device)
     targets = torch.from_numpy(y).float().to(device)
     train_inputs, train_targets = inputs[sample.train], targets[sample.train]

@@ -10,7 +10,7 @@ import torch
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The CPU's global generator starts from `seed` inside the block and goes on afterwards as if nothing had been."""
+    """The CPU's global generator starts from `seed` inside the block; after it, it goes on as if nothing had been."""
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)
         yield
@@ -20,7 +20,7 @@ def seeded(seed: int) -> Iterator[None]:
 def one_thread() -> Iterator[None]:
     """PyTorch computes on one CPU thread inside the block.
 
-    Sums then have one order on every machine; and where operations are small, threads only wait for each other.
+    Sums then have the same order on every machine. Besides, threads only wait for each other in small operations.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -22,11 +22,11 @@ class Probed:
 
     Attributes:
         property: The quantity's name.
-        expression: The columns it is, "state[2:4]:angle".
-        numbers: What is predicted: its name for each number.
+        expression: The columns that it is read from, such as "state[2:4]:angle".
+        numbers: A name for each number that is predicted.
         features: What the probes read.
         linear, mlp: Scores on the test episodes.
-        ridge_strength: Of the linear probe, chosen on the validation episodes.
+        ridge_strength: Ridge strength of the linear probe, chosen on the validation episodes.
         mlp_step: The training step whose weights were best on the validation episodes.
     """
 
@@ -58,7 +58,7 @@ class Comparison:
 
     @classmethod
     def of(cls, name: str, probe: Probe, baseline: str, mse_difference: Estimate) -> Comparison:
-        """With the verdict that the interval allows."""
+        """The comparison, with the verdict that the interval allows."""
         low, high = mse_difference.interval_95
         verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "no difference shown"
         return cls(name, probe, baseline, mse_difference, verdict)
@@ -69,13 +69,13 @@ class ProbeReport:
     """The result of `probe`.
 
     Attributes:
-        probed: One entry a quantity and kind of features.
+        probed: One entry for each quantity and kind of features.
         comparisons: The trained encoder against each baseline.
-        spaces: The shape of each kind of features' space.
+        spaces: The shape of the space of each kind of features.
         held_out: Whether the episodes are those that training held out; otherwise the data are not what the run was
             trained on, and nothing is known of what it saw of them.
-        episodes: How many to train on, to validate and to test.
-        frames: Likewise.
+        episodes: How many episodes were used to train, to validate and to test.
+        frames: How many frames these episodes have.
         settings: How probes and baselines are made.
     """
 

@@ -15,12 +15,12 @@ from lewm.errors import LewmError
 from lewm_data.store.clips import shuffled
 from lewm_data.store.dataset import Dataset
 
-TEST_SHARE = VALIDATION_SHARE = 0.2  # of the episodes
-MOST_HELD_OUT = 0.5  # of the episodes: holding out more of them leaves too few to train on
+TEST_SHARE = VALIDATION_SHARE = 0.2  # shares of the episodes
+MOST_HELD_OUT = 0.5  # share of the episodes: holding out more of them leaves too few to train on
 
-# Test: an interval over episodes resamples them, and one episode would always be drawn again, with an interval of no
-# width. Train: what does not change within one episode, such as where a camera stands, could not be told from what is
-# looked for. Validation only chooses among a few strengths and steps, for which the frames of one episode are enough.
+# Test: an interval over episodes resamples them; a single episode would be drawn every time, and the interval would
+# have no width. Train: within a single episode, what does not change, such as where a camera stands, could not be told
+# from what is looked for. Validation only chooses among a few strengths and steps: the frames of one episode suffice.
 MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 2, 1, 2
 MIN_EPISODES = MIN_TRAIN + MIN_VALIDATION + MIN_TEST
 
@@ -58,7 +58,7 @@ def draw_sample(
     """At most `count` of the `available` episodes, 60 % to train on, 20 % to validate, 20 % to test.
 
     Args:
-        held_out: Whether they are those that training held out of the dataset, rather than all of it.
+        held_out: Whether the available episodes are those that training held out, rather than all of the dataset.
 
     Raises:
         LewmError: fewer than MIN_EPISODES are available or asked for.
@@ -86,13 +86,13 @@ def draw_sample(
 
 
 def _more(episodes: int, available: int, held_out: bool) -> str:
-    """What to do where fewer than MIN_EPISODES can be probed with."""
+    """What to do where there are fewer than MIN_EPISODES episodes to probe with."""
     if available >= MIN_EPISODES:
         return f"Give --episodes {MIN_EPISODES} or more."
     unseen = "give --data a dataset of more episodes that training has not seen."
     if not held_out:
         return unseen.capitalize()
-    share = math.ceil(100 * MIN_EPISODES / episodes) / 100  # that holds out enough, however it is rounded
+    share = math.ceil(100 * MIN_EPISODES / episodes) / 100  # holds out enough episodes, however it is rounded
     if share > MOST_HELD_OUT:
         return f"Train on more episodes, or {unseen}"
     return f"Hold out more: lewm train --set training.held_out={share:g}, train on more episodes, or {unseen}"

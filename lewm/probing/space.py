@@ -16,17 +16,17 @@ from scipy.stats import kstest
 from lewm.errors import missing
 from lewm.measures.latents import agreement, effective_rank
 
-PAIRS = 8192  # of frames, whose distances are compared
+PAIRS = 8192  # pairs of frames whose distances are compared
 TSNE_FRAMES = 2000
-MOVED = 1e-6  # of the space's own size; less is a frame that repeats itself, whose velocity has no direction
+MOVED = 1e-6  # share of the space's size; a frame that moves less repeats the one before, and has no direction
 
 
 @dataclass(frozen=True)
 class Space:
-    """A space on all frames of a sample.
+    """The shape of a space, measured on all frames of a sample.
 
     Attributes:
-        features: Which one.
+        features: The kind of features that the space has.
         effective_rank: exp of the entropy of the covariance's normalised eigenvalues, 1 to D.
         normality: For each dimension the Kolmogorov-Smirnov distance of its z-scores to the normal distribution: 0 for
             a normal one, 0.06 for a uniform one, 0.34 for two equally frequent values.
@@ -34,7 +34,7 @@ class Space:
             zig-zag; None where no episode has three model steps in which the latent moves.
         distance_correlation: Spearman's rank correlation of latent distance and the shortest path in the world; None
             where the world knows no distances.
-        near_correlation: The same over the nearer half of the pairs.
+        near_correlation: This correlation over the nearer half of the pairs.
         curve: (path length, mean latent distance) of pairs binned by path length; empty where no distance is known.
 
     Source: straightness as in arXiv 2603.19312; effective rank by Roy and Vetterli, EUSIPCO 2007, on the covariance.
@@ -49,7 +49,7 @@ class Space:
     curve: tuple[tuple[float, float], ...]
 
 
-Pairs = tuple[np.ndarray, np.ndarray, Float64[np.ndarray, " P"]]  # as `sample_pairs` draws them
+Pairs = tuple[np.ndarray, np.ndarray, Float64[np.ndarray, " P"]]  # what `sample_pairs` returns
 
 
 def measure_space(
@@ -94,17 +94,17 @@ def straightness(latents: Float[np.ndarray, "N D"], episode: Int64[np.ndarray, "
 
 
 def draw_queries(episode: Int64[np.ndarray, " N"], test: slice, count: int, seed: int) -> Int64[np.ndarray, " Q"]:
-    """At most `count` test frames, each of another episode."""
+    """At most `count` test frames, each from a different episode."""
     generator = np.random.default_rng(seed)
     shuffled = generator.permutation(np.arange(test.start, test.stop))
-    _, first = np.unique(episode[shuffled], return_index=True)  # of each episode
+    _, first = np.unique(episode[shuffled], return_index=True)  # the first frame of each episode
     return generator.permutation(shuffled[first])[:count]
 
 
 def nearest_frames(
     latents: Float[np.ndarray, "N D"], episode: Int64[np.ndarray, " N"], queries: Int64[np.ndarray, " Q"], count: int
 ) -> tuple[Int64[np.ndarray, "Q K"], Float64[np.ndarray, "Q K"]]:
-    """For each query the nearest frames of other episodes, one an episode, nearest first, and how far they are."""
+    """For each query the nearest frames of other episodes, one of each episode, nearest first, and their distances."""
     begins = np.flatnonzero(np.diff(episode, prepend=-1))
     found, distances = [], []
     for query in queries:
@@ -125,7 +125,7 @@ def plane(latents: Float[np.ndarray, "N D"]) -> tuple[Float64[np.ndarray, "N 2"]
     eigenvalues, vectors = np.linalg.eigh(centred.T @ centred)
     eigenvalues = np.maximum(eigenvalues[::-1], 0)
     points = centred @ vectors[:, ::-1][:, :2]
-    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a space of one dimension is a line in the plane
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a space of one dimension becomes a line
     return points, eigenvalues / max(eigenvalues.sum(), 1e-300)
 
 
@@ -146,5 +146,5 @@ def tsne(latents: Float[np.ndarray, "N D"], seed: int) -> tuple[Int64[np.ndarray
     """At most TSNE_FRAMES of the frames, and where t-SNE puts them."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(latents))[:TSNE_FRAMES])
     perplexity = min(30.0, (len(chosen) - 1) / 3)
-    state = seed % 2**32  # all that scikit-learn takes
+    state = seed % 2**32  # scikit-learn takes no larger seed
     return chosen, import_tsne()(perplexity=perplexity, random_state=state, init="pca").fit_transform(latents[chosen])

@@ -1,4 +1,4 @@
-"""How good predictions are, and how sure that is: scores with bootstrap intervals over episodes.
+"""Scores that say how good predictions are, with bootstrap intervals over episodes.
 
 N test frames, E test episodes, C numbers of a quantity, R resamples.
 """
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64
 
 RESAMPLES = 1000
-FLAT = 1e-12  # a variance below this, of values on the scale of z-scores, is rounding
+FLAT = 1e-12  # a smaller variance of values on the scale of z-scores is only rounding
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Scores:
 
     Attributes:
         mse: Squared error, the mean over frames and numbers.
-        r: Pearson's correlation of truth and prediction over frames, the mean over numbers; 0 for a constant one.
-        r2: 1 - mse / variance, the variance of the truth about its mean over the test frames, averaged over numbers. 0
-            is what predicting that mean would give; a probe can fall below.
+        r: Pearson's correlation of truth and prediction over frames, averaged over numbers; 0 for constant predictions.
+        r2: 1 - mse / variance, averaged over numbers; the variance is that of the truth about its mean over the test
+            frames. Predicting that mean would give 0; a probe can fall below.
     """
 
     mse: Estimate
@@ -41,7 +41,7 @@ class Scores:
 def episode_sums(
     truth: Float64[np.ndarray, "N C"], predicted: Float64[np.ndarray, "N C"], episode: Int64[np.ndarray, " N"]
 ) -> Float64[np.ndarray, "E C 7"]:
-    """What the scores need of each episode; the frames of an episode follow each other."""
+    """The sums over each episode from which the scores are computed; the frames of an episode follow each other."""
     terms = [np.ones_like(truth), truth, predicted, truth**2, predicted**2, truth * predicted, (truth - predicted) ** 2]
     begins = np.flatnonzero(np.diff(episode, prepend=-1))
     return np.add.reduceat(np.stack(terms, axis=-1), begins, axis=0)
@@ -66,7 +66,7 @@ def score(sums: Float64[np.ndarray, "E C 7"], draws: Float64[np.ndarray, "R E"])
 def mse_difference(
     ours: Float64[np.ndarray, "E C 7"], theirs: Float64[np.ndarray, "E C 7"], draws: Float64[np.ndarray, "R E"]
 ) -> Estimate:
-    """Our mean squared error less theirs, on the same episodes in every resample: below 0 where ours is better."""
+    """Our mean squared error less theirs, on the same episodes in every resample; below 0 where ours is better."""
     whole = _scores(ours.sum(axis=0))[0] - _scores(theirs.sum(axis=0))[0]
     drawn = _scores(np.tensordot(draws, ours, axes=1))[0] - _scores(np.tensordot(draws, theirs, axes=1))[0]
     return Estimate(float(whole), _interval(drawn))

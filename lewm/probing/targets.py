@@ -31,8 +31,8 @@ FORMS = ("angle", "quaternion")
 UNIT_WITHIN = 1e-3  # how far a quaternion's norm may be from 1: float32 and printed values stay well inside
 QUATERNION_ENTRIES = np.triu_indices(4)
 
-# Where a world names no targets, every column is probed but these, which say how the data were recorded, and wide ones,
-# such as depth pictures, whose numbers nobody would read in a table.
+# Where a world names no targets, every column is probed except these, which say how the data were recorded, and except
+# wide ones, such as depth pictures: nobody would read their numbers in a table.
 RECORDED = (PIXELS, ACTION, REWARD, "goal", "policy", "episode_idx", "step_idx", "episode_seed")
 WIDEST = 64
 
@@ -43,9 +43,9 @@ class Quantity:
 
     Attributes:
         name: What the user calls it.
-        expression: Where it comes from, "state[2:4]".
+        expression: Where it comes from, such as "state[2:4]".
         labels: A name for each of its numbers.
-        values: In the dataset's own units.
+        values: Its values, in the dataset's own units.
     """
 
     name: str
@@ -60,10 +60,10 @@ def numeric_columns(dataset: Dataset) -> tuple[str, ...]:
 
 
 def read_columns(dataset: Dataset, sample: Sample) -> list[Quantity]:
-    """Every column that can be probed for, at the frames of a sample: for a world that names no targets.
+    """Every column that can be probed for, at the frames of a sample, for a world that names no targets.
 
     Raises:
-        LewmError: there is none, with what is wrong with each.
+        LewmError: there is none; says what is wrong with each.
     """
     found, wrong = [], []
     for column in dataset.schema:
@@ -92,7 +92,7 @@ def read_quantities(dataset: Dataset, sample: Sample, targets: Mapping[str, str]
     """The targets at the frames of a sample.
 
     Args:
-        targets: Name to expression, as above.
+        targets: The expression of each name, as described above.
 
     Raises:
         LewmError: an expression cannot be read, its column or numbers do not exist or are not finite, it is no angle
@@ -155,7 +155,7 @@ def _sine_and_cosine(
 def _products(
     where: str, name: str, values: Float64[np.ndarray, "N C"]
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "N K"]]:
-    """Of the 10 different entries of q qᵀ those that vary: a rotation about one fixed axis has zeros among them."""
+    """The entries of q qᵀ that vary, of its 10 different ones: in rotations about one fixed axis, some are always 0."""
     if values.shape[1] != 4:
         raise LewmError(
             f"{where}: {values.shape[1]} numbers, a quaternion has 4", "Choose them, as in qpos[3:7]:quaternion."

@@ -1,10 +1,10 @@
-"""From surprise to p-values: split-conformal ranking among clean episodes.
+"""Makes p-values of surprise by split-conformal ranking among clean episodes.
 
 T frames of an episode, n clean frames that a frame is ranked among.
 
-The instant and a short window are scored both: a teleport shows in the first, a slow wrongness in the second. Each is
-divided by its own high quantile on the clean frames, and the larger of the two is ranked, so that the p-value is right
-although two scores were looked at (but for the weight of one frame in those quantiles).
+Both the instant and a short window are scored: a teleport shows in the first, a slow fault in the second. Each score is
+divided by its high quantile on the clean frames, and the larger of the two is ranked. So the p-value is right although
+there are two scores (apart from the weight of one frame in those quantiles).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lewm.surprise.meter import CANDIDATES, ELITES, REFINED, ROUNDS, ActionSearc
 from lewm.surprise.reference import Reference
 
 WINDOW = 3  # model steps
-QUANTILE = 0.99  # of clean scores, that the instant and the window are measured in
+QUANTILE = 0.99  # the quantile of clean scores that is the unit of the instant and of the window
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Calibration:
     Attributes:
         instant, window: The 99 % quantile of each score.
         clean: Combined scores, ascending.
-        episode: Which clean episode each is of, from 0.
+        episode: The clean episode that each is from, counted from 0.
     """
 
     instant: float
@@ -48,11 +48,11 @@ class Calibration:
     def combined(
         self, surprise: Float64[np.ndarray, " T"], windowed: Float64[np.ndarray, " T"]
     ) -> Float64[np.ndarray, " T"]:
-        """The larger of the two scores, each in its own unit; NaN where there is none."""
+        """The larger of the two scores, each in its own unit; NaN where there is no score."""
         return np.maximum(surprise / self.instant, windowed / self.window)
 
     def p_value(self, combined: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
-        """Share of clean frames at least as surprising, the frame itself counted; NaN where there is no score.
+        """Share of clean frames that are at least as surprising, the frame itself included; NaN without a score.
 
         Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", split-conformal p-values.
         """
@@ -72,7 +72,7 @@ class Calibration:
         """
         check_alpha(alpha)
         allowed = int(alpha * (1 + len(self.clean)) + 1e-9) - 1  # clean frames that may be as surprising
-        allowed = min(allowed, len(self.clean) - 1)  # where alpha is 1 but for rounding
+        allowed = min(allowed, len(self.clean) - 1)  # matters where alpha is nearly 1
         if allowed < 0:
             needed = f"{np.ceil(1 / alpha) - 1:.12g}"
             raise LewmError(
@@ -93,8 +93,8 @@ def check_alpha(alpha: float) -> None:
 
 
 def calibrate(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> Calibration:
-    """Scores the clean episodes as a video would be scored. What it found is kept in $LEWM_HOME/cache,
-    where that can be written.
+    """Scores the clean episodes as a video would be scored. The result is kept in $LEWM_HOME/cache, where that can be
+    written.
 
     Raises:
         LewmError: Fewer than two clean episodes are long enough to be scored.
@@ -123,7 +123,7 @@ def score_clean(
 
 
 def of_scores(episodes: Sequence[Float64[np.ndarray, " _"]], frameskip: int) -> Calibration:
-    """A calibration from the surprise of clean episodes, NaN where a frame has none.
+    """A calibration from the surprise of clean episodes, which is NaN where a frame has no score.
 
     Raises:
         LewmError: Fewer than two episodes have a score.
@@ -149,7 +149,7 @@ def windowed(surprise: Float64[np.ndarray, " T"], frameskip: int) -> Float64[np.
     """Mean surprise of a frame and of those one and two model steps earlier, as far as they have a score."""
     known, total = np.zeros(len(surprise)), np.zeros(len(surprise))
     for back in range(0, WINDOW * frameskip, frameskip):
-        reached = max(0, len(surprise) - back)  # frames that have one so much earlier
+        reached = max(0, len(surprise) - back)  # how many frames have another frame so much earlier
         earlier = np.concatenate([np.full(len(surprise) - reached, np.nan), surprise[:reached]])
         known += ~np.isnan(earlier)
         total += np.nan_to_num(earlier)
@@ -157,7 +157,7 @@ def windowed(surprise: Float64[np.ndarray, " T"], frameskip: int) -> Float64[np.
 
 
 def _key(model: WorldModel, reference: Reference, with_actions: bool, seed: int) -> str:
-    """Of everything that the clean scores depend on."""
+    """Digest of everything that the clean scores depend on."""
     key = {
         "weights": weights_sha256(model),
         "lengths": reference.lengths.tolist(),

@@ -1,4 +1,4 @@
-"""From a video and a run to a table of events, one pass through the video.
+"""The work of `lewm surprise`: finds the events of a video in one pass through it.
 
 n frames at a time, Y and X the sides of a frame.
 """
@@ -39,7 +39,7 @@ from lewm_data.video.sources import Source, open_source
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
 COLUMNS = ("frame", "time", "surprise", "windowed", "score", "p_value", "flagged")
 
-OnProgress = Callable[[str, int, int | None], None]  # what is done, frames done, frames in all where it is known
+OnProgress = Callable[[str, int, int | None], None]  # what is being done, frames done, and of how many if known
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class SurpriseRequest:
     Attributes:
         run: A run directory.
         source: A video, a folder of images, or an episode of a dataset ("data.h5#17").
-        fps: Environment steps a second: the video is read at this rate; every frame of it when None.
+        fps: Environment steps a second, the rate at which the video is read; when None, every frame is read.
         frameskip: Environment steps a model step; the run's when None.
-        actions: A file of actions, "none", or None for those the source brings with it, if it does.
+        actions: A file of actions, "none", or None for the actions that the source itself has, if it has any.
         calibrate: Dataset of clean episodes; the run's held-out ones when None.
-        alpha: False alarms a clean frame.
-        seed: Of the search for actions.
+        alpha: Share of clean frames that are flagged: false alarms.
+        seed: Seed of the search for actions.
         out_video: Where to write an annotated mp4.
     """
 
@@ -71,18 +71,18 @@ class SurpriseRequest:
 
 @dataclass(frozen=True)
 class SurpriseReport:
-    """What a video held that the model did not expect.
+    """What happened in a video that the model did not expect.
 
     Attributes:
         source: The video.
-        frames, scored, flagged: Frames read, with a score, and with a p-value of at most alpha.
-        events: In order.
-        actions: How surprise was measured: with which actions.
-        fps, frameskip, alpha, seed: As used.
-        unfamiliarity: Of the first frames; above 1 they look unlike the training frames.
-        calibration: What is normal: where from, how many clean frames, the score that is flagged.
+        frames, scored, flagged: How many frames were read, have a score, and have a p-value of at most alpha.
+        events: The events, in the order of time.
+        actions: With which actions surprise was measured.
+        fps, frameskip, alpha, seed: The settings that were used.
+        unfamiliarity: Unfamiliarity of the first frames; above 1 they look unlike the training frames.
+        calibration: What is normal: where the clean frames are from, how many they are, which score is flagged.
         out_video: The annotated video.
-        seconds: The reading and scoring took.
+        seconds: Seconds that reading and scoring took.
     """
 
     source: str
@@ -113,8 +113,8 @@ def watch_video(
     """Score every frame of a video; memory does not grow with its length.
 
     Returns:
-        The report, and the JSON file in the run that it was written to. In a folder of the same name lie surprise.csv,
-        a line a frame, and surprise.png.
+        The report, and the JSON file in the run that it was written to. In a folder of the same name lie surprise.csv
+        with a line for each frame, and surprise.png.
 
     Raises:
         LewmError: the run, the calibration data, the actions and the video do not fit together, or nothing can be
@@ -190,7 +190,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
 
 
 def _actions(request: SurpriseRequest, model: WorldModel, source: Source) -> tuple[Tensor | None, str]:
-    """The actions between the frames, in environment units, and in words how surprise is measured."""
+    """The actions between the frames, in environment units, and words that say how surprise is measured."""
     if request.actions == "none" or (request.actions is None and source.actions is None):
         count = meter.CANDIDATES + meter.ROUNDS * meter.REFINED
         return None, f"unknown: the least surprise over {count} candidate actions a frame"

@@ -1,4 +1,4 @@
-"""Does a picture look like those the model was trained on? Nearest neighbours among thumbnails.
+"""Tells by nearest neighbours among thumbnails whether a picture looks like those that the model was trained on.
 
 N pictures, M training pictures, P values of a thumbnail.
 """
@@ -29,10 +29,10 @@ def nearest_distance(pictures: UInt8[Tensor, "N P"], known: UInt8[Tensor, "M P"]
 
 
 def unfamiliarity(frames: UInt8[Tensor, "N Y X 3"], known: UInt8[Tensor, "M P"], usual: Float[Tensor, " R"]) -> float:
-    """How unlike the training frames some frames are: above 1, their median is farther off than any clean frame.
+    """How unlike the training frames some frames are; above 1, their median is farther from them than any clean frame.
 
     Args:
-        frames: For example the first of a video.
+        frames: The frames, for example the first of a video.
         known: Thumbnails of training frames.
         usual: `nearest_distance` of clean frames that were not trained on, ascending.
     """

@@ -3,8 +3,8 @@
 Frame t is predicted from frames t - F, t - 2F ... and the action blocks between them, so every frame is scored, not
 only every F-th.
 
-n frames that come together, B of them scored together, D latent width, L context length, P = L - 1 past blocks, S
-candidates, E the best of them, R new ones, A action-block width, F frameskip, a = A / F action width.
+n frames that come together, B frames scored together, D latent width, L context length, P = L - 1 past blocks, S
+candidates, E best candidates, R new candidates, A action-block width, F frameskip, a = A / F action width.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from lewm.model.world_model import WorldModel
 from lewm.planning.dynamics import Dynamics, dynamics_of
 from lewm_kernels import normal, uniform
 
-# The search for the action that explains a frame best. First blocks that were really executed, then, twice, a Gaussian
-# fitted to the best of all so far, within the range of executed ones: no impossible action may explain a teleport. For
-# the same reason, where actions are choices, the best are recombined instead.
+# The search for the action that explains a frame best. It first tries blocks that were really executed. Then, twice, it
+# draws from a Gaussian fitted to the best blocks so far, within the range of executed blocks: no impossible action may
+# explain a teleport. For the same reason, where actions are choices, the best blocks are recombined instead.
 CANDIDATES = 128
 ROUNDS = 2
 REFINED = 32
@@ -37,7 +37,7 @@ class ActionSearch:
 
     Attributes:
         blocks: Executed action blocks, normalised, in random order.
-        seed: Of the refinement; with the number of the frame it keys the noise.
+        seed: Seed of the refinement; with the number of the frame it keys the noise.
     """
 
     blocks: Float[Tensor, "K A"]
@@ -61,12 +61,12 @@ class ActionSearch:
         """The least error that an action block leads to, and that block.
 
         Args:
-            dynamics: What an action leads to.
+            dynamics: Predicts what an action leads to.
             frameskip: Environment steps a block.
             context: Latents that the frames are predicted from.
-            past: Blocks between these.
+            past: Blocks between these latents.
             target: Latents of the frames.
-            frames: Their numbers.
+            frames: Numbers of the frames.
         """
         together = max(1, dynamics.rows(1) // CANDIDATES)
         parts = []
@@ -92,8 +92,8 @@ class ActionSearch:
         return errors[:, 0], best[:, 0]
 
     def _near(self, best: Float[Tensor, "B E A"], streams: Int64[Tensor, "B 3"]) -> Float[Tensor, "B R A"]:
-        """From the Gaussian fitted to `best`."""
-        # a single best candidate, of a bank of one block, has no spread
+        """New candidates from the Gaussian fitted to `best`."""
+        # Where there is only one executed block, there is a single best candidate, which has no spread.
         std, mean = torch.std_mean(best, dim=1, keepdim=True, correction=0)
         noise = normal(self.seed, streams, REFINED * best.shape[2]).unflatten(1, (REFINED, -1))
         return (mean + std * noise).clamp(self.blocks.amin(dim=0), self.blocks.amax(dim=0))
@@ -101,7 +101,7 @@ class ActionSearch:
     def _recombined(
         self, best: Float[Tensor, "B E A"], frameskip: int, streams: Int64[Tensor, "B 3"]
     ) -> Float[Tensor, "B R A"]:
-        """Each environment step's action from any of `best`."""
+        """New candidates that take each environment step's action from any of `best`."""
         whose = (uniform(self.seed, streams, REFINED * frameskip) * best.shape[1]).long().unflatten(1, (REFINED, -1))
         steps = best.unflatten(2, (frameskip, -1))  # (B, E, F, a)
         return steps.gather(1, whose[..., None].expand(-1, -1, -1, steps.shape[3])).flatten(2)
@@ -120,7 +120,7 @@ def _best(candidates: Float[Tensor, "B S A"], errors: Float[Tensor, "B S"]) -> t
 
 
 def check_frameskip(frameskip: int) -> None:
-    """Raises unless frames can be so far apart.
+    """Raises unless model steps can be so many frames apart.
 
     Raises:
         LewmError: It is not from 1 to `MOST_FRAMESKIP`.
@@ -132,20 +132,20 @@ def check_frameskip(frameskip: int) -> None:
 
 
 class Meter:
-    """Scores the frames of one video as they come; holds no more of it than the predictor sees.
+    """Scores the frames of one video as they come, and holds no more of them than the predictor sees.
 
     A search packs the predictor for the first score: a model that is trained further needs another meter.
 
     Args:
-        model: In eval mode.
+        model: The world model, in eval mode.
         frameskip: F, frames from one model step to the next.
-        actions: Normalised block that leads to each frame from F frames earlier, row t for frame t; or how to find it.
+        actions: Row t is the normalised block that leads to frame t from F frames earlier; or a search that finds it.
     """
 
     def __init__(self, model: WorldModel, frameskip: int, actions: Float[Tensor, "T A"] | ActionSearch) -> None:
         self.model, self.frameskip, self.actions = model, frameskip, actions
         self.seen = 0
-        # of the last `warm_up` frames seen
+        # Latents and blocks of the last `warm_up` frames seen.
         self._latents = torch.empty(0, model.config.latent, device=model.device)
         self._blocks = torch.empty(0, model.config.action_block, device=model.device)
 
@@ -160,7 +160,7 @@ class Meter:
 
     @torch.inference_mode()
     def push(self, latents: Float[Tensor, "n D"]) -> Float[Tensor, " n"]:
-        """Surprise of the next frames: mean squared error over the latent, NaN within the warm-up."""
+        """Surprise of the next frames: the mean squared error over the latent, or NaN within the warm-up."""
         scores = latents.new_full((len(latents),), torch.nan)
         done = 0
         while done < len(latents):
@@ -172,14 +172,14 @@ class Meter:
         return scores
 
     def _together(self, left: int) -> int:
-        """How many of the next frames have contexts of one length, and past blocks that are known by now."""
+        """How many of the next frames have contexts of the same length and past blocks that are known by now."""
         complete = self.seen >= self.warm_up
         if complete and not (isinstance(self.actions, ActionSearch) and self.model.history > 1):
             return left
         return min(left, self.frameskip - self.seen % self.frameskip)
 
     def _score(self, count: int) -> Float[Tensor, " n"]:
-        """Scores of the last `count` latents held; the blocks that lead to them are held from now on too."""
+        """Scores of the last `count` latents held; from now on the blocks that lead to them are held too."""
         device = self.model.device
         length = min(self.model.history, self.seen // self.frameskip)
         if isinstance(self.actions, Tensor):
@@ -203,7 +203,7 @@ class Meter:
 
 
 def blocks_leading_to(model: WorldModel, actions: Float[Tensor, "n a"]) -> Float[Tensor, "n+1 A"]:
-    """Row t: the `frameskip` actions before frame t, normalised; 0 where there are fewer.
+    """Blocks whose row t has the `frameskip` actions before frame t, normalised; it is 0 where there are fewer.
 
     Args:
         actions: `actions[t]` leads from frame t to frame t + 1, in environment units.

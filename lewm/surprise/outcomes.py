@@ -1,6 +1,6 @@
-"""What a suite's scores say: perturbed against untouched, and how often the untouched are flagged.
+"""The outcomes of a suite: perturbed episodes against untouched ones, and how often untouched frames are flagged.
 
-E episodes, T frames of one, W frames watched around the onset, R resamples.
+E episodes, T frames of an episode, W frames watched around the onset, R resamples.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from scipy import stats
 
 from lewm.surprise.calibration import Calibration, windowed
 
-BEFORE, AFTER = 15, 20  # frames before, and from the onset on, that are watched
-PEAK_STEPS = 2  # model steps after the onset, in which the peak is looked for
-RESAMPLES = 1000  # of the bootstrap
+BEFORE, AFTER = 15, 20  # how many frames are watched before the onset, and from the onset on
+PEAK_STEPS = 2  # model steps after the onset in which the peak is looked for
+RESAMPLES = 1000  # resamples of the bootstrap
 
-Flags = Callable[[Float64[np.ndarray, " T"]], Bool[np.ndarray, " T"]]  # surprise of an episode to what is flagged
+Flags = Callable[[Float64[np.ndarray, " T"]], Bool[np.ndarray, " T"]]  # from surprise to what is flagged
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One perturbation against the untouched twins, by the peak of surprise in the two model steps after the onset.
+    """One perturbation compared with the untouched twins, by the peak of surprise in two model steps after the onset.
 
     Attributes:
         perturbation: What happened.
         actions: "known" or "unknown".
-        surprise, untouched: Mean peak.
-        p_value: Of the paired t-test, two-sided; None where no pair differs.
-        effect_size: Cohen's d of the pairs: mean difference over its standard deviation; None likewise.
+        surprise, untouched: Mean peak of the perturbed episodes and of the untouched ones.
+        p_value: p-value of the paired t-test, two-sided; None where no pair differs.
+        effect_size: Cohen's d of the pairs: mean difference over its standard deviation; None where no pair differs.
         auroc: Chance that a perturbed peak is higher than an untouched one.
         detected: Share of the episodes in which one of the 20 frames from the onset on was flagged.
-        delay: Frames from the onset to the first flag, median over the detected; None where none was.
+        delay: Frames from the onset to the first flag, median over the detected episodes; None where there are none.
     """
 
     perturbation: str
@@ -51,8 +51,8 @@ class Outcome:
 class FalseAlarms:
     """How often frames of untouched episodes were flagged, with a 95 % bootstrap interval over episodes.
 
-    The interval holds the chance of the calibration as well: alpha lies in it, unless untouched episodes differ from
-    the clean ones.
+    The interval covers the randomness of the calibration as well: alpha lies in it, unless untouched episodes differ
+    from the clean ones.
     """
 
     actions: str
@@ -64,7 +64,7 @@ class FalseAlarms:
 
 @dataclass(frozen=True)
 class Curves:
-    """Surprise around the onset, one row an episode."""
+    """Surprise around the onset, one row for each episode."""
 
     perturbation: str
     actions: str
@@ -113,7 +113,7 @@ def false_alarms(
 ) -> FalseAlarms:
     """How many of the frames that have a score are flagged.
 
-    Frames of an episode are alike, so episodes are resampled for the interval, the clean ones of the calibration too.
+    Frames of an episode are alike, so episodes are resampled for the interval, and so are the calibration's clean ones.
     """
     every = [calibration.combined(scores, windowed(scores, frameskip)) for scores in untouched]
     scored = [scores[~np.isnan(scores)] for scores in every]

@@ -17,7 +17,7 @@ from lewm.surprise.trace import SurpriseTrace
 from lewm_data.video.video_writer import VideoWriter, import_encoder
 
 SIDE = 320  # least width of the picture: small frames are enlarged by a whole factor
-WIDEST, TALLEST = 960, 1920  # and larger ones reduced
+WIDEST, TALLEST = 960, 1920  # greatest width and height: larger frames are reduced
 STRIP = 110  # height of the strip under the picture
 SHOWN = 120  # frames that the strip shows
 LOW, HIGH = 0.03, 100.0  # range of the strip, in units of the 99 % quantile of clean frames; logarithmic
@@ -28,7 +28,7 @@ Sink = Callable[[list[UInt8[np.ndarray, "Y X 3"]], SurpriseTrace], None]
 
 
 def check_annotated(path: Path) -> None:
-    """Complain before the work, not after, where `path` cannot become an annotated video.
+    """Raise before the work, not after it, where `path` cannot become an annotated video.
 
     Raises:
         LewmError: Pillow is not installed, or `path` does not end in .mp4 or cannot be written.

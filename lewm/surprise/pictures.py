@@ -1,6 +1,7 @@
 """surprise.png: the curve of a whole video, with what was seen at its peaks.
 
-What is kept while a video passes is bounded: the curve in at most 2048 bins, pictures of the six highest peaks.
+Only a bounded part of a video is kept while it passes: a curve of at most 2048 bins, and pictures of the six highest
+peaks.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from lewm.surprise.trace import Detector, Event, SurpriseTrace
 
 BINS = 2048
 PEAKS = 6
-SIDE = 256  # pixels of a kept picture, at most
+SIDE = 256  # the most pixels a side of a kept picture
 RED, GREY, DARK = "#c0392b", "#8a8f98", "#2c3e50"
 
 
 class Curve:
     """Score over time at a bounded number of points: neighbouring bins are joined when there are too many.
 
-    Of each bin the time of its first frame, its highest score and whether any of its frames was flagged are kept.
+    Each bin keeps the time of its first frame, its highest score and whether any of its frames was flagged.
     """
 
     def __init__(self) -> None:
@@ -60,11 +61,11 @@ def _both(first: tuple[float, float, bool], then: tuple[float, float, bool]) -> 
 
 
 class Peaks:
-    """Pictures at the peaks of the events with the highest scores, and one model step before each."""
+    """Pictures at the peaks of the events with the highest scores, and pictures one model step before each peak."""
 
     def __init__(self, frameskip: int) -> None:
         self._recent: collections.deque[np.ndarray] = collections.deque(maxlen=frameskip)
-        self._flagged: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by frame
+        self._flagged: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by the frame's number
         self.kept: list[tuple[Event, UInt8[np.ndarray, "Y X 3"], UInt8[np.ndarray, "Y X 3"]]] = []
 
     def push(self, pictures: list[UInt8[np.ndarray, "Y X 3"]], trace: SurpriseTrace) -> None:
@@ -76,7 +77,7 @@ class Peaks:
             self._recent.append(small)
 
     def sort_out(self, ended: list[Event], going_on: Event | None) -> None:
-        """Keeps the pictures of the events that ended and are among the highest, and of the peak of the open one."""
+        """Keeps only pictures of the highest events among those that ended, and of the peak of the open event."""
         self.kept += [(event, *self._flagged[event.peak]) for event in ended]
         self.kept = sorted(self.kept, key=lambda kept: -kept[0].score)[:PEAKS]
         self._flagged = {} if going_on is None else {going_on.peak: self._flagged[going_on.peak]}

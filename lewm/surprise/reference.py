@@ -1,9 +1,9 @@
-"""What is normal for a run: clean episodes as latents and actions, and how training frames look.
+"""The reference of a run, which says what is normal: clean episodes as latents and actions, and small training frames.
 
 It is kept in the run, so that a run alone, without its dataset, can say what surprises it.
 
-N frames of all clean episodes, E of these, D latent width, a action width of one step, A action-block width, K blocks,
-M training frames, P values of a thumbnail, R clean frames compared with them.
+N frames of all clean episodes, E clean episodes, D latent width, a action width of one step, A action-block width, K
+blocks, M training frames, P values of a thumbnail, R clean frames compared with them.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from lewm_data.store.schema import ACTION
 log = logging.getLogger(__name__)
 
 FILE = "reference.safetensors"
-CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; half a minute of a ViT's time on a CPU
+CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; a ViT takes half a minute for them on a CPU
 BLOCKS = 4096
 THUMBNAILS = 2048
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Clean episodes, which training did not see, and a sample of what it did see.
+    """Clean episodes, which training did not see, and a sample of what training saw.
 
     Attributes:
-        latents: Frames of the clean episodes, one episode after the other.
+        latents: Latents of the frames of the clean episodes, one episode after the other.
         actions: `actions[t]` leads from frame t to the next, in environment units; 0 after an episode's last frame.
-        lengths: Frames of each clean episode.
+        lengths: Number of frames of each clean episode.
         blocks: Action blocks of the training episodes, normalised, in random order.
         thumbnails: Training frames, made small.
-        distances: Of clean frames from the nearest thumbnail, ascending.
+        distances: Distances of clean frames from the nearest thumbnail, ascending.
     """
 
     latents: Float[Tensor, "N D"]
@@ -67,7 +67,7 @@ class Reference:
         return [(latents, actions[:-1]) for latents, actions in pairs]
 
     def on(self, device: torch.device) -> Reference:
-        """The same on a device."""
+        """The reference with its tensors on a device."""
         moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
         return Reference(**moved)
 
@@ -94,7 +94,7 @@ def of_run(run: Run) -> Reference:
 
 
 def _keep_unless_trained(run: Run, reference: Reference) -> None:
-    """Keep a reference for the next time, unless the run is being trained, has other weights by now or is read-only."""
+    """Keep a reference for next time, unless the run is being trained, has other weights by now or is read-only."""
     try:
         with locks.writing(run.path):
             if runs.holds_weights(run.path, run.model):
@@ -104,7 +104,7 @@ def _keep_unless_trained(run: Run, reference: Reference) -> None:
 
 
 def stored(run: Run) -> Reference | None:
-    """What the run holds, if that is whole and of its present weights."""
+    """The reference that the run holds, if it is whole and was made with the run's present weights."""
     path = run.path / FILE
     if not path.is_file():
         return None
@@ -148,7 +148,7 @@ def keep(run: Path, reference: Reference) -> None:
 
 
 def reference_of(run: Run, calibrate: Path | None) -> Reference:
-    """What is normal: by the run's own held-out episodes, or by all episodes of another dataset.
+    """What is normal according to the run's own held-out episodes, or to all episodes of another dataset.
 
     Raises:
         LewmError: the dataset is of another world than the run.
@@ -162,13 +162,13 @@ def reference_of(run: Run, calibrate: Path | None) -> Reference:
         clean = build(run.model, data.dataset, clean=every, seen=every, seed=run.config.training.seed)
     try:
         own = of_run(run)
-    except LewmError:  # the run's own data are gone: actions and looks come from the clean episodes too
+    except LewmError:  # the run's own data are gone: actions and thumbnails come from the clean episodes too
         return clean
     return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths)
 
 
 def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Reference:
-    """What is normal by the dataset that `model` was trained on: its held-out episodes are the clean ones."""
+    """What is normal according to the dataset that `model` was trained on: its held-out episodes are the clean ones."""
     seen, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
     return build(model, dataset, clean=held_out, seen=seen, seed=config.training.seed)
 
@@ -184,10 +184,10 @@ def build(
     """A reference from episodes of a dataset.
 
     Args:
-        model: In eval mode.
+        model: The world model, in eval mode.
         clean: Episodes that are normal and were not trained on; at most 20,000 frames of them are used.
-        seen: Episodes that actions and looks are taken from.
-        seed: Of every choice among too many.
+        seen: Episodes that actions and thumbnails are taken from.
+        seed: Seed of the choice of episodes, actions and frames where there are too many.
 
     Raises:
         LewmError: No episode is longer than one action block.

@@ -1,9 +1,9 @@
 """The experiment of arXiv 2603.19312, section 5: are events against physics more surprising than what really happened?
 
-Every perturbed episode is compared with its untouched twin, with the actions known and with them unknown.
+Every perturbed episode is compared with its untouched twin, once with known and once with unknown actions.
 
-T frames of an episode (S of a perturbed one, K of these from the onset on), P actions of it, A their width, D latent
-width.
+T frames of an episode, S frames of a perturbed episode, K of which are from the onset on, P actions of an episode, A
+action width, D latent width.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SPREAD = 20  # frames over which onsets are spread
 ACTIONS = ("known", "unknown")
 SUITE_NEEDS = "The suite needs a simulator. Watch recordings instead: lewm surprise VIDEO, or lewm surprise DATA.h5#0."
 
-OnProgress = Callable[[str, float], None]  # what is done, and its share
+OnProgress = Callable[[str, float], None]  # what is being done, and the share of it that is done
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,12 @@ class SuiteRequest:
     """What `lewm surprise --suite` asks for.
 
     Attributes:
-        env: The environment whose episodes are perturbed; the run's. "package:Id-v0" imports the package.
+        env: The environment whose episodes are perturbed, which has to be the run's. "package:Id-v0" imports the
+            package.
         episodes: E.
         calibrate: Dataset of clean episodes; the run's held-out ones when None.
-        alpha: False alarms a clean frame.
-        seed: Of the episodes, the onsets and the perturbations.
+        alpha: Share of clean frames that are flagged: false alarms.
+        seed: Seed of the episodes, the onsets and the perturbations.
     """
 
     run: Path
@@ -113,7 +114,7 @@ def run_suite(
 
 
 def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: OnProgress) -> SuiteReport:
-    place.make(1, run.trained_on.frame_size[0], False).close()  # misses what the world needs before the calibration
+    place.make(1, run.trained_on.frame_size[0], False).close()  # raises early where the world needs what is missing
     model = run.model
     reference = reference_of(run, request.calibrate)
     frameskip = model.config.frameskip
@@ -121,7 +122,7 @@ def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: 
     for actions in ACTIONS:
         on_progress(f"calibrating, actions {actions}", 0)
         calibrations[actions] = calibrate(model, reference, actions == "known", request.seed)
-        calibrations[actions].threshold(request.alpha)  # complains of too few clean frames before the work, not after
+        calibrations[actions].threshold(request.alpha)  # raises before the work where there are too few clean frames
         flags[actions] = functools.partial(calibrations[actions].flags, frameskip=frameskip, alpha=request.alpha)
     search = ActionSearch(reference.blocks, request.seed)
     earliest = frameskip * model.history + BEFORE
@@ -194,8 +195,8 @@ def _scores(
     """Surprise of the untouched episode, and of each twin for the 20 frames from the onset on.
 
     Args:
-        latents: Of the untouched episode.
-        after: Of each twin from the onset on; before, it is the untouched one.
+        latents: Latents of the untouched episode.
+        after: Latents of each twin from the onset on; before it, they are those of the untouched episode.
         actions, told: What was done, and what the model is told in each twin; unused with a `search`.
     """
 

@@ -28,7 +28,7 @@ GREY = "#8a8f98"
 
 @dataclass(frozen=True)
 class Example:
-    """One twin to look at."""
+    """One twin to show."""
 
     name: str
     frames: UInt8[np.ndarray, "T Y X 3"]
@@ -36,7 +36,7 @@ class Example:
 
 
 def write_examples(folder: Path, examples: Sequence[Example]) -> None:
-    """One mp4 each, named after the perturbation; small frames are enlarged by a whole factor."""
+    """Write one mp4 for each example, named after the perturbation; small frames are enlarged by a whole factor."""
     folder.mkdir(parents=True, exist_ok=True)
     for example in examples:
         factor = max(1, -(-SIDE // example.frames.shape[1]))
@@ -45,11 +45,11 @@ def write_examples(folder: Path, examples: Sequence[Example]) -> None:
 
 
 def draw_suite(path: Path, curves: Sequence[Curves], examples: Sequence[Example], before: int, frameskip: int) -> None:
-    """A row a perturbation: what it looks like, and mean surprise around it with the actions known and unknown.
+    """Draw a row for each perturbation: what it looks like, and mean surprise around it, actions known and unknown.
 
     Args:
-        before: Frames of the curves before the onset.
-        frameskip: Frames a model step, the distance of the pictures.
+        before: How many frames of the curves lie before the onset.
+        frameskip: Frames a model step; the pictures are so far apart.
     """
     shown = {example.name: example for example in examples}
     names = list(dict.fromkeys(one.perturbation for one in curves))
@@ -80,7 +80,7 @@ def draw_suite(path: Path, curves: Sequence[Curves], examples: Sequence[Example]
 
 
 def _lowest(one: Curves) -> float:
-    """The least geometric mean of any frame."""
+    """The least of the frames' geometric means over the episodes."""
     return float(min(np.exp(_logs(values).mean(axis=0)).min() for values in (one.perturbed, one.untouched)))
 
 
@@ -89,7 +89,7 @@ def _logs(values: Float64[np.ndarray, "E W"]) -> Float64[np.ndarray, "E W"]:
 
 
 def _draw_curves(panel: Any, one: Curves, before: int) -> None:  # noqa: ANN401
-    """Geometric means over the episodes, with a 95 % band of the mean."""
+    """Draw geometric means over the episodes, with a 95 % band of the mean."""
     time = np.arange(one.untouched.shape[1]) - before
     for values, color, label in (
         (one.perturbed, COLORS[one.actions], "perturbed"),

@@ -20,12 +20,12 @@ class SurpriseTrace:
     """Consecutive frames of a video. Scores are NaN for the first frames, whose context is not complete.
 
     Attributes:
-        frame: Numbers, from 0.
+        frame: Numbers of the frames, from 0.
         time: Seconds from the beginning, or the frame's number where the video has no clock.
         surprise: Mean squared error of the predicted embedding; without actions, the least over actions.
         windowed: Its mean over three model steps.
         score: The larger of the two, each in units of its 99 % quantile on clean frames.
-        p_value: Share of clean frames at least as surprising.
+        p_value: Share of clean frames that are at least as surprising.
         flagged: Whether the p-value is at most alpha.
     """
 
@@ -45,10 +45,10 @@ class Event:
     A sudden change is seen for as long as the window spans it, so an event may outlast its cause by three model steps.
 
     Attributes:
-        begin, end, peak: Frames; the peak has the highest score.
-        begin_time, end_time, peak_time: The same in seconds.
-        surprise, p_value: At the peak.
-        score: At the peak.
+        begin, end, peak: Numbers of frames; the peak has the highest score.
+        begin_time, end_time, peak_time: The times of these frames, in seconds.
+        surprise, p_value: Surprise and p-value at the peak.
+        score: Score at the peak.
     """
 
     begin: int
@@ -66,9 +66,9 @@ class Detector:
     """Turns the latents of a video, in order, into a trace.
 
     Args:
-        meter: Scores them.
-        calibration: Of scores made in the same way.
-        alpha: False alarms a clean frame.
+        meter: Scores the latents.
+        calibration: Calibration of scores that were made in the same way.
+        alpha: Share of clean frames that are flagged: false alarms.
     """
 
     def __init__(self, meter: Meter, calibration: Calibration, alpha: float) -> None:
@@ -90,7 +90,7 @@ class Detector:
 
 
 class EventMerger:
-    """Merges flagged frames into events, of a trace that comes in pieces."""
+    """Merges the flagged frames of a trace, which comes in pieces, into events."""
 
     def __init__(self, frameskip: int) -> None:
         self.frameskip = frameskip

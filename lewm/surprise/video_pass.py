@@ -1,4 +1,4 @@
-"""One pass through a video: frames in, traces out, with all that is remembered of it on the way.
+"""One pass through a video, from frames to traces, with everything that is remembered on the way.
 
 n frames at a time, Y and X the sides of a picture, y and x those of the training frames.
 """
@@ -25,9 +25,9 @@ from lewm_data.video.video import Frame
 
 log = logging.getLogger(__name__)
 
-TOGETHER = 32  # frames encoded together, at most
-HELD = 2**28  # bytes of pictures that are held for that: 32 up to 1600 x 1600, fewer of larger ones
-FIRST_FRAMES = 32  # that are compared with the training frames
+TOGETHER = 32  # the most frames that are encoded together
+HELD = 2**28  # bytes of pictures that are held for that: 32 pictures of up to 1600 x 1600, fewer of larger ones
+FIRST_FRAMES = 32  # how many first frames are compared with the training frames
 
 
 class VideoPass:
@@ -45,7 +45,7 @@ class VideoPass:
         self.peaks = Peaks(detector.meter.frameskip)
 
     def pieces(self, frames: Iterator[Frame]) -> Iterator[tuple[list[UInt8[np.ndarray, "Y X 3"]], SurpriseTrace]]:
-        """Pictures as they were read, and their trace, some at a time."""
+        """Yields some pictures at a time, as they were read, with their trace."""
         model = self.detector.meter.model
         while some := _together(frames):
             pictures = [frame.pixels for frame in some]
@@ -64,7 +64,7 @@ class VideoPass:
             yield pictures, trace
 
     def finish(self) -> None:
-        """The video has ended."""
+        """To be called when the video has ended."""
         seen, warm_up = self.detector.meter.seen, self.detector.meter.warm_up
         if self.actions is not None and seen < len(self.actions):
             raise self._wrong_number(str(seen))
@@ -111,7 +111,7 @@ def _together(frames: Iterator[Frame]) -> list[Frame]:
 def resized(frames: UInt8[Tensor, "n Y X 3"], size: tuple[int, int]) -> UInt8[Tensor, "n y x 3"]:
     """Frames at another size (rows, columns): averaged over areas when shrinking, else bilinear with antialiasing.
 
-    A renderer, too, averages over a pixel's area. A bilinear filter is wider: it blurs a picture that was only
+    A renderer also averages over a pixel's area. A bilinear filter is wider: it would blur a picture that was only
     enlarged, and the clean frames of such a video would be flagged.
     """
     rows, columns = frames.shape[1:3]

@@ -1,4 +1,4 @@
-"""Actions that training cannot compute with are found before it begins.
+"""Finds actions that training cannot compute with, before it begins.
 
 N steps of all episodes, D action width of one step.
 """
@@ -11,12 +11,12 @@ from lewm.errors import LewmError
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import ACTION
 
-# Its square is just a float32; no quantity of a robot is near it, in any unit.
+# Its square is still a float32. No quantity of a robot comes near it, in any unit.
 LARGEST = 1e19
 
 
 def check_actions(dataset: Dataset) -> None:
-    """Pass if actions, and their normalised values, are numbers that float32 holds; an absent action is NaN.
+    """Pass if actions and their normalised values are numbers that float32 holds; an action that is absent is NaN.
 
     Raises:
         LewmError: naming the file, and the episode and step of the first that is not.

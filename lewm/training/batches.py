@@ -20,9 +20,9 @@ class Batch:
     """Clips as tensors, in environment units.
 
     Attributes:
-        frames: As in `ClipBatch`.
-        actions: As in `ClipBatch`.
-        copied: On a CUDA device, what the stream of the copies reaches when both have arrived. Else None.
+        frames: The frames of the clips, see `ClipBatch`.
+        actions: The action blocks of the clips, see `ClipBatch`.
+        copied: On a CUDA device, an event of the stream that copies: it is reached when both have arrived. Else None.
     """
 
     frames: UInt8[Tensor, "B T Y X 3"]
@@ -30,24 +30,24 @@ class Batch:
     copied: torch.cuda.Event | None = None
 
     def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Frames and actions there, for the work that the current stream is given from now on.
+        """Frames and actions on `device`, for the work that the current stream is given from now on.
 
-        Where they are copied by a stream of their own, that work waits for the copies; the host does not.
+        Where another stream copies them, that work waits for the copies; the host does not.
         """
         if self.copied is None:
             return self.frames.to(device), self.actions.to(device)
         stream = torch.cuda.current_stream(device)
         stream.wait_event(self.copied)
         for tensor in (self.frames, self.actions):
-            tensor.record_stream(stream)  # else the copies' stream could overwrite it as soon as Python lets it go
+            tensor.record_stream(stream)  # or the copying stream could overwrite it once Python frees it
         return self.frames, self.actions
 
 
 def copier(device: torch.device) -> Callable[[ClipBatch], Batch]:
-    """What makes tensors of clips; for `BatchReader`, whose thread calls it.
+    """A function that makes tensors of clips; the thread of `BatchReader` calls it.
 
     For a CUDA device it begins to copy them there, out of pinned memory and on a stream of its own, so that copies run
-    beside the computation.
+    during the computation.
     """
     if device.type != "cuda":
         return lambda clips: Batch(torch.from_numpy(clips.frames), torch.from_numpy(clips.actions))

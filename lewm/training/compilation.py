@@ -1,4 +1,4 @@
-"""Encoder and predictor through torch.compile, where that is faster."""
+"""Compiles encoder and predictor with torch.compile, where that is faster."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Compilation:
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """What the loss calls of a world model in training mode, compiled for the shapes of the first batch.
+    """The functions of a world model that the loss calls, in training mode, compiled for the shapes of the first batch.
 
-    For eval mode there is the model itself: here it would be compiled a second time.
+    In eval mode use the model itself: these functions would be compiled a second time.
 
     Attributes:
-        encode: As `WorldModel.encode`; scaling and normalising become a single pass over the frames.
-        predict: As `WorldModel.predict`.
+        encode: Computes `WorldModel.encode`; scaling and normalising become a single pass over the frames.
+        predict: Computes `WorldModel.predict`.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -42,16 +42,16 @@ class Compiled:
 
     @classmethod
     def of(cls, model: WorldModel) -> Compiled:
-        """Compiled functions of the model, which itself stays as it is, with its names in checkpoints.
+        """Compiled functions of the model. The model stays as it is, and so do its names in checkpoints.
 
-        Dropout is a function of the state of the device's default generator as ever, but its masks are others than
-        those of the model itself.
+        Dropout is still a function of the state of the device's default generator, but its masks differ from those of
+        the model itself.
         """
         return cls(torch.compile(model.encode, dynamic=False), torch.compile(model.predict, dynamic=False))
 
 
 def choose_compilation(setting: Literal["auto", "off"], device: torch.device) -> Compilation:
-    """Whether to compile for `device`: "auto" does on CUDA devices that have what the compiler needs."""
+    """Whether to compile for `device`: "auto" compiles on CUDA devices that have what the compiler needs."""
     if setting == "off":
         return Compilation(False, "training.compile is off")
     if device.type != "cuda":
@@ -61,6 +61,6 @@ def choose_compilation(setting: Literal["auto", "off"], device: torch.device) ->
 
 
 def _no_c_compiler() -> str | None:
-    """Why Triton cannot build the code that starts its kernels, or None; it looks for a compiler as this does."""
+    """Why Triton cannot build the code that starts its kernels, or None; it looks for a compiler in the same way."""
     found = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     return None if found else "Triton finds no C compiler"

@@ -18,18 +18,18 @@ OTHER_DIRECTORY = "Wait until it has ended, or give another --out."
 
 
 class TakenError(LewmError):
-    """The directory holds something."""
+    """The directory already holds something."""
 
 
 @contextlib.contextmanager
 def claimed(wanted: Path, numbered: bool) -> Iterator[Path]:
-    """A new run directory, locked for the length of the block; removed after it if it has got no config.json.
+    """A new run directory, locked for the length of the block; removed after the block if it has no config.json.
 
-    What a training left that was killed before it wrote its config.json is no obstacle.
+    Files of a training that was killed before it wrote its config.json are no obstacle.
 
     Args:
-        wanted: Where.
-        numbered: Whether the same with -2, -3, ... will do too, where `wanted` is not free.
+        wanted: The directory.
+        numbered: Whether the next free one of `wanted`-2, `wanted`-3, ... is taken where `wanted` is not free.
 
     Raises:
         LewmError: `wanted` is not free, or cannot be written.
@@ -52,12 +52,12 @@ def resumed(directory: Path, config: Config, dataset: run.DatasetIdentity) -> It
     """A run's directory, locked for the length of the block.
 
     Args:
-        directory: Of the run.
-        config: Which the run has to have.
-        dataset: Which it has to be trained on, wherever that lies now.
+        directory: The run's directory.
+        config: The configuration that the run has to have.
+        dataset: The dataset that it has to be trained on, wherever that lies now.
 
     Raises:
-        LewmError: it is no run, has another configuration or other data, is being written, or cannot be.
+        LewmError: it is no run, has another configuration or other data, is being written, or cannot be written.
     """
     stored, trained_on = run.read_config(directory)
     if stored != config:
@@ -76,11 +76,11 @@ def resumed(directory: Path, config: Config, dataset: run.DatasetIdentity) -> It
 
 @contextlib.contextmanager
 def _claim(directory: Path, fresh: bool) -> Iterator[None]:
-    """Claim one directory. If `fresh`, it is either made here, or nobody else can hold it."""
+    """Claim one directory. If `fresh`, it has to be made here, or the lock has to show that nobody else holds it."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     try:
         directory.mkdir(parents=True, exist_ok=not missing)
-    except FileExistsError as error:  # made by another process in between, or no directory
+    except FileExistsError as error:  # another process has made it in between, or it is no directory
         if not directory.is_dir():
             raise TakenError(f"{directory}: exists and is not a directory", "Choose another --out.") from error
         missing = []
@@ -88,7 +88,7 @@ def _claim(directory: Path, fresh: bool) -> Iterator[None]:
         raise LewmError(
             f"{directory}: cannot be made: {error.strerror}", "Give --out a directory that can be written."
         ) from error
-    if not (directory / locks.LOCK).exists():  # else the lock decides, and says who holds it
+    if not (directory / locks.LOCK).exists():  # where there is a lock, it decides, and says who holds it
         _refuse_taken(directory)
     try:
         with locks.writing(directory, OTHER_DIRECTORY) as held:
@@ -100,12 +100,12 @@ def _claim(directory: Path, fresh: bool) -> Iterator[None]:
     finally:
         if not (directory / run.CONFIG).exists():
             for path in missing:
-                with contextlib.suppress(OSError):  # it is not empty: another has begun there
+                with contextlib.suppress(OSError):  # it is not empty: another training has begun there
                     path.rmdir()
 
 
 def _refuse_taken(directory: Path) -> None:
-    """Raises where something is there. What is hidden is no obstacle: a killed training, or a desktop, has left it."""
+    """Raises where something is there. Hidden files, which a killed training or a desktop leaves, are no obstacle."""
     if not all(path.name.startswith(".") for path in directory.iterdir()):
         resume = f", or continue it with --resume --out {shlex.quote(str(directory))}"
         raise TakenError(

@@ -1,6 +1,6 @@
-"""Is the latent space alive, and does distance in it mean distance in the world?
+"""Measures during training whether the latent space is alive, and whether its distances mean distances in the world.
 
-Measured on held-out data while training, in the same way whatever the objective is. N frames, P pairs of frames.
+Health is measured on held-out data, in the same way whatever the objective is. N frames, P pairs of frames.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from lewm.measures.latents import agreement, effective_rank
 from lewm.model.world_model import WorldModel
 from lewm_kernels import RandomDirections, sigreg
 
-# SIGReg as the paper and the released code have it: a number that can be compared between objectives, and between
-# forms of SIGReg.
+# SIGReg of the paper and the released code: a number that can be compared between objectives, and between forms of
+# SIGReg.
 DIRECTIONS = 1024
 KNOTS = 17
 KNOT_MAX = 3.0
 
-# Below these the latents of a healthy model never fall (objectives pull each dimension to standard deviation 1, and the
-# effective rank to the latent's width); a collapsed one is orders of magnitude below the first.
+# The latents of a healthy model never fall below these: objectives pull each dimension to standard deviation 1, and the
+# effective rank to the latent's width. A collapsed model is orders of magnitude below the first.
 COLLAPSED_STD = 0.05
 COLLAPSED_RANK = 1.5
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What health is measured on: frames and, where the environment knows them, distances between pairs of them."""
+    """The data that health is measured on: frames and, where the environment knows them, distances between pairs."""
 
     frames: UInt8[np.ndarray, "N Y X 3"]
     first: np.ndarray | None = None  # (P,) indices into frames
@@ -46,7 +46,7 @@ class Health:
         std_min, std_mean: Least and mean standard deviation over the D dimensions; 1 is what objectives aim at.
         effective_rank: exp of the entropy of the covariance's normalised eigenvalues, 1 to D.
         sigreg: The statistic, averaged over directions.
-        distance_correlation, near_correlation, curve: As in `Agreement`; None or empty where no distance is known.
+        distance_correlation, near_correlation, curve: See `Agreement`; None or empty where no distance is known.
     """
 
     std_min: float
@@ -72,10 +72,10 @@ def measure(model: WorldModel, data: HeldOut, seed: int, step: int) -> Health:
     """Encode the held-out frames in eval mode and measure; the model's mode is left as it was.
 
     Args:
-        model: Whose latents they are.
-        data: What to encode.
-        seed: With the step it decides the directions of SIGReg.
-        step: Steps that are done.
+        model: The world model that encodes the frames.
+        data: The held-out frames.
+        seed: Seed of the directions of SIGReg, together with the step.
+        step: Number of steps that are done.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a model is trained: the step is finished, and a checkpoint written."""
+"""Handles Ctrl-C and SIGTERM while a model is trained: the step is finished, and a checkpoint is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Interrupted(KeyboardInterrupt):
     Its text is two lines: what is kept, and how to go on.
 
     Attributes:
-        signal: Which one.
+        signal: The number of the signal.
     """
 
     def __init__(self, number: int, kept: str, remedy: str) -> None:
@@ -23,7 +23,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interruption:
-    """Takes Ctrl-C and SIGTERM for the length of a `with` block, where it is entered by the main thread.
+    """Handles Ctrl-C and SIGTERM for the length of a `with` block, if the main thread enters it.
 
     From the first call of `asked` until `settle`, a first signal is only noted, for a loop to ask between its steps.
     Otherwise, and at a second signal, `Interrupted` is raised at once.

@@ -1,4 +1,4 @@
-"""Training: dataset in, run directory out."""
+"""Training: from a dataset to a run directory."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ HEALTH_PAIRS = 8192
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is decided when the first step is about to be taken.
+    """What is decided before the first step.
 
     Attributes:
         run: The run's directory.
-        step: Steps that are done already, by a checkpoint.
-        steps: Of the whole training.
+        step: Steps that are done already, according to a checkpoint.
+        steps: Steps of the whole training.
         resumed: Whether a run is continued.
         compilation: Whether encoder and predictor are compiled, and why.
     """
@@ -78,7 +78,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What a finished training left."""
+    """The result of a finished training."""
 
     run: Path
     steps: int
@@ -136,7 +136,7 @@ def train(
         ):
             trainer, reader = _prepare(config, dataset, chosen, device, resume)
             with reader:
-                # every fault of the settings has been found: nothing is left behind by them
+                # By now every fault of the settings has been found, so that none leaves files behind.
                 _begin(chosen, trainer, None if resume else identity)
                 on_begin(Beginning(chosen, trainer.done, trainer.steps, resume, trainer.compilation))
                 health = _take_steps(chosen, trainer, reader, interruption, on_progress)
@@ -153,7 +153,7 @@ def train(
 def _prepare(
     config: Config, dataset: Dataset, chosen: Path, device: torch.device, resume: bool
 ) -> tuple[Trainer, BatchReader[Batch]]:
-    """What takes the steps, at the checkpoint of the run where one is resumed, and what reads their batches."""
+    """The trainer, which begins at the run's checkpoint where one is resumed, and the reader of its batches."""
     training = config.training
     trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
     clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
@@ -194,7 +194,7 @@ def _take_steps(
     interruption: Interruption,
     on_progress: Callable[[Progress], None],
 ) -> Health | None:
-    """Take the steps that are left, or those until a signal comes, with log and checkpoints; the last health."""
+    """Take the steps that are left, until a signal comes, with log and checkpoints; returns the last health."""
     health: Health | None = None
     for line in trainer.steps_left(reader, interruption.asked):
         step = line["step"]
@@ -214,7 +214,7 @@ def _take_steps(
 
 
 def _new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tuple[WorldModel, Objective]:
-    """The model, which is the same whatever the objective is, and the objective."""
+    """The model and the objective; the model does not depend on the objective."""
     seed = config.training.seed
     with seeded(seed, 0, torch.device("cpu")):
         model = build(config.model)
@@ -252,7 +252,7 @@ def _directory(
 
 
 def _check_fits(config: Config, dataset: Dataset, resume: bool) -> None:
-    if not resume:  # else it has been checked, and --env cannot change
+    if not resume:  # a resumed run has been checked, and its --env cannot change
         check_action_width(dataset, config.env)
     if dataset.action_dim != config.model.action_dim:
         setting = f"Set it with --set model.action_dim={dataset.action_dim}."

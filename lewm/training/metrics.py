@@ -12,16 +12,16 @@ from lewm.files import write_text
 
 log = logging.getLogger(__name__)
 
-LINE_BYTES = 1_000_000  # a line has some hundreds, some thousands with the health of the latent space
+LINE_BYTES = 1_000_000  # a line has some hundreds of bytes, with the health of the latent space some thousands
 NUMBERS = ("loss", "gradient_norm", "learning_rate", "clips_per_second", "waiting_for_data")
-MOST_TERMS = 64  # of a loss; PLDM's has seven
+MOST_TERMS = 64  # the most terms of a loss; PLDM's has seven
 HEALTH = ("std_min", "std_mean", "effective_rank", "sigreg")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole lines, by ascending steps and of the same terms; a warning says how many others there are.
+    """The whole lines, with ascending steps and equal terms; a warning says how many others there are.
 
-    A last line without its end is left out without a word: a kill cuts it short.
+    A last line without its end is left out without a warning: a training that is killed leaves one.
     """
     lines: list[dict[str, Any]] = []
     damaged = 0
@@ -50,7 +50,7 @@ def truncate(path: Path, done: int) -> None:
 
 
 def _texts(path: Path) -> Iterator[bytes]:
-    """The lines that have an end. A longer one than any of ours comes in pieces, none of which is whole."""
+    """The lines that have an end. A line that is too long to be ours comes in pieces, none of which is whole."""
     with path.open("rb") as file:
         while text := file.readline(LINE_BYTES):
             if text.endswith(b"\n") or len(text) == LINE_BYTES:
@@ -81,4 +81,4 @@ def _parse(text: bytes) -> dict[str, Any] | None:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) is float or (type(value) is int and abs(value) < 2**53)  # what a float holds exactly
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)  # a float holds it exactly

@@ -1,4 +1,4 @@
-"""training.png: what happened in a run, drawn from metrics.jsonl."""
+"""training.png: the course of a training, drawn from metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lewm.training.metrics import read_metrics
 
 PICTURE = "training.png"
 COLUMNS = 3
-WIDTH, HEIGHT = 11.0 / COLUMNS, 3.5  # of a panel, in inches
+WIDTH, HEIGHT = 11.0 / COLUMNS, 3.5  # size of a panel, in inches
 
 
 def plot_training(directory: Path) -> Path:
@@ -61,7 +61,7 @@ def plot_training(directory: Path) -> Path:
 
 
 def _series(panel: Any, title: str, steps: list[int], curves: dict[str, list[float]]) -> None:  # noqa: ANN401
-    marker = "o" if len(steps) == 1 else None  # a line of one point is not seen
+    marker = "o" if len(steps) == 1 else None  # a line of one point cannot be seen
     for label, values in curves.items():
         panel.plot(steps, values, label=label, linewidth=1.4, marker=marker)
     panel.set(title=title, xlabel="step")
@@ -70,7 +70,7 @@ def _series(panel: Any, title: str, steps: list[int], curves: dict[str, list[flo
 
 
 def _distances(panel: Any, checks: list[dict[str, Any]]) -> None:  # noqa: ANN401
-    """Latent distance over path length; early checks pale, the last dark."""
+    """Draw latent distance over path length; early checks are pale, the last is dark."""
     for i, line in enumerate(checks):
         x, y = zip(*line["health"]["curve"], strict=True)
         panel.plot(x, y, color="C3", alpha=1 if line is checks[-1] else 0.1 + 0.4 * i / len(checks), linewidth=1.4)

@@ -1,4 +1,4 @@
-"""What a training writes into its run, and what it says when it cannot."""
+"""Errors of a training: they say what is kept in the run, and how to go on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lewm_data.disk import NO_ROOM
 
 @contextlib.contextmanager
 def writing_into(directory: Path) -> Iterator[None]:
-    """Around what is written into a run: a full disk and the like become an error that says what is kept.
+    """For a block that writes into a run: a full disk and the like become an error that says what is kept.
 
     Raises:
         LewmError: something could not be written.
@@ -36,18 +36,18 @@ def writing_into(directory: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ending(directory: Path, training: Training, interruption: Interruption, begun_here: bool) -> Iterator[None]:
-    """Around a training: numbers that are not finite and signals become errors that say what is kept.
+    """For a block that trains: numbers that are not finite and signals become errors that say what is kept.
 
     Args:
-        directory: Of the run.
-        training: Its settings.
-        interruption: What takes the signals.
-        begun_here: Whether the directory was claimed for this training: then nothing stays of it where it is
+        directory: The run's directory.
+        training: The settings of training.
+        interruption: The object that handles the signals.
+        begun_here: Whether the directory was claimed for this training. Then nothing stays of a training that is
             interrupted before its first checkpoint, and the same command begins again.
 
     Raises:
         LewmError: the loss or the weights are not finite.
-        Interrupted: the block ended by a signal.
+        Interrupted: a signal ended the block.
     """
     try:
         yield

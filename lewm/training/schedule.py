@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step, so that nothing needs saving."""
+"""The learning rate as a function of the step, so that nothing has to be saved."""
 
 from __future__ import annotations
 

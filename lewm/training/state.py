@@ -63,13 +63,13 @@ def kept_step(directory: Path) -> int | None:
 
 
 def restore(directory: Path, model: WorldModel, objective: Objective, optimizer: torch.optim.AdamW, steps: int) -> int:
-    """Load the newest sound checkpoint into what learns; the steps it was taken after, 0 without any.
+    """Load the newest sound checkpoint into model, objective and optimiser; returns its step, 0 if there is none.
 
-    Where the newest is damaged or missing, the one before is used, which a warning says, and takes its place. The
-    weights of a run that has all its `steps` are not replaced in this way.
+    Where the newest checkpoint is damaged or missing, the one before is used and takes its place, and a warning says
+    so. The weights of a run that has all its `steps` are not replaced in this way.
 
     Raises:
-        LewmError: no sound checkpoint is there, or the newest is not and the run is finished.
+        LewmError: no checkpoint is sound, or the newest is not sound and the run is finished.
     """
     newest, previous = directory / run.TRAINING, directory / run.PREVIOUS
     try:
@@ -114,19 +114,19 @@ def renew_model(directory: Path, model: WorldModel, step: int) -> None:
 
 
 def _keep_previous(directory: Path) -> None:
-    """Give the last checkpoint a second name, before the next one takes its first; it is there at every moment."""
+    """Give the last checkpoint a second name before the next one takes its first name; it is never without a name."""
     newest, previous = directory / run.TRAINING, directory / run.PREVIOUS
     if not newest.exists():
         return
     previous.unlink(missing_ok=True)
     try:
         previous.hardlink_to(newest)
-    except OSError:  # a file system without links; in between, the older name alone is there, and is resumed from
+    except OSError:  # no links: for a moment only the older name is there, and is resumed from
         newest.replace(previous)
 
 
 def _is_finished(directory: Path, steps: int) -> bool:
-    """Whether model.safetensors is sound and of the last step."""
+    """Whether model.safetensors is sound and was written after the last step."""
     try:
         return run.read_with_metadata(directory / run.MODEL)[1].get("step") == str(steps)
     except LewmError:
@@ -134,7 +134,7 @@ def _is_finished(directory: Path, steps: int) -> bool:
 
 
 def _learnt(model: WorldModel, objective: Objective) -> nn.Module:
-    """Both as one module, which gives their tensors the names that they have in the file."""
+    """Model and objective as one module, which gives their tensors the names that they have in the file."""
     return nn.ModuleDict({"model": model, "objective": objective})
 
 
@@ -143,7 +143,7 @@ def _trained(learnt: nn.Module) -> list[tuple[str, nn.Parameter]]:
 
 
 def _no_moments(parameter: Tensor) -> dict[str, Tensor]:
-    """What AdamW begins with, at the first gradient of a parameter."""
+    """The state that AdamW begins with, at the first gradient of a parameter."""
     return {"step": torch.zeros(()), "exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
 
 
@@ -168,7 +168,7 @@ def _load(path: Path, learnt: nn.Module, optimizer: torch.optim.AdamW) -> int:
 
 
 def _beside(value: Tensor, parameter: Tensor, key: str) -> Tensor:
-    """Optimiser moments lie as their parameter does (device and memory format); the fused step counter too."""
+    """The value on its parameter's device, the fused step counter included; moments also in its memory format."""
     if key == "step":
         return value.to(parameter.device)
     return torch.empty_like(parameter).copy_(value)

@@ -25,20 +25,20 @@ from lewm_data.store.reader import BatchReader
 
 log = logging.getLogger(__name__)
 
-BEGUN = 0.1  # of the steps: before, latents are as flat as collapsed ones because training has hardly begun
+BEGUN = 0.1  # share of the steps: before it, latents are as flat as collapsed ones, as training has hardly begun
 
 
 class Trainer:
-    """The step loop; owns no files.
+    """Takes the steps of a training; it touches no files.
 
     Args:
         config: The whole configuration.
-        steps: Of the whole training.
-        done: Steps that `model`, `objective` and `optimizer` have behind them.
-        model: On the device to train on.
-        objective: Likewise.
-        optimizer: Of the parameters of both.
-        held_out: What health is measured on.
+        steps: Steps of the whole training.
+        done: Steps that `model`, `objective` and `optimizer` have already taken.
+        model: The world model, on the device to train on.
+        objective: The objective, on the same device.
+        optimizer: The optimiser of the parameters of both.
+        held_out: The data that health is measured on.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Trainer:
         self.statistics = model.block_statistics()
         self.compilation = choose_compilation(config.training.compile, self.device)
         log.info("encoder and predictor are %s", self.compilation)
-        self.network: Network = Compiled.of(model) if self.compilation.on else model  # in training mode
+        self.network: Network = Compiled.of(model) if self.compilation.on else model  # called in training mode
         self.terms = tuple(config.objective.weights())
         self.sums = torch.zeros(len(self.terms) + 2, device=self.device)  # loss, its terms, gradient norm
         self.done = done
@@ -69,11 +69,11 @@ class Trainer:
         """Take the steps that are left; yields the metrics of every step at which something is logged or saved.
 
         Args:
-            reader: Whose next batch is that of step `done`.
-            asked_to_stop: Called after each step; where it says yes, the metrics of that step are yielded too.
+            reader: Reads the batches; its next batch is that of step `done`.
+            asked_to_stop: Called after each step; where it returns True, the metrics of that step are yielded too.
 
         Raises:
-            FloatingPointError: the loss or its gradient was not finite at some step since the last look.
+            FloatingPointError: the loss or its gradient was not finite at some step since it was last checked.
         """
         training = self.config.training
         since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
@@ -82,8 +82,8 @@ class Trainer:
             events = (training.log_every, training.evaluate_every, training.checkpoint_every)
             if not asked_to_stop() and self.done < self.steps and all(self.done % every for every in events):
                 continue
-            count, sums = self.done - since, self.sums.cpu().numpy()  # waits for the device, which no step does
-            if not np.isfinite(sums).all():  # some loss or gradient since the last look, and so the weights
+            count, sums = self.done - since, self.sums.cpu().numpy()  # this waits for the device, which no step does
+            if not np.isfinite(sums).all():  # some loss or gradient since the last check was not
                 raise FloatingPointError(f"the loss is not finite at step {self.done} of {self.steps}")
             now = time.perf_counter()
             loss, *terms, gradient_norm = (sums / np.float32(count)).tolist()
@@ -103,7 +103,7 @@ class Trainer:
             since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
 
     def measure_health(self, step: int) -> Health:
-        """Health on held-out data; warns in words, once, when the latents have collapsed."""
+        """Health on held-out data; warns, once, when the latents have collapsed."""
         health = measure(self.model, self.held_out, self.config.training.seed, step)
         begun = step > self.steps * BEGUN
         if health.collapsed and begun and not self.warned:
@@ -145,7 +145,7 @@ class Trainer:
 
 @contextlib.contextmanager
 def seeded(seed: int, step: int, device: torch.device) -> Iterator[None]:
-    """Dropout as a function of (seed, step); the global generators are left as they were."""
+    """Makes dropout in the block a function of (seed, step); afterwards the global generators are as they were."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
         yield

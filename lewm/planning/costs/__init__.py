@@ -18,7 +18,7 @@ from lewm.planning.plan import Context, Cost
 
 MakeCost = Callable[[Dynamics, Context, Float[Tensor, "B D"]], Cost]  # the last argument is the goal's latent
 
-# By the kind of their settings, a section of which is given, with the device to compute on.
+# By the kind of their settings. Each is called with settings of its kind and the device to compute on.
 COSTS: dict[str, Callable[[Any, torch.device], MakeCost]] = {
     "last": lambda settings, device: last,
     "min": lambda settings, device: nearest,

@@ -1,4 +1,4 @@
-"""Distances of imagined latents to the goal's.
+"""Distances between imagined latents and the goal's.
 
 B environments, S candidates, H horizon in blocks, A action-block width, D latent width.
 """
@@ -13,7 +13,7 @@ from lewm.planning.plan import Context, Cost
 
 
 def last(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
-    """Squared distance of the last predicted latent to the goal's.
+    """Squared distance between the last predicted latent and the goal's.
 
     Source: arXiv 2603.19312, section 4: squared distance summed over the latent.
     """
@@ -26,7 +26,7 @@ def last(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Co
 
 
 def nearest(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
-    """Squared distance to the goal's latent of that predicted one which is nearest to it."""
+    """Squared distance between the goal's latent and the predicted latent that comes nearest to it."""
 
     def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
         return squared(dynamics(context.latents, candidates, context.actions), goal).amin(dim=-1)
@@ -35,7 +35,7 @@ def nearest(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) ->
 
 
 def mean(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
-    """Squared distance to the goal's latent, the mean over the predicted ones."""
+    """Squared distance to the goal's latent, averaged over the predicted latents."""
 
     def cost(candidates: Float[Tensor, "B S H A"]) -> Float[Tensor, "B S"]:
         return squared(dynamics(context.latents, candidates, context.actions), goal).mean(dim=-1)
@@ -44,5 +44,5 @@ def mean(dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Co
 
 
 def squared(predicted: Float[Tensor, "B S H D"], goal: Float[Tensor, "B D"]) -> Float[Tensor, "B S H"]:
-    """Squared distances of predicted latents to the goal's."""
+    """Squared distances between predicted latents and the goal's."""
     return (predicted - goal[:, None, None]).square().sum(dim=-1)

@@ -1,4 +1,4 @@
-"""A learnt head on pairs of latents: its file, and what plans cost by it.
+"""A learnt head on pairs of latents: its file, and the cost of plans by it.
 
 B environments, S candidates, H horizon in blocks, A action-block width, D latent width.
 """
@@ -26,7 +26,7 @@ from lewm.reading import decoding, parse_json
 METADATA = "head"  # the key of the JSON text beside the tensors
 REMEDY = "Give the key cost.path a file that lewm.planning.costs.head.save_head wrote."
 
-# In products with other widths than these, MKL's rounding of a row depends on its place among the others.
+# In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
 WIDTHS = 8
 
 OVER: dict[str, Callable[[Float[Tensor, "B S H"]], Float[Tensor, "B S"]]] = {
@@ -37,13 +37,13 @@ OVER: dict[str, Callable[[Float[Tensor, "B S H"]], Float[Tensor, "B S"]]] = {
 
 
 class Head(nn.Module):
-    """How many steps lie between two moments of an episode, from their latents: at least 0.
+    """Tells from the latents of two moments of an episode how many steps lie between them: at least 0.
 
     Softplus(MLP[a, b, a - b, |a - b|]), where the layers of the MLP have SiLU between them.
 
     Args:
         latent: D.
-        widths: Of the hidden layers, multiples of 8.
+        widths: Widths of the hidden layers, multiples of 8.
 
     Raises:
         LewmError: a width is no multiple of 8.
@@ -61,7 +61,7 @@ class Head(nn.Module):
         self.out = nn.Linear(sizes[-1], 1)
 
     def forward(self, earlier: Float[Tensor, "*batch D"], later: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
-        """Steps from the earlier to the later moment, of each pair by itself."""
+        """Steps from the earlier to the later moment, for each pair by itself."""
         apart = earlier - later
         rows = torch.cat([earlier, later, apart, apart.abs()], dim=-1).flatten(0, -2)
         return at_least_min_rows(self._steps, rows).unflatten(0, apart.shape[:-1])
@@ -74,12 +74,12 @@ class Head(nn.Module):
 
 
 def _silu(x: Float[Tensor, "rows W"]) -> Float[Tensor, "rows W"]:
-    """By tanh: PyTorch's own rounds differently at the end of a tensor, and of a thread's share."""
+    """SiLU by tanh: PyTorch's SiLU rounds differently at the end of a tensor, and at the end of a thread's share."""
     return 0.5 * x * (1 + (0.5 * x).tanh())
 
 
 def _softplus(x: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
-    """By exp and log1p, as `_silu`."""
+    """Softplus by exp and log1p, for the same reason as in `_silu`."""
     return x.clamp(min=0) + (-x.abs()).exp().log1p()
 
 
@@ -93,7 +93,7 @@ def save_head(path: Path, head: Head) -> None:
     save_tensors(path, head.state_dict(), {METADATA: json.dumps(about)})
 
 
-@torch.inference_mode(False)  # where a gradient passes through them, weights must not have been made in that mode
+@torch.inference_mode(False)  # no gradient can pass through weights that were made in that mode
 def load_head(path: Path, device: torch.device) -> Head:
     """A head that `save_head` wrote, in eval mode; its weights ask for no gradient.
 
@@ -118,9 +118,9 @@ def load_head(path: Path, device: torch.device) -> Head:
 
 
 def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:
-    """What the head says of the way from predicted latents to the goal's, or its z-score and that of the distance.
+    """The head's steps from predicted latents to the goal's, or the weighted sum of z-scores of steps and distance.
 
-    Z-scores are those among the candidates of an environment that are given together; so one given alone costs 0.
+    Z-scores compare the candidates of one environment that are given together, so a candidate given alone costs 0.
 
     Raises:
         LewmError: the head is for latents of another width.
@@ -146,9 +146,9 @@ def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context,
 
 
 def _z_scores(costs: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:
-    """0 where all candidates cost the same.
+    """Z-scores of the candidates' costs; 0 where all candidates cost the same.
 
-    Gradients take mean and standard deviation as given: through these, the gradients of the candidates would cancel.
+    No gradient flows through mean and standard deviation: otherwise the candidates' gradients would cancel.
     """
     std, mean = torch.std_mean(costs.detach(), dim=1, correction=0, keepdim=True)
     return (costs - mean) / std.masked_fill(std == 0, 1)

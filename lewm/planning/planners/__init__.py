@@ -13,19 +13,19 @@ from lewm.planning.planners.cem import cem
 from lewm.planning.planners.icem import icem
 from lewm.planning.planners.mppi import mppi
 
-# Settings are a section of the planner's kind, see `lewm.config.Planner`.
+# The settings are a section of the planner's kind, see `lewm.config.Planner`.
 Planner = Callable[[Cost, Start, Any, Keys], Plan]
 
 
 @dataclass(frozen=True)
 class Search:
-    """A planner, for what it can search.
+    """The forms of one kind of planner.
 
     Attributes:
-        numbers: For actions that are numbers.
-        choices: For actions that are one-hot vectors; None where this kind of planner has no such form.
-        differentiates: Whether it asks for the gradient of the cost. Then the rollouts take the differentiable path,
-            and the search is no CUDA graph.
+        numbers: The form for actions that are numbers.
+        choices: The form for actions that are one-hot vectors; None where this kind of planner has none.
+        differentiates: Whether it asks for the gradient of the cost. Its rollouts then take the differentiable path,
+            and no CUDA graph is made of the search.
     """
 
     numbers: Planner

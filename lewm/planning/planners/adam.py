@@ -13,7 +13,7 @@ from lewm.planning.planners.cem import sampler, selected
 
 
 def adam(cost: Cost, start: Start, settings: Adam, keys: Keys) -> Plan:
-    """Descend from several plans at once with Adam; the one that is cheapest at last is the result.
+    """Descend from several plans at once with Adam; the plan that is cheapest at the end is the result.
 
     Candidate 0 begins at the start's mean, the others are drawn from its Gaussian. After each step they are clamped to
     the bounds. Candidates do not affect each other. As in `cem`, an environment's plan is the same alone or in any
@@ -21,9 +21,9 @@ def adam(cost: Cost, start: Start, settings: Adam, keys: Keys) -> Plan:
 
     Args:
         cost: Maps candidates to their cost, with a gradient; called once an iteration, and once for the result.
-        start: Where candidates begin, and the bounds of all.
+        start: Where candidates begin, and the bounds of all candidates.
         settings: Candidates, iterations, and the learning rate.
-        keys: Of the first candidates' noise.
+        keys: Keys of the first candidates' noise.
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", arXiv 1412.6980.
     """

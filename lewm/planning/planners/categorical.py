@@ -18,13 +18,13 @@ from lewm.planning.planners.mppi import total, weights
 from lewm.planning.planners.noise import drawn
 from lewm_kernels import uniform
 
-# Every refit counts this many elites that choose as the start does. Without them, choices that a few elites happen to
-# lack are lost for good; from about one on, plans of 25 choices vary in too many places at once to settle.
+# Every refit counts so many additional elites, which choose as the start does. Without them, a choice that the few
+# elites happen to lack is lost for good; with about one or more, plans of 25 choices vary in too many places to settle.
 SPREAD = 0.5
 
-VOTES = 2**16  # what the weights of `categorical_mppi` add up to, but for rounding
+VOTES = 2**16  # the sum of the weights of `categorical_mppi`, up to rounding
 
-# From costs and choices of candidates: votes for each choice, all votes of a vector, and a cost for the history.
+# Tells from costs and choices of candidates: the votes for each choice, all votes of a vector, a cost for the history.
 Count = Callable[
     [Float[Tensor, "B S"], Bool[Tensor, "B S H A"]],
     tuple[Int64[Tensor, "B H A"], Int64[Tensor, "#B 1 1"], Float[Tensor, " B"]],
@@ -34,20 +34,21 @@ Count = Callable[
 def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan:
     """Refit categorical distributions over plans to their cheapest samples, again and again.
 
-    As `cem`, with a distribution for each one-hot vector, independent of the others. Candidate 0 of every iteration is
-    the most probable plan; the choices of the elites, and a little of the start (`SPREAD`), are the next distributions;
-    the result is the plan that is most probable at last. A choice that the start allows keeps some probability.
+    It works like `cem`, with a distribution for each one-hot vector, independent of the others. Candidate 0 of every
+    iteration is the most probable plan. The next distributions are made of the choices of the elites and a little of
+    the start (`SPREAD`), so a choice that the start allows keeps some probability. The result is the plan that is most
+    probable at the end.
 
-    Where there are fewer plans than samples, candidates repeat, and each counts. Of equal costs, those of lower number
-    go first: the most probable plan, then samples in the order they were drawn in. Choices are counted in whole
-    numbers, which no order of summation changes: an environment's plan is the same alone or in any batch, as long as
-    the cost is. Nothing here waits for the device.
+    Where there are fewer plans than samples, candidates repeat, and each counts. Among equal costs, candidates with
+    lower numbers go first: the most probable plan, then samples in the order in which they were drawn. Choices are
+    counted in whole numbers, which no order of summation changes: an environment's plan is the same alone or in any
+    batch, as long as the cost is. Nothing here waits for the device.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
         start: What plans consist of, the first distributions, and the most probable plan of the first.
         settings: Samples, elites and iterations.
-        keys: Of the samples.
+        keys: Keys of the samples.
 
     Source: de Boer et al., "A Tutorial on the Cross-Entropy Method" (2005), for categorical distributions.
     """
@@ -65,15 +66,15 @@ def categorical_cem(cost: Cost, start: Start, settings: Cem, keys: Keys) -> Plan
 def categorical_mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Plan:
     """Refit categorical distributions over plans to all their samples, weighted by `mppi.weights`, again and again.
 
-    To `mppi` what `categorical_cem` is to `cem`. Weights are whole numbers of `VOTES`. The square of `least_spread` is
-    the share of the start in every distribution, so that a choice's variance does not fall below that share of the
-    first either.
+    It works like `mppi`, just as `categorical_cem` works like `cem`. Weights are whole numbers that add up to `VOTES`.
+    The square of `least_spread` is the share of the start in every distribution, so that the variance of a choice does
+    not fall below that share of the first variance.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
         start: What plans consist of, the first distributions, and the most probable plan of the first.
         settings: Samples, iterations, and how sharply to weigh.
-        keys: Of the samples.
+        keys: Keys of the samples.
     """
     first = settings.least_spread**2 * VOTES
 
@@ -86,7 +87,7 @@ def categorical_mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Pl
 
 
 def _search(cost: Cost, start: Start, settings: Planner, keys: Keys, count: Count, first: float) -> Plan:
-    """The search that both are, by how they count choices, and how many votes the start has beside them."""
+    """The search of both planners, which differ in how they `count` choices, and in how many votes the start has."""
     one_hot = start.one_hot
     assert one_hot is not None
     below, above = (edges.expand_as(start.mean) for edges in (one_hot.below, one_hot.above))  # (B, H, A)
@@ -94,11 +95,11 @@ def _search(cost: Cost, start: Start, settings: Planner, keys: Keys, count: Coun
     history = []
     shape = settings.samples, start.mean.shape[1], len(one_hot.columns)
     for numbers in drawn(uniform, keys, settings.iterations, math.prod(shape)):
-        draws = numbers.unflatten(1, shape)[..., one_hot.vector]  # the same for all of a vector
+        draws = numbers.unflatten(1, shape)[..., one_hot.vector]  # the same number for all choices of a vector
         chosen = (draws >= below[:, None]) & (draws < above[:, None])  # (B, S, H, A)
         chosen[:, 0] = likeliest
         counts, every, mean = count(cost(one_hot.normalized(chosen)), chosen)
-        upto = counts.cumsum(dim=-1) - every * one_hot.vector  # without the votes in the vectors before
+        upto = counts.cumsum(dim=-1) - every * one_hot.vector  # without the votes in earlier vectors
         likeliest = one_hot.likeliest(counts + first * one_hot.probability)
         below = (upto - counts + first * one_hot.below) / (every + first)
         above = (upto + first * one_hot.above) / (every + first)

@@ -1,6 +1,6 @@
-"""The improved cross-entropy method: noise that is alike in neighbouring steps, elites that are kept, fewer samples.
+"""The improved cross-entropy method: similar noise in neighbouring steps, elites that are kept, and fewer samples.
 
-B environments, S candidates, n those of an iteration, E elites, H horizon in blocks, A action-block width.
+B environments, S candidates, n candidates of an iteration, E elites, H horizon in blocks, A action-block width.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from lewm_kernels import normal
 
 
 def icem(cost: Cost, start: Start, settings: Icem, keys: Keys) -> Plan:
-    """Refit a Gaussian over plans to its cheapest samples, with fewer of them each time; the best plan is the result.
+    """Refit a Gaussian over plans to its cheapest samples, with fewer samples each time; the best plan is the result.
 
     Noise is coloured along environment steps (`noise.coloured`). The cheapest elites of an iteration are candidates of
-    the next one too, and the mean is a candidate of the first and of the last iteration. So the result is not dearer
-    than the start's mean, nor than any plan that the search has seen while elites are kept. As in `cem`, an
+    the next one too, and the mean is a candidate of the first and of the last iteration. So the result costs no more
+    than the start's mean, and no more than any plan that the search has seen while elites are kept. As in `cem`, an
     environment's plan is the same alone or in any batch, as long as the cost is, and nothing waits for the device.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
-        start: The first Gaussian, and the bounds of all.
+        start: The first Gaussian, and the bounds of all candidates.
         settings: Samples of the first iteration, and how the search goes on.
-        keys: Of the noise.
+        keys: Keys of the noise.
 
     Source: Pinneri et al., "Sample-efficient Cross-Entropy Method for Real-time Planning", arXiv 2008.06389.
-    Differs: kept elites and the mean count among the samples, so that no iteration has more than S candidates; the
-        first mean stands for elites of the plan before, which reach a plan only as its warm start.
+    Differs: kept elites and the mean count among the samples, so that no iteration has more than S candidates; elites
+        of the plan before are not kept, and the first mean, which may be a warm start, takes their place.
     """
     mean, std = start.mean, start.std
     B, H, A = mean.shape

@@ -1,4 +1,4 @@
-"""Model predictive path integral control: candidates count by how cheap they are.
+"""Model predictive path integral control: a candidate counts the more, the cheaper it is.
 
 B environments, S candidates, H horizon in blocks, A action-block width.
 """
@@ -18,14 +18,14 @@ def mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Plan:
     """Refit a Gaussian over plans to all its samples, weighted by `weights`, again and again.
 
     Candidate 0 of every iteration is the current mean; the weighted mean and standard deviation are the next Gaussian;
-    the result is the last mean, which lies within the bounds because the candidates do, but for rounding. As in `cem`,
+    the result is the last mean, which lies within the bounds, up to rounding, because the candidates do. As in `cem`,
     an environment's plan is the same alone or in any batch, as long as the cost is, and nothing waits for the device.
 
     Args:
         cost: Maps candidates to their cost; called once an iteration, and once for the result.
-        start: The first Gaussian, and the bounds of all.
+        start: The first Gaussian, and the bounds of all candidates.
         settings: Samples, iterations, and how sharply to weigh.
-        keys: Of the noise.
+        keys: Keys of the noise.
 
     Source: Williams et al., "Information theoretic MPC for model-based reinforcement learning" (2017); the refit of the
         standard deviation from Hansen et al., "Temporal difference learning for model predictive control" (TD-MPC),
@@ -50,12 +50,12 @@ def mppi(cost: Cost, start: Start, settings: Mppi, keys: Keys) -> Plan:
 def weights(costs: Float[Tensor, "B S"], temperature: float) -> Float[Tensor, "B S"]:
     """How much each candidate counts: softmax of −cost / temperature, for each environment; they add up to 1.
 
-    The unit of the temperature is how much more than the cheapest candidate the mean one costs. So weights do not
-    change where costs are scaled or shifted, and one temperature serves latents of any scale, near a goal and far away.
+    The unit of the temperature is the mean cost of the candidates less the least cost. So weights do not change where
+    costs are scaled or shifted, and one temperature serves latents of any scale, near a goal and far away.
     """
     excess = costs - costs.amin(dim=1, keepdim=True)
     unit = total(excess)[:, None] / costs.shape[1]
-    smallest = torch.finfo(unit.dtype).tiny  # where all cost the same
+    smallest = torch.finfo(unit.dtype).tiny  # the unit where all cost the same
     return (-excess / (temperature * unit).clamp(min=smallest)).softmax(dim=1)
 
 

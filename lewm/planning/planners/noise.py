@@ -1,4 +1,4 @@
-"""Random numbers of a search: functions of its keys, the same for an environment alone or in any batch.
+"""Random numbers of a search: they depend on its keys alone, and are the same for an environment in any batch.
 
 B environments, S candidates, H horizon in blocks, A action-block width, T = H × frameskip environment steps.
 """
@@ -19,9 +19,9 @@ Draw = Callable[[int, Int64[Tensor, "N 3"], int], Float32[Tensor, "N count"]]
 
 
 def drawn(draw: Draw, keys: Keys, iterations: int, count: int) -> Iterator[Float32[Tensor, "B count"]]:
-    """`count` numbers an environment, for one iteration after the other.
+    """Yields `count` numbers for each environment, for one iteration after the other.
 
-    Those of several iterations are drawn at once while that is faster, which changes no number.
+    The numbers of several iterations are drawn at once where that is faster, which changes no number.
     """
     streams = keys.streams(iterations)  # (I, B, 3)
     for some in streams.split(iterations_together(streams.device, streams.shape[1] * count)):

@@ -1,4 +1,4 @@
-"""Objectives: what training minimises. Each kind of `config.objective` has a line in the table."""
+"""Objectives, which training minimises. Each kind of `config.objective` has a line in the table."""
 
 from lewm.training.objectives.lewm import LewmObjective
 from lewm.training.objectives.loss import Loss, Network, Objective

@@ -15,7 +15,7 @@ from lewm.training.objectives.sigreg import SIGREGS
 
 
 class LewmObjective(Objective):
-    """Next-embedding prediction error plus λ times SIGReg, which is taken of each time step, over the clips.
+    """Next-embedding prediction error plus λ times SIGReg, which is computed for each time step over the clips.
 
     Source: arXiv 2603.19312, section 3.
     """
@@ -33,7 +33,7 @@ class LewmObjective(Objective):
         step: int,
         ranks: Ranks,
     ) -> Loss:
-        """As `Objective.forward`."""
+        """Computes the loss: see `Objective.forward`."""
         latents = model.encode(frames)
         prediction = prediction_error(model, latents, actions)
         statistic = self.sigreg(latents.float().transpose(0, 1), step, ranks).mean()

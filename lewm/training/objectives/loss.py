@@ -1,4 +1,4 @@
-"""What an objective is: a module that makes a loss of a world model and a batch of clips.
+"""The base of objectives: modules that compute a loss from a world model and a batch of clips.
 
 B clips, T frames a clip, D latent width, A action-block width.
 """
@@ -18,11 +18,11 @@ from lewm.ranks import Ranks
 
 @dataclass(frozen=True)
 class Loss:
-    """What is minimised, and what it consists of.
+    """The loss that is minimised, and its terms.
 
     Attributes:
         total: The sum of the terms, each times its weight.
-        terms: Without their weights; the same names at each step, which are Python identifiers.
+        terms: The terms without their weights. Their names are Python identifiers, and the same at each step.
     """
 
     total: Float[Tensor, ""]
@@ -31,26 +31,26 @@ class Loss:
 
 @runtime_checkable
 class Network(Protocol):
-    """What the loss needs of a world model, as `WorldModel` has it; compiled or not."""
+    """The functions of a world model that the loss calls: those of `WorldModel`, compiled or not."""
 
     def encode(self, frames: Tensor, /) -> Tensor:
         """Embeddings of frames."""
 
     def predict(self, latents: Tensor, actions: Tensor, /) -> Tensor:
-        """Next latent after each step, teacher forced."""
+        """The next latent after each step, teacher-forced."""
 
 
 class Objective(nn.Module):
-    """A loss with all that it learns beside the model, such as a head: its parameters are trained as the model's are.
+    """A loss with all that it learns beside the model, such as a head; its parameters are trained like the model's.
 
     A kind of objective is a class derived from this one, a section of the configuration with its `weights`, and a line
     in `lewm.training.objectives.OBJECTIVES`.
 
     Args:
-        settings: Its section of the configuration.
-        model: That of the world model.
-        seed: Of the training. Initial weights are drawn from PyTorch's generator as ever; what is drawn later is a
-            function of the seed and the step.
+        settings: The objective's section of the configuration.
+        model: The world model's section.
+        seed: Seed of the training. Initial weights are drawn from PyTorch's generator, as usual; what is drawn later
+            is a function of the seed and the step.
     """
 
     def __init__(self, settings: Any, model: cfg.Model, seed: int) -> None:  # noqa: ANN401 - the section of its kind
@@ -67,17 +67,17 @@ class Objective(nn.Module):
         """The loss of a batch.
 
         Args:
-            model: In training mode for BatchNorm over the batch.
-            frames: T = the predictor's history + 1.
+            model: The world model, in training mode, so that BatchNorm normalises over the batch.
+            frames: Frames of the clips; T is the predictor's history + 1.
             actions: Normalised blocks; the last is not used.
-            step: Steps that are done; with the seed it decides what is drawn anew each step.
-            ranks: The processes whose batches are one.
+            step: Number of steps that are done; with the seed it decides what is drawn anew each step.
+            ranks: The processes whose batches together make one.
         """
         raise NotImplementedError
 
 
 def weighted(terms: dict[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Loss:
-    """The loss of terms, whose names are those of the weights."""
+    """The loss with these terms, which have the names of the weights."""
     first, *others = (weights[name] * term for name, term in terms.items())
     return Loss(sum(others, first), terms)
 
@@ -85,7 +85,7 @@ def weighted(terms: dict[str, Float[Tensor, ""]], weights: Mapping[str, float]) 
 def prediction_error(
     model: Network, latents: Float[Tensor, "B T D"], actions: Float[Tensor, "B T A"]
 ) -> Float[Tensor, ""]:
-    """Mean square of what is predicted minus what is encoded.
+    """Mean squared error of the predicted embeddings.
 
     The first T - 1 embeddings predict the last T - 1 (teacher forcing); gradient flows into the targets too.
     """

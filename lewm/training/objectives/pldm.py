@@ -1,6 +1,6 @@
 """PLDM's loss of seven terms.
 
-B clips, T frames a clip, D latent width, A action-block width; N samples, and G groups of them.
+B clips, T frames a clip, D latent width, A action-block width, G groups of N samples.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ VARIANCE_FLOOR = 1e-4  # below the root: the slope of a standard deviation of 0 
 
 
 class PldmObjective(Objective):
-    """Prediction error, terms that spread the latents over the clips and over time, and two that tie times together.
+    """Prediction error, terms that spread the latents over clips and over time, and two that link successive latents.
 
-    With e (B, T, D) the embeddings, z the same minus their means over the B clips, and relu(x) = max(x, 0):
+    Here e (B, T, D) are the embeddings, z is e minus its means over the B clips, and relu(x) = max(x, 0):
 
         prediction  mean square of the predicted minus the true next embedding
         std         mean over T and D of relu(1 - sqrt(var_B(z) + 1e-4))
         cov         mean over T of the squares of C outside its diagonal, their sum divided by D² - D, with
                     C = zᵀz / (B - 1)
-        std_t       std with B and T exchanged: the variance over the times of each clip
-        cov_t       cov likewise, with C = zᵀz / (T - 1) of each clip
+        std_t       std with B and T exchanged: the variance is taken over the times of each clip
+        cov_t       cov with B and T exchanged: C = zᵀz / (T - 1) for each clip
         align       mean square of e_{t+1} - e_t; gradient flows into both
-        idm         mean square of the action block minus what a network of one hidden layer tells of (e_{t+1}, e_t)
+        idm         mean square of the action block minus what a network with one hidden layer tells from (e_{t+1}, e_t)
 
-    Variances divide by one less than the number of samples. A term of weight 0 is left out: it is not computed, not
+    Variances divide by the number of samples minus one. A term of weight 0 is left out: it is not computed, not
     logged, and has no network.
 
     Source: arXiv 2502.14819, in the form of stable-worldmodel 0.1.1.
@@ -57,7 +57,7 @@ class PldmObjective(Objective):
         step: int,
         ranks: Ranks,
     ) -> Loss:
-        """As `Objective.forward`; nothing is drawn, and the clips are those of this process alone."""
+        """Computes the loss: see `Objective.forward`. Nothing is drawn, and only this process's clips are used."""
         latents = model.encode(frames)
         e = latents.float()
         z = e - e.mean(dim=0)
@@ -78,12 +78,12 @@ class PldmObjective(Objective):
 
 
 def lack_of_spread(z: Float[Tensor, "G N D"]) -> Float[Tensor, ""]:
-    """How far the standard deviations over N are below 1, the mean over groups and dimensions."""
+    """How far the standard deviations over N are below 1, averaged over groups and dimensions."""
     return F.relu(1 - (z.var(dim=1) + VARIANCE_FLOOR).sqrt()).mean()
 
 
 def covariance(z: Float[Tensor, "G N D"]) -> Float[Tensor, ""]:
-    """Mean square of the covariances over N, each of two dimensions, the mean over groups; z as it is centred."""
+    """Mean square of the covariances over N of different dimensions, averaged over groups; z has to be centred."""
     _, samples, width = z.shape
     with torch.autocast(z.device.type, enabled=False):
         squares = (z.mT @ z / (samples - 1)).square()  # (G, D, D)
