@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from lewm.config import Planner
+from lewm.config.limits import Candidates, Iterations
 from lewm.planning.plan import Cost, Keys, Plan, Start
 from lewm.planning.planners import PLANNERS, Search
 from lewm.planning.planners.cem import sampler
@@ -19,8 +20,8 @@ class Shooting(Planner):
     """Its settings: `--set planner.samples=...`, or the section [planning.planner] of a file."""
 
     kind: Literal["shooting"] = "shooting"
-    samples: int = 300
-    iterations: int = 30
+    samples: Candidates = 300
+    iterations: Iterations = 30
 
 
 def shooting(cost: Cost, start: Start, settings: Shooting, keys: Keys) -> Plan:

@@ -14,7 +14,7 @@ def load(named: Iterable[str]) -> None:
     """Run the code of files (ending in .py) and modules that the user typed behind --import.
 
     Raises:
-        LewmError: a file is not there, or its name is that of a module that is imported already.
+        LewmError: a file is not there, or its name is that of another module.
         DataError: a module cannot be imported.
     """
     from lewm_data.modules import import_module
@@ -32,10 +32,10 @@ def _load_file(path: Path) -> None:
     if not path.is_file():
         raise LewmError(f"{path}: no such file", f"Give {OPTION} a file that ends in .py, or a module.")
     name, place = path.stem, path.resolve()
-    there = sys.modules.get(name)
-    if there is not None and Path(getattr(there, "__file__", None) or "").resolve() != place:
+    there = sys.modules[name].__spec__ if name in sys.modules else importlib.util.find_spec(name)
+    if there is not None and Path(there.origin or "").resolve() != place:
         raise LewmError(
-            f'{path}: a module called "{name}" is imported already', "Give the file a name that nothing else has."
+            f'{path}: there is another module called "{name}"', "Give the file a name that nothing else has."
         )
     spec = importlib.util.spec_from_file_location(name, place)
     assert spec is not None and spec.loader is not None  # noqa: PT018  # both are there for every .py

@@ -173,8 +173,6 @@ def plan(
     place = world_to_act_in(run, config, PLANNING_NEEDS, env)
     if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
-    if place.action_groups is not None:
-        _refuse({"--bounds": bounds}, f"the actions of {config.env} are choices")
     flags = {
         "planner.kind": planner,
         "planner.samples": samples,
@@ -189,8 +187,11 @@ def plan(
         "precision": precision,
         "bounds": bounds,
     }
-    planning = config.planning.model_dump(mode="json")
-    override(planning, options.assignments(set_ or []) | _given(flags))
+    assignments = options.assignments(set_ or []) | _given(flags)
+    if place.action_groups is not None and "bounds" in assignments:
+        _refuse({"--bounds": assignments["bounds"]}, f"the actions of {config.env} are choices")
+    planning = config.planning.model_dump(mode="json", by_alias=True)
+    override(planning, assignments)
     evaluation = {"goal_offset": goal_offset, "budget": budget}
     remedy = 'Give the option another value; "lewm plan --help" lists them.'
     settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options", remedy)
@@ -206,7 +207,7 @@ def plan(
         tasks=source,
         planning=validate(Planning, planning, "the options", SET),
         seed=seed,
-        keep_bounds=bounds is not None,
+        keep_bounds="bounds" in assignments,
         batch=together,
         video=video,
         imagine=imagine,

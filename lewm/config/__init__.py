@@ -34,7 +34,7 @@ from lewm.config.planning import (
     Planner,
     Planning,
 )
-from lewm.config.section import Kind, Section
+from lewm.config.section import Kind, Section, line_of
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
 
@@ -75,6 +75,7 @@ __all__ = [
     "Subspaces",
     "Training",
     "VitEncoder",
+    "line_of",
     "override",
     "parse_value",
     "resolve",

@@ -167,4 +167,4 @@ class PldmObjective(Objective):
 
     def against_collapse(self) -> str:
         """Says to raise the weight of the standard deviation or of the covariance."""
-        return f"raise --set objective.std (now {self.std:g}) or objective.cov (now {self.cov:g})"
+        return f"raise objective.std (now {self.std:g}) or objective.cov (now {self.cov:g}) with --set"

@@ -159,4 +159,6 @@ class Planning(Section):
     def _sizes_fit(self) -> Planning:
         if self.execute is not None and self.execute > self.horizon:
             raise ValueError(f"execute {self.execute} exceeds horizon {self.horizon}")
+        if self.warm_start == "on" and self.execute in (None, self.horizon):
+            raise ValueError(f"warm_start on, but all {self.horizon} blocks of a plan are executed, and none is left")
         return self

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
+
+from lewm.errors import LewmError
+
+L = TypeVar("L")
 
 UNKNOWN_KIND = "unknown_kind"  # type of the fault; its context has the kind and the known kinds
 
@@ -32,6 +37,8 @@ class Kind(Section):
             cls.kinds = {}
             return
         kind = cls.model_fields["kind"].default
+        if not isinstance(kind, str):
+            raise TypeError(f'{cls.__name__} needs a kind: Literal["name"] = "name"')
         known = cls.kinds.setdefault(kind, cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f'the kind "{kind}" is already {known.__module__}.{known.__qualname__}')
@@ -50,6 +57,9 @@ class Kind(Section):
             fault = InitErrorDetails(type="dict_type", loc=(), input=values)
             raise ValidationError.from_exception_data(cls.__name__, [fault])
         kind = values.get("kind")
+        if kind is None:
+            missing = InitErrorDetails(type="missing", loc=("kind",), input=values)
+            raise ValidationError.from_exception_data(cls.__name__, [missing])
         if not isinstance(kind, str) or kind not in cls.kinds:
             known = ", ".join(sorted(cls.kinds))
             reason = PydanticCustomError(
@@ -74,3 +84,21 @@ class Kind(Section):
     @classmethod
     def _is_union(cls) -> bool:
         return any(Section in base.__bases__ for base in cls.__bases__)  # directly below `Kind`
+
+
+def line_of(table: Mapping[str, L], name: str, section: Kind) -> L:
+    """The line that a table has for the kind of a section.
+
+    Args:
+        table: The table, by kinds.
+        name: What the table is called, for the error.
+
+    Raises:
+        LewmError: it has none, although the section is known.
+    """
+    if section.kind not in table:
+        raise LewmError(
+            f'{name} has no line for the kind "{section.kind}" of {type(section).__module__}',
+            f'Add {name}["{section.kind}"] = ... where the section is made; CONTRIBUTING.md shows how.',
+        )
+    return table[section.kind]

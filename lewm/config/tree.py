@@ -84,6 +84,8 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         # A fault of a whole section concerns several of its keys together, and only a single key can be set.
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
         settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
+        if fault["type"] == "dict_type":  # a section, of which only keys can be set
+            settable = ".".join([*parts, "kind"])
         raise LewmError(
             f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
             (remedy or SET).replace("{key}", settable),
@@ -124,9 +126,10 @@ def resolve(recipe: Config, file: Path | None = None, assignments: Mapping[str, 
 def override(tree: dict[str, Any], assignments: Mapping[str, Any]) -> None:
     """Overlay dotted assignments, such as those of `resolve`, on plain values.
 
-    Kinds are set first, wherever they stand: a section of another kind begins with that kind's defaults.
+    Kinds are set first, outer ones before inner ones, wherever they stand: a section of another kind begins with that
+    kind's defaults.
     """
-    for key in sorted(assignments, key=lambda key: not key.endswith("kind")):
+    for key in sorted(assignments, key=lambda key: (key.rpartition(".")[2] != "kind", key.count("."))):
         branch = assignments[key]
         if isinstance(branch, str):
             branch = parse_value(branch)

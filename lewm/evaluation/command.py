@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,7 +20,6 @@ from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
 from lewm.files import check_output
 from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
-from lewm.planning.precision import choose_precision
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.report_files import Beside, keeping, new_report
@@ -149,13 +148,12 @@ def _evaluate(
     films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
     frame_size = run.trained_on.frame_size[0]
     model = run.model
-    choose_precision(request.planning.precision, run.device)  # refuses what the device lacks before tasks are drawn
+    controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)
+    controller.prepare()  # finds the faults of the settings before tasks are drawn
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
     tasks = _tasks(request, run, place)
-    planning = request.planning
     if tasks.protocol == PAPER and not request.keep_bounds:
-        planning = planning.model_copy(update={"bounds": "off"})
-    controller = Controller(model, planning, request.seed, place.action_groups, on_compile)
+        controller = replace(controller, planning=request.planning.model_copy(update={"bounds": "off"}))
     _warn_of_short_budget(controller, tasks)
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
@@ -182,7 +180,7 @@ def _evaluate(
         planner={
             "seed": request.seed,
             "batch": batch,
-            **controller.planning.model_dump(mode="json"),
+            **controller.planning.model_dump(mode="json", by_alias=True),
             "searches": "numbers" if place.action_groups is None else "choices",
             "precision": controller.precision.name,
             "precision_reason": controller.precision.reason,

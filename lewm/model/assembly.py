@@ -70,7 +70,7 @@ def _without_values(config: cfg.Model) -> WorldModel:
 
 
 def _encoder(section: cfg.Encoder, frame_size: int) -> Encoder:
-    return ENCODERS[section.kind](section, frame_size)
+    return cfg.line_of(ENCODERS, "ENCODERS", section)(section, frame_size)
 
 
 def _assemble(config: cfg.Model) -> WorldModel:
@@ -78,7 +78,7 @@ def _assemble(config: cfg.Model) -> WorldModel:
     encoder = _encoder(config.encoder, config.frame_size)
     projector = _projector(encoder.width, config)
     action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
-    predictor = PREDICTORS[config.predictor.kind](config.predictor, config.latent)
+    predictor = cfg.line_of(PREDICTORS, "PREDICTORS", config.predictor)(config.predictor, config.latent)
     prediction_projector = _projector(config.latent, config)
     return WorldModel(config, encoder, projector, action_embedder, predictor, prediction_projector)
 

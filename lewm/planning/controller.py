@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from lewm.config import Planning
+from lewm.config import Planning, line_of
 from lewm.errors import LewmError
 from lewm.memory import check_planning
 from lewm.model.actions import BlockBounds
@@ -56,7 +56,8 @@ class Controller:
     on_compile: OnCompile = lambda compiled, total: None
 
     def __post_init__(self) -> None:
-        choose_precision(self.planning.precision, self.model.device)
+        search = line_of(PLANNERS, "PLANNERS", self.planning.planner)
+        choose_precision(self.planning.precision, self.model.device, self._unpacked)
         check_planning(self.planning, self.model.config.action_block, self.model.device)
         width = self.model.config.action_dim
         if self.action_groups is not None and sum(self.action_groups) != width:
@@ -65,8 +66,8 @@ class Controller:
                 "Use a run of that world.",
             )
         kind = self.planning.planner.kind
-        if self.action_groups is not None and PLANNERS[kind].choices is None:
-            able = [name for name, search in PLANNERS.items() if search.choices is not None]
+        if self.action_groups is not None and search.choices is None:
+            able = [name for name, other in PLANNERS.items() if other.choices is not None]
             raise LewmError(
                 f'the planner "{kind}" searches actions that are numbers, and those of this world are choices',
                 f"Use --planner {' or '.join(able)}.",
@@ -74,7 +75,7 @@ class Controller:
         if self.planning.context > self.model.history:
             raise LewmError(
                 f"a context of {self.planning.context} latents, and the predictor sees at most {self.model.history}",
-                f"Use --context {self.model.history} or fewer.",
+                f"Use --context {self.model.history}{' or fewer' if self.model.history > 1 else ''}.",
             )
 
     @property
@@ -85,7 +86,7 @@ class Controller:
     @property
     def precision(self) -> Precision:
         """How the predictor's matrix products are rounded in plans."""
-        return choose_precision(self.planning.precision, self.model.device)
+        return choose_precision(self.planning.precision, self.model.device, self._unpacked)
 
     @torch.inference_mode()
     def embed(self, frames: UInt8[np.ndarray, "B Y X 3"]) -> Float[Tensor, "B D"]:
@@ -166,7 +167,7 @@ class Controller:
     @cached_property
     def dynamics(self) -> Dynamics:
         """The dynamics that predict what plans lead to; made at their first use."""
-        if PLANNERS[self.planning.planner.kind].differentiates:
+        if line_of(PLANNERS, "PLANNERS", self.planning.planner).differentiates:
             return DifferentiableDynamics(self.model)
         return dynamics_of(self.model, self.precision.name)
 
@@ -179,15 +180,30 @@ class Controller:
         """
         with torch.inference_mode(False):  # autograd keeps no tensor that was made in that mode
             bounds = None if self.bounds is None else self.bounds.normalized(self.model.block_statistics())
-        return Solver(
-            self.dynamics,
-            self.planning,
-            self.seed,
-            frameskip=self.model.config.frameskip,
-            one_hot=self.one_hot,
-            bounds=bounds,
-            on_compile=self.on_compile,
-        )
+            return Solver(
+                self.dynamics,
+                self.planning,
+                self.seed,
+                frameskip=self.model.config.frameskip,
+                one_hot=self.one_hot,
+                bounds=bounds,
+                on_compile=self.on_compile,
+            )
+
+    def prepare(self) -> None:
+        """Make the solver now, so that what is wrong with the settings is found before anything else is done.
+
+        Raises:
+            LewmError: the checkpoint has no action statistics, or the cost cannot be made.
+        """
+        _ = self.solver
+
+    @property
+    def _unpacked(self) -> str | None:
+        """Why the predictor is not packed; None where it is."""
+        if line_of(PLANNERS, "PLANNERS", self.planning.planner).differentiates:
+            return f'the planner "{self.planning.planner.kind}" asks for gradients'
+        return self.model.packing_obstacle
 
     @cached_property
     def _every_bound(self) -> BlockBounds | None:

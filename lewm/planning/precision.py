@@ -24,15 +24,20 @@ class Precision:
     reason: str
 
 
-def choose_precision(wanted: str, device: torch.device) -> Precision:
+def choose_precision(wanted: str, device: torch.device, unpacked: str | None = None) -> Precision:
     """The precision to plan with on `device`.
 
     Args:
         wanted: "auto", or one of the names of `Precision`, which is then taken or refused.
+        unpacked: Why the predictor is not packed for the rollout operator, and computes in float32; None where it is.
 
     Raises:
-        LewmError: the device does not have that precision.
+        LewmError: the device does not have that precision, or the predictor is not packed.
     """
+    if unpacked is not None:
+        if wanted in ("tf32", "bf16"):
+            raise LewmError(f"precision {wanted} cannot be had: {unpacked}", "Use --precision fp32.")
+        return Precision("fp32", f"as {unpacked}")
     if wanted == "tf32" and device.type != "cuda":
         raise LewmError(
             f"precision tf32 is there on CUDA devices only, and the model is on {device.type}",

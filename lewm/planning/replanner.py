@@ -92,7 +92,8 @@ class Replanner:
             torch.stack([latents[some] for latents in self._latents], dim=1),
             torch.stack(between, dim=1) if between else None,
         )
-        if self._plan is not None and controller.planning.warm_start == "on":
+        warm = controller.planning.warm_start == "on"
+        if warm and self._plan is not None and self._done < self._plan.shape[1]:
             left = self._plan[some, self._done :]
         plan = controller.plan(context, self.goals[some], self.episodes[active], self.replan, left, on_iteration)
         self._plan = self._spread(plan.actions, some)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lewm.config import Planner, Planning
+from lewm.config import Planner, Planning, line_of
 from lewm.errors import LewmError
 from lewm.model.actions import BlockBounds
 from lewm.planning.costs import COSTS
@@ -118,8 +118,8 @@ class Solver:
         self.together = together or max(1, dynamics.rows(planning.horizon) // planning.planner.samples)
         self.one_hot, self.bounds, self.on_compile = one_hot, bounds, on_compile
         self.seconds_preparing = 0.0
-        self._search = PLANNERS[planning.planner.kind]
-        self._make_cost = COSTS[planning.cost.kind](planning.cost, dynamics.device)
+        self._search = line_of(PLANNERS, "PLANNERS", planning.planner)
+        self._make_cost = line_of(COSTS, "COSTS", planning.cost)(planning.cost, dynamics.device)
         self._prepares = dynamics.device.type == "cuda"
         self._captures = self._prepares and not self._search.differentiates
         self._stream = torch.cuda.Stream(dynamics.device) if self._prepares else None

@@ -15,7 +15,7 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.checkpoints.frozen import settled, take_frozen
-from lewm.config import Config
+from lewm.config import Config, line_of
 from lewm.dataset_checks import check_action_width, said_name
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
@@ -218,7 +218,7 @@ def _new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tup
     seed = config.training.seed
     with seeded(seed, 0, torch.device("cpu")):
         model = build(config.model)
-        objective = OBJECTIVES[config.objective.kind](config.objective, config.model, seed)
+        objective = line_of(OBJECTIVES, "OBJECTIVES", config.objective)(config.objective, config.model, seed)
     mean, std = action_statistics(dataset, episodes)
     model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
     model.action_std.copy_(torch.from_numpy(np.asarray(std)))

@@ -35,6 +35,8 @@ def icem(cost: Cost, start: Start, settings: Icem, keys: Keys) -> Plan:
     mean, std = start.mean, start.std
     B, H, A = mean.shape
     kept, history = mean[:, None], []
+    if start.bounds is not None:
+        kept = start.bounds.clamp(kept)
     sizes = settings.sizes
     for iteration, numbers in enumerate(drawn(normal, keys, len(sizes), sizes[0] * H * A)):
         if 0 < iteration == len(sizes) - 1:

@@ -23,7 +23,7 @@ class LewmObjective(Objective):
     def __init__(self, settings: cfg.LewmObjective, model: cfg.Model, seed: int) -> None:
         super().__init__(settings, model, seed)
         self.weights = settings.weights()
-        self.sigreg = SIGREGS[settings.sigreg.kind](settings.sigreg, model.latent, seed)
+        self.sigreg = cfg.line_of(SIGREGS, "SIGREGS", settings.sigreg)(settings.sigreg, model.latent, seed)
 
     def forward(
         self,
