@@ -58,7 +58,12 @@ def plan(
     ] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Iterations a plan.", show_default="the run's")] = None,
     execute: Annotated[
-        int | None, typer.Option(min=1, help="Blocks executed before replanning.", show_default="the run's")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Blocks executed before replanning.",
+            show_default="the run's; with --protocol paper all of the plan",
+        ),
     ] = None,
     horizon_end: Annotated[
         str | None,
@@ -207,7 +212,7 @@ def plan(
         tasks=source,
         planning=validate(Planning, planning, "the options", SET),
         seed=seed,
-        keep_bounds="bounds" in assignments,
+        chosen=assignments,
         batch=together,
         video=video,
         imagine=imagine,

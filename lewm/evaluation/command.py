@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
+from lewm.recipes import PUBLISHED
 from lewm.report_files import Beside, keeping, new_report
 from lewm.run_worlds import world_to_act_in
 from lewm.runtime import physical_memory
@@ -85,8 +87,8 @@ class PlanRequest:
         run: A run directory.
         tasks: Where the tasks are from.
         planning: How to plan.
-        keep_bounds: Whether tasks of the protocol "paper" are also planned within the action bounds, if `planning` says
-            so. Otherwise they are planned without bounds, as published.
+        chosen: The keys of `planning` that the user has set. What is not among them is as published for tasks of the
+            protocol "paper": see `recipes.PUBLISHED`.
         seed: Seed of the plans, of the random actions and of the choice of tasks.
         batch: Episodes that run together; as many as memory holds when None, and at most `SIMULATORS` where each has a
             simulator of its own. Plans are made for as many of them at a time as the device's memory holds.
@@ -99,7 +101,7 @@ class PlanRequest:
     tasks: FromDataset | FromEnv | FromFile
     planning: Planning
     seed: int
-    keep_bounds: bool = False
+    chosen: Collection[str] = ()
     batch: int | None = None
     video: str | None = None
     imagine: bool = False
@@ -152,8 +154,9 @@ def _evaluate(
     controller.prepare()  # finds the faults of the settings before tasks are drawn
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
     tasks = _tasks(request, run, place)
-    if tasks.protocol == PAPER and not request.keep_bounds:
-        controller = replace(controller, planning=request.planning.model_copy(update={"bounds": "off"}))
+    if tasks.protocol == PAPER:
+        published = {key: value for key, value in PUBLISHED.items() if key not in request.chosen}
+        controller = replace(controller, planning=request.planning.model_copy(update=published))
     _warn_of_short_budget(controller, tasks)
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)

@@ -102,14 +102,19 @@ def test_a_report_is_of_the_weights_that_planned_though_a_training_goes_on(runs,
     assert report.checkpoint_sha256 == weights != sha256(directory / run.MODEL)
 
 
-@pytest.mark.parametrize(("keep", "bounds"), [(False, "off"), (True, "on")])
-def test_the_paper_protocol_plans_without_bounds_unless_asked(runs, tiny, tmp_path, keep, bounds):
+@pytest.mark.parametrize("chosen", [(), ("bounds",), ("bounds", "execute")])
+def test_the_paper_protocol_plans_as_published_unless_asked(runs, tiny, tmp_path, chosen):
+    """Without bounds, and all of a plan is executed."""
     path = tmp_path / "tasks.json"
-    report = plan(runs / "a", tiny, protocol="paper", keep_bounds=keep, save_tasks=path)
-    again = plan(runs / "a", tiny, path, keep_bounds=keep)
+    asked = resolve(tiny, None, {"planning.execute": 1})
+    report = plan(runs / "a", asked, protocol="paper", chosen=chosen, save_tasks=path)
+    again = plan(runs / "a", asked, path, chosen=chosen)
     assert (report.protocol, again.protocol) == ("paper", "paper")
-    assert report.planner["bounds"] == again.planner["bounds"] == bounds
-    assert plan(runs / "a", tiny).planner["bounds"] == "on"
+    for planner in (report.planner, again.planner):
+        assert planner["bounds"] == ("on" if "bounds" in chosen else "off")
+        assert planner["execute"] == (1 if "execute" in chosen else None)
+    held_out = plan(runs / "a", asked).planner
+    assert (held_out["bounds"], held_out["execute"]) == ("on", 1)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ class Task:
         bounds = BlockBounds(low, low + 2 * torch.rand(A, generator=generator)) if bounded else None
         mean = torch.randn(environments, H, A, generator=generator)
         std = torch.rand(environments, H, A, generator=generator) + 0.1
-        start = Start(mean if bounds is None else bounds.clamp(mean), std, bounds, FRAMESKIP)
+        start = Start(mean, std, bounds, FRAMESKIP)
         return cls(start, torch.randn(environments, H, A, generator=generator))
 
     def of(self, rows):

@@ -33,10 +33,10 @@ def icem(cost: Cost, start: Start, settings: Icem, keys: Keys) -> Plan:
         of the plan before are not kept, and the first mean, which may be a warm start, takes their place.
     """
     mean, std = start.mean, start.std
+    if start.bounds is not None:
+        mean = start.bounds.clamp(mean)
     B, H, A = mean.shape
     kept, history = mean[:, None], []
-    if start.bounds is not None:
-        kept = start.bounds.clamp(kept)
     sizes = settings.sizes
     for iteration, numbers in enumerate(drawn(normal, keys, len(sizes), sizes[0] * H * A)):
         if 0 < iteration == len(sizes) - 1:
