@@ -1,6 +1,6 @@
-"""What can go against physics in Cube.
+"""Events against physics in Cube.
 
-K frames shown from the onset on, Y and X the sides of a frame.
+Letters: K frames that are shown from the onset on, Y and X the sides of a frame.
 """
 
 import numpy as np

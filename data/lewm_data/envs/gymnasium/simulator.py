@@ -165,7 +165,7 @@ class GymnasiumSimulator:
         return self._goal[1].copy()
 
     def is_solved(self) -> bool:
-        """Whether the environment says that its task is done; where it does not say, whether its state is at the goal."""
+        """Whether the environment says that its task is done; where it says nothing, whether the goal is reached."""
         if self._interface.success is not None:
             return bool(self._info.get(self._interface.success, False))
         return self._goal is not None and bool(self._solved(self.state[None], self.goal[None])[0])
@@ -220,7 +220,7 @@ def inspect(gymnasium_id: str) -> Interface:
 
 
 def _shape(value: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # an environment may tell anything
-"""The shape of a value that consists of numbers, else None."""
+    """The shape of a value that consists of numbers, else None."""
     is_numeric = isinstance(value, bool | int | float | np.number | np.bool_ | np.ndarray)
     return np.shape(value) if is_numeric and np.asarray(value).dtype.kind in "biuf" else None
 

@@ -21,8 +21,8 @@ from lewm_data.modules import import_module
 from lewm_data.policies.one_hot import KEPT, OneHotPolicy
 from lewm_data.policies.spec import PolicyFactory
 
-MAX_EPISODE_STEPS = 200  # where an environment has no limit of its own
-TOLERANCE = 0.25  # standard deviations by which each number of a state that is at the goal may differ from the goal's
+MAX_EPISODE_STEPS = 200  # for an environment without a limit of its own
+TOLERANCE = 0.25  # a state whose numbers all differ from the goal's by fewer standard deviations is there
 
 # The standard deviations are measured in episodes of random actions.
 MEASURED_EPISODES, MEASURED_STEPS = 10, 200

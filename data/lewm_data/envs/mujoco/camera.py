@@ -97,7 +97,7 @@ class Camera:
 
 
 def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # MuJoCo's own classes
-opengl.make_current()  # freeing concerns the objects of the current context
+    opengl.make_current()  # freeing concerns the objects of the current context
     context.free()
     opengl.free()
 
