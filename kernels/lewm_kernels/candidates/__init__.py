@@ -40,8 +40,8 @@ def candidates(
             Triton where it runs and torch elsewhere; `lewm doctor` shows which and why.
 
         Raises:
-            ValueError: If shapes, dtypes or devices disagree, `samples` is below 1, the seed does not fit in 64 bits, or the
-                backend is unknown or cannot run here.
+            ValueError: If shapes, dtypes or devices disagree, `samples` is below 1, the seed does not fit in 64 bits,
+                the backend is unknown, or it cannot run here.
     """
     return Sampler(seed, streams[None], samples, backend=backend)(0, mean, std)
 

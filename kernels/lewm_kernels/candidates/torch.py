@@ -1,4 +1,4 @@
-"""Candidates in PyTorch. Their noise, which does not depend on the mean and can be drawn before, is a separate function.
+"""Candidates in PyTorch. Their noise is a separate function: it does not depend on the mean and can be drawn before.
 
 Shapes: N streams, B environments, S candidates, H horizon in blocks, A action-block width.
 """

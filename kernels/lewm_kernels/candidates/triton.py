@@ -35,7 +35,7 @@ def _uniform(word):
 @triton.jit
 @no_type_check
 def _box_muller(first, second):
-    """Two normal numbers from two words. The root is precise: the error of an approximate one would show in small numbers."""
+    """Two normal numbers from two words. The root is precise: an approximation's error would show in small numbers."""
     radius = tl.sqrt_rn(-2 * tl.log(_uniform(first)))
     angle = _uniform(second) * _TAU
     return radius * tl.cos(angle), radius * tl.sin(angle)

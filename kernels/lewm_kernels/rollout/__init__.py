@@ -47,8 +47,8 @@ def rollout(
             fastest for this number of candidates. Results differ by rounding alone.
 
         Raises:
-            ValueError: If shapes or devices disagree, a dimension is empty, an input requires a gradient, the backend or
-                the design is unknown, or the backend cannot run here or does not have the design.
+            ValueError: If shapes or devices disagree, a dimension is empty, an input requires a gradient, the backend
+                is unknown or cannot run here, or the design is unknown or the backend does not have it.
 
     Source: LeWorldModel, sections 3 and 4; `lewm_kernels.rollout.reference` has it in the paper's order.
     """
@@ -67,7 +67,7 @@ def rollout(
             )
     chosen = choose("rollout", packed.device, backend, unsupported(packed)).backend
     _check_design(packed, chosen, design)
-    path: Any = import_module(f"{__name__}.{chosen}")  # its name is that of the backend; it is imported when it is needed
+    path: Any = import_module(f"{__name__}.{chosen}")  # named as the backend; imported when it is needed
     with no_grad(), autocast(packed.device.type, enabled=False):
         options = {} if design is None else {"design": design}
         result: Tensor = path.rollout(packed, *(tensor.to(float32) for tensor in inputs.values()), **options)

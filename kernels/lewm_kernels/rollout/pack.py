@@ -56,8 +56,8 @@ class Packed:
         precision: Precision of the matrix products, "fp32", "tf32" or "bf16"; everything else is float32.
         action_in_weight: Product of normalised action blocks; SiLU follows.
         condition_weight: Product to the width of the predictor; SiLU follows.
-        modulation_weight: Product to six modulations of every layer: shift, scale and gate of the attention, then of the
-            MLP. The bias contains the 1 of 1 + scale.
+        modulation_weight: Product to six modulations of every layer: shift, scale and gate of the attention, then of
+            the MLP. The bias contains the 1 of 1 + scale.
         input_weight: Product of latents; None where D = W and latents enter unchanged.
         positions: Rows that are added to latents after `input_weight`, one for each place in the window.
         layers: The layers, first to last.
@@ -108,18 +108,19 @@ class Packed:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.positions.device
 
 
 def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32") -> Packed:
-    """Fold and copy the weights, once for a model: what is done to the model afterwards does not reach the copy.
+    """Folds and copies the weights, once for a model: later changes of the model do not change the copy.
 
     Args:
         parameters: Tensors of lewm's `WorldModel.state_dict()`. Only those of the action embedder, the predictor and
-            the predictor's projector are looked at.
-        heads: Of every layer's attention.
-        precision: Of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16"; sums are float32 in all three.
+            the predictor's projector are used.
+        heads: Number of heads in every layer's attention.
+        precision: Precision of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16"; sums are float32 in
+            all three.
 
     Raises:
         ValueError: If the precision is unknown, or it is tf32 on another device than CUDA.
@@ -137,7 +138,7 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
     def cast(affine: _Affine) -> tuple[Tensor, Tensor]:
         return matrix(affine.weight), affine.bias.float().to(device)
 
-    # On the CPU, because not every device has float64.
+    # The arithmetic is in float64, which not every device has.
     workplace = torch.device("cpu") if device.type == "mps" else device
     parts = ("action_embedder.", "predictor.", "prediction_projector.")
     of_rollout = {name: tensor for name, tensor in parameters.items() if name.startswith(parts)}

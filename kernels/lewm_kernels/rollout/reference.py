@@ -56,7 +56,8 @@ def step_by_step(
     """The rollout of any predictor.
 
     Args:
-        predict: Maps latents (N, T, D) and blocks (N, T, A) to the latent after each of T <= `longest` steps, (N, T, D).
+        predict: Maps latents (N, T, D) and blocks (N, T, A) to the latents after each of T <= `longest` steps, (N, T,
+            D).
         latents: The latents of the context, oldest first.
         candidates: Normalised action blocks; the first one starts at the last latent of the context.
         history: The L - 1 blocks executed between the context's latents.

@@ -160,7 +160,7 @@ def modulate(rows, shift_ptr, bias_ptr, o_r, m_r, stride, WIDTH: tl.constexpr, B
 @triton.jit
 @no_type_check
 def cast(x, dtype: tl.constexpr, PRECISION: tl.constexpr):
-    """Casts to the dtype of a product. Tensor cores would cut float32 to TF32's 10 bits, so it is rounded to them first."""
+    """Casts to the dtype of a product. Tensor cores would cut float32 to TF32's 10 bits, so it is rounded before."""
     if PRECISION == "tf32":
         rounded = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
         x = tl.where(x == x, rounded.to(tl.float32, bitcast=True), x)
@@ -245,8 +245,9 @@ def add_linear(
 def attend(qkv_ptr, bias_ptr, o_r, left, o_d, place, stride_place, INNER: tl.constexpr, PLACES: tl.constexpr):
     """The attention of one head, whose columns are `o_d`, to the tokens up to `place`, in float32.
 
-    Only rows before `left` exist. Queries, keys and values lie side by side, and places are `stride_place` apart. Biases
-    that they do not contain yet are added, except the keys': it changes all scores of a query alike, without effect.
+    Only rows before `left` exist. Queries, keys and values lie side by side, and places are `stride_place` apart. Where
+    these do not contain their biases, the biases are added, except that of the keys: it would change all scores of a
+    query alike, without effect.
     """
     ptrs = qkv_ptr + o_r[:, None] * (3 * INNER) + o_d[None, :]
     if PLACES == 1:

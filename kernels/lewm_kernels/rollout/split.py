@@ -29,7 +29,7 @@ class _Split:
 
     def __init__(self, packed: Packed, C: int) -> None:
         self.packed, weights = packed, packed.modulation_weight
-        if packed.history == 1:  # a token attends to itself alone
+        if packed.history == 1:  # the attention of a token to itself alone
             self.attention = packed.positions.new_empty(len(packed.layers), 1, C, packed.width)
         else:  # queries, keys and values by place in the window
             self.attention = weights.new_empty(len(packed.layers), packed.history, C, 3 * packed.inner)
