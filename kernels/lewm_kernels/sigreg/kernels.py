@@ -209,7 +209,7 @@ def sigreg_backward_kernel(
     BLOCK_D: tl.constexpr,
     CHAIN: tl.constexpr,
 ):
-    """Each program has a split, a step and a block of embeddings, and sums their gradient over CHAIN directions at a time.
+    """Each program has a split, a step and a block of embeddings; it sums the gradient over CHAIN directions at a time.
 
     It adds these sums in memory: if it added a thousand products one by one in registers, the error would be too large.
     """

@@ -116,7 +116,7 @@ def finish(
         sums: The `power_sums` of all processes, added up.
         count: The number of embeddings of all processes.
         delta: Distance of two knots.
-        """
+    """
     M = sums.shape[1]
     k = torch.arange(1, sums.shape[2] + 1, dtype=torch.float64, device=sums.device)
     normal = k.square().mul_(-(delta**2) / 2).exp_()
