@@ -13,7 +13,7 @@ from pathlib import Path
 from _report import write_report
 from bench_quickstart import run
 
-# What is compared, as options of `lewm train`.
+# The objectives that are compared, as options of `lewm train`.
 OBJECTIVES = {
     "sketch": (),
     "exact": ("--set", "objective.sigreg.kind=exact"),

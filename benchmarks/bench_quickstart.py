@@ -1,4 +1,4 @@
-"""What `make quickstart` gives, for several training seeds: success, probing, surprise, and the time of each command.
+"""The results of `make quickstart` for several training seeds: success, probing, surprise, and the commands' times.
 
 python benchmarks/bench_quickstart.py --json benchmarks/results/quickstart-cpu.json
 """

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_two_room.py --json benchmarks/results/two_room-cpu.json
 
-Actions are those of the noisy expert, recorded beforehand, so that the agents spend their time at walls and
-doors as they do when data is collected. Episodes restart when they end; that costs time too and is counted.
+The actions are those of the noisy expert, recorded beforehand, so that the agents are at walls and doors as often
+as when data are collected. Episodes restart when they end; this takes time too and is counted.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What the small recipe reaches in a world: collect, train and plan, as a user gives the commands.
+"""The success of the small recipe in a world: it collects, trains and plans with a user's commands.
 
     python benchmarks/bench_worlds.py push-t --json benchmarks/results/world-push-t-cpu.json
 
-With --data an existing file is taken, and nothing collected.
+With --data it uses an existing file and collects nothing.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class FakeCuda:
         try:
             yield
         finally:
-            if self.breaks:  # as PyTorch's: the stream stays
+            if self.breaks:  # like PyTorch's: the stream stays
                 raise RuntimeError("operation failed due to a previous error during capture")
             self.current = before
 

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any, NoReturn
 
 MEMORY = 3 << 30  # bytes of addresses that reading an input may take beside what the imports took
-FILE_SIZE = 256 << 20  # of any file that is written on the way
+FILE_SIZE = 256 << 20  # the most bytes of any file that is written on the way
 LONGEST = 60.0  # seconds for one input, after which it counts as one that does not end
 ACCEPTED, REFUSED, FAULT, UNMADE = "accepted", "refused", "fault", "not made"
 MADE = "made"  # what a process tells before it reads
@@ -68,7 +68,7 @@ def outcomes(reader: Reader, seed: int, indices: range, folder: Path) -> Iterato
 
 
 def _in_one_process(reader: Reader, seed: int, indices: list[int], folder: Path) -> Iterator[Outcome]:
-    """As many as a process survives, and at least one."""
+    """Takes as many as a process survives, and at least one."""
     receive, send = os.pipe()
     pid = os.fork()
     if pid == 0:

@@ -13,7 +13,7 @@ import torch
 
 from lewm.sealed import SealError, check_sealed
 
-STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")  # of a report: two runs of a command differ in it
+STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")  # the time in a report's name: two runs of a command differ in it
 TIMES = re.compile(r"seconds.*")
 UNFINISHED = re.compile(r"\..*|.*\.(tmp|partial|lock)")
 PREVIOUS = re.compile(r".*-previous\.safetensors")  # the checkpoint before the last

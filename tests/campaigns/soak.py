@@ -120,7 +120,7 @@ def _kill(scene: Scene, kill: Kill, place: Path, expected: Path) -> tuple[int | 
             every = _equal.differences(place / "home", expected / "home")
             found = [one for one in every if one != f"left over: {scene.may_stay}"]
         return ended.code, "; ".join([*wrong, *found])
-    except Exception as error:  # of a command that hangs, or of a file that one of many libraries cannot read
+    except Exception as error:  # a command hangs, or one of many libraries cannot read a file
         return "?", f"{type(error).__name__}: {error}"
 
 

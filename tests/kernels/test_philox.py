@@ -219,7 +219,7 @@ def test_directions_are_uniform_on_the_sphere():
     D, M = 6, 50_000
     u = directions(11, 3, D, M).double()
     torch.testing.assert_close(u.norm(dim=0), torch.ones(M, dtype=torch.float64), rtol=0, atol=3e-7)
-    # Of one coordinate the moments are 0, 1 / D, 0, 3 / D (D + 2); of two, 0 for the product.
+    # The moments of one coordinate are 0, 1 / D, 0, 3 / D (D + 2); the product of two has the mean 0.
     assert u.mean(dim=1).abs().max() < 4.5 / math.sqrt(D * M)
     assert u.pow(3).mean(dim=1).abs().max() < 4.5 * math.sqrt(15 / (D * (D + 2) * (D + 4) * M))
     fourth = 3 / (D * (D + 2))

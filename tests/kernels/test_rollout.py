@@ -82,7 +82,7 @@ SHAPES = [  # B, S, H, L, and the model
 @pytest.mark.parametrize(("B", "S", "H", "L", "sizes"), SHAPES)
 def test_error_is_at_most_twice_that_of_the_definition(B, S, H, L, sizes):
     ours = definition = 0.0
-    for seed in range(10):  # of a handful of numbers one alone is often right by chance
+    for seed in range(10):  # a single one of few numbers is often right by chance
         tensors, given = parameters(**sizes, seed=seed), inputs(B, S, H, L, seed=seed)
         exact = reference.rollout(tensors, *(x.double() for x in given), heads=HEADS)
         single = typed(tensors, torch.float32)

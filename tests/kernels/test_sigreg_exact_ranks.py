@@ -1,6 +1,6 @@
 """Exact SIGReg over several processes: the value and every gradient of one process that has all embeddings.
 
-As a program, this file is one of the processes: RANK RANKS RENDEZVOUS FOLDER.
+Run as a program with RANK RANKS RENDEZVOUS FOLDER, this file is one of the processes.
 
 Shapes: T time steps, N embeddings of all processes, D latent width, K knots, X inputs of an encoder.
 """

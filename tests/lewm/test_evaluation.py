@@ -161,7 +161,7 @@ class Oracle(Controller):
 
 
 def a_plan(blocks):
-    """Of some planner."""
+    """The settings of some planner."""
     return Plan(blocks, torch.zeros(len(blocks)), torch.zeros(len(blocks), 1))
 
 

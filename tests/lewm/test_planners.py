@@ -22,7 +22,7 @@ FREQUENCY = (0.2, 0.5, 0.3, 0.6, 0.4)
 SEARCHES = [(kind, "numbers") for kind in PLANNERS] + [
     (kind, "choices") for kind, search in PLANNERS.items() if search.choices is not None
 ]
-CAPTURED = [(kind, form) for kind, form in SEARCHES if not PLANNERS[kind].differentiates]  # as CUDA graphs
+CAPTURED = [(kind, form) for kind, form in SEARCHES if not PLANNERS[kind].differentiates]  # for CUDA graphs
 each_search = pytest.mark.parametrize(("kind", "form"), SEARCHES)
 each_captured = pytest.mark.parametrize(("kind", "form"), CAPTURED)
 

@@ -14,7 +14,7 @@ from lewm.planning.replanner import Decision, Replanner
 
 B, BLOCKS, HORIZON = 4, 11, 5
 EPISODES = np.array([3, 8, 1, 20])
-LIMIT = 0.4  # of actions, in environment units; their standard deviation is 1
+LIMIT = 0.4  # the limit of actions, in environment units; their standard deviation is 1
 GROUPS = (3, 2)  # where actions are choices
 
 RNG = np.random.default_rng(0)

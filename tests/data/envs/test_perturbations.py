@@ -151,7 +151,7 @@ def test_a_teleport_is_out_of_reach_and_true_physics_goes_on(episode):
 def test_one_colour_changes_clearly_and_nothing_else(episode, name, factor):
     factors = episode.factors
     black = dict.fromkeys(["agent.color", "wall.color", "background.color"], (0, 0, 0))
-    share, _ = played(  # of each pixel that is drawn in the colour, from 0 to 1
+    share, _ = played(  # the share of each pixel that is drawn in the colour, from 0 to 1
         episode.states[ONSET], episode.actions[ONSET:], factors.varied({**black, factor: (255, 255, 255)})
     )
     rest, _ = played(episode.states[ONSET], episode.actions[ONSET:], factors.varied({factor: (0, 0, 0)}))
