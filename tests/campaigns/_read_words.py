@@ -1,4 +1,4 @@
-"""What is typed: settings, policies, targets, worlds, numbers and names of files, each through the command itself."""
+"""Typed input: settings, policies, targets, worlds, numbers and names of files, each through the command itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is killed: commands, the folders that they begin in, and how a person goes on after a kill."""
+"""The scenes of kills: commands, the folders in which they begin, and how a user goes on after a kill."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def import_all() -> None:
 
 
 class Prepared:
-    """What scenes begin with, in a folder of their own. Each is made when it is first asked for.
+    """The files with which scenes begin, in a folder of their own. Each is made when it is first asked for.
 
     Args:
         base: The folder, which is not there yet.

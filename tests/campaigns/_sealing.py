@@ -44,7 +44,7 @@ def seal_tensors(data: bytes) -> bytes:
         header, bytes_of_tensors = split_tensors(data)
         metadata = header.setdefault("__metadata__", {})
         metadata[SHA256] = tensors_sha256(tensors, metadata)
-    except Exception:  # whatever a library raises at a spoilt file
+    except Exception:  # a library may raise anything at a damaged file
         return data
     return join_tensors(json.dumps(header), bytes_of_tensors)
 

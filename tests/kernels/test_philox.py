@@ -100,7 +100,7 @@ torch.save((words & 0xFFFFFFFF, short & 0xFFFFFFFF), out)
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 def test_words_are_those_of_triton(tmp_path):
-    """In a process of its own: the interpreter is chosen when Triton is imported."""
+    """The test needs a process of its own: the interpreter is chosen when Triton is imported."""
     seed, counters = 0x0123456789ABCDEF, random_counters(16)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -185,7 +185,7 @@ def test_nothing_asked_for_is_nothing_given(count, B):
 
 
 def define_directions(seed: int, step: int, D: int, M: int) -> torch.Tensor:
-    """In float64: block q M + m gives rows 4q to 4q + 3 of column m."""
+    """Directions in float64: block q M + m gives rows 4q to 4q + 3 of column m."""
     Q = -(-D // 4)
     counters = [[block, step & 0xFFFFFFFF, step >> 32, 0xFFFFFFFF] for block in range(Q * M)]
     leading = philox(seed, torch.tensor(counters)).bitwise_right_shift(9)

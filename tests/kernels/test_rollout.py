@@ -274,7 +274,7 @@ def test_nothing_but_the_result_grows_with_the_candidates(monkeypatch):
     monkeypatch.setattr(fast, "_CPU_BYTES", held)
     packed = pack(typed(parameters(), torch.float32), heads=HEADS)
     given = inputs(1, 20_000, 2, 1)
-    rollout(packed, *inputs(1, 1, 1, 1))  # what is made once for a model
+    rollout(packed, *inputs(1, 1, 1, 1))  # makes the parts that are made once for a model
     with LargestTensor() as ours:
         result = fast.rollout(packed, *given[:2])
     assert result.nbytes > 4 * held

@@ -46,7 +46,7 @@ def unwritten_is_nan():
 
 
 def weights(config, seed=0):
-    """In float64, every tensor different from what it is at first."""
+    """Parameters in float64, with every tensor different from its initial value."""
     torch.manual_seed(seed)
     model = build(config.model).double().eval()
     with torch.no_grad():

@@ -66,7 +66,7 @@ def value_and_gradient(function, z, directions, knots):
 
 
 def two_passes(z, directions, knots):
-    """What several processes do, with one."""
+    """The computation of several processes, done by one."""
     K, delta = len(knots), (knots[-1] / (len(knots) - 1)).item()
     sums = fast.power_sums(z.detach(), directions, K, delta)
     value, coefficients = fast.finish(sums, z.shape[1], delta)

@@ -56,7 +56,7 @@ def check(capability, compiled):
 
 
 def bytes_of_loads(ptx):
-    """How many bytes each load from global memory takes, those included that go to shared memory by themselves."""
+    """The bytes of each load from global memory, loads directly to shared memory included."""
     loads = re.findall(r"ld\.global(?:\.\w+)*?(?:\.v(\d))?\.[bfsu](\d+)\b", ptx)
     copies = re.findall(r"cp\.async\.c[ag]\.shared\.global(?:\.\w+::\w+)* \[[^]]*\], \[[^]]*\], (0x\w+|\d+)", ptx)
     assert len(copies) == len(re.findall(r"cp\.async\.c[ag]", ptx))

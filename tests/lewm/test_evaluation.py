@@ -62,7 +62,7 @@ def draw(dataset, protocol="held-out", count=20, goal_offset=25, seed=0):
 
 
 def of(tasks, name):
-    """What all tasks have of something, one behind the other."""
+    """One property of all tasks, concatenated."""
     return np.stack([getattr(task if hasattr(task, name) else task.start, name) for task in tasks.each])
 
 

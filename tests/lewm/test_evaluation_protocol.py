@@ -1,4 +1,4 @@
-"""What a report may call its tasks, whether bounds are kept, and what is said of a short budget."""
+"""The names of tasks in a report, the bounds of actions, and the message on a short budget."""
 
 import dataclasses
 import logging

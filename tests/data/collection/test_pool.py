@@ -104,7 +104,7 @@ def run(path, episodes, **changes):
 
 
 def blocks(pid=None):
-    """Those of a program, by default this one: another may collect at the same time."""
+    """The blocks of a program, by default this one: another may collect at the same time."""
     return [block.name for block in SHARED_MEMORY.glob(f"lewm-{pid or os.getpid()}-*")]
 
 

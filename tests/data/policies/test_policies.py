@@ -244,7 +244,7 @@ def forgetful(env, noise):
 
 def test_a_policy_of_the_users_is_called_with_the_environment_and_the_noise(tmp_path, monkeypatch):
     (tmp_path / "my_own.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)  # where the user is
+    monkeypatch.chdir(tmp_path)  # the user's present directory
     monkeypatch.setattr(sys, "path", list(sys.path))
     env = TwoRoomVectorEnv(1, 16)
     WORLD.policy("my_own:make", env, 0.7, 0.0)
