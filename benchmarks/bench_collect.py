@@ -138,9 +138,9 @@ def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where the report goes")
-    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), help="of `lewm envs`, or Gymnasium ids")
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), help="names of `lewm envs`, or Gymnasium ids")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each repeat, about")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each repeat, about")
     arguments = parser.parse_args()
 
     results: list[dict[str, Any]] = []

@@ -59,8 +59,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="a trained run; its dataset has to be where it was")
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--turns", type=int, default=5, help="of timing")
-    parser.add_argument("--only", type=int, help="so many settings, from the first")
+    parser.add_argument("--turns", type=int, default=5, help="turns of timing")
+    parser.add_argument("--only", type=int, help="only this many settings, from the first")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         directory = arguments.run or _trained(home, arguments.world)

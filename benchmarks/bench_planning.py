@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="in this order")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the parts, in this order")
     parser.add_argument(
         "--paths",
         nargs="+",

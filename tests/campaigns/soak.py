@@ -44,8 +44,8 @@ def main() -> int:
     """Run the campaign; its exit status."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--at-operations", type=int, default=0, help="at most so many a command; 0 for all")
-    options.add_argument("--at-times", type=int, default=8, help="random moments a command")
+    options.add_argument("--at-operations", type=int, default=0, help="the most kills of a command; 0 for all")
+    options.add_argument("--at-times", type=int, default=8, help="kills of each command at random moments")
     options.add_argument("--scene", action="append", help="only this command, as it is called in the summary")
     given = options.parse_args()
     _scenes.import_all()

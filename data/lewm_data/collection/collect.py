@@ -36,7 +36,7 @@ MOST_EPISODES, MOST_TOGETHER, MOST_SIDE = 10**9, 4096, 4096
 
 @dataclass(frozen=True)
 class CollectProgress:
-    """How far a collection has come.
+    """The progress of a collection.
 
     Attributes:
         episodes: Number of episodes in the file.
@@ -53,7 +53,7 @@ class CollectProgress:
 
 @dataclass(frozen=True)
 class CollectReport:
-    """What a collection did.
+    """The result of a collection.
 
     Attributes:
         path: The dataset.

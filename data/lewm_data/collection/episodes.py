@@ -22,7 +22,7 @@ NextEpisode = Callable[[], int | None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the episodes of a dataset depend on, besides their numbers and the world.
+    """The settings on which a dataset's episodes depend, besides their numbers and the world.
 
     Attributes:
         policy: The policy; see `lewm_data.policies.spec`.

@@ -1,4 +1,4 @@
-"""What can vary between two episodes of Cube."""
+"""The factors of variation of Cube."""
 
 import numpy as np
 

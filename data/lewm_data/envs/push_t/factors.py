@@ -1,4 +1,4 @@
-"""What can vary between two episodes of Push-T."""
+"""The factors of variation of Push-T."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -44,7 +44,7 @@ def move(
 
     Args:
         position: Centres in free space, in units of the frame.
-        displacement: What each centre would travel in an empty world.
+        displacement: The way of each centre in an empty world.
         rooms: The geometry of each world.
     """
     start, step = rooms.across_along(position), rooms.across_along(displacement)
