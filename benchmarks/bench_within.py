@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--recipe", default="small")
     parser.add_argument("--frame-size", type=int, default=64)
-    parser.add_argument("--episodes", type=int, default=10_000, help="episodes to collect, if the time and the disk suffice")
+    parser.add_argument("--episodes", type=int, default=10_000, help="the most episodes to collect")
     parser.add_argument("--collect-seconds", type=float, required=True)
     parser.add_argument("--train-seconds", type=float, required=True)
     parser.add_argument("--plan-seconds", type=float, required=True)

@@ -53,7 +53,7 @@ def main() -> None:
     """Runs one case, or all of them in processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", help="run this one here")
-    parser.add_argument("--failed", type=Path, required=True, help="file for the names of the paths of the rollout that died")
+    parser.add_argument("--failed", type=Path, required=True, help="file for the names of paths that died")
     options = parser.parse_args()
     options.failed.write_text("")
     if not torch.cuda.is_available():
