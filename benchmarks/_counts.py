@@ -1,7 +1,7 @@
-"""Matrix products of a rollout, counted from a model's sizes: all that the released code does, and those it takes.
+"""Matrix products of a rollout, counted from a model's sizes: those of the released code, and those that are needed.
 
-One candidate, one latent of context, H blocks. Attention itself (scores and weighted sums over at most `history`
-tokens) is left out: 0.3 % at the paper's sizes.
+The counts are for one candidate, one latent of context and H blocks. Attention itself (scores and weighted sums over at
+most `history` tokens) is left out: it is 0.3 % at the paper's sizes.
 
 D latent width, W predictor width, F hidden width of a layer's MLP, P that of the projector.
 """
@@ -13,7 +13,7 @@ from lewm.config import Model
 
 
 class Product(NamedTuple):
-    """So many rows of K numbers times a matrix (K, N)."""
+    """The product of rows of K numbers with a matrix (K, N)."""
 
     rows: int
     K: int
@@ -21,12 +21,12 @@ class Product(NamedTuple):
 
 
 def multiply_adds(products: Iterable[Product]) -> int:
-    """How many they are together."""
+    """The number of multiply-adds of all products."""
     return sum(rows * K * N for rows, K, N in products)
 
 
 def released(model: Model, H: int) -> list[Product]:
-    """Every window from its beginning, every token of it through every layer; each action is embedded once."""
+    """Each window from its beginning, all its tokens through all layers; each action is embedded once."""
     D, W, inner, F, P = _widths(model)
     first, hidden = model.action_embedder.bottleneck, model.action_embedder.hidden
     layer = [(W, 6 * W), (W, 3 * inner), (inner, W), (W, F), (F, W)]
@@ -40,17 +40,18 @@ def released(model: Model, H: int) -> list[Product]:
 
 
 def needed(model: Model, H: int) -> list[Product]:
-    """What remains when nothing is computed twice or in vain.
+    """The products that remain when nothing is computed twice or without use.
 
     Neighbouring linear maps are one, modulations are one product over all layers and blocks, a growing window reuses
-    the keys and values of its earlier tokens, and of the last layer only the last token goes on. A window's first token
-    attends to itself alone, which is one map, too; the others need keys and values only less the first's.
+    the keys and values of its earlier tokens, and only the last token leaves the last layer. A window's first token
+    attends to itself alone, which is one map, too; the others need only the differences of keys and values from the
+    first's.
     """
     D, W, inner, F, P = _widths(model)
     depth, history, hidden = model.predictor.depth, model.predictor.history, model.action_embedder.hidden
     products = [Product(H, model.action_block, hidden), Product(H, hidden, W), Product(H, W, 6 * W * depth)]
     for step in range(H):
-        first = int(step == 0 or step >= history)  # the window is computed anew
+        first = int(step == 0 or step >= history)  # the whole window is computed
         others = min(step, history - 1) if first else 1
         if D != W:
             products.append(Product(1, D, W))

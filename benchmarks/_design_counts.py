@@ -1,8 +1,8 @@
-"""What a rollout costs a GPU in each design of the Triton kernels, from counts alone: a table for tables.py.
+"""The costs of a rollout on a GPU in each design of the Triton kernels, from counts alone: a table for tables.py.
 
-C candidates, H horizon in blocks, T its blocks of actions, N new tokens of a window, n those of them that go on, W
-predictor width, F hidden width of a layer's MLP, P that of the projector, D latent width, M modulations. Operands of
-products have 2 bytes (bfloat16), what is summed 4.
+C candidates, H horizon in blocks, T its blocks of actions, N new tokens of a window, n of them that go on, W predictor
+width, F hidden width of a layer's MLP, P that of the projector, D latent width, M modulations. Operands of products
+have 2 bytes (bfloat16), sums have 4.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from lewm_kernels.rollout.tiles import (
 
 # Data sheet of the H100 SXM: bfloat16 on the tensor cores, and memory.
 H100_FLOPS, H100_BYTES = 989e12, 3.35e12
-CUBLAS_ROWS = 128  # an assumption: so many rows share a reading of the weights
+CUBLAS_ROWS = 128  # an assumption: this many rows share a reading of the weights
 ENVIRONMENTS = (1, 50)
 
 
@@ -33,7 +33,7 @@ class Launch:
     Attributes:
         moved: Bytes of activations read and written.
         weights: Bytes of weights that it reads again for every tile of rows.
-        multiply_adds: What its products take.
+        multiply_adds: Multiply-adds of its products.
     """
 
     moved: float
@@ -108,7 +108,7 @@ def of_call(model: Model, design: str, C: int, H: int) -> Iterator[Launch]:
 
 
 def _enter(C: int, N: int, W: int, is_first: bool = False) -> Launch:
-    """x, branch, gate, shift and scale, and x again; of the first layer neither branch, gate nor x."""
+    """x, branch, gate, shift and scale, and x again; the first layer has neither branch nor gate, and keeps x."""
     return Launch(N * C * W * ((4 + 4 if is_first else 4 + 2 + 6 + 4) + 2))
 
 

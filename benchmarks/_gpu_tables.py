@@ -1,4 +1,4 @@
-"""The tables of what bench_ceilings.py, bench_training.py and bench_within.py measured on GPUs, for tables.py."""
+"""The tables of the results of bench_ceilings.py, bench_training.py and bench_within.py on GPUs, for tables.py."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def training() -> str:
 
 
 def trained() -> str:
-    """What gpu_train.sh reached."""
+    """The results of gpu_train.sh."""
     rows = [
         "| device | world | recipe | frames | steps | solved | 95 % interval | random actions | collect | train "
         "| plan |",
@@ -68,5 +68,5 @@ def _reports(kind: str) -> list[dict[str, Any]]:
 
 
 def _finished(rows: list[str]) -> str:
-    """With a last line where there is nothing."""
+    """The table, with a last line where there is no row."""
     return "\n".join([*rows, *(NOTHING if len(rows) == 2 else [""])])

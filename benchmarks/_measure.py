@@ -1,4 +1,4 @@
-"""Times of calls that take turns, and what a call allocates."""
+"""Times of calls that take turns, and the memory that a call allocates."""
 
 import ctypes
 import functools
@@ -33,11 +33,11 @@ def best_device() -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep memory that is freed, in any amount, for what is allocated next.
+    """Makes glibc keep freed memory of any amount for later allocations.
 
-    Otherwise it hands blocks above 32 MiB back, and the system clears their pages anew at each allocation: on some
-    virtual machines that takes several times as long as the arithmetic, and most of it where no care is taken to hold
-    little. Other C libraries are left alone.
+    Otherwise it gives blocks above 32 MiB back, and the system clears their pages at each allocation: on some virtual
+    machines this takes several times as long as the arithmetic, most of all for code that holds much memory. Other C
+    libraries stay unchanged.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(libc, "gnu_get_libc_version"):
@@ -57,7 +57,7 @@ def seconds(call: Call, device: torch.device, clock: Clock = time.perf_counter) 
 def in_turns(
     calls: Mapping[str, Call], device: torch.device, turns: int, warm_up: int, clock: Clock = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds of each call in each turn: a machine that is busy is busy for all of them."""
+    """Seconds of each call in each turn: a busy machine is busy for all of them."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(warm_up + turns):
         for name, call in calls.items():
@@ -83,7 +83,7 @@ def median_ratio(times: list[float], own: list[float]) -> float:
 
 
 def captured(call: Call) -> Call:
-    """The replay of a CUDA graph of a call. It returns what the call returned, written anew each time.
+    """The replay of a CUDA graph of a call. It returns the call's result, which each replay writes again.
 
     All graphs share one pool of memory: only one runs at a time, and their results alone outlive a replay.
 
@@ -125,7 +125,7 @@ def can_capture() -> bool:
 
 
 def profile(name: str, call: Call, device: torch.device, file: Path, warm_up: int = 1) -> None:
-    """Appends to a file which kernels of one call take how long."""
+    """Appends the times of the kernels of one call to a file."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -142,7 +142,7 @@ def profile(name: str, call: Call, device: torch.device, file: Path, warm_up: in
 
 
 def peak_bytes(call: Call, device: torch.device) -> int | None:
-    """The most that one call holds beyond what was there; None where the device does not tell.
+    """The most memory that one call holds beyond its inputs; None where the device does not tell.
 
     On the CPU the running sum of the allocator's events: every tensor, not the scratch space of the BLAS.
     """
@@ -168,7 +168,7 @@ def peak_bytes(call: Call, device: torch.device) -> int | None:
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, in one line."""
+    """The text of an exception, in one line."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 

@@ -1,4 +1,4 @@
-"""The tables of what bench_planners.py and bench_objectives.py measured, for tables.py."""
+"""The tables of the results of bench_planners.py and bench_objectives.py, for tables.py."""
 
 import json
 import statistics
@@ -11,7 +11,7 @@ WORLDS = ("two-room", "push-t")
 
 
 def planners() -> str:
-    """Planner, cost, context and replanning on the same tasks: a row a setting, success in each world."""
+    """Planner, cost, context and replanning on the same tasks: a row for each setting, with success in each world."""
     reports = {world: _load(f"planners-{world}-cpu.json") for world in WORLDS}
     settings = {_setting(row["plan"]["planner"]): None for report in reports.values() for row in report["results"]}
     columns = " | ".join(f"{world}: solved | 95 % interval | won, lost | ms a plan" for world in WORLDS)
@@ -62,7 +62,7 @@ def _cells(rows: list[dict[str, Any]], setting: tuple[str, str, str, str]) -> li
 
 
 def _against(first: dict[str, Any], plan: dict[str, Any]) -> str:
-    """Tasks that one solved and the other did not."""
+    """Numbers of tasks that only one of the two plans solved."""
     if plan is first:
         return ""
     pairs = list(zip(first["tasks"], plan["tasks"], strict=True))

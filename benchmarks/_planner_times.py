@@ -1,4 +1,4 @@
-"""What a plan takes with each of several settings: in one process, in turns.
+"""The time of a plan with each of several settings, measured in one process, in turns.
 
 B environments, L context length, D latent width, A action-block width.
 """
@@ -18,13 +18,13 @@ from lewm.config import Planning
 from lewm.planning.controller import Controller
 from lewm.planning.plan import Context
 
-ENVIRONMENTS = 8  # as many as a search of 300 samples plans for together on a CPU
+ENVIRONMENTS = 8  # the number for which a search of 300 samples plans together on a CPU
 
 
 def seconds_a_plan(run: Path, settings: Sequence[Planning], turns: int) -> list[list[float]]:
     """Seconds for each turn of each of the settings: the mean over all plans until the horizon is whole again.
 
-    What is planned for makes no difference to the time, so latents are random.
+    The time does not depend on the task, so latents are random.
     """
     model = load(run)
     controllers = [Controller(model, planning, seed=0) for planning in settings]

@@ -1,4 +1,4 @@
-"""A model to plan with, its inputs, and rows of what was measured, for bench_planning.py.
+"""A model to plan with, its inputs, and rows of measurements, for bench_planning.py.
 
 B environments, S candidates, H horizon in blocks, A action-block width, D latent width, Y and X the sides of a frame.
 """
@@ -49,7 +49,7 @@ class Case:
 
     @property
     def device(self) -> torch.device:
-        """Where everything runs."""
+        """The device on which everything runs."""
         return self.model.device
 
     def inputs(self, B: int, S: int, H: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Case:
         return drawn[:, :D], drawn[:, D : 2 * D], drawn[:, 2 * D :].contiguous().view(B, S, H, A)
 
     def frames(self, B: int) -> Tensor:
-        """What B environments show, (B, Y, X, 3): noise."""
+        """Frames of B environments, (B, Y, X, 3): noise."""
         size = self.model.config.frame_size
         generator = torch.Generator().manual_seed(SEED)
         return torch.randint(256, (B, size, size, 3), generator=generator, dtype=torch.uint8)
@@ -130,7 +130,7 @@ def build(
         faults["stable-worldmodel fp32"] = NOT_INSTALLED
     for path in paths:
         title, precision = path.split()
-        plain = f"{family(title)} {precision}"  # what is left out is left out under a graph too
+        plain = f"{family(title)} {precision}"  # a path that is left out is left out under a graph too
         if plain in left_out:
             faults[path] = left_out[plain]
     return Case(name, model, config.planning, paths, turns, faults)

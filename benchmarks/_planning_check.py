@@ -1,4 +1,4 @@
-"""What is right before it is timed: every path's costs against those of the reference in float64.
+"""The check before times are measured: every path's costs against those of the reference in float64.
 
 B environments, S candidates.
 """
@@ -20,12 +20,12 @@ CPU_ENVIRONMENTS = 2  # enough to find a mistake, where float64 takes long
 
 @dataclass(frozen=True)
 class Checked:
-    """The paths of a case that are right, what is to be said of each, and what is wrong with the others.
+    """The paths of a case that are right, facts about each, and the faults of the others.
 
     Attributes:
-        paths: Those that find what the reference finds, by name.
+        paths: The paths whose results agree with the reference, by name.
         about: The relative error of each of them, and whether two calls gave the same bits.
-        faults: What is wrong with each of the others.
+        faults: The fault of each of the others.
     """
 
     paths: dict[str, Path]
@@ -34,7 +34,7 @@ class Checked:
 
     @contextlib.contextmanager
     def or_fault(self, name: str) -> Iterator[None]:
-        """Whatever a path dies of, the others are still to be measured: it becomes a fault."""
+        """Turns any exception of a path into a fault, so that the others are still measured."""
         try:
             yield
         except Exception as error:
@@ -65,12 +65,12 @@ def check(case: Case, B: int) -> Checked:
 
 
 def judge(costs: Tensor, truth: Tensor, elites: int, precision: str) -> str | None:
-    """What is wrong with costs (B, S): further from the true ones than rounding explains, or another choice."""
+    """The fault of costs (B, S), or None: they differ from the true ones by more than rounding, or choose others."""
     costs, truth, limit = costs.double(), truth.double(), ROUNDING[precision]
     error = float((costs - truth).norm() / truth.norm())
     if not error < limit:
         return f"costs differ from the reference's by {error:.2g}"
     chosen = truth.gather(1, costs.topk(elites, largest=False).indices)
-    dearest = truth.topk(elites, largest=False).values[:, -1]  # of the true elites
+    dearest = truth.topk(elites, largest=False).values[:, -1]  # the highest cost among the true elites
     excess = float((chosen.amax(dim=1) / dearest).max()) - 1
     return f"an elite is dearer than all of the reference's, by {excess:.2g}" if excess > limit else None

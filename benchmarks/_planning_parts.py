@@ -20,11 +20,11 @@ from lewm_kernels.candidates import Sampler
 
 GROWTH = {"samples": (30, 100, 300, 1000), "horizon": (1, 2, 3, 5, 10), "environments": (1, 5, 20, 50)}
 TRACED_ITERATIONS = 2  # for a solve's memory
-RESOLUTION = 1e-9  # seconds, of the clock; a ratio can be formed of it
+RESOLUTION = 1e-9  # resolution of the clock in seconds; a ratio can be formed with it
 
 
 def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
-    """Part (a); with `profiles`, which kernels take the time in the fastest precision goes into that file."""
+    """Part (a); with `profiles`, the times of the kernels in the fastest precision go into that file."""
     S, H = case.planning.planner.samples, case.planning.horizon
     about = {"part": "a", "stage": "rollout", "environments": B, "samples": S, "horizon": H}
     checked, inputs = check(case, B), case.inputs(B, S, H)
@@ -65,9 +65,9 @@ def one_iteration(case: Case, B: int, profiles: File | None) -> list[Row]:
 def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> list[Row]:
     """Parts (b) and (c), and the stages of the library's search.
 
-    The first solve of so many iterations is not among the timed ones: the library captures its graph there. Where a
-    solve would take longer than `limit` seconds, or `library_limit` if it is the library's own, so many iterations are
-    timed as fit, and multiplied up to all of them.
+    The first solve with a number of iterations is not timed: the library captures its graph there. Where a solve would
+    take longer than `limit` seconds, or `library_limit` if it is the library's own, only as many iterations as fit are
+    timed, and their time is multiplied up to all.
     """
     planning = case.planning
     latents, goals, candidates = case.inputs(B, planning.planner.samples, planning.horizon)
@@ -116,12 +116,12 @@ def solve(case: Case, part: str, B: int, limit: float, library_limit: float) -> 
 
 
 def difference(longer: list[float], shorter: list[float]) -> list[float]:
-    """What the longer times are beyond the shorter ones in each turn: never negative, though noise may say so."""
+    """The difference of longer and shorter times in each turn; 0 where noise makes it negative."""
     return [max(RESOLUTION, a - b) for a, b in zip(longer, shorter, strict=True)]
 
 
 def growth(case: Case) -> list[Row]:
-    """How the time of one iteration grows with each of its sizes."""
+    """The time of one iteration for growing values of each of its sizes."""
     rows = []
     base = {"environments": 1, "samples": case.planning.planner.samples, "horizon": case.planning.horizon}
     for size, values in GROWTH.items():
@@ -135,7 +135,7 @@ def growth(case: Case) -> list[Row]:
 
 
 def _stages(case: Case, B: int) -> dict[str, Call]:
-    """What a solve does beside rollouts: `search` is all of it, `sample` a part; and what comes before, `encode`."""
+    """The work of a solve besides rollouts, `search`, and its part `sample`; and the work before it, `encode`."""
     planning = case.planning
     start = Start.standard(B, planning.horizon, case.model.config.action_block, case.device)
     keys = Keys(SEED, torch.arange(B, device=case.device), 0)
@@ -154,7 +154,7 @@ def _stages(case: Case, B: int) -> dict[str, Call]:
 
 
 def _of_solve(case: Case, call: Call, iterations: int) -> Row:
-    """Whether two solves give the same bits, and where all iterations were done, the plans' mean cost in float64."""
+    """Whether two solves give the same bits and, where all iterations were done, the plans' mean cost in float64."""
     plans = call()
     assert isinstance(plans, Tensor)
     plans = plans.clone()  # a graph writes the next into the same tensor

@@ -15,8 +15,8 @@ from lewm.config import Cem
 from lewm.planning.plan import Keys, Start
 from lewm.planning.planners.cem import cem
 
-# What is timed of the large model, where a whole search would take hours on a CPU and many seconds on a GPU. A GPU gets
-# all candidates, which it needs to be busy.
+# The part of the large model's search that is timed: a whole search would take hours on a CPU and many seconds on a
+# GPU. A GPU gets all candidates, which it needs to be busy.
 FEW = {"cpu": {"samples": 3, "elites": 2, "iterations": 1}, "cuda": {"iterations": 1}}
 COMPARED = ("lewm", "reference", "dino-wm-sized", "dino-wm-sized-compiled")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

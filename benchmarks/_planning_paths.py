@@ -26,8 +26,8 @@ from lewm_kernels.rollout.torch import products_in
 SEED = 0
 FAMILIES = ("reference", "reference-compiled", "stable-worldmodel", "torch", "triton", "lewm")
 PRECISIONS = ("fp32", "tf32", "bf16")
-REFUSED = "ValueError: rollout: the design"  # so begins the reason where a design does not take a model
-GRAPH = "-graph"  # at the end of a path's title: the same under a CUDA graph
+REFUSED = "ValueError: rollout: the design"  # the beginning of the reason where a design does not support a model
+GRAPH = "-graph"  # the end of a path's title under a CUDA graph
 
 Rollout = Callable[[Tensor, Tensor], Tensor]  # latents (B, 1, D), candidates (B, S, H, A) -> (B, S, H, D)
 Costs = Callable[[Tensor, Tensor, Tensor], Tensor]  # latents (B, D), goals (B, D), candidates -> (B, S)
@@ -39,14 +39,14 @@ class Path:
     """One way to plan.
 
     Attributes:
-        precision: How the matrix products are rounded.
-        backend: What computes the rollout: a backend of the operator, "reference", or another package.
-        costs: What candidates cost.
-        solve: The whole search, from latents.
+        precision: The rounding of the matrix products.
+        backend: The implementation of the rollout: a backend of the operator, "reference", or another package.
+        costs: Computes the costs of candidates.
+        solve: Does the whole search, from latents.
         graph: Whether it runs as a CUDA graph.
         captures: Whether `solve` makes that graph itself.
-        together: How many environments `solve` plans together at most, once it has run with these settings; None where
-            it takes all of them.
+        together: The most environments that `solve` plans together, once it has run with these settings; None where it
+            takes all of them.
     """
 
     precision: str
@@ -96,20 +96,20 @@ def baselines(model: WorldModel, families: Iterable[str], precision: str) -> dic
 
 
 def settings_of(planning: Planning) -> Cem:
-    """The planner's: every path here is the cross-entropy method."""
+    """The planner's settings: every path here is the cross-entropy method."""
     planner = planning.planner
     assert isinstance(planner, Cem)
     return planner
 
 
 def with_iterations(planning: Planning, iterations: int) -> Planning:
-    """The same but for the planner's iterations."""
+    """The same settings with another number of iterations."""
     planner = planning.planner.model_copy(update={"iterations": iterations})
     return planning.model_copy(update={"planner": planner})
 
 
 def family(title: str) -> str:
-    """The title without its form: the same for a path as it is and under a graph."""
+    """The title without its form: the same for a path with and without a graph."""
     return title.removesuffix(GRAPH)
 
 
@@ -123,7 +123,7 @@ def true_costs(model: WorldModel, latents: Tensor, goals: Tensor, candidates: Te
 def products(
     model: WorldModel, candidates: int, H: int, precision: str, form: Callable[[Tensor], Tensor] = Tensor.contiguous
 ) -> Callable[[], None]:
-    """The matrix products that a rollout of so many candidates needs, of tensors in that form."""
+    """The matrix products that a rollout of these candidates needs, of tensors in that form."""
     shapes, device = needed(model.config, H), model.device
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     rows = {(n, K): form(torch.randn(candidates * n, K, dtype=dtype, device=device)) for n, K, _ in shapes}
@@ -185,7 +185,7 @@ def _searching(model: WorldModel, precision: str, backend: str, roll_out: Rollou
     def costs(latents: Tensor, goals: Tensor, candidates: Tensor) -> Tensor:
         B, S, H, _ = candidates.shape
         together = max(1, dynamics.rows(H) // S)
-        size = max(n for n in range(1, B + 1) if B % n == 0 and n <= together)  # of one shape, compiled once
+        size = max(n for n in range(1, B + 1) if B % n == 0 and n <= together)  # chunks of one shape, compiled once
         parts = [
             _distance(roll_out(latents[some, None], candidates[some]), goals[some])
             for some in (slice(first, first + size) for first in range(0, B, size))

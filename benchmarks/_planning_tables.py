@@ -1,4 +1,4 @@
-"""The tables of what bench_planning.py measured, for tables.py."""
+"""The tables of the results of bench_planning.py, for tables.py."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 def planning() -> str:
-    """One iteration's costs and whole solves: the time of every path, and how many times as long the baselines take."""
+    """One iteration's costs and whole solves: the time of every path, and the baselines' times as multiples of it."""
     table = [
         "| model | what | path | device | time (20 to 80 %) | reference | compiled reference | stable-worldmodel "
         "| matrix rate | peak MiB |",
@@ -29,7 +29,7 @@ def planning() -> str:
 
 
 def stages() -> str:
-    """Where the time of a solve goes."""
+    """The parts of a solve's time."""
     names = ("encode", "sample", "rollout", "select")
     table = [f"| model | what | precision | device | {' | '.join(names)} |", "|---|---|---|---|---|---|---|---|"]
     by_solve: dict[tuple[str, int, str, str], dict[str, Row]] = {}
@@ -69,7 +69,7 @@ def patches() -> str:
 
 
 def growth() -> str:
-    """How the time of one iteration grows with its sizes."""
+    """The time of one iteration for growing sizes."""
     table = ["| model | device | B, S, H | time (20 to 80 %) | µs a candidate and block |", "|---|---|---|---|---|"]
     for row in _rows("growth"):
         if "skipped" in row:
@@ -106,7 +106,7 @@ def _rows(part: str, stage: str | None = None) -> list[Row]:
 
 
 def _finished(table: list[str]) -> str:
-    """With a last line on what is not in it."""
+    """The table, with a last line on the paths that it lacks."""
     lines = table[2:]
     if not lines:
         return "\n".join([*table, "", "Nothing is measured yet.", ""])
@@ -142,7 +142,7 @@ def _ratio(row: Row, *baselines: str) -> str:
 
 
 def _matrix_rate(row: Row) -> str:
-    """The share that a path reaches; of the products alone, the rate."""
+    """The share of the matrix rate that a path reaches; for the products alone, the rate."""
     if "skipped" in row:
         return ""
     if row["path"].startswith("products"):
@@ -153,7 +153,7 @@ def _matrix_rate(row: Row) -> str:
 
 
 def _spread(row: Row) -> str:
-    """The time, or why there is none."""
+    """The time, or the reason why there is none."""
     if "skipped" in row:
         return row["skipped"]
     times = [row[name] for name in ("median_ms", "p20_ms", "p80_ms")]

@@ -1,4 +1,4 @@
-"""What every benchmark's JSON says about the machine and the code, and how it is written."""
+"""The part on machine and code in every benchmark's JSON, and the writing of it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from lewm_data.temporary import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
-COMMIT = "LEWM_COMMIT"  # environment variable: what the code is of where it is no checkout
+COMMIT = "LEWM_COMMIT"  # environment variable: the commit of code that is no checkout
 PACKAGES = ("lewm", "torch", "triton", "numpy", "gymnasium", "h5py")
 
 
@@ -25,7 +25,7 @@ def write_report(path: Path, benchmark: str, results: list[dict[str, Any]]) -> N
 
 
 def environment() -> dict[str, Any]:
-    """The machine and the code that a result was measured with."""
+    """The machine and the code of a measurement."""
     commit = _git("rev-parse", "HEAD")
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),

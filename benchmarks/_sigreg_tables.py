@@ -1,4 +1,4 @@
-"""The tables of what bench_sigreg.py, bench_sigreg_exact.py and bench_philox.py measured, for tables.py."""
+"""The tables of the results of bench_sigreg.py, bench_sigreg_exact.py and bench_philox.py, for tables.py."""
 
 import json
 import math
@@ -13,7 +13,7 @@ H100_MULTIPLY_ADDS, H100_BYTES = 33.5e12, 3.35e12
 
 
 def sigreg() -> str:
-    """The SIGReg operator, every measured row; where there is no result of a GPU, a row that says so."""
+    """The SIGReg operator, every measured row; without results of a GPU, a row that says so."""
     rows = [
         "| device | T, N, D, M, K | threads | pass | path | ms (20 to 80 %) | speed-up | over its best form | peak MiB "
         "| errors |",
@@ -40,7 +40,7 @@ def sigreg() -> str:
 
 
 def exact() -> str:
-    """The mean over all directions beside the sketch, and from how many embeddings on the sketch is faster."""
+    """The mean over all directions beside the sketch, and the number of embeddings from which the sketch is faster."""
     rows = [
         "| T, N, D | path | ms (20 to 80 %) | speed-up | peak MiB | errors |",
         "|---|---|---|---|---|---|",
@@ -62,7 +62,7 @@ def exact() -> str:
 
 
 def _crossing(ratios: list[tuple[int, float]]) -> float:
-    """Where a ratio that falls is 1, by straight lines between the logarithms; infinite if nowhere."""
+    """The place where a falling ratio is 1, by straight lines between the logarithms; infinite if it never is."""
     for (N, above), (next_N, below) in pairwise(ratios):
         if above >= 1 > below:
             return N * (next_N / N) ** (math.log(above) / math.log(above / below))
@@ -70,7 +70,7 @@ def _crossing(ratios: list[tuple[int, float]]) -> float:
 
 
 def floor() -> str:
-    """What SIGReg costs an H100 at least, forward and backward, from counts alone."""
+    """The least work of SIGReg on an H100, forward and backward, from counts alone."""
     rows = [
         "| T, N, D, M, K | products, G multiply-adds | powers, G operations | MB moved | floor, µs |",
         "|---|---|---|---|---|",
@@ -82,7 +82,7 @@ def floor() -> str:
         (2, 1024, 1024, 1024, 17),
     ):
         projections = T * N * M
-        products = 3 * projections * D  # there, there again, and back
+        products = 3 * projections * D  # forward, projected again in backward, and the gradient
         powers = (6 + 4) * (K - 1) * projections  # rotate and add up; rotate for Horner
         moved = 4 * (
             3 * T * N * D + 3 * D * M + 4 * T * M * (K - 1)

@@ -1,7 +1,7 @@
 """stable-worldmodel's planner with the weights of one of our models: a baseline where that package is installed.
 
-Its predictor, its cost and its CEM run as released. The encoder does not: latents of frames and goals are given, as the
-package itself keeps them from one call to the next.
+Its predictor, its cost and its CEM run as released. Its encoder does not run: latents of frames and goals are given, as
+the package itself keeps them from one call to the next.
 
 B environments, S candidates, H horizon in blocks, A action-block width, D latent width.
 """
@@ -23,12 +23,12 @@ PARTS = ("action_embedder.", "predictor.", "prediction_projector.")
 
 
 def installed() -> bool:
-    """Whether the package is there."""
+    """Whether the package is installed."""
     return importlib.util.find_spec("stable_worldmodel") is not None
 
 
 def version() -> str:
-    """The name and version of the package that is there."""
+    """The name and version of the installed package."""
     return f"stable-worldmodel {metadata.version('stable-worldmodel')}"
 
 
@@ -70,7 +70,7 @@ class StableWorldModel:
 
 
 def _info(latents: Tensor, goals: Tensor) -> dict[str, Tensor]:
-    """What its cost reads; of the frames only their number."""
+    """The inputs of its cost, which uses only the number of the frames."""
     frames = latents.new_zeros(len(latents), 1, 0)
     return {"pixels": frames, "goal": frames, "emb": latents[:, None], "goal_emb": goals[:, None]}
 

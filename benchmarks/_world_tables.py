@@ -1,4 +1,4 @@
-"""The tables of what bench_collect.py and bench_worlds.py measured, for tables.py."""
+"""The tables of the results of bench_collect.py and bench_worlds.py, for tables.py."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def collecting() -> str:
 
 
 def worlds() -> str:
-    """Success of the small recipe in worlds other than Two-Room, one row a training seed."""
+    """Success of the small recipe in worlds other than Two-Room, one row for each training seed."""
     rows = [
         "| world | data | seed | LeWM + CEM | 95 % interval | random actions | its 95 % interval | train | plan |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""What the machine can do at most: a large copy in its memory, and a large matrix product in each precision.
+"""The highest rates of the machine: a large copy in its memory, and a large matrix product in each precision.
 
     python benchmarks/bench_ceilings.py --json benchmarks/results/ceilings-gpu.json
 
@@ -25,7 +25,7 @@ TINY_COPIED, TINY_SIDE = 2**20, 128
 
 
 def copy(source: Tensor, target: Tensor) -> None:
-    """One after the other through the device's memory."""
+    """Copies a tensor through the device's memory."""
     target.copy_(source)
 
 

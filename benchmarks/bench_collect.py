@@ -1,4 +1,4 @@
-"""Frames a second that `lewm collect` records of each world, beside the bare simulator: what recording costs.
+"""Frames a second that `lewm collect` records of each world, beside the bare simulator: the cost of recording.
 
     python benchmarks/bench_collect.py --json benchmarks/results/collect-cpu.json
 
@@ -33,7 +33,7 @@ FRAME_SIZE, SEED = 64, 0
 
 
 def recorded(place: World, path: Path, episodes: int, workers: int | None) -> CollectReport:
-    """What `lewm collect --env NAME --overwrite` does."""
+    """Does the same as `lewm collect --env NAME --overwrite`."""
     return collect(
         place,
         path,
@@ -48,7 +48,7 @@ def recorded(place: World, path: Path, episodes: int, workers: int | None) -> Co
 
 
 def bare_loop(place: World, actions: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Takes actions (E, T, A), of which each of E episodes has as many as `lengths`; the last frames."""
+    """Takes actions (E, T, A), of which each of E episodes has as many as `lengths`; returns the last frames."""
     count = min(1 if place.workers else TOGETHER, len(lengths))
     seeds = [streams(SEED, episode)[0] for episode in range(len(lengths))]
     playing, steps, begun = np.arange(count), np.zeros(count, np.int64), count
@@ -72,7 +72,7 @@ def bare_loop(place: World, actions: np.ndarray, lengths: np.ndarray) -> np.ndar
 
 
 def measure(place: World, seconds: float, repeats: int, folder: Path) -> list[dict[str, Any]]:
-    """Times the loop and the collections of one world; refuses a loop that ends elsewhere than the recording."""
+    """Times the loop and the collections of one world; refuses a loop whose end differs from the recording."""
     path = folder / "episodes.h5"
     trial = recorded(place, path, 1, workers=0)
     work = trial.stepping_seconds + trial.acting_seconds + trial.writing_seconds
@@ -122,7 +122,7 @@ def measure(place: World, seconds: float, repeats: int, folder: Path) -> list[di
 
 @contextmanager
 def on_cores(count: int) -> Iterator[None]:
-    """Has this process, and those that it starts, use no more cores than these."""
+    """Limits this process, and those that it starts, to `count` cores."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -138,9 +138,9 @@ def main() -> None:
     """Measures and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where the report goes")
-    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), help="of `lewm envs`, or Gymnasium ids")
+    parser.add_argument("--worlds", nargs="+", default=list(WORLDS), help="names of `lewm envs`, or Gymnasium ids")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each repeat, about")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of each repeat, about")
     arguments = parser.parse_args()
 
     results: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from _report import write_report
 from bench_quickstart import run
 
-# What is compared, as options of `lewm train`.
+# The objectives that are compared, as options of `lewm train`.
 OBJECTIVES = {
     "sketch": (),
     "exact": ("--set", "objective.sigreg.kind=exact"),
@@ -25,11 +25,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world")
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="dataset that is there already")
-    parser.add_argument("--episodes", type=int, default=1000, help="to collect")
+    parser.add_argument("--data", type=Path, help="an existing dataset")
+    parser.add_argument("--episodes", type=int, default=1000, help="episodes to collect")
     parser.add_argument("--seeds", type=int, nargs="+", default=[3072])
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--steps", type=int, help="training steps; the recipe's where it is left out")
+    parser.add_argument("--steps", type=int, help="training steps; without it, those of the recipe")
     arguments = parser.parse_args()
     steps = ("--steps", str(arguments.steps)) if arguments.steps else ()
     with tempfile.TemporaryDirectory() as home:

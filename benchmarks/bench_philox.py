@@ -2,9 +2,8 @@
 
     python benchmarks/bench_philox.py --threads 1 2 --json benchmarks/results/philox-cpu.json
 
-The shape is what the planner draws in one iteration for B environments: a row of 300 candidates x 50 numbers
-each. The program stops if a row is not the same alone, or the moments are not those of a normal
-distribution.
+The shape is that of a planner's iteration for B environments: a row of 300 candidates x 50 numbers for each. The
+program stops if a row is not the same alone, or the moments are not those of a normal distribution.
 """
 
 import argparse
@@ -24,7 +23,7 @@ COUNT = 15_000
 
 
 def check(x: Tensor, streams: Tensor) -> None:
-    """Stops the program if `x` is not what it should be."""
+    """Stops the program if `x` is wrong."""
     if not torch.equal(lewm_kernels.normal(0, streams[-1:], x.shape[1])[0], x[-1]):
         sys.exit("a row of normal() is not the same alone")
     spread = 5 / x.numel() ** 0.5
@@ -42,7 +41,7 @@ def seconds(draw: Callable[[], Tensor], device: torch.device) -> float:
 
 
 def measure(B: int, count: int, device: torch.device, turns: int) -> list[dict]:
-    """Rows of one number of environments."""
+    """The rows for one number of environments."""
     streams = torch.stack([torch.arange(B), torch.zeros(B), torch.ones(B)], dim=1).long().to(device)  # (B, 3)
     check(lewm_kernels.normal(0, streams, count), streams)
     paths = {

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_planners.py push-t --json benchmarks/results/planners-push-t-cpu.json
 
-Without --run, it collects and trains as the small recipe has it. Settings that the JSON file has already of the same
-weights are not planned again, so that a benchmark that was interrupted goes on. What a plan takes is measured at the
-end, in one process, one setting after the other in each of several turns.
+Without --run, it collects and trains with the small recipe. Settings that the JSON file already has for the same
+weights are not planned again, so that an interrupted benchmark continues. The time of a plan is measured at the end, in
+one process, one setting after the other in each of several turns.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench_quickstart import run
 from lewm.config import Planning
 
 FEWER = ("--iterations", "10")
-# Options of `lewm plan`, by world: the first is that of the paper, with which the others are compared.
+# Options of `lewm plan`, by world: the first setting is the paper's, with which the others are compared.
 # A Two-Room run of the small recipe has no contexts: its predictor sees one latent.
 PAPER = ("--planner", "cem", "--cost", "last", "--context", "1", "--execute", "5")
 REPLANNING = [
@@ -57,14 +57,14 @@ SETTINGS = {"two-room": [*REPLANNING, *COSTS, *PLANNERS], "push-t": [*REPLANNING
 
 
 def main() -> None:
-    """Plan with each setting on the same tasks."""
+    """Plans with each setting on the same tasks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world", choices=sorted(SETTINGS))
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--run", type=Path, help="a trained run; its dataset has to be where it was")
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--turns", type=int, default=5, help="of timing")
-    parser.add_argument("--only", type=int, help="so many settings, from the first")
+    parser.add_argument("--turns", type=int, default=5, help="turns of timing")
+    parser.add_argument("--only", type=int, help="only this many settings, from the first")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         directory = arguments.run or _trained(home, arguments.world)
@@ -97,7 +97,7 @@ def _add_times(results: list[dict[str, Any]], directory: Path, turns: int) -> No
 
 
 def _complete(setting: tuple[str, ...]) -> list[str]:
-    """All options of a setting: what it leaves out is the paper's."""
+    """All options of a setting: those that it leaves out are the paper's."""
     given = dict(zip(PAPER[::2], PAPER[1::2], strict=True)) | dict(zip(setting[::2], setting[1::2], strict=True))
     return [word for pair in given.items() for word in pair]
 

@@ -14,20 +14,20 @@ own predictor; where that package is not installed, its rows say so. "lewm" is w
 CUDA device each path but stable-worldmodel's is measured in each precision, as it is and under a CUDA graph: the
 fastest form of each baseline is there.
 
-"products" are no paths: the matrix products that a rollout cannot do without, and nothing else, once with PyTorch's
-plain tensors and on a CPU once with oneDNN's. The less of their times as a share of a path's is the share of the
-machine's matrix rate that the path reaches.
+"products" are no paths but only the matrix products that a rollout needs, once with PyTorch's plain tensors and on a
+CPU once with oneDNN's. The shorter of their times, divided by a path's time, is the share of the machine's matrix rate
+that the path reaches.
 
 Solves begin with latents, and the encoder is a stage beside them. The stages "select" and "rollout" of a solve are
 differences of two times; where noise would make one negative, it is 0. Peak memory is what a call allocates beyond its
 inputs and the weights; of a solve, what its first two iterations do. Freed memory is kept for the next call, which
-favours the baselines. Where `measured_iterations` or `measured_candidates` stands, so many were timed, and the time
-multiplied up to all of them. `first_ms` is the first solve of so many iterations, in which the library captures its
-graph; what has to be compiled was compiled by the comparison before. `together` says how many environments the library
+favours the baselines. Where a row has `measured_iterations` or `measured_candidates`, only these were timed, and the
+time is multiplied up to all. `first_ms` is the first solve with a number of iterations, in which the library captures
+its graph; the comparison before has compiled everything. `together` is the number of environments that the library
 planned at a time, fewer than all where the memory did not suffice.
 
-The JSON is written after every measurement. With --budget no measurement begins after so many seconds; what is left out
-stands in the JSON.
+The JSON is written after every measurement. With --budget no measurement begins after this many seconds; the JSON names
+those that are left out.
 
 B environments.
 """
@@ -51,8 +51,8 @@ MODELS = ("paper", "small")
 PARTS = ("a", "b", "c", "d", "growth")
 STAGES = {"a": "rollout", "b": "solve", "c": "solve", "d": "plan", "growth": "rollout"}
 MANY = 50  # environments
-# So many seconds are timed of a solve that takes longer. On a GPU the library's own gets more: a search that is done to
-# the end shows how good its plans are.
+# The most seconds of a solve that are timed. On a GPU the library's own solve gets more: a search that reaches its end
+# shows how good its plans are.
 SOLVE_SECONDS = {"cpu": 25.0, "cuda": 0.15}
 LIBRARY_SECONDS = {"cpu": 25.0, "cuda": 1.0}
 
@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the results")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="in this order")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="the parts, in this order")
     parser.add_argument(
         "--paths",
         nargs="+",

@@ -1,4 +1,4 @@
-"""What `make quickstart` gives, for several training seeds: success, probing, surprise, and the time of each command.
+"""The results of `make quickstart` for several training seeds: success, probing, surprise, and the commands' times.
 
 python benchmarks/bench_quickstart.py --json benchmarks/results/quickstart-cpu.json
 """
@@ -22,7 +22,7 @@ LEWM = [sys.executable, "-c", "from lewm_cli.main import main; main()"]
 
 
 def main() -> None:
-    """Collect once, then train, plan, probe and surprise for each seed."""
+    """Collects once, then trains, plans, probes and measures surprise for each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def run(home: str, *command: str, limit: float | None = None) -> tuple[dict[str, Any], float]:
-    """One command as a user gives it: its JSON result, and the seconds it took from start to end, at most `limit`."""
+    """Runs one command as a user does; returns its JSON result and its seconds from start to end, at most `limit`."""
     begun = time.perf_counter()
     environment = {**os.environ, "LEWM_HOME": home}
     shown = subprocess.run(

@@ -2,9 +2,10 @@
 
     python benchmarks/bench_reader.py --json benchmarks/results/reader-cpu.json
 
-The same Two-Room episodes at 64 pixels are read as batches of 128 clips of 4 frames in random order, from the page
-cache, on one core: as `lewm` writes them, from where they lie in the file; the same file through HDF5, the baseline;
-and compressed. The batches must be equal. Collection is timed with the writing of the file.
+Each case reads the same Two-Room episodes at 64 pixels, as batches of 128 clips of 4 frames in random order, from the
+page cache, on one core. The cases are the file of `lewm`, read from where the frames lie in it; the same file through
+HDF5, which is the baseline; and a compressed file. The batches must be equal. Collection is timed with the writing of
+the file.
 """
 
 import argparse
@@ -29,7 +30,7 @@ BATCH, FRAMES, FRAMESKIP = 128, 4, 5
 
 
 def collected(path: Path, episodes: int) -> CollectReport:
-    """A Two-Room dataset, written anew."""
+    """A new Two-Room dataset."""
     settings: dict[str, Any] = {"policy": "expert", "noise": 2.0, "frame_size": 64, "seed": 0}
     return collect(world("two-room"), path, episodes, **settings, mode="overwrite")
 

@@ -89,13 +89,13 @@ def directions_inside(z: Tensor, directions: Tensor, knots: Tensor) -> Tensor:
 
 
 def directions_drawn(z: Tensor, directions: Tensor, knots: Tensor) -> Tensor:
-    """Triton kernels, and the matrix drawn in PyTorch for each call: what drawing inside has to beat."""
+    """Triton kernels, and the matrix drawn in PyTorch for each call: the baseline for drawing inside the kernels."""
     drawn = lewm_kernels.directions(0, 0, *directions.shape, z.device)
     return lewm_kernels.sigreg(z, drawn, knots, backend="triton")
 
 
 def with_knots_there(path: Path_) -> Path_:
-    """The definition wants its knots on the device of the embeddings, and should not pay for their way there."""
+    """Puts the definition's knots on the device of the embeddings beforehand, so that no copy of them is timed."""
     there = functools.cache(torch.Tensor.to)
     return lambda z, directions, knots: path(z, directions, there(knots, z.device))
 
@@ -118,7 +118,7 @@ def errors(path: Path_, args: tuple[Tensor, Tensor, Tensor], truth: tuple[Tensor
 
 
 def too_large(shape: tuple[int, ...], device: torch.device) -> str | None:
-    """Why the definition cannot be run in eager, or None."""
+    """The reason why the definition cannot run in eager mode, or None."""
     T, N, _, M, K = shape
     need = 5 * 4 * T * N * M * K  # it holds about five tensors of every knot at a time
     if device.type == "cuda":
@@ -150,7 +150,7 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
         calls = {key: functools.partial(call, path, args, with_gradient) for key, path in run.items()}
         peak = {}
         for key, one in list(calls.items()):
-            args[0].grad = None  # or its release would count
+            args[0].grad = None  # else its release would count
             try:
                 peak[key] = peak_bytes(one, device)
                 calls[key] = captured(one) if key.endswith("-graph") else one
@@ -188,7 +188,7 @@ def measure(name: str, paths: dict[str, Path_], device: torch.device, turns: int
 def examine(
     path: Path_, args: tuple[Tensor, Tensor, Tensor], truth: tuple[Tensor, Tensor]
 ) -> tuple[str | None, list[float]]:
-    """What is wrong with a path, or None, and its errors."""
+    """The fault of a path, or None, and its errors."""
     try:
         found = errors(path, args, truth)
     except Exception as failure:  # whatever a path dies of, the others are still to be measured
@@ -242,7 +242,7 @@ def main() -> None:
 
 
 def all_paths(device: torch.device, with_compiler: bool) -> dict[str, Path_]:
-    """What there is on the device, the definition first."""
+    """All paths that run on the device, the definition first."""
     definition = with_knots_there(reference.sigreg)
     paths: dict[str, Path_] = {"definition": definition, "torch": ours("torch")}
     if with_compiler:

@@ -43,7 +43,7 @@ def measure(T: int, N: int, D: int, device: torch.device, turns: int) -> list[di
     calls = {name: functools.partial(call, path, args, with_gradient=True) for name, path in paths.items()}
     peak = {}
     for name, one in calls.items():
-        args[0].grad = None  # or its release would count
+        args[0].grad = None  # else its release would count
         peak[name] = peak_bytes(one, device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     times = in_turns(calls, device, turns, warm_up=2, clock=clock)

@@ -96,7 +96,7 @@ def lewm(home: Path, *command: str) -> tuple[float, int]:
     assert started.stdout is not None
     with started.stdout as stream:
         shown = stream.read()
-    _, status, used = os.wait4(started.pid, 0)  # of this child alone
+    _, status, used = os.wait4(started.pid, 0)  # the use of this child alone
     assert status == 0
     return json.loads(shown)["seconds"], used.ru_maxrss * 1024
 

@@ -1,11 +1,12 @@
-"""Where the designs of the rollout's Triton kernels meet, and other tiles than those of the table: for a CUDA device.
+"""Times of the designs of the rollout's Triton kernels, and of other tiles than the table's: for a CUDA device.
 
     python benchmarks/bench_tiles.py --json benchmarks/results/tiles-gpu.json
 
-A call of the paper's model in bfloat16, as a CUDA graph. First every design for a growing number of candidates: where
-the fastest changes is what `design_for` of lewm_kernels/rollout/tiles.py has to know. Then one tile at a time takes the
-place of the table's. All of a number of candidates take turns. Each is compiled first, in a process of its own, and
-compared with the definition in float64; what cannot be compiled or is wrong is left out with the reason.
+It times a call of the paper's model in bfloat16, as a CUDA graph. First every design runs for growing numbers of
+candidates: `design_for` of lewm_kernels/rollout/tiles.py has to know where the fastest design changes. Then one tile at
+a time replaces the table's. All variants for a number of candidates take turns. Each is compiled first, in a process of
+its own, and compared with the definition in float64; a variant that cannot be compiled or is wrong is left out with the
+reason.
 """
 
 import argparse
@@ -35,11 +36,11 @@ HORIZON, HIDDEN = CONFIG.planning.horizon, CONFIG.model.predictor.mlp
 CANDIDATES = tuple(environments * CONFIG.planning.planner.samples for environments in (1, 4, 16, 50))
 FEW, MANY, TURNS = CANDIDATES[0], CANDIDATES[-1], 7
 CHECKED = 16  # candidates that are compared with the definition, the last ones
-SECONDS = 60  # for one to compile
+SECONDS = 60  # the most seconds for compiling one variant
 TOGETHER = 8  # processes that compile; each fills some gigabytes of the device
 WRONG = 0.1  # a relative error that no rounding to bfloat16 explains
 
-# By design and function of the table: what takes its place. The table's own is among the designs' rows.
+# By design and function of the table: the tiles that replace the table's. The table's own tile is in the designs' rows.
 TILES = {
     ("whole", "whole_attention_tile"): [Tile(64, 64, 1, 4), Tile(64, 16, 1, 4), Tile(128, 32, 1, 8)],
     ("whole", "whole_mlp_tile"): [
@@ -70,7 +71,7 @@ class Variant:
 
 
 def variants(candidates: int) -> list[Variant]:
-    """What is compared for so many candidates."""
+    """The variants for a number of candidates."""
     found = [Variant(design) for design in DESIGNS]
     for (design, function), others in TILES.items():
         if candidates == MANY or (candidates == FEW and design == "layerwise"):
@@ -91,7 +92,7 @@ def inputs(device: torch.device, candidates: int) -> tuple[Packed, Tensor, Tenso
 
 
 def error(got: Tensor, latents: Tensor, candidates: Tensor) -> float:
-    """Relative, of the last candidates."""
+    """The relative error of the last candidates."""
     exact = {name: tensor.double() for name, tensor in the_case(got.device).model.state_dict().items()}
     some, heads = candidates[:, -CHECKED:].double(), CONFIG.model.predictor.heads
     expected = reference.rollout(exact, latents.double(), some, heads=heads)
@@ -120,7 +121,7 @@ def measure(device: torch.device, candidates: int, problems: dict[str, str]) -> 
 
 
 def compiled(case: str) -> str | None:
-    """Compiles a variant in a process of its own; what that died of."""
+    """Compiles a variant in a process of its own; returns the reason if that died."""
     command = [sys.executable, __file__, "--case", case]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     try:

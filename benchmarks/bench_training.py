@@ -2,9 +2,9 @@
 
     python benchmarks/bench_training.py --json benchmarks/results/training-gpu.json
 
-A Two-Room dataset is collected, and `lewm.training.loop.train` trains on it as for a user, twice. What it logs every
-few steps is the measurement, without the first ones: compiling and the first reads are in those, and what they took
-beyond the later ones is given apart, as preparation. `waiting_for_data` is the share of the time that steps waited for
+A Two-Room dataset is collected, and `lewm.training.loop.train` trains on it twice, as for a user. The values that it
+logs every few steps are the measurement, without the first ones: those contain compiling and the first reads, and their
+additional time is given separately, as preparation. `waiting_for_data` is the share of the time that steps waited for
 the reader.
 """
 
@@ -31,7 +31,7 @@ from lewm_data.envs.registry import world
 WORLD, ACTIONS = "two-room", 2
 EVERY = 5  # steps from one measurement to the next
 PREPARING = 3  # measurements that are not counted: they hold the compilation and the first reads
-PROFILED = 6  # steps
+PROFILED = 6  # steps that are profiled
 NOT_COMPILED = "nothing is compiled here"
 TINY = {
     "model.encoder": {"kind": "conv", "channels": [4, 8], "width": 16},
@@ -41,7 +41,7 @@ TINY = {
 
 
 def settings(recipe: str, steps: int, compiled: bool, quick: bool) -> Config:
-    """The recipe, for so many steps, without the stops that it makes for health and checkpoints."""
+    """The recipe for this number of steps, without the stops for health and checkpoints."""
     changes: dict[str, Any] = {"training.steps": steps, "training.log_every": EVERY}
     changes |= {"training.evaluate_every": steps, "training.checkpoint_every": steps}
     changes |= {"training.compile": "auto" if compiled else "off"}
@@ -107,7 +107,7 @@ def main() -> None:
 
 
 def row_of(config: Config, data: Path, device: torch.device, path: str) -> dict[str, Any]:
-    """What `measure` finds, or why there is nothing to find."""
+    """The row of `measure`, or a row with the reason why there is none."""
     compilation = choose_compilation(config.training.compile, device)
     skipped = {"path": path, "recipe": config.recipe, "device": str(device)}
     if path == "compiled" and not compilation.on:

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_two_room.py --json benchmarks/results/two_room-cpu.json
 
-Actions are those of the noisy expert, recorded beforehand, so that the agents spend their time at walls and
-doors as they do when data is collected. Episodes restart when they end; that costs time too and is counted.
+The actions are those of the noisy expert, recorded beforehand, so that the agents are at walls and doors as often
+as when data are collected. Episodes restart when they end; this takes time too and is counted.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where the report goes")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each repeat")
+    parser.add_argument("--seconds", type=float, default=0.5, help="seconds of each repeat")
     arguments = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

@@ -1,13 +1,13 @@
-r"""What a recipe reaches in a world in given times: collect for so long, train for so long, then plan.
+r"""The success of a recipe in a world within given times: it collects, trains and plans for limited seconds.
 
     python benchmarks/bench_within.py push-t --collect-seconds 190 --train-seconds 240 --plan-seconds 90 \
         --json world-push-t-gpu.json
 
-Collection stops at its time, or when the disk is nearly full, with the episodes that are finished. How many training
-steps fit is found by a short training first; where that outlasts its own limit, a fixed number is trained. A training
-that takes longer than its time is ended, and its last checkpoint goes on. Planning that takes longer is ended without a
-result. The JSON is written after every stage, so that whatever ends the program, what is done is there. The dataset and
-the runs are temporary.
+Collection stops at its time, or when the disk is nearly full, with the finished episodes. A short training first finds
+how many training steps fit; where it outlasts its own limit, a fixed number of steps is trained. A training that takes
+longer than its time is ended, and its last checkpoint is used. Planning that takes longer is ended without a result.
+The JSON is written after every stage, so whatever ends the program, the finished stages are in it. The dataset and the
+runs are temporary.
 """
 
 import argparse
@@ -28,21 +28,21 @@ from lewm_data.collection.collect import CollectProgress, collect
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
 
-FREE = 4 * 2**30  # bytes of the disk that frames leave
-TRIAL_STEPS, EVERY = 60, 10  # of the short training, whose last logged steps tell the speed
-TRIAL_SHARE = 0.25  # of the seconds for training, after which the short one is ended
-TRAINING_SHARE = 0.85  # of the seconds that are left; the rest is for compiling, health and checkpoints
-LONGEST = 1.15  # times the seconds that are left, after which a training is ended
-STEPS = 1000  # where the short one was ended: so few that the training is likely to be done
-CHECKPOINTS = 10  # of a training; health is measured as often
+FREE = 4 * 2**30  # bytes of the disk that stay free
+TRIAL_STEPS, EVERY = 60, 10  # steps of the short training, whose last logged steps tell the speed
+TRIAL_SHARE = 0.25  # the share of the training's seconds after which the short training is ended
+TRAINING_SHARE = 0.85  # the share of the remaining seconds for steps; the rest is for compiling, health and checkpoints
+LONGEST = 1.15  # a training is ended after this many times the remaining seconds
+STEPS = 1000  # steps where the short training was ended: so few that the training is likely to finish
+CHECKPOINTS = 10  # checkpoints of a training; health is measured as often
 
 
 class EnoughError(Exception):
-    """Nothing more is to be collected."""
+    """Collection stops here."""
 
 
 def collected(options: argparse.Namespace, path: Path) -> dict[str, Any]:
-    """A dataset; what it holds, and how fast that went."""
+    """Collects a dataset; returns its contents and the speed."""
     place = world(options.world)
     began = time.monotonic()
 
@@ -64,7 +64,7 @@ def collected(options: argparse.Namespace, path: Path) -> dict[str, Any]:
 
 
 def steps_that_fit(home: str, command: list[str], seconds: float) -> int | None:
-    """So many steps can be trained in what a short training leaves of `seconds`; None where that was ended."""
+    """The number of steps that fit `seconds` after a short training; None where that was ended."""
     folder = Path(home) / "runs" / "trial"
     options = ["--steps", str(TRIAL_STEPS), "--set", f"training.log_every={EVERY}", "--out", str(folder)]
     try:
@@ -107,11 +107,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--recipe", default="small")
     parser.add_argument("--frame-size", type=int, default=64)
-    parser.add_argument("--episodes", type=int, default=10_000, help="to collect, if the time and the disk suffice")
+    parser.add_argument("--episodes", type=int, default=10_000, help="the most episodes to collect")
     parser.add_argument("--collect-seconds", type=float, required=True)
     parser.add_argument("--train-seconds", type=float, required=True)
     parser.add_argument("--plan-seconds", type=float, required=True)
-    parser.add_argument("--steps", type=int, help="of training, instead of as many as fit")
+    parser.add_argument("--steps", type=int, help="steps of training, instead of as many as fit")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--device", default="auto")
     for command in ("train", "plan"):

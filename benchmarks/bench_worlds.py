@@ -1,8 +1,8 @@
-"""What the small recipe reaches in a world: collect, train and plan, as a user gives the commands.
+"""The success of the small recipe in a world: it collects, trains and plans with a user's commands.
 
     python benchmarks/bench_worlds.py push-t --json benchmarks/results/world-push-t-cpu.json
 
-With --data an existing file is taken, and nothing collected.
+With --data it uses an existing file and collects nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world")
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--episodes", type=int, default=1000, help="to collect")
-    parser.add_argument("--data", type=Path, help="dataset that is there already")
+    parser.add_argument("--episodes", type=int, default=1000, help="episodes to collect")
+    parser.add_argument("--data", type=Path, help="an existing dataset")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
-"""A world model of DINO-WM's size with random weights: what planning over patch tokens costs.
+"""A world model of DINO-WM's size with random weights: the cost of planning over patch tokens.
 
-Written plainly: every window from its beginning, as DINO-WM does. What takes no time is left out: the encoder's CLS
+It computes every window from its beginning, as DINO-WM does. Parts that take no time are left out: the encoder's CLS
 token, its positions and its last LayerNorm.
 
 B environments, S candidates, N = B S, T frames of a window, P patches, V width of a patch's latent, A action-block

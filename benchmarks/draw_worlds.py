@@ -1,8 +1,8 @@
-"""The picture of the worlds in README.md: how the expert of each gets to a goal.
+"""The picture of the worlds in README.md: the way of each world's expert to a goal.
 
     python benchmarks/draw_worlds.py docs/worlds.png
 
-Of each world the first episode that its expert solves, with the noise that `lewm collect` gives it.
+The picture shows, for each world, the first episode that its expert solves, with the noise of `lewm collect`.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from lewm_data.envs.registry import WORLDS, world
 from lewm_data.envs.world import World
 
 SIDE, SHOWN = 168, 6  # pixels of a frame, and frames of an episode
-MARGIN, GAP, BESIDE, BETWEEN = 16, 6, 26, 30  # around, between frames, before the goal, between worlds
+MARGIN, GAP, BESIDE, BETWEEN = 16, 6, 26, 30  # room around, between frames, before the goal, between worlds
 HEADING, LABEL, UNDER = 25, 17, 25  # font sizes, and the room under a frame
 INK, GREY, GREEN, PAPER = (28, 33, 41), (110, 117, 127), (26, 127, 55), (255, 255, 255)
 TITLES = {"two-room": "Two-Room", "push-t": "Push-T", "reacher": "Reacher", "cube": "OGBench-Cube"}
@@ -36,7 +36,7 @@ class Episode:
 
 
 def solved_episode(place: World, seed: int) -> Episode:
-    """The first episode of a seed in which the expert reaches the goal, up to there."""
+    """The first episode of a seed in which the expert reaches the goal, until it does."""
     env = place.make(1, SIDE, False)
     expert = place.policy("expert", env)
     for number in itertools.count():
@@ -63,7 +63,7 @@ def solved_episode(place: World, seed: int) -> Episode:
 
 
 def laid_out(episodes: dict[str, Episode]) -> Image.Image:
-    """A row a world: its name and what it is about, the episode, and at the right the goal."""
+    """A picture with a row for each world: its name and description, the episode, and on the right the goal."""
     large: Any = ImageFont.load_default(HEADING)
     small: Any = ImageFont.load_default(LABEL)
     row = HEADING + 12 + SIDE + UNDER

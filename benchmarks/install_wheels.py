@@ -18,7 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     here = f"3.{sys.version_info.minor}"
     for wheel in options.wheels:
-        found = re.search(r"-cp3(\d+)-cp3\1-", wheel.name)  # not those of the stable ABI, nor of pure Python
+        found = re.search(r"-cp3(\d+)-cp3\1-", wheel.name)  # wheels of the stable ABI and of pure Python do not match
         if found and f"3.{found[1]}" != here:
             sys.exit(f"the wheels are for Python 3.{found[1]}, this is {here}")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]

@@ -20,14 +20,14 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main() -> None:
-    """Rewrite every page that has tables."""
+    """Rewrites every page that has tables."""
     for name in PAGES:
         path = ROOT / name
         path.write_text(filled(name, path.read_text()))
 
 
 def filled(page: str, text: str) -> str:
-    """`text` with what stands between `<!-- table NAME -->` and `<!-- end -->` made anew."""
+    """`text` with a new table between each `<!-- table NAME -->` and `<!-- end -->`."""
     for name, make in PAGES[page].items():
         before, mark, rest = text.partition(f"<!-- table {name} -->\n")
         assert mark, f"{page} has no table {name}"
@@ -55,7 +55,7 @@ def success() -> str:
 
 
 def recipe() -> str:
-    """What λ and the length of training do to the latent space and to planning, for one seed."""
+    """The effect of λ and of the length of training on the latent space and on planning, for one seed."""
     rows = [
         "| λ | steps | effective rank | rank correlation | nearer half of the pairs | solved |",
         "|---|---|---|---|---|---|",
@@ -76,7 +76,7 @@ def recipe() -> str:
 
 
 def probing() -> str:
-    """Where the agent is, read from the latents and from the baselines: the worst of all training seeds."""
+    """The agent's position, read from the latents and from the baselines: the worst of all training seeds."""
     rows = ["| read from | linear MSE | linear r | MLP MSE | MLP r |", "|---|---|---|---|---|"]
     results = _load("quickstart-cpu.json")["results"]
     for features in [one["features"] for one in results[0]["probe"]["probed"]]:
@@ -130,7 +130,7 @@ def surprise() -> str:
 
 
 def speed() -> str:
-    """What a user waits for: rendering, SIGReg, planning, surprise."""
+    """The times that users notice: rendering, SIGReg, planning, surprise."""
     rooms, statistic, plans = _load("two_room-cpu.json"), _load("sigreg-cpu.json"), _load("planning-cpu.json")
     rows = ["| what | measured |", "|---|---|"]
     for size in (64, 224):

@@ -2,10 +2,10 @@
 
     python benchmarks/warm_kernels.py --failed failed.txt
 
-Each case runs once, in a process of its own: what one dies of stops no other, and `--failed` lists the paths that died,
-each when it did, as `bench_planning.py --without` takes them. What ran out of time, or of the memory that the cases
-share, is not listed: it may well run alone. A design that does not take a precision has nothing to compile. Without a
-CUDA device nothing is done.
+Each case runs once, in a process of its own, so a case that dies stops no other. `--failed` lists the paths that died,
+as soon as they do, in the form that `bench_planning.py --without` takes. A path that ran out of time, or of the memory
+that the cases share, is not listed: it may well run alone. A design that does not support a precision has nothing to
+compile. Without a CUDA device nothing is done.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from bench_sigreg import SHAPES, call, directions_inside, inputs, ours
 
 from lewm_kernels.rollout import tiles
 
-SECONDS = 90  # after which a case is ended
-LARGE = f", {MANY} environments"  # so end the names of the cases that take gigabytes of the device's memory each
+SECONDS = 90  # the most seconds of a case
+LARGE = f", {MANY} environments"  # the end of the names of cases that take gigabytes of the device's memory each
 LARGE_TOGETHER = 4
 OUT_OF_TIME, OUT_OF_MEMORY = f"not done after {SECONDS} s", "it ran out of memory"
 
 
 def cases() -> dict[str, Callable[[], object]]:
-    """What to run, by name: the fastest precision first, and the most environments, whose kernels compile slowest.
+    """The cases by name: first the fastest precision, and the most environments, whose kernels compile slowest.
 
-    There is every design of the rollout's kernels, what the library does, and SIGReg.
+    They are every design of the rollout's kernels, the library's own path, and SIGReg.
     """
     found: dict[str, Callable[[], object]] = {}
     titles = [*(f"triton-{design}" for design in tiles.DESIGNS), "lewm"]
@@ -53,7 +53,7 @@ def main() -> None:
     """Runs one case, or all of them in processes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", help="run this one here")
-    parser.add_argument("--failed", type=Path, required=True, help="file for the paths of the rollout that died")
+    parser.add_argument("--failed", type=Path, required=True, help="file for the names of paths that died")
     options = parser.parse_args()
     options.failed.write_text("")
     if not torch.cuda.is_available():
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def problems(names: list[str]) -> Iterator[tuple[str, str]]:
-    """Runs the cases, few of the large ones at a time; those that failed, each when it did, with the reason."""
+    """Runs the cases, few of the large ones at a time; gives each that fails as soon as it does, with the reason."""
     others = max(1, (os.cpu_count() or 1) - LARGE_TOGETHER)
     with ThreadPoolExecutor(LARGE_TOGETHER) as large, ThreadPoolExecutor(others) as small:
         running = {(large if name.endswith(LARGE) else small).submit(_apart, name): name for name in names}
@@ -86,7 +86,7 @@ def problems(names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _apart(name: str) -> str | None:
-    """Runs a case in a process of its own; what it died of, in one line."""
+    """Runs a case in a process of its own; returns the reason of its death in one line, or None."""
     command = [sys.executable, __file__, "--failed", os.devnull, "--case", name]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # there is a process a core
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 OURS = {"lewm", "lewm_cli", "lewm_data", "lewm_kernels"}
 
-# The modules that call the environments of Gymnasium, which may be installed as any package is.
+# The modules that call environments of Gymnasium; such an environment may come from any installed package.
 CALLERS = {"lewm_data.envs.gymnasium.simulator", "lewm_data.envs.gymnasium.drawing"}
 
 STANDARD = sysconfig.get_path("stdlib")
@@ -26,7 +26,7 @@ class _Place:
 
     @property
     def is_users(self) -> bool:
-        """Neither this project's nor Python's, nor of a package that was installed."""
+        """Whether the code belongs neither to this project nor to Python nor to an installed package."""
         return not self.is_ours and self.is_outside_python and not INSTALLED & set(Path(self.file).parts)
 
     @property
@@ -36,10 +36,10 @@ class _Place:
 
 
 def raised_by_user(error: BaseException) -> str | None:
-    """ "/home/me/ice.py, line 12, raised ValueError: no puck", or None where no code of the user's was at work.
+    """ "/home/me/ice.py, line 12, raised ValueError: no puck", or None where no code of the user's was running.
 
-    The line is the last of the user's that was running, whatever it called. A module of the user's that is not Python
-    counts too.
+    The line is the innermost one of the user's code, whatever it called. A module of the user's that is not written in
+    Python counts too.
     """
     places = [
         _Place(str(frame.f_globals.get("__name__")), frame.f_code.co_filename, line)

@@ -1,4 +1,4 @@
-"""What a writer asks of the operating system: a lock, room on the disk, and that Ctrl-C and SIGTERM wait."""
+"""What a writer needs from the operating system: a lock, room on the disk, and a delay of Ctrl-C and SIGTERM."""
 
 import contextlib
 import errno
@@ -23,10 +23,10 @@ NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def reserve(handle: int, directory: Path, end: int, need: int) -> None:
-    """Makes sure that `need` bytes can be written from byte `end` of an open file on.
+    """Makes sure that `need` bytes can be written to an open file, beginning at byte `end`.
 
     Raises:
-        OSError: There is no room: the disk, a quota or a limit on file sizes.
+        OSError: There is no room: the disk is full, or a quota or a limit on file sizes is reached.
     """
     free = shutil.disk_usage(directory).free
     if free < need:
@@ -54,7 +54,7 @@ def trim(handle: int) -> None:
 
 
 def claim(path: Path, shared: bool = False) -> int:
-    """A descriptor of `path`, locked; refused while another program writes it.
+    """A locked descriptor of `path`; an error while another program writes the file.
 
     A writer holds the lock shared, as readers do, which keeps HDF5 from opening the file for a second writer;
     the system drops it when the writer dies.
@@ -79,10 +79,10 @@ def claim(path: Path, shared: bool = False) -> int:
 
 @contextlib.contextmanager
 def interrupt_held_back() -> Iterator[None]:
-    """Ctrl-C, and SIGTERM where this program answers it, wait until the end of this block.
+    """Ctrl-C, and SIGTERM where this program handles it, wait until the end of this block.
 
-    In HDF5's calls an answer that raises would be lost: h5py has a callback for each of its objects that ends, and
-    Python drops what such a callback raises.
+    During HDF5's calls an exception from a signal handler would be lost: h5py has a callback for each of its objects
+    that ends, and Python drops an exception that such a callback raises.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""What others wrote: only files are opened, of a size that is stated, and errors of their decoders become ours."""
+"""Files from others: only regular files of a limited size are opened, and errors of decoders become `DataError`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ KINDS = {
 
 
 def check_file(path: Path, most: int | None = None) -> None:
-    """Raises unless `path` leads to a file. Called before anything opens it: opening a pipe would wait for ever.
+    """Raises unless `path` leads to a regular file. Call it before opening: to open a pipe would wait for ever.
 
     Args:
-        path: A link counts as what it leads to.
-        most: Bytes that it may have.
+        path: The path; links are followed.
+        most: The most bytes that the file may have.
 
     Raises:
-        DataError: Nothing is there, it is no file, or it is larger.
+        DataError: Nothing is there, it is no regular file, or it is too large.
     """
     try:
         found = path.stat()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+    except (OSError, ValueError) as error:  # ValueError: the name contains a zero byte
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"{path}: {reason}", "Check the name.") from error
     if not stat.S_ISREG(found.st_mode):
@@ -44,14 +44,15 @@ def check_file(path: Path, most: int | None = None) -> None:
 
 @contextmanager
 def decoding(path: Path, problem: str, remedy: str) -> Iterator[None]:
-    """Turns whatever a decoder of `path` raises in the block into a DataError; the cause is kept in it.
+    """Turns any exception that a decoder of `path` raises in the block into a DataError, which keeps the cause.
 
-    Decoders of damaged files raise what their authors did not think of: every exception is meant. Errors of ours stay,
-    and so does Python's own for too little memory, which is no fault of a file whose size was checked.
+    On damaged files decoders may raise anything, so every exception is caught. A DataError stays as it is, and so does
+    Python's own MemoryError, which is no fault of a file whose size was checked.
 
     Args:
-        problem: For example "is no image that can be read".
-        remedy: The second line.
+        path: The file.
+        problem: The problem with the file, for example "is no image that can be read".
+        remedy: The second line of the error.
     """
     try:
         yield
@@ -60,6 +61,6 @@ def decoding(path: Path, problem: str, remedy: str) -> Iterator[None]:
     except PermissionError as error:
         raise DataError(f"{path}: {error.strerror}", "Change its permissions, or give another.") from error
     except Exception as error:
-        if type(error) is MemoryError:  # FFmpeg's is a subclass: of a size that a damaged file states
+        if type(error) is MemoryError:  # FFmpeg raises a subclass, for a size that a damaged file states
             raise
         raise DataError(f"{path}: {problem}", remedy) from error

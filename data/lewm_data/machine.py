@@ -1,4 +1,4 @@
-"""How much memory there is for this process."""
+"""The memory that this process may use."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-UNKNOWN = 1 << 33  # bytes that are taken for granted where the system does not say
+UNKNOWN = 1 << 33  # bytes that are assumed where the system does not say
 
 
 @functools.cache
 def physical_memory(root: Path = Path("/")) -> int:
-    """Bytes of the machine's memory, or fewer where a container or another control group of Linux allows no more.
+    """Bytes of the machine's memory, or fewer where a container or another control group of Linux sets a lower limit.
 
     Source: cgroups(7): /proc/self/cgroup names the groups of a process, whose limits are in `memory.max` (version 2)
-    or `memory.limit_in_bytes` (version 1), and hold for every group within.
+    or `memory.limit_in_bytes` (version 1), and also hold for the groups within.
 
     Args:
-        root: Where `proc` and `sys` are.
+        root: The directory that contains `proc` and `sys`.
     """
     if not hasattr(os, "sysconf"):
         return UNKNOWN
@@ -40,9 +40,9 @@ def _limits(root: Path) -> Iterator[int]:
         else:
             continue
         group = PurePosixPath(name.lstrip("/"))
-        for one in (group, *group.parents):  # inside a container its own group may be mounted in the place of the root
+        for one in (group, *group.parents):  # inside a container its own group may be mounted as the root
             text = _text(place / one / limit)
-            if text.isdecimal():  # "max" where there is no limit
+            if text.isdecimal():  # it is "max" where there is no limit
                 yield int(text)
 
 

@@ -1,4 +1,4 @@
-"""Modules of the user's."""
+"""Import of the user's modules."""
 
 import importlib
 import os
@@ -9,19 +9,19 @@ from lewm_data.errors import DataError
 
 
 def import_module(name: str, wanted: str, remedy: str) -> ModuleType:
-    """The module called `name`; those of the present directory are found too.
+    """Imports the module called `name`; modules of the present directory are found too.
 
-    It runs the module's code: give only a name that the user typed, never one from a file.
+    This runs the module's code: give only a name that the user typed, never one from a file.
 
     Args:
         name: "package.module".
-        wanted: What it is imported for, for messages.
-        remedy: What to do where it is not there.
+        wanted: The purpose of the import, for messages.
+        remedy: The second line of the error, where there is no such module.
 
     Raises:
-        DataError: It cannot be imported.
+        DataError: The module cannot be imported.
     """
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # paths of modules are text
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109  # entries of sys.path are text
         sys.path.append(here)
     if not all(part.isidentifier() for part in name.split(".")):
         raise DataError(f'{wanted}: "{name}" is no name of a module', remedy)

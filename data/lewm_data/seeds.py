@@ -1,8 +1,8 @@
-"""What may be a seed."""
+"""The range of seeds."""
 
 from lewm_data.errors import DataError
 
-SEEDS = 2**64  # a seed is below: the key of a random stream has 64 bits
+SEEDS = 2**64  # a seed is below this number: the key of a random stream has 64 bits
 
 
 def check_seed(seed: int) -> None:

@@ -1,7 +1,7 @@
-"""What a process keeps beside its files only while it runs: temporary files, and claims on names not written yet.
+"""Temporary files, and claims on names of files that are not written yet: both exist only while a process runs.
 
-Both are locked as long as their process lives. The system drops the lock of a process that dies, however it dies, so
-what nobody holds is left over: the next program that writes in the same directory removes it.
+Both are locked as long as their process lives. The system drops the lock of a process that dies, however it dies. So a
+file without a lock is left over, and the next program that writes in the same directory removes it.
 """
 
 import contextlib
@@ -21,17 +21,17 @@ if sys.platform != "win32":
 
 TEMPORARY = re.compile(r"\..+-[0-9a-f]{8}\.lewm", re.DOTALL)
 CLAIM = re.compile(r"\..+\.claim\.lewm", re.DOTALL)
-# The claim on a report, and the report's name: the pictures in the folder of that name go with it.
+# The claim on a report, and the report's name; the folder of that name holds the report's pictures.
 REPORT_CLAIM = re.compile(r"\.([a-z-]+-[0-9]{8}-[0-9]{6}(?:-[0-9]+)?)\.json\.claim\.lewm")
 STEM = 40  # characters of a file's name that its temporary folder repeats: names have a limit
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that is renamed to `path` when the block ends without an error, else removed.
+    """A temporary path that is renamed to `path` when the block ends without an error, and is else removed.
 
-    It lies in a folder of its own beside `path`, so that what a library puts beside its file goes with it. The file
-    gets the mode that the user's umask gives to new files.
+    It lies in a folder of its own beside `path`, so files that a library puts beside its own file are removed too. The
+    file gets the mode that the user's umask gives to new files.
     """
     with temporary_folder(path) as folder:
         temporary = folder / path.name
@@ -40,9 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
         except OSError as error:
             here = error.filename in (str(temporary), temporary)
             if here or (error.filename is None and error.errno in NO_ROOM):
-                raise OSError(error.errno, error.strerror, str(path)) from error  # the path that the user knows
+                raise OSError(error.errno, error.strerror, str(path)) from error  # names the path that the user knows
             raise
-        mode = stat.S_IMODE(folder.stat().st_mode) & 0o666  # as a new file: some libraries make theirs private
+        mode = stat.S_IMODE(folder.stat().st_mode) & 0o666  # the mode of a new file: some libraries make theirs private
         if stat.S_IMODE(temporary.stat().st_mode) != mode:
             temporary.chmod(mode)
         temporary.replace(path)
@@ -50,7 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder beside `path`, removed when the block ends; what dead processes left there is removed first."""
+    """A hidden folder beside `path`, removed when the block ends; leftovers of dead processes are removed first."""
     clear(path.parent)
     handle = None
     while handle is None:
@@ -68,9 +68,9 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[Path]:
-    """`path`, or where that is taken the same with -2, -3, ... before its ending, for nobody else while the block runs.
+    """Claims `path` while the block runs; where it is taken, the same name with -2, -3, ... before its ending.
 
-    Taken is what is there as a file or as the folder of its pictures, and what another process has claimed.
+    A name is taken if a file or a folder of pictures has it, or if another process has claimed it.
     """
     clear(path.parent)
     candidate, number = path, 2
@@ -84,7 +84,7 @@ def claimed(path: Path) -> Iterator[Path]:
 
 
 def clear(directory: Path) -> None:
-    """Removes what dead processes left in a directory; where that cannot be done, it stays."""
+    """Removes leftovers of dead processes from a directory; those that cannot be removed stay."""
     with contextlib.suppress(OSError):
         for path in list(directory.iterdir()):
             if TEMPORARY.fullmatch(path.name) or CLAIM.fullmatch(path.name):
@@ -93,7 +93,7 @@ def clear(directory: Path) -> None:
 
 
 def _claim(path: Path) -> int | None:
-    """A locked descriptor of the claim on `path`; None where that is taken."""
+    """A locked descriptor of the claim on `path`; None where the name is taken."""
     claim, handle = _claim_on(path), None
     while handle is None:
         if _taken(path):
@@ -102,7 +102,7 @@ def _claim(path: Path) -> int | None:
             handle = _hold(claim, os.open(claim, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666))
         except FileExistsError:
             return None
-    if _taken(path):  # its owner has finished between the two looks
+    if _taken(path):  # its owner has finished between the two checks
         claim.unlink(missing_ok=True)
         os.close(handle)
         return None
@@ -118,9 +118,9 @@ def _claim_on(path: Path) -> Path:
 
 
 def _hold(path: Path, handle: int) -> int | None:
-    """Locks what was just made; None where another process took it for left over before that, and removed it."""
+    """Locks a new file; None where another process took it for a leftover before that, and removed it."""
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):  # without locks nothing is told to be left over, and nothing removed
+        with contextlib.suppress(OSError):  # without locks, leftovers cannot be recognised, and nothing is removed
             fcntl.flock(handle, fcntl.LOCK_EX)
     if _is_there(path, handle):
         return handle
@@ -129,12 +129,12 @@ def _hold(path: Path, handle: int) -> int | None:
 
 
 def _is_there(path: Path, handle: int) -> bool:
-    """Whether `path` is what `handle` was opened on, and not removed or made anew since."""
+    """Whether `path` still is the file on which `handle` was opened."""
     return os.path.lexists(path) and os.path.samestat(os.lstat(path), os.fstat(handle))
 
 
 def _remove_if_left(path: Path) -> None:
-    """Removes what no living process holds; raises OSError where one does."""
+    """Removes a file that no living process holds; raises OSError where one does."""
     if sys.platform == "win32":
         return
     folder = stat.S_ISDIR(os.lstat(path).st_mode)

@@ -1,4 +1,4 @@
-"""What the processes of a group share: sums, and the rows of all of them."""
+"""Communication between the processes of a group: sums, and the rows of all processes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, cat, distributed, ops, tensor
 
 
 def name_of(group: distributed.ProcessGroup | None, operator: str) -> str | None:
-    """The group's name, which stands for it in operators; None for one process.
+    """The group's name, by which operators take it; None without a group.
 
     Args:
-        group: Of which this process has to be a member.
-        operator: That the error names.
+        group: The process group, of which this process has to be a member.
+        operator: The operator that the error names.
 
     Raises:
         ValueError: If this process is not a member of the group.
@@ -30,10 +30,10 @@ def name_of(group: distributed.ProcessGroup | None, operator: str) -> str | None
 def sum_over_ranks(x: Tensor, group: str) -> Tensor:
     """The sum of `x` over the processes of the group: one all-reduce, with the same result on all of them.
 
-    These operators take the group by its name and can be traced, which `torch.distributed.all_reduce` cannot be
-    inside a gradient's formula.
+    This operator takes the group by its name and can be traced, unlike `torch.distributed.all_reduce`, inside a
+    gradient's formula.
     """
-    # An upstream gradient may be one number expanded.
+    # An upstream gradient may be a single number, expanded.
     total = ops._c10d_functional.all_reduce(x.contiguous(), "sum", group)
     return ops._c10d_functional.wait_tensor(total)
 

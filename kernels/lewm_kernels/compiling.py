@@ -1,6 +1,6 @@
-"""How many Triton kernels are still to be compiled, and how far that is: so that a first call does not seem to hang.
+"""The number of Triton kernels still to compile, and the progress: so a program can show why its first call takes long.
 
-Triton compiles a kernel when it is first launched with arguments of new types and alignments, and tells hooks of it.
+Triton compiles a kernel when it is first launched with arguments of new types and alignments, and then calls hooks.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from lewm_kernels.dispatch import _no_triton
 
 
 def count(run: Callable[[], object]) -> int:
-    """How many kernels `run` launches that this process has not compiled yet; 0 where there is no Triton.
+    """The number of kernels that `run` launches and this process has not compiled yet; 0 where there is no Triton.
 
-    Everything that `run` does is done, apart from launches of those kernels: they are neither compiled nor launched.
-    What they would have written stays as it was, so the results of `run` mean nothing, and no other kernel in it may
-    take an address from them.
+    `run` is called, but those kernels are neither compiled nor launched. Their outputs stay as they were, so the
+    results of `run` mean nothing, and no other kernel in it may use their outputs as addresses.
 
     Args:
-        run: To be called once.
+        run: The function to call once.
     """
     missing = set()
 
@@ -36,7 +35,7 @@ def count(run: Callable[[], object]) -> int:
 
 @contextmanager
 def watch(on_compiled: Callable[[int], None]) -> Iterator[None]:
-    """Meanwhile, say after each kernel that was compiled, or read from Triton's cache on disk, how many these are."""
+    """In this block, reports the count after each kernel that was compiled, or read from Triton's cache on disk."""
     compiled = 0
 
     def tell(**_: object) -> None:
@@ -50,7 +49,7 @@ def watch(on_compiled: Callable[[int], None]) -> Iterator[None]:
 
 @contextmanager
 def _hook(name: str, hook: Callable[..., object]) -> Iterator[None]:
-    """Meanwhile, this hook in place of any other."""
+    """In this block, this hook replaces any other."""
     if _no_triton():
         yield
         return

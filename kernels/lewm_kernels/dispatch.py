@@ -1,4 +1,4 @@
-"""Which implementation of an operator runs, and why: the one place that decides."""
+"""The only place that decides which implementation of an operator runs, and why."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
-# Forces a backend where the caller leaves it open.
+# Names the backend where the caller says "auto".
 VARIABLE = "LEWM_KERNELS"
 
-# Operators ("philox" is also uniform, normal and directions) and their backends.
+# Operators and their backends; "philox" stands for uniform, normal and directions too.
 OPERATORS = {
     "sigreg": ("torch", "compiled", "triton"),
     "sigreg_exact": ("torch",),
@@ -21,17 +21,17 @@ OPERATORS = {
     "rollout": ("torch", "triton"),
 }
 
-# What Triton compiles for on NVIDIA.
+# The least compute capability for which Triton compiles on NVIDIA.
 _LEAST_CAPABILITY = (8, 0)
 
 
 class BackendError(ValueError):
-    """A backend was asked for by name that does not exist or cannot run here."""
+    """The backend that was asked for by name does not exist or cannot run here."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend and the reason for taking it."""
+    """A backend and the reason for the choice."""
 
     backend: str
     reason: str
@@ -40,19 +40,19 @@ class Choice:
 def choose(operator: str, device: torch.device, backend: str = "auto", unsupported: str | None = None) -> Choice:
     """The backend that `operator` takes for tensors on `device`.
 
-    "auto" gives way to the environment variable LEWM_KERNELS, and by itself takes Triton on CUDA devices where
-    it can run, PyTorch otherwise; "compiled", PyTorch under torch.compile, waits seconds for a compiler and is only
-    taken by name. A backend that is named is taken or refused, never replaced. An operator with one version has
-    nothing to choose, so the variable does not concern it; nor does it where it names a backend of other operators.
+    "auto" takes the backend that the environment variable LEWM_KERNELS names; where the variable is not set, it takes
+    Triton on CUDA devices where that can run, else PyTorch. "compiled", PyTorch under torch.compile, waits seconds for
+    a compiler and is only taken by name. A backend that is named is taken or refused, never replaced. The variable
+    does not concern operators with only one backend, nor operators that do not have the backend that it names.
 
     Args:
         operator: One of `OPERATORS`.
-        device: Where the tensors are.
-        backend: "auto", or one of the operator's.
-        unsupported: What in these tensors the Triton version does not take; None if nothing.
+        device: The device of the tensors.
+        backend: "auto", or one of the operator's backends.
+        unsupported: The property of these tensors that the Triton version does not support; None if there is none.
 
     Raises:
-        BackendError: If the name is no backend, or it cannot run here.
+        BackendError: If the operator has no such backend, or it cannot run here.
     """
     known = OPERATORS[operator]
     if len(known) == 1:
@@ -62,7 +62,7 @@ def choose(operator: str, device: torch.device, backend: str = "auto", unsupport
         asked = os.environ.get(VARIABLE) or "auto"
         origin = f"{VARIABLE}={asked}"
         if asked not in known and any(asked in others for others in OPERATORS.values()):
-            asked = "auto"  # it is meant for the operators that have it
+            asked = "auto"  # the variable is meant for operators that have this backend
     if asked not in ("auto", *known):
         raise BackendError(
             f"{operator}: expected one of the backends auto, {', '.join(known)}, got {origin}.\n"
@@ -78,13 +78,13 @@ def choose(operator: str, device: torch.device, backend: str = "auto", unsupport
                 "Ask for auto, which takes PyTorch in such a case; lewm doctor shows what runs where."
             )
         return Choice("triton", f"{origin} asks for it")
-    if device.type != "cuda":  # Triton's interpreter could run here; only who asks for it gets it
+    if device.type != "cuda":  # Triton's interpreter could run here, but is taken only by name
         return Choice("torch", f"the device is {device.type}, not cuda")
     return Choice("torch", obstacle) if obstacle else Choice("triton", "CUDA device and Triton are there")
 
 
 def triton_obstacle(device: torch.device) -> str | None:
-    """Why Triton cannot run on the device, or None."""
+    """The reason why Triton cannot run on the device, or None."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         return _no_triton()
     if device.type != "cuda":
@@ -108,7 +108,7 @@ def _no_driver(device: torch.device) -> str | None:
     try:
         importlib.import_module("triton").runtime.driver.active.get_current_target()
         capability = torch.cuda.get_device_capability(device)
-    except (AssertionError, ImportError, OSError, RuntimeError) as error:  # torch built without CUDA asserts
+    except (AssertionError, ImportError, OSError, RuntimeError) as error:  # a torch without CUDA raises AssertionError
         return f"triton has no driver for it: {_first_line(error)}"
     if torch.version.hip is None and capability < _LEAST_CAPABILITY:
         least, found = (".".join(map(str, version)) for version in (_LEAST_CAPABILITY, capability))

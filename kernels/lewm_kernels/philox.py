@@ -10,7 +10,7 @@ stream lie in groups of 4 G: word j of block i of group g belongs to element 4Gg
 unit or a GPU program writes runs of G.
 
 For directions G is M, so that the stream is the matrix (D, M), row after row: block q M + m gives rows 4q to 4q + 3
-of column m. A kernel draws any tile of them and throws no word away.
+of column m. So a kernel can draw any tile of them without wasting a word.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
 _WORD = 0xFFFFFFFF
-_MOST_BLOCKS = 1 << 32  # of a stream: one counter word
+_MOST_BLOCKS = 1 << 32  # the blocks of a stream are counted by one word
 _MANTISSA_BITS = 23  # a float32 holds (k + 1/2) / 2^23 exactly for every k < 2^23, and never rounds it to 1
 _MANTISSA = (1 << _MANTISSA_BITS) - 1
 
@@ -65,11 +65,11 @@ def philox(seed: int, counters: Int64[Tensor, "*shape 4"]) -> Int64[Tensor, "*sh
 def uniform(seed: int, streams: Int64[Tensor, "B 3"], count: int) -> Float32[Tensor, "B {count}"]:
     """Numbers uniform on the open interval (0, 1): odd multiples of 2^-24.
 
-    Element e of row b depends on (seed, streams[b], e) alone, not on the other rows and not on `count`.
+    Element e of row b depends on (seed, streams[b], e) alone, neither on the other rows nor on `count`.
 
     Args:
         seed: The 64-bit key.
-        streams: Three numbers a row, taken modulo 2^32; the result is on their device.
+        streams: Three numbers for each row, taken modulo 2^32; the result is on their device.
         count: Elements of a row, at most 2^34.
 
     Raises:
@@ -91,7 +91,7 @@ def normal(seed: int, streams: Int64[Tensor, "B 3"], count: int) -> Float32[Tens
 
     Args:
         seed: The 64-bit key.
-        streams: Three numbers a row, such as (episode, replan, iteration), taken modulo 2^32; the result is
+        streams: Three numbers for each row, such as (episode, replan, iteration), taken modulo 2^32; the result is
             on their device.
         count: Elements of a row, at most 2^34.
 
@@ -105,12 +105,12 @@ def normal(seed: int, streams: Int64[Tensor, "B 3"], count: int) -> Float32[Tens
 
 @dataclass(frozen=True)
 class RandomDirections:
-    """Stands for the matrix that `directions` draws from these; `sigreg` takes it and draws where it computes.
+    """Describes the matrix that `directions` draws from these values; `sigreg` takes it and draws the matrix itself.
 
     Attributes:
         seed: The 64-bit key.
-        step: Training step, in [0, 2^63). A tensor is read on its device only: a CUDA graph replays with what it
-            then holds, and torch.compile makes one program for all steps.
+        step: Training step, in [0, 2^63). A tensor is read on its device only: so a CUDA graph replays with the
+            tensor's present value, and torch.compile makes one program for all steps.
         count: Number of directions.
     """
 
@@ -122,14 +122,14 @@ class RandomDirections:
 def directions(
     seed: int, step: int | Int64[Tensor, ""], D: int, M: int, device: torch.device | str | None = None
 ) -> Float32[Tensor, "{D} {M}"]:
-    """Unit columns uniform on the sphere: the directions of SIGReg at one training step.
+    """Unit columns, uniform on the sphere: the directions of SIGReg at one training step.
 
     Args:
         seed: The 64-bit key.
-        step: Training step, in [0, 2^63); as in `RandomDirections`.
+        step: Training step, in [0, 2^63), a number or a tensor; see `RandomDirections`.
         D: Latent width.
         M: Number of directions.
-        device: Where to draw them; a step that is a tensor is taken there.
+        device: The device of the result; a step that is a tensor is moved there.
 
     Raises:
         ValueError: If seed, step or a size is out of range, or a step that is a tensor is not one int64.
@@ -142,7 +142,7 @@ def directions(
 
 
 def check_directions(seed: int, step: int | Tensor, D: int, M: int) -> None:
-    """Raise the ValueError of `directions`, without a look into a tensor."""
+    """Raises the ValueError of `directions`, without reading a tensor's value."""
     _check_seed(seed)
     if isinstance(step, Tensor):
         if step.shape != () or step.dtype != torch.int64:
@@ -154,7 +154,7 @@ def check_directions(seed: int, step: int | Tensor, D: int, M: int) -> None:
 
 
 def step_on(step: int | Int64[Tensor, ""], device: torch.device | str | None) -> Int64[Tensor, ""]:
-    """The step as a tensor there. A number becomes a kernel's argument: a copy would make the host wait."""
+    """The step as a tensor on the device. A number becomes a kernel's argument: a copy would make the host wait."""
     return step.to(device) if isinstance(step, Tensor) else torch.full((), step, dtype=torch.int64, device=device)
 
 
@@ -166,7 +166,7 @@ def _box_muller(u: Tensor, v: Tensor, out: Tensor) -> None:
 
 
 def _generate(seed: int, streams: Tensor, count: int, finish: _Finish, G: int = G) -> Tensor:
-    """Fill (B, count) tile by tile; `finish` turns two uniform words (R, 2, G) into elements (R, 2, 2, G)."""
+    """Fills (B, count) tile by tile; `finish` turns two uniform words (R, 2, G) into elements (R, 2, 2, G)."""
     groups = -(-count // (4 * G))
     if count < 0 or groups * G > _MOST_BLOCKS:
         raise ValueError(f"philox: expected a count from 0 to 2^34 elements of a stream, got {count}.")
@@ -217,7 +217,7 @@ def _check_seed(seed: int) -> None:
 def _key_schedule(seed: int, device: torch.device) -> tuple[Int64[Tensor, "10 2 1"], Int64[Tensor, "2 1"]]:
     """Keys of all rounds, in the upper half of a 64-bit word, and the multipliers.
 
-    Computed there: a copy from the host would wait for the device, and a CUDA graph could not hold it.
+    They are computed on the device: a copy from the host would wait for it, and a CUDA graph could not hold the copy.
     """
     _check_seed(seed)
     second = torch.arange(2, device=device)[:, None]  # 0 for the first word of a pair, 1 for the second
@@ -235,12 +235,12 @@ def _encrypt(
     keys: Int64[Tensor, "10 2 1"],
     multipliers: Int64[Tensor, "2 1"],
 ) -> None:
-    """Run all rounds in place; `product` is scratch.
+    """Runs all rounds in place; `product` is scratch memory.
 
     A pair of words (c0, c1) is held as c0·2^32 + c1. A round multiplies c0 and c2 by their constants; each
-    product, whole, is the other pair's next state up to an exclusive or of its upper word with the key and
-    with c1 or c3. So the two words of a product are never taken apart. Signed overflow keeps the low 64
-    bits, all that counts.
+    whole product is the other pair's next state, except that its upper word gets an exclusive or with the key
+    and with c1 or c3. So the two words of a product are never separated. Signed overflow keeps the low 64
+    bits, and only these count.
     """
     for key in keys.unbind():
         torch.bitwise_right_shift(state, 32, out=product)

@@ -1,4 +1,4 @@
-"""What the benchmarks measure with, and what their reports say."""
+"""The measuring functions of the benchmarks, and the contents of their reports."""
 
 import contextlib
 import json
@@ -42,7 +42,7 @@ class FakeCuda:
         try:
             yield
         finally:
-            if self.breaks:  # as PyTorch's: the stream stays
+            if self.breaks:  # like PyTorch's: the stream stays
                 raise RuntimeError("operation failed due to a previous error during capture")
             self.current = before
 
@@ -61,7 +61,7 @@ def test_after_a_capture_that_broke_the_stream_is_as_before_and_none_is_tried_ag
     assert measure.captured(lambda: "result")() == "result"
     with pytest.raises(RuntimeError, match=r"^operation not permitted"):
         measure.captured(fails_in_capture)
-    assert measure.can_capture()  # its end was in order
+    assert measure.can_capture()  # the capture ended without an error
 
     cuda.breaks = True
     with pytest.raises(RuntimeError, match=r"^operation not permitted"):

@@ -21,10 +21,10 @@ from random import Random
 from typing import Any, NoReturn
 
 MEMORY = 3 << 30  # bytes of addresses that reading an input may take beside what the imports took
-FILE_SIZE = 256 << 20  # of any file that is written on the way
+FILE_SIZE = 256 << 20  # the most bytes of any file that is written on the way
 LONGEST = 60.0  # seconds for one input, after which it counts as one that does not end
 ACCEPTED, REFUSED, FAULT, UNMADE = "accepted", "refused", "fault", "not made"
-MADE = "made"  # what a process tells before it reads
+MADE = "made"  # the message of a process before it reads
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Reader:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an input, and what was said; "not made" is one that a library would not write, and no fault."""
+    """The outcome of an input, and the message; "not made" means that a library would not write it, no fault."""
 
     index: int
     kind: str
@@ -68,7 +68,7 @@ def outcomes(reader: Reader, seed: int, indices: range, folder: Path) -> Iterato
 
 
 def _in_one_process(reader: Reader, seed: int, indices: list[int], folder: Path) -> Iterator[Outcome]:
-    """As many as a process survives, and at least one."""
+    """Takes as many as a process survives, and at least one."""
     receive, send = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -103,7 +103,7 @@ def _named(status: int) -> str:
 
 
 def _read_all(reader: Reader, seed: int, indices: list[int], folder: Path, send: int) -> NoReturn:
-    """What the forked process does."""
+    """The work of the forked process."""
     import logging
 
     os.setsid()

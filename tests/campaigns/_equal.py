@@ -13,7 +13,7 @@ import torch
 
 from lewm.sealed import SealError, check_sealed
 
-STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")  # of a report: two runs of a command differ in it
+STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")  # the time in a report's name: two runs of a command differ in it
 TIMES = re.compile(r"seconds.*")
 UNFINISHED = re.compile(r"\..*|.*\.(tmp|partial|lock)")
 PREVIOUS = re.compile(r".*-previous\.safetensors")  # the checkpoint before the last
@@ -21,7 +21,7 @@ REPORT = re.compile(r"[a-z-]+-\d{8}-\d{6}(-\d+)?")
 
 
 def differences(found: Path, expected: Path) -> Iterator[str]:
-    """What is not in `found` as in `expected`, a line each; nothing where all is equal and nothing is left over."""
+    """The differences between `found` and `expected`, a line each, files that are left over included."""
     names, wanted = _names(found), _names(expected)
     left = {names[name] for name in set(names) - set(wanted)} | set(_unfinished(found))
     yield from (f"left over: {name}" for name in sorted(left))
@@ -44,7 +44,7 @@ def _names(folder: Path) -> dict[str, str]:
 
 
 def _unfinished(folder: Path) -> Iterator[str]:
-    """What no command leaves when it ends, even where another one left it too."""
+    """Files that no command may leave when it ends, even where another command left them too."""
     for path in folder.rglob("*"):
         if UNFINISHED.fullmatch(path.name):
             yield str(path.relative_to(folder))

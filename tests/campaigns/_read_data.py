@@ -19,7 +19,7 @@ from _seeds import Seeds
 
 from lewm_data.store.schema import HASHES
 
-FRAMES = 200  # of a video that are read
+FRAMES = 200  # frames of a video that are read
 HEADER = 4096  # bytes that say what the others are
 
 ARRAY_HEADERS = (
@@ -67,7 +67,7 @@ def read_dataset(path: Path) -> None:
 
 
 def verify(path: Path) -> None:
-    """As a person does."""
+    """Verifies it with the command, as a user does."""
     command(["data", "verify", str(path)])
 
 
@@ -112,7 +112,7 @@ def _edited_dataset(seeds: Seeds) -> Callable[[Random, Path], Path]:
         shutil.copy(seeds.datasets[0], folder / "other.h5")
         if rng.random() < 0.5:
             with h5py.File(path, "r+") as file:
-                del file[HASHES]  # of data of others, which have none
+                del file[HASHES]  # as in data of others, which have no hashes
         _hdf5_edits.edit(path, rng)
         return path
 

@@ -43,7 +43,7 @@ def readers(seeds: Seeds) -> list[Reader]:
 
 
 def read_configuration(path: Path) -> None:
-    """As `--config` does."""
+    """Reads a configuration like `--config`."""
     from lewm import recipes
     from lewm.config import resolve
 
@@ -94,7 +94,7 @@ def write_page(directory: Path) -> None:
 
 
 def read_tasks(path: Path) -> None:
-    """As `--tasks` does."""
+    """Reads tasks like `--tasks`."""
     from lewm.evaluation.manifest import read_tasks as read
     from lewm_data.envs.registry import world
 

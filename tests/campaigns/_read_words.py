@@ -1,4 +1,4 @@
-"""What is typed: settings, policies, targets, worlds, numbers and names of files, each through the command itself."""
+"""Typed input: settings, policies, targets, worlds, numbers and names of files, each through the command itself."""
 
 from __future__ import annotations
 
@@ -230,5 +230,5 @@ def _names(seeds: Seeds) -> Callable[[Random, Path], list[str]]:
 
 
 def _typed(text: str) -> str:
-    """As an argument can be: no character of a program's argument is zero."""
+    """Text that can be an argument: no character of a program's argument is zero."""
     return text.replace("\x00", "\\0")

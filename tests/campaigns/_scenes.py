@@ -1,4 +1,4 @@
-"""What is killed: commands, the folders that they begin in, and how a person goes on after a kill."""
+"""The scenes of kills: commands, the folders in which they begin, and how a user goes on after a kill."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Scene:
     Attributes:
         name: For the campaign's lines.
         begin: Fills the folder that the command finds.
-        arguments: Of the command, in that folder.
+        arguments: Arguments of the command, in that folder.
         go_on: The commands that may complete it, the first that succeeds does.
         may_stay: The file of a lock, where going on after a kill does not take that lock. The lock itself is gone.
     """
@@ -93,7 +93,7 @@ def import_all() -> None:
 
 
 class Prepared:
-    """What scenes begin with, in a folder of their own. Each is made when it is first asked for.
+    """The files with which scenes begin, in a folder of their own. Each is made when it is first asked for.
 
     Args:
         base: The folder, which is not there yet.
@@ -226,7 +226,7 @@ def _readers_of(prepared: Prepared) -> list[Scene]:
         return Scene(name, begin, command, lambda folder: [command(folder)], may_stay)
 
     return [
-        again("decode", begin_undecoded, "--steps", "10", may_stay="runs/r/.lock"),  # of training, not needed again
+        again("decode", begin_undecoded, "--steps", "10", may_stay="runs/r/.lock"),  # training's lock, not needed
         again("plan", begin, *PLAN.split(), "--save-tasks", "{folder}/home/tasks.json"),
         again("probe", begin, "--seed", "0"),
         again("report", begin, "--out", "{folder}/home/page"),

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-LENGTH = struct.Struct("<Q")  # of the header of a safetensors file, which is JSON
+LENGTH = struct.Struct("<Q")  # the length of a safetensors file's header, which is JSON
 
 
 def seal_json(content: Any) -> str:
-    """As the text of a configuration or a report."""
+    """The JSON text of a configuration or a report."""
     from lewm.sealed import sealed_json
 
     return sealed_json(content) if isinstance(content, dict) else json.dumps(content)
@@ -44,7 +44,7 @@ def seal_tensors(data: bytes) -> bytes:
         header, bytes_of_tensors = split_tensors(data)
         metadata = header.setdefault("__metadata__", {})
         metadata[SHA256] = tensors_sha256(tensors, metadata)
-    except Exception:  # whatever a library raises at a spoilt file
+    except Exception:  # a library may raise anything at a damaged file
         return data
     return join_tensors(json.dumps(header), bytes_of_tensors)
 

@@ -56,7 +56,7 @@ class Seeds:
 
     @property
     def tasks(self) -> Path:
-        """What its plan was asked; there when `run` is."""
+        """The tasks of its plan; they exist when `run` does."""
         return self.base / "tasks.json"
 
     @cached_property

@@ -167,7 +167,7 @@ def _become(arguments: list[str], folder: Path, tell: int, kill: Kill | None) ->
     except BaseException:
         traceback.print_exc()
     finally:
-        threading._shutdown()  # type: ignore[attr-defined]  # what Python itself does at its end
+        threading._shutdown()  # type: ignore[attr-defined]  # Python does the same at its end
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -183,7 +183,7 @@ class _Operations:
         self.done = 0
 
     def count(self) -> None:
-        """From now on: Python reports what it does with files; of libraries the calls that write."""
+        """From now on, Python reports its operations on files, and libraries report their calls that write."""
         import fcntl
 
         import h5py
@@ -204,7 +204,7 @@ class _Operations:
         @functools.wraps(function)
         def call(*arguments: Any, **options: Any) -> Any:
             if self._due(name):
-                if name == "save_file" and self._kills(signal.SIGKILL):  # which leaves a file that is half there
+                if name == "save_file" and self._kills(signal.SIGKILL):  # this leaves an incomplete file
                     function(*arguments, **options)
                     path = Path(arguments[1])
                     os.truncate(path, path.stat().st_size // 2)
@@ -226,7 +226,7 @@ class _Operations:
 
     def _begin(self) -> None:
         if self.tell >= 0:
-            os.close(self.tell)  # which the campaign sees
+            os.close(self.tell)  # the campaign notices this
             self.tell = -1
 
     def _due(self, name: str) -> bool:

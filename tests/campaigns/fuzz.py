@@ -35,7 +35,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--group", action="append", choices=sorted(GROUPS), help="only readers of this group")
-    options.add_argument("--reader", action="append", help="only readers whose name begins so")
+    options.add_argument("--reader", action="append", help="only readers whose name begins with this")
     options.add_argument("--count", type=int, help="inputs a reader, in place of each one's own number")
     options.add_argument("--only", type=int, help="only the input of this number")
     given = options.parse_args()

@@ -44,8 +44,8 @@ def main() -> int:
     """Run the campaign; its exit status."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--at-operations", type=int, default=0, help="at most so many a command; 0 for all")
-    options.add_argument("--at-times", type=int, default=8, help="random moments a command")
+    options.add_argument("--at-operations", type=int, default=0, help="the most kills of a command; 0 for all")
+    options.add_argument("--at-times", type=int, default=8, help="kills of each command at random moments")
     options.add_argument("--scene", action="append", help="only this command, as it is called in the summary")
     given = options.parse_args()
     _scenes.import_all()
@@ -96,7 +96,7 @@ def _undisturbed(scene: Scene, folder: Path) -> tuple[Undisturbed, str]:
 def _moments(
     scene: Scene, undisturbed: Ended, seed: int, most: int, times: int
 ) -> Iterator[tuple[int | None, float | None]]:
-    """Every operation, or `most` that are drawn; then `times` random seconds."""
+    """All operations, or at most `most` random ones; then `times` random seconds."""
     rng = random.Random(f"{seed} {scene.name}")
     count = len(undisturbed.operations)
     every = range(1, count + 1)
@@ -112,7 +112,7 @@ def _kill(scene: Scene, kill: Kill, place: Path, expected: Path) -> tuple[int | 
     try:
         ended = _victim.run(scene.arguments(place), place, kill)
         wrong = _wrong_end(kill, ended)
-        if kill.seconds is not None and ended.code != 0:  # what goes on is killed too
+        if kill.seconds is not None and ended.code != 0:  # the continued command is killed too
             _victim.run(scene.go_on(place)[0], place, replace(kill, signal=signal.SIGKILL))
         whole, how = scene.finish(place) if ended.code != 0 else (True, "")
         found = [] if whole else [f"no way on: {how}"]
@@ -120,12 +120,12 @@ def _kill(scene: Scene, kill: Kill, place: Path, expected: Path) -> tuple[int | 
             every = _equal.differences(place / "home", expected / "home")
             found = [one for one in every if one != f"left over: {scene.may_stay}"]
         return ended.code, "; ".join([*wrong, *found])
-    except Exception as error:  # of a command that hangs, or of a file that one of many libraries cannot read
+    except Exception as error:  # a command hangs, or one of many libraries cannot read a file
         return "?", f"{type(error).__name__}: {error}"
 
 
 def _wrong_end(kill: Kill, ended: Ended) -> list[str]:
-    """What a command does wrong when it is told to stop, whatever becomes of its files."""
+    """The faults of a command that is told to stop, apart from its files."""
     wrong = [f"left {one}" for one in ended.left]
     if "Traceback" in ended.said:
         wrong.append("a traceback")

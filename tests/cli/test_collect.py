@@ -47,7 +47,7 @@ def interrupted(*arguments, once):
     while not once():
         assert child.poll() is None, child.communicate()
         time.sleep(0.02)
-    os.killpg(child.pid, signal.SIGINT)  # as a terminal does: every process of the command
+    os.killpg(child.pid, signal.SIGINT)  # a terminal sends it to every process of the command
     shown, errors = child.communicate()
     assert child.returncode == 130
     assert shown == ""

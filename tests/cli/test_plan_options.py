@@ -140,4 +140,4 @@ def test_wrong_values_are_refused_with_what_can_be_given(run, arguments, problem
     lines = refused(run, *arguments)
     assert problem in lines[0]
     assert remedy in lines[1]
-    assert "--config" not in lines[1]  # which `lewm plan` has not
+    assert "--config" not in lines[1]  # `lewm plan` has no such option

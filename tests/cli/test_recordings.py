@@ -42,7 +42,7 @@ def call(*arguments):
 
 
 def record(path, numbers=2, state=2, **attributes):
-    """What a robot's owner might write: a dot that is pushed about, with where it is."""
+    """A recording like that of a robot: a dot that is pushed about, with its positions."""
     rng = np.random.default_rng(0)
     rows = EPISODES * LENGTH
     actions = rng.uniform(-1, 1, (EPISODES, LENGTH, numbers)).astype(np.float32)

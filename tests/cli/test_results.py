@@ -221,7 +221,7 @@ def test_collections_begun_at_once_get_files_of_their_own(tmp_path, monkeypatch)
     monkeypatch.setenv("LEWM_HOME", str(tmp_path))
     (tmp_path / "datasets").mkdir()
     collect = ["collect", "--episodes", "2", "--frame-size", "16", "--workers", "0"]
-    with claimed(tmp_path / "datasets" / "two-room.h5"):  # by another that has not finished an episode yet
+    with claimed(tmp_path / "datasets" / "two-room.h5"):  # another program has not finished an episode yet
         assert call(*collect)[0] == 0
     assert call(*collect)[0] == 0
     assert {one.name for one in (tmp_path / "datasets").iterdir()} == {"two-room.h5", "two-room-2.h5"}

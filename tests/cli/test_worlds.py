@@ -1,4 +1,4 @@
-"""Every world end to end: collect, train, plan, at sizes that only show that it works."""
+"""Every world from data to plans, at sizes that only show that it works."""
 
 import json
 
@@ -30,7 +30,7 @@ def call(*arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("name", sorted(set(WORLDS) - {"two-room"}))  # which tests/cli/test_commands.py has
+@pytest.mark.parametrize("name", sorted(set(WORLDS) - {"two-room"}))  # tests/cli/test_commands.py tests that one
 def test_collect_train_and_plan(name, tmp_path, monkeypatch):
     place = world(name)
     if not is_installed(place.extra):

@@ -126,7 +126,7 @@ def test_what_a_library_puts_beside_its_file_goes_too(tmp_path):
 
 @pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, True), (errno.EIO, False)])
 def test_a_full_disk_is_named_by_the_file_that_did_not_fit(tmp_path, number, named):
-    class ForeignError(OSError):  # as PyAV's, whose name cannot be set
+    class ForeignError(OSError):  # like PyAV's errors, whose name cannot be set
         filename = None
 
     with pytest.raises(OSError, match=os.strerror(number)) as caught, replacing(tmp_path / "a.txt"):

@@ -1,4 +1,4 @@
-"""What the tests of this folder need of the machine, of which a CPU can check a part."""
+"""The requirements of this folder's tests on the machine; a CPU can check a part of them."""
 
 import importlib
 import warnings

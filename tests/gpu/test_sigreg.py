@@ -136,7 +136,7 @@ def squared_errors(got, exact):
 @pytest.mark.parametrize(("name", "seeds"), [("paper", 10), ("large", 3)])
 def test_error_is_at_most_twice_that_of_the_definition(name, seeds):
     ours, plain = torch.zeros(2, 2, dtype=torch.float64, device="cuda")
-    for seed in range(seeds):  # of a handful of numbers one alone is often right by chance
+    for seed in range(seeds):  # a single one of few numbers is often right by chance
         z, u, knots = random_inputs(*SHAPES[name], seed)
         exact = definition(z.double(), u.double(), knots)
         plain += squared_errors(definition(z, u, knots), exact)

@@ -31,7 +31,7 @@ SMALL = {
     "model.predictor.heads": 2,
     "model.predictor.head_dim": 16,
     "model.predictor.mlp": 64,
-    "planning.planner.samples": 128,  # of 50 environments enough for whole rows
+    "planning.planner.samples": 128,  # with 50 environments enough for the design "whole"
     "planning.planner.elites": 8,
     "planning.planner.iterations": 5,
     "planning.horizon": 3,

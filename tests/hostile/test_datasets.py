@@ -183,7 +183,7 @@ def test_empty_missing_and_directories(path):
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_noise_over_the_file_never_crashes(path, interrupted):
-    """Whatever single stretch of the file's structures is spoilt: an error of ours, or a dataset."""
+    """Damage to any single part of the file's structures gives an error of ours, or a dataset."""
     whole, rng = left_by_a_kill(path) if interrupted else path.read_bytes(), np.random.default_rng(0)
     for _ in range(60):
         spoilt = bytearray(whole)

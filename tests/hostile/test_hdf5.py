@@ -52,7 +52,7 @@ def read_everything(path):
 
 
 def replaced(name, make):
-    """What spoils a file by another item of that name."""
+    """A function that damages a file with another item of that name."""
 
     def spoil(file):
         if name in file:

@@ -94,7 +94,7 @@ WORDS = {
     "a socket": "is a socket, expected a file",
     "a directory": "is a directory, expected a file",
 }
-FOLDER = ("video", "a directory")  # of images
+FOLDER = ("video", "a directory")  # a directory of images
 
 
 @pytest.mark.parametrize("reader", NAMES)

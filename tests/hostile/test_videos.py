@@ -100,7 +100,7 @@ def test_a_header_alone(tmp_path):
 
 
 def test_sound_alone(tmp_path):
-    """With a cover, which is a video stream of one picture, or without."""
+    """The sound has a cover, which is a video stream of one picture, or none."""
     with wave.open(str(tmp_path / "a.wav"), "wb") as file:
         file.setparams((1, 2, 8000, 0, "NONE", ""))
         file.writeframes(bytes(8000))
@@ -145,7 +145,7 @@ def test_a_title_in_another_alphabet(tmp_path, good):
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_a_copy_that_was_broken_off(tmp_path, ending, caplog):
-    """Where the index comes first, or there is none, the beginning can be played."""
+    """The beginning can be played where the index comes first, or where there is none."""
     path = record(tmp_path / f"a.{ending}", **({"movflags": "faststart"} if ending == "mp4" else {}))
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

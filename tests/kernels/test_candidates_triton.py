@@ -33,7 +33,7 @@ def gaussians(B, H, A):
 
 
 def exact_noise(seed, streams, S, H, A):
-    """In float64, from uniform numbers, which float32 holds exactly; pairs of them lie 128 apart."""
+    """Normal numbers in float64, from uniform numbers, which float32 holds exactly; pairs of them lie 128 apart."""
     count = S * H * A
     u, v = uniform(seed, streams, -(-count // 512) * 512).double().view(len(streams), -1, 2, 2, 128).unbind(3)
     radius, angle = (-2 * u.log()).sqrt(), 2 * torch.pi * v

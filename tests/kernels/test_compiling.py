@@ -1,4 +1,4 @@
-"""Where there is no Triton, nothing is to be compiled."""
+"""Without Triton, nothing has to be compiled."""
 
 import pytest
 

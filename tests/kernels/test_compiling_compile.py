@@ -1,4 +1,4 @@
-"""What is counted before kernels are compiled is what is compiled then, with Triton's own hooks; this needs no GPU.
+"""The kernels that are counted beforehand are those that are compiled, with Triton's own hooks; this needs no GPU.
 
 Kernels are compiled where they would be launched, and not launched. Run with LEWM_COMPILE_ONLY=1, in a process of its
 own, because interpreted kernels cannot be compiled: see conftest.py.
@@ -55,7 +55,7 @@ def model():
 
 
 def compiled_by(run):
-    """What `watch` tells meanwhile."""
+    """The counts that `watch` reports."""
     told = []
     with compiling.watch(told.append):
         run()
@@ -101,7 +101,7 @@ def test_hooks_that_were_there_are_there_again(model):
 
 @pytest.mark.parametrize("environments", [1, 2])
 def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, environments):
-    """Also for one environment, whose streams of random numbers are aligned otherwise in every second iteration."""
+    """It also holds for one environment, whose streams have another alignment in every second iteration."""
     told, late = [], []
 
     class Graph:

@@ -100,7 +100,7 @@ torch.save((words & 0xFFFFFFFF, short & 0xFFFFFFFF), out)
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
 def test_words_are_those_of_triton(tmp_path):
-    """In a process of its own: the interpreter is chosen when Triton is imported."""
+    """The test needs a process of its own: the interpreter is chosen when Triton is imported."""
     seed, counters = 0x0123456789ABCDEF, random_counters(16)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
@@ -185,7 +185,7 @@ def test_nothing_asked_for_is_nothing_given(count, B):
 
 
 def define_directions(seed: int, step: int, D: int, M: int) -> torch.Tensor:
-    """In float64: block q M + m gives rows 4q to 4q + 3 of column m."""
+    """Directions in float64: block q M + m gives rows 4q to 4q + 3 of column m."""
     Q = -(-D // 4)
     counters = [[block, step & 0xFFFFFFFF, step >> 32, 0xFFFFFFFF] for block in range(Q * M)]
     leading = philox(seed, torch.tensor(counters)).bitwise_right_shift(9)
@@ -219,7 +219,7 @@ def test_directions_are_uniform_on_the_sphere():
     D, M = 6, 50_000
     u = directions(11, 3, D, M).double()
     torch.testing.assert_close(u.norm(dim=0), torch.ones(M, dtype=torch.float64), rtol=0, atol=3e-7)
-    # Of one coordinate the moments are 0, 1 / D, 0, 3 / D (D + 2); of two, 0 for the product.
+    # The moments of one coordinate are 0, 1 / D, 0, 3 / D (D + 2); the product of two has the mean 0.
     assert u.mean(dim=1).abs().max() < 4.5 / math.sqrt(D * M)
     assert u.pow(3).mean(dim=1).abs().max() < 4.5 * math.sqrt(15 / (D * (D + 2) * (D + 4) * M))
     fourth = 3 / (D * (D + 2))

@@ -82,7 +82,7 @@ SHAPES = [  # B, S, H, L, and the model
 @pytest.mark.parametrize(("B", "S", "H", "L", "sizes"), SHAPES)
 def test_error_is_at_most_twice_that_of_the_definition(B, S, H, L, sizes):
     ours = definition = 0.0
-    for seed in range(10):  # of a handful of numbers one alone is often right by chance
+    for seed in range(10):  # a single one of few numbers is often right by chance
         tensors, given = parameters(**sizes, seed=seed), inputs(B, S, H, L, seed=seed)
         exact = reference.rollout(tensors, *(x.double() for x in given), heads=HEADS)
         single = typed(tensors, torch.float32)
@@ -274,7 +274,7 @@ def test_nothing_but_the_result_grows_with_the_candidates(monkeypatch):
     monkeypatch.setattr(fast, "_CPU_BYTES", held)
     packed = pack(typed(parameters(), torch.float32), heads=HEADS)
     given = inputs(1, 20_000, 2, 1)
-    rollout(packed, *inputs(1, 1, 1, 1))  # what is made once for a model
+    rollout(packed, *inputs(1, 1, 1, 1))  # makes the parts that are made once for a model
     with LargestTensor() as ours:
         result = fast.rollout(packed, *given[:2])
     assert result.nbytes > 4 * held

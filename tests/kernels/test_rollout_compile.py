@@ -21,7 +21,7 @@ from lewm.model import build
 # Bytes that one program may have, from the table of compute capabilities in CUDA's programming guide.
 SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 100: 227 << 10}
 
-REGISTERS = 65536  # of a multiprocessor
+REGISTERS = 65536  # the registers of a multiprocessor
 
 # Bytes that a thread may keep in memory while it loads a tile of rows or stores it; loops that spill take 250 or more.
 SPILLED = 160
@@ -87,7 +87,7 @@ def test_many_split_candidates_of_the_papers_model(compiled_by, usage, capabilit
     assert [name for name, _ in compiled] == [*SPLIT_LAYER, *SPLIT_LAYER, "mlp_kernel"]
     for name, kernel in compiled:
         check(capability, name, kernel, usage)
-    for _, kernel in compiled[:3]:  # of the first layer; in the last, a third of the rows go on
+    for _, kernel in compiled[:3]:  # the kernels of the first layer; in the last, a third of the rows go on
         assert re.search(PRODUCTS[capability], kernel.asm["ptx"])
 
 

@@ -1,4 +1,4 @@
-"""How the rollout's Triton kernels cut their work, and what they do not take.
+"""The tiles of the rollout's Triton kernels, and the models that the kernels do not support.
 
 Shapes: C candidates, N new tokens of a window.
 """

@@ -46,7 +46,7 @@ def unwritten_is_nan():
 
 
 def weights(config, seed=0):
-    """In float64, every tensor different from what it is at first."""
+    """Parameters in float64, with every tensor different from its initial value."""
     torch.manual_seed(seed)
     model = build(config.model).double().eval()
     with torch.no_grad():
@@ -109,7 +109,7 @@ def errors(design, precision, B, S, L, H, predictor, seeds):
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     ours = definition = 0.0
     heads = predictor.get("heads", 2)
-    for seed in range(seeds):  # of a handful of numbers one alone is often right by chance
+    for seed in range(seeds):  # a single one of few numbers is often right by chance
         tensors, given = tiny(seed, **predictor), inputs(B, S, L, H, seed=seed)
         exact = reference.rollout(tensors, *(x.double() for x in given), heads=heads)
         plain = reference.rollout(typed(tensors, dtype), *(x.to(dtype) for x in given), heads=heads)

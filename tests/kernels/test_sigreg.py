@@ -66,7 +66,7 @@ def value_and_gradient(function, z, directions, knots):
 
 
 def two_passes(z, directions, knots):
-    """What several processes do, with one."""
+    """The computation of several processes, done by one."""
     K, delta = len(knots), (knots[-1] / (len(knots) - 1)).item()
     sums = fast.power_sums(z.detach(), directions, K, delta)
     value, coefficients = fast.finish(sums, z.shape[1], delta)
@@ -132,7 +132,7 @@ def test_float64_is_exact_for_any_number_of_knots(K):
 def test_error_is_at_most_twice_that_of_the_definition(shape, dtype, monkeypatch):
     small_tiles(monkeypatch, elements=64, block=1, block_directions=8)
     errors = {reference.sigreg: torch.zeros(2), sigreg: torch.zeros(2), two_passes: torch.zeros(2)}
-    for seed in range(20):  # of a handful of numbers one alone is often right by chance
+    for seed in range(20):  # a single one of few numbers is often right by chance
         z, directions, knots = random_inputs(*shape, dtype, seed)
         exact = value_and_gradient(reference.sigreg, z.double(), directions.double(), knots)
         for function, total in errors.items():

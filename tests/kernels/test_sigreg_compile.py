@@ -56,7 +56,7 @@ def check(capability, compiled):
 
 
 def bytes_of_loads(ptx):
-    """How many bytes each load from global memory takes, those included that go to shared memory by themselves."""
+    """The bytes of each load from global memory, loads directly to shared memory included."""
     loads = re.findall(r"ld\.global(?:\.\w+)*?(?:\.v(\d))?\.[bfsu](\d+)\b", ptx)
     copies = re.findall(r"cp\.async\.c[ag]\.shared\.global(?:\.\w+::\w+)* \[[^]]*\], \[[^]]*\], (0x\w+|\d+)", ptx)
     assert len(copies) == len(re.findall(r"cp\.async\.c[ag]", ptx))
@@ -108,7 +108,7 @@ def test_sizes_of_one_which_triton_makes_constants(compiled_by):
 
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
 def test_finish_with_the_count_on_the_device(compiled_when_launched, capability):
-    """As several processes call it."""
+    """Compiles it for a call by several processes."""
     packed = torch.zeros(4 * 16 * 2 * 1024 + 1)  # the sums of all processes, and behind them their count
     run = functools.partial(path.finish, packed[:-1].view(4, 16, 2, 1024), packed[-1], 3 / 16)
     ((name, compiled),) = compiled_when_launched(capability, ["lewm_kernels.sigreg.kernels"], run)

@@ -50,7 +50,7 @@ def test_it_is_the_mean_of_sketches_over_many_directions(function, shape):
     ]
     values, gradients = (torch.stack(x) for x in zip(*each, strict=True))
     for got, estimates in ((value, values), (gradient, gradients)):
-        error = estimates.std(dim=0).norm() / 4  # of the mean of 16
+        error = estimates.std(dim=0).norm() / 4  # the error of the mean of 16
         assert (got - estimates.mean(dim=0)).norm() < 3 * error
         assert error < 0.06 * got.norm()
 
@@ -80,7 +80,7 @@ def test_float64_is_the_definition(shape, scale):
 def test_error_is_at_most_twice_that_of_the_definition(shape, scale):
     dtype = torch.float32
     errors = {reference.sigreg_exact: torch.zeros(2), sigreg_exact: torch.zeros(2)}
-    for seed in range(10):  # of a handful of numbers one alone is often right by chance
+    for seed in range(10):  # a single one of few numbers is often right by chance
         z = embeddings(*shape, dtype, seed, scale)
         exact = value_and_gradient(reference.sigreg_exact, z.double())
         for function, total in errors.items():

@@ -1,6 +1,6 @@
 """SIGReg over several processes: the loss and every gradient of one process that has all embeddings.
 
-As a program, this file is one of the processes: RANK RANKS RENDEZVOUS FOLDER.
+Run as a program with RANK RANKS RENDEZVOUS FOLDER, this file is one of the processes.
 
 Shapes: T time steps, N embeddings of all processes, D latent width, M directions, K knots, X inputs of an encoder.
 """
@@ -56,7 +56,7 @@ def parameter_gradients(model, x, function):
 
 
 def process(rank: int, ranks: int, rendezvous: str, folder: str) -> None:
-    """What one process computes."""
+    """The result of one process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=ranks)
     group = dist.group.WORLD
@@ -101,7 +101,7 @@ def process(rank: int, ranks: int, rendezvous: str, folder: str) -> None:
 
 @pytest.fixture(scope="module", params=PARTS, ids=lambda ranks: f"{ranks} processes")
 def results(request, tmp_path_factory, interpreter_obstacle):
-    """What every process computed."""
+    """The results of all processes."""
     ranks = request.param
     folder = tmp_path_factory.mktemp("ranks")
     rendezvous = (folder / "rendezvous").as_uri()

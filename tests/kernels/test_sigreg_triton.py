@@ -92,7 +92,7 @@ def test_error_is_at_most_twice_that_of_the_definition(shape, dtypes, seeds):
     K = shape[-1]
     for dtype in dtypes:
         ours, definition = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-        for seed in range(seeds):  # of a handful of numbers one alone is often right by chance
+        for seed in range(seeds):  # a single one of few numbers is often right by chance
             z, u, c, delta = random_inputs(*shape, seed, dtype)
             exact = define_power_sums(*double(z, u), K, delta), define_gradient(*double(z, u, c), delta)
             plain = define_power_sums(z.float(), u, K, delta), define_gradient(z.float(), u, c, delta)

@@ -19,7 +19,7 @@ from lewm_data.envs.registry import world
 
 H, A = 3, 4
 SETTINGS = Cem(samples=128, elites=16, iterations=20)
-LOW, HIGH = [-0.4, -0.05], [0.3, 0.6]  # of an action, in environment units; none of them is a float32
+LOW, HIGH = [-0.4, -0.05], [0.3, 0.6]  # bounds of an action, in environment units; none of them is a float32
 
 
 @pytest.fixture

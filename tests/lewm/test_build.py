@@ -1,4 +1,4 @@
-"""Every kind of encoder and predictor that the tables have."""
+"""Tests of every kind of encoder and predictor in the tables."""
 
 from typing import Literal
 
@@ -186,7 +186,7 @@ def test_a_kind_of_predictor_needs_a_section_and_a_line(tiny):
 
 
 def test_steps_of_the_reference_are_those_of_the_model(model):
-    """What is rolled out by steps is what the operator computes."""
+    """A rollout by steps equals the operator's."""
     latents, candidates = torch.randn(2, 1, 8), torch.randn(2, 3, 4, 10)
     with torch.inference_mode():
         by_steps = reference.step_by_step(model.predict, latents, candidates, longest=model.history)

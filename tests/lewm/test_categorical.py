@@ -71,7 +71,7 @@ def chosen_in(one_hot, candidates):
 
 
 def search(cost, one_hot, settings, keys, horizon=H):
-    """From the start of that many environments; its plans as zeros and ones."""
+    """Plans from the start of that many environments, as zeros and ones."""
     start = Start.standard(len(keys.episodes), horizon, len(one_hot.taken), torch.device("cpu"), one_hot=one_hot)
     plan = categorical_cem(cost, start, settings, keys)
     return replace(plan, actions=chosen_in(one_hot, plan.actions).float())

@@ -55,4 +55,4 @@ def test_keypoints_follow_what_moves():
     torch.testing.assert_close(rows, rows[:1].expand_as(rows))
     steps = columns.diff(dim=0)
     assert steps.abs().max() > 0
-    torch.testing.assert_close(steps, steps[:1].expand_as(steps))  # as far each time
+    torch.testing.assert_close(steps, steps[:1].expand_as(steps))  # equally far each time

@@ -203,7 +203,7 @@ def test_gradients_pass_inside_a_solve(settings, heads, monkeypatch):
     Solver(Shifts(), planning, seed=0, together=2).solve(problem)
     assert found[0].abs().sum(dim=(2, 3)).min() > 1e-3
     if isinstance(settings, HeadCost) and settings.distance_weight:
-        return  # as if mean and standard deviation were given: see the next test
+        return  # its gradient takes mean and standard deviation as given: see the next test
     direction, size = torch.randn(candidates.shape, generator=torch.Generator().manual_seed(1)).double(), 1e-6
     ahead, behind = (
         in_numpy(settings, heads(), latents, goals, candidates + step * direction) for step in (size, -size)

@@ -40,7 +40,7 @@ def known(path):
 
 @pytest.fixture
 def hashing(monkeypatch):
-    """How often all frames were hashed."""
+    """The number of times that all frames were hashed."""
     calls, original = [], Dataset.frame_hashes
 
     def spy(self, *arguments):

@@ -103,7 +103,7 @@ def test_rows_are_few_where_a_row_is_large(make_model):
     packed, differentiable = PackedDynamics(model), DifferentiableDynamics(model)
     for dynamics in (packed, differentiable):
         assert dynamics.rows(5) > 5 * dynamics.rows(50) > 0
-    assert packed.rows(5) > differentiable.rows(5)  # which keeps what the gradient needs
+    assert packed.rows(5) > differentiable.rows(5)  # the differentiable rollout keeps values for the gradient
 
 
 class Lane:

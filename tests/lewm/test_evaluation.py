@@ -62,7 +62,7 @@ def draw(dataset, protocol="held-out", count=20, goal_offset=25, seed=0):
 
 
 def of(tasks, name):
-    """What all tasks have of something, one behind the other."""
+    """One property of all tasks, concatenated."""
     return np.stack([getattr(task if hasattr(task, name) else task.start, name) for task in tasks.each])
 
 
@@ -161,7 +161,7 @@ class Oracle(Controller):
 
 
 def a_plan(blocks):
-    """Of some planner."""
+    """The settings of some planner."""
     return Plan(blocks, torch.zeros(len(blocks)), torch.zeros(len(blocks), 1))
 
 

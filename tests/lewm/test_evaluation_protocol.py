@@ -1,4 +1,4 @@
-"""What a report may call its tasks, whether bounds are kept, and what is said of a short budget."""
+"""The names of tasks in a report, the bounds of actions, and the message on a short budget."""
 
 import dataclasses
 import logging
@@ -145,7 +145,7 @@ def test_seeds_that_do_not_fit_in_64_bits_are_refused(runs, tiny, seed):
 
 
 def test_random_actions_of_a_long_budget_are_drawn_bit_by_bit(tiny, monkeypatch):
-    """As if they were drawn at once."""
+    """Equals the result of drawing them at once."""
     start = Task(0, 0, Placed(np.array([0.1, 0.1]), np.array([0.9, 0.9]), {}))
     tasks = Tasks("two-room", "from-env", None, (start,) * 3, None, None, 230, True, 0, 0)
     controller = Controller(build(tiny.model), tiny.planning, 4)

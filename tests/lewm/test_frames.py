@@ -33,7 +33,7 @@ def test_training_and_a_run_tell_that_frames_are_stretched(tiny, dataset, tmp_pa
     stretched = [message for message in caplog.messages if "stretched" in message]
     assert stretched == STRETCHED
     caplog.clear()
-    warn_if_stretched.cache_clear()  # as in another process
+    warn_if_stretched.cache_clear()  # as if this were another process
     lewm.load(tmp_path / "run")
     assert caplog.messages == STRETCHED
 

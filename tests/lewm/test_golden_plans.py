@@ -14,7 +14,7 @@ from lewm.planning.controller import Controller
 from lewm.planning.plan import Context
 
 PLANNING = Planning(planner=Cem(samples=64, elites=8, iterations=10), cost=LastCost(), horizon=5)
-LOW, HIGH = 0.2, 1.7  # of actions, in environment units; plans without bounds leave them
+LOW, HIGH = 0.2, 1.7  # bounds of actions, in environment units; plans without bounds exceed them
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""How environments are cut into groups."""
+"""The groups of environments that are planned together."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -41,7 +41,7 @@ class Eye(WorldModel):
     def __init__(self, scale):
         torch.nn.Module.__init__(self)
         self.scale = scale
-        self.register_buffer("action_mean", torch.zeros(2))  # its device is the model's
+        self.register_buffer("action_mean", torch.zeros(2))  # its device stands for the model's
 
     def encode(self, frames):
         return frames[:, :, 0, 0].float() / 255 * self.scale

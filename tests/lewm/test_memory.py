@@ -1,4 +1,4 @@
-"""What is too large for the machine is told with both numbers, before it is allocated."""
+"""The error for a tensor that is too large for the machine names both sizes, before any allocation."""
 
 import pytest
 import torch

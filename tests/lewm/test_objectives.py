@@ -162,7 +162,7 @@ def test_sigreg_in_subspaces_is_the_mean_of_the_sketches_in_each(tiny):
 
 
 def test_the_model_begins_alike_whatever_the_objective_is(tiny, dataset):
-    """So that objectives can be compared at one seed."""
+    """Objectives can then be compared at one seed."""
     with Dataset.open(dataset) as opened:
         episodes = np.arange(opened.num_episodes)
         configs = [resolve(tiny, None, changes) for changes in CASES.values()]

@@ -197,7 +197,7 @@ def test_it_shows_the_newest_of_every_part(finished):
     for words in (
         "mine",
         "rooms.h5 (efefefefefef)",
-        "prediction 0.1667 term of the loss",  # of the last line
+        "prediction 0.1667 term of the loss",  # the value in the last line
         "5.3",
         "clips a second",
         "6 of 8 75.0% 25.0% to 75.0%",

@@ -1,4 +1,4 @@
-"""What each planner takes from its paper."""
+"""The properties that each planner has from its paper."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What every planner of the table promises, for numbers, and for choices where it has a form for them."""
+"""The guarantees of every planner in the table, for numbers, and for choices where the planner supports them."""
 
 from dataclasses import dataclass, replace
 
@@ -22,7 +22,7 @@ FREQUENCY = (0.2, 0.5, 0.3, 0.6, 0.4)
 SEARCHES = [(kind, "numbers") for kind in PLANNERS] + [
     (kind, "choices") for kind, search in PLANNERS.items() if search.choices is not None
 ]
-CAPTURED = [(kind, form) for kind, form in SEARCHES if not PLANNERS[kind].differentiates]  # as CUDA graphs
+CAPTURED = [(kind, form) for kind, form in SEARCHES if not PLANNERS[kind].differentiates]  # for CUDA graphs
 each_search = pytest.mark.parametrize(("kind", "form"), SEARCHES)
 each_captured = pytest.mark.parametrize(("kind", "form"), CAPTURED)
 
@@ -49,7 +49,7 @@ class Task:
 
     @classmethod
     def smooth(cls, form, one_hot, environments=4):
-        """From the standard start to a plan that is the same in every step."""
+        """A plan from the standard start, which is the same in every step."""
         start = Start.standard(environments, H, A, torch.device("cpu"), frameskip=FRAMESKIP)
         if form == "choices":
             chosen = one_hot.likeliest(torch.rand(environments, 1, A, generator=seeded(1))).expand(-1, H, -1)

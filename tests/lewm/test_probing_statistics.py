@@ -72,7 +72,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_claims():
 def test_a_paired_comparison_sees_what_separate_intervals_hide():
     rng = np.random.default_rng(4)
     truth, episode = draw(rng, 20)
-    hard = rng.uniform(0.1, 3, size=20)[episode][:, None]  # how hard each episode is for both
+    hard = rng.uniform(0.1, 3, size=20)[episode][:, None]  # the difficulty of each episode for both
     noise = rng.normal(size=truth.shape) * hard
     draws = resample(20, seed=0)
     ours, theirs = (episode_sums(truth, truth + scale * noise, episode) for scale in (0.9, 1.0))

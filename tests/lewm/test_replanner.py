@@ -14,11 +14,11 @@ from lewm.planning.replanner import Decision, Replanner
 
 B, BLOCKS, HORIZON = 4, 11, 5
 EPISODES = np.array([3, 8, 1, 20])
-LIMIT = 0.4  # of actions, in environment units; their standard deviation is 1
+LIMIT = 0.4  # the limit of actions, in environment units; their standard deviation is 1
 GROUPS = (3, 2)  # where actions are choices
 
 RNG = np.random.default_rng(0)
-FRAMES = RNG.integers(0, 256, (BLOCKS, B, 16, 16, 3), np.uint8)  # what environments show before each block
+FRAMES = RNG.integers(0, 256, (BLOCKS, B, 16, 16, 3), np.uint8)  # the frames of environments before each block
 GOALS = RNG.integers(0, 256, (B, 16, 16, 3), np.uint8)
 
 NOBODY_LEAVES = [np.arange(B)] * BLOCKS
@@ -71,7 +71,7 @@ class Act:
 
 
 def acts(controller, active, who=slice(None)):
-    """What a replanner does with the recorded frames, for environments `who` of them."""
+    """The results of a replanner with the recorded frames, for the environments `who`."""
     replanner = Replanner(controller, controller.embed(GOALS[who]), EPISODES[who])
     done = []
     for frames, some in zip(FRAMES[:, who], active, strict=True):
@@ -90,7 +90,7 @@ def executed(controller, actions):
 
 
 def by_hand(controller, active, actions):
-    """Each plan's context, what was left for it, and the plan, from the recorded frames and executed actions."""
+    """Each plan's context, its remaining blocks, and the plan, from the recorded frames and executed actions."""
     goals, latents = controller.embed(GOALS), [controller.embed(frames) for frames in FRAMES]
     blocks, plans, left, block = [], [], None, 0
     for some, taken in zip(active, actions, strict=True):
@@ -192,7 +192,7 @@ def test_it_looks_where_a_context_needs_it_and_plans_where_blocks_run_out(contro
 
 
 def test_a_warm_start_and_a_context_matter(controller):
-    """So that the tests above could fail."""
+    """Without this, the tests above could not fail."""
     plain = acts(controller(execute=1), NOBODY_LEAVES)
     for change in ({"warm_start": "on"}, {"context": 2}):
         other = acts(controller(execute=1, **change), NOBODY_LEAVES)

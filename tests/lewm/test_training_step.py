@@ -25,7 +25,7 @@ from lewm_data.store.dataset import Dataset
 from lewm_data.store.reader import BatchReader
 
 aten = torch.ops.aten
-LOOKS = {  # of the host at the values of a tensor, and numbers that the host puts into one: on a GPU it would wait
+LOOKS = {  # calls in which the host reads values of a tensor or writes numbers into one: on a GPU it would wait
     aten._local_scalar_dense,
     aten.equal,
     aten.nonzero,

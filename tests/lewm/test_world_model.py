@@ -151,7 +151,7 @@ def test_stretched_frames_are_told_once(model, caplog):
 @pytest.mark.parametrize("side", [16, 24], ids=["as they are", "resized"])
 @torch.inference_mode()
 def test_frames_reach_the_first_convolution_channels_last(tiny, encoder, side):
-    """As they are in memory: no pass over the pixels only reorders them."""
+    """Keeps the order of the pixels in memory: there is no pass that only reorders them."""
     vit = VitEncoder(patch=4, width=24, depth=1, heads=3, mlp=32).model_dump()
     model = build(resolve(tiny, None, {"model.encoder": vit} if encoder == "vit" else {}).model)
     first = next(module for module in model.encoder.modules() if isinstance(module, torch.nn.Conv2d))

@@ -134,7 +134,7 @@ def test_an_interrupted_script_says_so_and_leaves_no_process_and_no_dataset(tmp_
         text=True,
         env={**os.environ, "OUT": str(out), "PYTHON": sys.executable, "TMPDIR": str(temporary)},
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # as in a terminal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # the answer to Ctrl-C in a terminal
     ) as running:
         log = ""
         for line in running.stdout:

@@ -25,24 +25,24 @@ from lewm_data.store.action_bounds import HIGH, LOW
 from lewm_data.store.writer import Writer
 
 # An episode that ends before its predecessors waits for them in memory. So that one long episode among short
-# ones cannot fill it, none begins more than this many times N after the last written one.
+# ones cannot fill it, no episode begins that is more than this many times N after the last written one.
 AHEAD = 4
 
 TOGETHER = 32  # environments in one process, where the world computes them together
 
-# Upper limits, far beyond what is of use, so that a slip of the keyboard is told before it fills the memory.
+# Upper limits, far beyond useful values, so that a typing error is reported before it fills the memory.
 MOST_EPISODES, MOST_TOGETHER, MOST_SIDE = 10**9, 4096, 4096
 
 
 @dataclass(frozen=True)
 class CollectProgress:
-    """How far a collection has come.
+    """The progress of a collection.
 
     Attributes:
-        episodes: In the file.
-        total: That the file shall have.
-        frames: Written by this collection.
-        frames_per_second: Of this collection.
+        episodes: Number of episodes in the file.
+        total: Number of episodes that the finished file will have.
+        frames: Number of frames that this collection has written.
+        frames_per_second: Speed of this collection.
     """
 
     episodes: int
@@ -53,19 +53,19 @@ class CollectProgress:
 
 @dataclass(frozen=True)
 class CollectReport:
-    """What a collection did.
+    """The result of a collection.
 
     Attributes:
         path: The dataset.
-        episodes: In the file.
-        frames: In the file.
-        new_episodes: Written by this collection.
-        new_frames: Written by this collection.
-        seconds: Of this collection.
-        frames_per_second: New frames by seconds.
-        stepping_seconds: In the environments, rendering included; of all workers together.
-        acting_seconds: In the policy, likewise.
-        writing_seconds: In the file.
+        episodes: Number of episodes in the file.
+        frames: Number of frames in the file.
+        new_episodes: Number of episodes that this collection wrote.
+        new_frames: Number of frames that this collection wrote.
+        seconds: Duration of this collection.
+        frames_per_second: New frames divided by seconds.
+        stepping_seconds: Time spent in the environments, rendering included, summed over all workers.
+        acting_seconds: Time spent in the policy, summed over all workers.
+        writing_seconds: Time spent writing the file.
     """
 
     path: str
@@ -102,26 +102,28 @@ def collect(
     Interrupted in any way, the file holds every finished episode; the same call with "append" completes it.
 
     Args:
-        world: Where.
+        world: The world in which the episodes take place.
         path: The file; its directory must exist.
-        episodes: That the finished file has, those already in it included.
-        policy: Who acts: "expert", "expert:0.7,random:0.3", "package.module:function"; see `lewm_data.policies.spec`.
-        noise: Of the policy; see the policy.
+        episodes: Number of episodes in the finished file, those already in it included.
+        policy: The policy: "expert", "expert:0.7,random:0.3", "package.module:function"; see
+            `lewm_data.policies.spec`.
+        noise: Strength of the policy's noise; see the policy.
         frame_size: Pixels a side.
-        seed: Of everything random, at least 0.
-        repeat: Probability that an episode's previous action is taken again; the world's own where None.
+        seed: Seed of every random choice, at least 0.
+        repeat: Probability that an episode's previous action is taken again; None means the world's default.
         vary: Factors of variation drawn for each episode, "agent.color,door.position", or "all".
-        num_envs: Environments run together in this process; None for what is fast. The file does not depend on it.
-        workers: Processes that run one environment each instead; None for one a core where the world gains from it.
-            The file does not depend on them either.
+        num_envs: Environments that run together in this process; None chooses a fast number. The file does not depend
+            on it.
+        workers: Processes that run one environment each instead; None means one for each core where the world gains
+            from that. The file does not depend on them either.
         mode: What to do about a file that is there: refuse, continue, or replace it once the first new
             episode is finished. "append" without a file creates it.
         commit: The code's version, to be noted in the file.
         on_progress: Called after every written episode.
 
     Raises:
-        DataError: A number is out of bounds, there is a file already, it was collected in another way, an unknown
-            policy or factor, no room, or an episode in which workers die.
+        DataError: A number is out of bounds, the file exists already or was collected in another way, the policy or
+            a factor is unknown, the disk is full, or workers die in an episode.
     """
     path = Path(path)
     if workers is None:
@@ -158,12 +160,12 @@ def collect(
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _attributes(world: World, settings: Settings) -> dict[str, Any]:
-    """What the file says of how its episodes came about."""
+    """The file's attributes, which say how its episodes were made."""
     return {
         "env": world.name,
         "env_id": world.gymnasium_id,
@@ -191,7 +193,7 @@ def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | 
 
 
 class _Collection:
-    """Episodes of one call: which is next, and those that are finished, in their order to the file."""
+    """The episodes of one call: knows which is next, and writes the finished ones to the file in their order."""
 
     def __init__(
         self, writer: Writer, episodes: int, ahead: int, on_progress: Callable[[CollectProgress], None] | None
@@ -200,11 +202,11 @@ class _Collection:
         self.began = time.perf_counter()
         self.had = writer.num_episodes, writer.num_steps
         self.writing = 0.0  # seconds
-        self.next = writer.num_episodes  # the first episode that nobody has begun
-        self.waiting: dict[int, Columns] = {}  # finished, but a predecessor is not
+        self.next = writer.num_episodes  # the first episode that has not begun
+        self.waiting: dict[int, Columns] = {}  # finished episodes with an unfinished predecessor
 
     def next_episode(self) -> int | None:
-        """The next episode to be begun; None where there is none, or others have to be finished before."""
+        """The next episode to begin; None where there is none, or where others have to be finished before it."""
         if self.next >= min(self.episodes, self.writer.num_episodes + self.ahead):
             return None
         self.next += 1
@@ -227,7 +229,7 @@ class _Collection:
             ready = self.waiting.pop(self.writer.num_episodes, None)
 
     def report(self, seconds: Seconds) -> CollectReport:
-        """What has been done."""
+        """The report of this collection."""
         elapsed = time.perf_counter() - self.began
         episodes, frames = self.writer.num_episodes, self.writer.num_steps
         new = frames - self.had[1]

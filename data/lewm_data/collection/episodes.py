@@ -16,21 +16,21 @@ from lewm_data.collection.recorder import Columns, EpisodeRecorder
 from lewm_data.envs.world import World
 from lewm_data.policies.combine import Mixture
 
-# Gives the next episode to be played; None where there is none to begin now.
+# Returns the next episode to play, or None where none can begin now.
 NextEpisode = Callable[[], int | None]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the episodes of a dataset depend on, besides their numbers and the world.
+    """The settings on which a dataset's episodes depend, besides their numbers and the world.
 
     Attributes:
-        policy: Who acts; see `lewm_data.policies.spec`.
-        noise: Of the policy.
+        policy: The policy; see `lewm_data.policies.spec`.
+        noise: Strength of the policy's noise.
         repeat: Probability that an action is taken again.
         vary: Factors of variation that are drawn for each episode.
         frame_size: Pixels a side.
-        seed: Of everything random.
+        seed: Seed of every random choice.
     """
 
     policy: str
@@ -43,11 +43,11 @@ class Settings:
 
 @dataclass
 class Seconds:
-    """Where time went.
+    """Seconds that the parts of a collection took.
 
     Attributes:
-        stepping: In the environments, rendering included.
-        acting: In the policy.
+        stepping: Time spent in the environments, rendering included.
+        acting: Time spent in the policy.
     """
 
     stepping: float = 0.0
@@ -55,7 +55,7 @@ class Seconds:
 
 
 def streams(seed: int, episode: int) -> tuple[int, np.random.Generator, np.random.Generator]:
-    """What everything random of an episode comes from: its reset's seed, its policy's and its factors' generator."""
+    """The sources of an episode's randomness: the seed of its reset, the generators of its policy and its factors."""
     for_env, for_policy, for_factors = np.random.SeedSequence([seed, episode]).spawn(3)
     drawn = int(for_env.generate_state(1)[0])
     return drawn, np.random.Generator(np.random.PCG64(for_policy)), np.random.default_rng(for_factors)
@@ -77,14 +77,14 @@ class Player:
         self._drawn: list[dict[str, Any]] = [{} for _ in range(num_envs)]  # factors of the episode in each environment
 
     def play(self, next_episode: NextEpisode) -> Iterator[tuple[int, Columns]]:
-        """Plays until no environment is in an episode and there is none to begin.
+        """Plays until no environment is in an episode and no further episode can begin.
 
         Yields:
-            Each episode as it ends, with its columns, which last until the next is asked for.
+            Each episode when it ends, with its columns, which are valid until the next episode is asked for.
         """
         count = self._env.num_envs
         playing = np.zeros(count, np.int64)  # (N,) the episode in each environment
-        recording = np.zeros(count, np.bool_)  # (N,) False: it is over, and there is no other to begin
+        recording = np.zeros(count, np.bool_)  # (N,) False: the episode is over, and no other can begin
         ended = np.ones(count, np.bool_)  # (N,)
         while True:
             if ended.any():

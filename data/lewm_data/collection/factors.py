@@ -1,4 +1,4 @@
-"""Factors of variation: which of them vary in a collection, and what a dataset says of them."""
+"""Factors of variation: which of them vary in a collection, and how a dataset records them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 from lewm_data.envs.world import World
 from lewm_data.errors import unknown
 
-PREFIX = "factor."  # of the columns
+PREFIX = "factor."  # the beginning of the columns' names
 
 
 def named_factors(world: World, vary: str) -> tuple[str, ...]:
@@ -28,13 +28,13 @@ def named_factors(world: World, vary: str) -> tuple[str, ...]:
 
 
 def draw_factors(world: World, names: tuple[str, ...], rng: np.random.Generator) -> dict[str, Any]:
-    """Random values of `names`. Each is the same whichever others vary: all are drawn, in the world's order."""
+    """Random values of `names`. All factors are drawn, in the world's order, so no value depends on `names`."""
     drawn = {name: factor.draw(rng) for name, factor in world.factors.items()} if names else {}
     return {name: drawn[name] for name in names}
 
 
 def factor_columns(world: World, drawn: Mapping[str, Any], rows: int) -> dict[str, Shaped[np.ndarray, "rows ..."]]:
-    """What a dataset records of an episode's factors: the same value in each of its rows."""
+    """The columns that record an episode's factors, with the same value in each row."""
     columns = {}
     for name, value in drawn.items():
         one = np.asarray(value, np.asarray(world.factors[name].default).dtype)
@@ -45,7 +45,7 @@ def factor_columns(world: World, drawn: Mapping[str, Any], rows: int) -> dict[st
 def recorded_factors(columns: Mapping[str, Shaped[np.ndarray, "rows ..."]], rows: int) -> tuple[dict[str, Any], ...]:
     """The factors of `rows` steps, as a reset takes them, from a dataset's columns at these steps.
 
-    Those that the dataset does not record had their defaults, and are left out; other columns do not matter.
+    Factors that the dataset does not record had their defaults and are left out. Other columns are ignored.
     """
     values = {name.removeprefix(PREFIX): each.tolist() for name, each in columns.items() if name.startswith(PREFIX)}
     return tuple({name: _plain(each[row]) for name, each in values.items()} for row in range(rows))

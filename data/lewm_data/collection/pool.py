@@ -1,4 +1,4 @@
-"""Episodes played by worker processes: whatever becomes of one, its episodes are played all the same."""
+"""Episodes played by worker processes: when a worker dies, another plays its episodes."""
 
 import contextlib
 import logging
@@ -22,32 +22,32 @@ from lewm_data.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-TASKS = 2  # that a worker has at most: it goes on while its last episode is being written
-ATTEMPTS = 3  # at an episode in which a worker dies
-GRACE = 5.0  # seconds that a worker without tasks has to end by itself
+TASKS = 2  # the most tasks of a worker: it plays one while its last episode is being written
+ATTEMPTS = 3  # the most attempts at an episode in which a worker dies
+GRACE = 5.0  # seconds in which a worker without tasks has to end by itself
 
 
 class WorkerError(Exception):
-    """What went wrong in a worker: its traceback."""
+    """An error in a worker; the text is its traceback."""
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
-    tasks: list[Task] = field(default_factory=list)  # that it has not answered; it works on the first
+    tasks: list[Task] = field(default_factory=list)  # tasks that it has not answered; it works on the first
 
 
 class Pool:
-    """Plays episodes in worker processes, one each, with one environment each. The counterpart of `Player`.
+    """Plays episodes in worker processes, each with one environment: the counterpart of `Player`.
 
     Args:
-        world: One that `registry.world` knows, which is how workers find it.
-        settings: Of the episodes.
-        workers: Processes.
+        world: A world that `registry.world` knows, because workers find it by name.
+        settings: Settings of the episodes.
+        workers: Number of processes.
 
     Raises:
-        DataError: Another world.
+        DataError: `registry.world` does not know the world.
     """
 
     def __init__(self, world: World, settings: Settings, workers: int) -> None:
@@ -68,10 +68,10 @@ class Pool:
             raise
 
     def play(self, next_episode: NextEpisode) -> Iterator[tuple[int, Columns]]:
-        """Plays until no worker has an episode and there is none to begin.
+        """Plays until no worker has an episode and no further episode can begin.
 
         Yields:
-            Each episode as it ends, with its columns.
+            Each episode when it ends, with its columns.
 
         Raises:
             DataError: An episode cannot be played; the cause has the traceback of its worker.
@@ -82,7 +82,7 @@ class Pool:
             if not busy:
                 return
             for connection in wait(list(busy)):
-                worker = busy[connection]  # type: ignore[index]  # only what was given is returned
+                worker = busy[connection]  # type: ignore[index]  # `wait` returns only what it was given
                 try:
                     answer: Finished | Failed = worker.connection.recv()
                 except (EOFError, OSError):
@@ -92,7 +92,7 @@ class Pool:
                     raise self._error(answer, worker.tasks[0].episode)
                 task = worker.tasks[0]
                 columns = take(task.block, answer.layout)
-                worker.tasks.pop(0)  # only now: a block that was not taken is removed with its task
+                worker.tasks.pop(0)  # not earlier: a block that was not taken is removed with its task
                 self.seconds.stepping += answer.stepping
                 self.seconds.acting += answer.acting
                 yield task.episode, columns
@@ -108,7 +108,7 @@ class Pool:
         self._workers = []
 
     def _hand_out(self, next_episode: NextEpisode) -> None:
-        """Gives every worker its next tasks, one by one, so that they all have some."""
+        """Gives the workers their next tasks in turn, one task at a time, so that all of them have some."""
         for count in range(1, TASKS + 1):
             for worker in self._workers:
                 if len(worker.tasks) < count:
@@ -123,7 +123,7 @@ class Pool:
         """Starts a worker in the place of one that died, with the same tasks.
 
         Raises:
-            DataError: It is not the first to die in this episode.
+            DataError: Too many workers have died in this episode.
         """
         _end(worker)
         episode = worker.tasks[0].episode
@@ -158,7 +158,7 @@ class Pool:
 
 
 def _tell(worker: _Worker, task: Task) -> None:
-    with contextlib.suppress(OSError):  # it has died: this is noticed where its answer is waited for
+    with contextlib.suppress(OSError):  # the worker has died, which is noticed where its answer is awaited
         worker.connection.send(task)
 
 
@@ -181,11 +181,11 @@ def _ending(code: int | None) -> str:
 
 @contextlib.contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that is started in this block never sees Ctrl-C, which is for us to answer."""
+    """A process that is started in this block never sees Ctrl-C, which the main process answers."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # multiprocessing's own, which would unblock the signal where it is started
+    resource_tracker.ensure_running()  # else multiprocessing starts it in the block, and its start unblocks the signal
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

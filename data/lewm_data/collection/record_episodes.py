@@ -1,6 +1,6 @@
-"""Untouched episodes in memory, for what `lewm_data.envs.general_perturbations` does to them.
+"""Unperturbed episodes in memory, from which the perturbations of a world start.
 
-N episodes, T frames of each.
+Shape letters: N episodes, T frames of each.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ STREAM = 2
 
 
 def record(world: World, seeds: Sequence[int], frame_size: int, steps: int) -> list[Episode]:
-    """What the world's default policy does in `steps` steps, whether or not it reaches its goal before.
+    """Records `steps` steps of the world's default policy, whether or not it reaches its goal before.
 
-    An episode is a function of its seed alone, whichever others are recorded with it. All are held in memory.
+    An episode is a function of its seed alone, whichever other episodes are recorded with it. All are held in memory.
 
     Args:
-        world: Where.
-        seeds: One an episode, at least 0; another stream of numbers than the seeds of collected datasets.
+        world: The world in which the episodes take place.
+        seeds: One seed for each episode, at least 0. The random streams differ from those of collected datasets.
         frame_size: Pixels a side.
-        steps: Actions of every episode; it has one frame more.
+        steps: Number of actions of every episode; it has one frame more.
     """
     env = world.make(len(seeds), frame_size, True)
     try:

@@ -15,7 +15,7 @@ Columns = dict[str, Shaped[np.ndarray, "T ..."]]
 
 
 class EpisodeRecorder:
-    """What each environment has shown since its episode began: one slot an environment, used again."""
+    """What each environment has shown since its episode began. Each environment has one slot, which is used again."""
 
     def __init__(self, env: WorldEnv) -> None:
         self._env, self._rows = env, np.arange(env.num_envs)
@@ -34,7 +34,7 @@ class EpisodeRecorder:
         reward: Shaped[np.ndarray, "N"],
         observation: Mapping[str, Shaped[np.ndarray, "N ..."]],
     ) -> None:
-        """Takes one step of every environment: the action, its reward, and what came of it."""
+        """Takes one step of every environment: the action, the reward, and the observation that follows."""
         for name, values in ((ACTION, actions), (REWARD, reward.astype(np.float32))):
             self._room(name, values)[self._rows, self._steps] = values
         self._steps += 1
@@ -42,7 +42,7 @@ class EpisodeRecorder:
             self._room(name, values)[self._rows, self._steps] = values
 
     def episode(self, slot: int, number: int) -> Columns:
-        """The columns of the episode that just ended in `slot`; views, except for the small ones."""
+        """The columns of the episode that just ended in `slot`: views, except for the small columns."""
         rows = int(self._steps[slot]) + 1
         columns = {name: seen[slot, :rows] for name, seen in self._seen.items()}
         for name, nothing in ((ACTION, np.nan), (REWARD, 0.0)):  # the last frame has neither

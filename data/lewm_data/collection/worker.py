@@ -1,7 +1,7 @@
-"""A process that plays episodes for another, which writes them. Nothing here knows of HDF5.
+"""A worker process plays episodes for another process, which writes them. Nothing here knows of HDF5.
 
-What it is told and what it answers goes through a pipe; the columns of an episode through shared memory, a block of its
-own, which the other process takes them from and removes.
+Tasks and answers go through a pipe. The columns of an episode go through a block of shared memory, which the other
+process reads and removes.
 """
 
 import faulthandler
@@ -23,13 +23,13 @@ from lewm_data.disk import reserve
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
 
-SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps shared memory
 ALIGNMENT = 64  # bytes
 
 
 @dataclass(frozen=True)
 class Task:
-    """An episode to be played, and the name of the block for its columns."""
+    """An episode to play, and the name of the block for its columns."""
 
     episode: int
     block: str
@@ -37,7 +37,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where in a block a column is."""
+    """The place of a column in a block."""
 
     name: str
     dtype: np.dtype
@@ -47,7 +47,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Finished:
-    """The next task is done: its columns are in its block. Seconds since the task before."""
+    """The next task is done: its columns are in its block. The seconds are those since the task before."""
 
     layout: tuple[Layout, ...]
     stepping: float
@@ -56,7 +56,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The next task cannot be done. `remedy` is None where the error is not one of `DataError`'s."""
+    """The next task cannot be done. `remedy` is None where the error is not a `DataError`."""
 
     problem: str
     remedy: str | None
@@ -71,7 +71,7 @@ def work(connection: Connection, world_name: str, settings: Settings) -> None:
     def next_episode() -> int | None:
         try:
             told.append(connection.recv())
-        except (EOFError, ConnectionError):  # there are no more, or nobody is there any more
+        except (EOFError, ConnectionError):  # there are no more tasks, or the other process has ended
             return None
         return told[0].episode
 
@@ -82,14 +82,14 @@ def work(connection: Connection, world_name: str, settings: Settings) -> None:
             connection.send(Finished(layout, player.seconds.stepping, player.seconds.acting))
             player.seconds.stepping = player.seconds.acting = 0.0
         player.close()
-    except ConnectionError:  # nobody is there any more
+    except ConnectionError:  # the other process has ended
         pass
     except DataError as error:
         connection.send(Failed(error.problem, error.remedy, traceback.format_exc()))
     except MemoryError:
         remedy = "Use fewer --workers or a smaller --frame-size, or close other programs."
         connection.send(Failed("the machine's memory is too small for this worker", remedy, traceback.format_exc()))
-    except Exception as error:  # whatever an environment or a policy of the user's may raise
+    except Exception as error:  # an environment or a policy of the user's may raise anything
         problem = raised_by_user(error) or f"{type(error).__name__}: {error}"
         connection.send(Failed(problem, None, traceback.format_exc()))
 
@@ -98,7 +98,7 @@ def hand_over(columns: Columns, name: str) -> tuple[Layout, ...]:
     """Copies columns into a new block of shared memory.
 
     Raises:
-        DataError: There is no room for it.
+        DataError: There is too little memory for it.
     """
     layout, offset = [], 0
     for column, values in columns.items():
@@ -115,7 +115,7 @@ def hand_over(columns: Columns, name: str) -> tuple[Layout, ...]:
 
 
 def take(name: str, layout: Iterable[Layout]) -> Columns:
-    """The columns that `hand_over` left in a block, which is removed."""
+    """Returns the columns that `hand_over` left in a block, and removes the block."""
     block = SharedMemory(name)
     try:
         return {place.name: _view(block, place).copy() for place in layout}
@@ -125,7 +125,7 @@ def take(name: str, layout: Iterable[Layout]) -> Columns:
 
 
 def discard(name: str) -> None:
-    """Removes a block, if it is there."""
+    """Removes a block, if it exists."""
     try:
         block = SharedMemory(name)
     except FileNotFoundError:
@@ -142,7 +142,7 @@ def _view(block: SharedMemory, place: Layout) -> np.ndarray:
 
 
 def _reserve(name: str, size: int) -> None:
-    """Makes sure that a block has memory behind it: without, writing to it would kill the process."""
+    """Makes sure that memory backs the whole block; else writing to it would kill the process."""
     if not SHARED_MEMORY.is_dir():
         return
     handle = os.open(SHARED_MEMORY / name, os.O_RDWR)

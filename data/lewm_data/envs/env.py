@@ -1,4 +1,4 @@
-"""A Gymnasium environment made of one simulator.
+"""A Gymnasium environment from one simulator.
 
 Letters: S state width, Y and X the sides of a frame; an action may have any shape.
 """

@@ -1,6 +1,6 @@
 """A picture of a world: where episodes begin and should end, and what each policy does.
 
-N episodes, T their steps, F frames that are shown of each, Y and X the sides of a frame.
+Letters: N episodes, T steps of an episode, F frames that are shown of each, Y and X the sides of a frame.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from lewm_data.temporary import replacing
 if TYPE_CHECKING:
     from PIL import Image
 
-SHOWN = 7  # frames of an episode
-MOST_PIXELS = 2**29  # of a picture, which takes 1.6 GB, and its frames as much again
-LEAST_SIDE = 128  # pixels that a frame has in the picture: small ones are enlarged by a whole factor
+SHOWN = 7  # frames that are shown of an episode
+MOST_PIXELS = 2**29  # the largest picture takes 1.6 GB, and its frames take as much again
+LEAST_SIDE = 128  # the least side of a frame in the picture, in pixels: small frames are enlarged by a whole factor
 MARGIN, GAP, LINE, BREAK = 24, 8, 20, 16
 TITLE, LABEL = 22, 13  # font sizes
 INK, GREY, GREEN, PAPER = (35, 40, 48), (120, 126, 135), (30, 130, 60), (255, 255, 255)
@@ -31,12 +31,12 @@ INK, GREY, GREEN, PAPER = (35, 40, 48), (120, 126, 135), (30, 130, 60), (255, 25
 
 @dataclass(frozen=True)
 class Strip:
-    """An episode, by some of its frames.
+    """Some frames of an episode.
 
     Attributes:
-        frames: At `steps`, the first and the last among them.
-        goal: As it looks where the goal is reached; None where an episode begins without one.
-        solved: The first step at which the goal was reached; None where it never was.
+        frames: The frames at `steps`, the first and the last frame among them.
+        goal: The frame of the goal; None where an episode begins without a goal.
+        solved: The first step at which the goal was reached; None where it never was reached.
     """
 
     frames: UInt8[np.ndarray, "F Y X 3"]
@@ -51,16 +51,16 @@ def draw_gallery(
     """Writes a PNG with the first episodes that `collect` would record with each of the world's policies.
 
     Args:
-        world: What to show.
-        path: The file; one that exists is replaced.
+        world: The world to show.
+        path: The file; an existing one is replaced.
         frame_size: Pixels a side of the frames.
-        episodes: Of each policy; they begin alike.
-        seed: Of everything random.
+        episodes: Number of episodes of each policy; they begin alike for all policies.
+        seed: Seed of every random choice.
         vary: Factors of variation drawn for each episode, or "all".
 
     Raises:
-        DataError: An unknown factor, frames of more than `MOST_PIXELS`, what the world needs is not installed, or
-            Pillow is not.
+        DataError: A factor is unknown, the picture would have more than `MOST_PIXELS`, or a package that the world
+            needs, or Pillow, is not installed.
     """
     found = episodes * len(world.all_policies) * (SHOWN + 1) * max(frame_size, LEAST_SIDE) ** 2
     if found > MOST_PIXELS:
@@ -87,7 +87,7 @@ def draw_gallery(
 def play_strips(
     world: World, policy: str, frame_size: int, episodes: int, seed: int, varying: tuple[str, ...]
 ) -> list[Strip]:
-    """Episodes 0, 1, 2, ... of `seed` as a policy of the world plays them. Only what is shown is drawn."""
+    """Episodes 0, 1, 2, ... of `seed` as a policy of the world plays them. Only frames that are shown are drawn."""
     env = world.make(episodes, frame_size, False)
     try:
         acting = world.policy(policy, env)
@@ -137,7 +137,7 @@ def _rendered(env: WorldEnv) -> UInt8[np.ndarray, "N Y X 3"]:
 
 
 def _laid_out(title: str, rows: Sequence[tuple[str, Strip]]) -> "Image.Image":
-    """One row an episode: its goal, then its frames, each under its label."""
+    """The picture, with one row for each episode: its goal, then its frames, each under its label."""
     from PIL import Image, ImageDraw, ImageFont
 
     small: Any = ImageFont.load_default(LABEL)

@@ -1,10 +1,10 @@
-"""Events against physics, and the untouched episode that each is compared with.
+"""Events against physics, and the unperturbed episode with which each is compared.
 
 A world's perturbations are functions of an episode, the frame at which something happens, and a generator.
-Those here need nothing but frames and actions, so that any world can have them.
+The perturbations here need only frames and actions, so any world can have them.
 
-T frames of an episode, K of them, S state width, A action dimension, W actions in a row, Y and X the sides of
-a frame.
+Letters: T frames of an episode, K of them, S state width, A action dimension, W actions in a row, Y and X the sides
+of a frame.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from jaxtyping import Float32, Float64, UInt8
 
 from lewm_data.errors import DataError
 
-FIRST_ONSET = 2  # with fewer frames before it, there is no motion to go against
-TOLD_STEPS = 5  # actions told for a frame: the block of one model step, arXiv 2603.19312
+FIRST_ONSET = 2  # with fewer frames before the onset, no motion is seen that an event could contradict
+TOLD_STEPS = 5  # actions that the model is told for a frame: the block of one model step, arXiv 2603.19312
 
 
 @dataclass(frozen=True)
 class Episode:
-    """An episode as it happened.
+    """An unperturbed episode.
 
     Attributes:
-        frames: What was seen.
-        states: What frame t shows.
+        frames: The frames that were seen.
+        states: `states[t]` is the state that frame t shows.
         actions: `actions[t]` leads from frame t to frame t + 1.
         factors: The world's factors of variation; None where it has none.
     """
@@ -39,11 +39,11 @@ class Episode:
 
 @dataclass(frozen=True)
 class Twin:
-    """What is shown and told instead.
+    """A perturbed episode: the frames that are shown and the actions that are told in the place of the true ones.
 
     Attributes:
-        frames: What is shown: as many frames as the episode's, and equal to them before `onset`.
-        actions: What the model is told.
+        frames: The frames that are shown: as many as the episode has, and equal to them before `onset`.
+        actions: The actions that the model is told.
         onset: The first frame that can look wrong.
     """
 
@@ -52,10 +52,10 @@ class Twin:
     onset: int
 
 
-# (episode, the frame at which it happens, randomness) to the perturbed twin
+# Maps (episode, the frame at which it happens, generator) to the perturbed twin.
 Perturbation = Callable[[Episode, int, np.random.Generator], Twin]
 
-# The same to the frames shown from the onset on, to the end of the episode
+# Maps the same arguments to the frames that are shown from the onset to the end of the episode.
 Continuation = Callable[[Episode, int, np.random.Generator], UInt8[np.ndarray, "K Y X 3"]]
 
 
@@ -85,7 +85,7 @@ def time_reversed(episode: Episode, onset: int, rng: np.random.Generator) -> UIn
 
 
 def action_swapped(episode: Episode, onset: int, rng: np.random.Generator) -> Twin:
-    """What is shown is true; the actions told for the steps up to `onset` are those of another time.
+    """The frames are true, but the actions that are told for the steps up to `onset` are those of another time.
 
     The last 5 actions before `onset`, fewer at the beginning, are replaced by as many in a row that do not overlap
     them: a random choice among the quarter whose mean action is farthest from theirs.

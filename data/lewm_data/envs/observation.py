@@ -1,4 +1,4 @@
-"""What is observed of a simulator, and the space of it."""
+"""Observations of a simulator, and their space."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ Observation = dict[str, np.ndarray]
 
 
 def look(simulator: Simulator, pixels: bool) -> Observation:
-    """What a simulator shows now: pixels if they are asked for, the state, the goal, and its own columns."""
+    """The present observation of a simulator: pixels if asked for, the state, the goal, and its own columns."""
     seen = {"pixels": simulator.render()} if pixels else {}
     seen |= {"state": simulator.state, "goal": simulator.goal}
     return seen | {name: np.array(value) for name, value in simulator.columns().items()}
 
 
 def space_of(observation: Observation) -> spaces.Space[Any]:
-    """Everything that observations with these types and shapes could be."""
+    """The space of observations with these types and shapes."""
     return spaces.Dict({name: _box(values) for name, values in observation.items()})
 
 
 def _box(values: np.ndarray) -> spaces.Box:
-    """Everything that `values` could be by their type."""
+    """The box of all values that the type of `values` can hold."""
     low: float
     high: float
     if values.dtype.kind == "f":

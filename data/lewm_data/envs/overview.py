@@ -1,4 +1,4 @@
-"""What there is to choose from: every world in a few words, whether or not it can be used here."""
+"""An overview of all worlds, whether or not they can be used here."""
 
 import importlib.metadata
 import re
@@ -12,20 +12,20 @@ from lewm_data.envs.registry import WORLDS, world
 
 @dataclass(frozen=True)
 class Overview:
-    """A world in a few words.
+    """A short description of a world.
 
     Attributes:
-        name: What users call it.
-        gymnasium_id: What Gymnasium calls it.
-        about: What it is.
-        extra: What has to be installed for it, as in `pip install -e ".[push-t]"`; None if nothing.
-        installed: Whether that is.
-        action_dim: Numbers of an action.
-        state_dim: Numbers of a state.
+        name: Its name for users.
+        gymnasium_id: Its Gymnasium id.
+        about: Description in one line.
+        extra: The extra to install for it, "push-t" for `pip install -e ".[push-t]"`; None if it needs none.
+        installed: Whether the extra is installed.
+        action_dim: Width of an action.
+        state_dim: Width of a state.
         expert: Whether it has a policy that solves it.
-        policies: Those that it has by name.
+        policies: Names of its policies.
         default_policy: The policy that collects data.
-        factors: What can vary between episodes, and what each is.
+        factors: Factors that can vary between episodes: name to description.
     """
 
     name: str
@@ -64,20 +64,20 @@ def overview() -> tuple[Overview, ...]:
 
 
 def is_installed(extra: str) -> bool:
-    """Whether every package of one of lewm's extras is there, in any version."""
+    """Whether every package of one of lewm's extras is installed, in any version."""
     names = [re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in _wanted(extra)]
     return bool(names) and all(_is_there(name) for name in names)
 
 
 def _wanted(extra: str) -> list[str]:
-    """What an extra consists of: from lewm's metadata, or from its source tree where it is not installed."""
+    """The packages of an extra, from lewm's metadata, or from its source tree where lewm is not installed."""
     try:
         requirements = importlib.metadata.requires("lewm") or []
     except importlib.metadata.PackageNotFoundError:
         try:
             project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text("utf-8"))["project"]
             return list(project["optional-dependencies"][extra])
-        except (OSError, ValueError, KeyError):  # no such file, or not one of this project
+        except (OSError, ValueError, KeyError):  # no such file, or a file of another project
             return []
     return [one for one in requirements if re.search(rf"extra == .{extra}\W", one)]
 

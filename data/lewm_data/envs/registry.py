@@ -1,7 +1,7 @@
-"""Worlds by name: those that a user types, and those that a file names.
+"""Worlds by name: the names that a user types, and the names in files.
 
-They are imported when they are asked for, and need their extras only when one is made. Code of another package is
-imported for what the user typed alone: `world`. What a file or a configuration says goes through `known_world`.
+A world is imported when it is asked for, and needs its extra only when an environment is made. `world` may import
+another package and is for names that the user typed. Names from a file or a configuration go through `known_world`.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from lewm_data.errors import unknown
 
 logger = logging.getLogger(__name__)
 
-# Name to where the `World` is.
+# Name to the module and the variable of the `World`.
 WORLDS = {
     "two-room": "lewm_data.envs.two_room.definition:TWO_ROOM",
     "push-t": "lewm_data.envs.push_t.definition:PUSH_T",
@@ -30,19 +30,19 @@ WORLDS = {
     "cube": "lewm_data.envs.cube.definition:CUBE",
 }
 
-RECORDING = "recording"  # what a world is called where its data do not say
-NAME_BYTES = 120  # of a name: with a recipe behind it, it still is the name of a directory (255)
-NEAR = 0.7  # similarity above which one name may be a slip of the pen for another
+RECORDING = "recording"  # the name of a world that the data do not name
+NAME_BYTES = 120  # the longest name: with a recipe's name added, it still fits a directory's name (255)
+NEAR = 0.7  # similarity above which one name may be a typing error for another
 
 
 @functools.cache
 def world(name: str) -> World:
-    """The world called `name`, by its own name or its Gymnasium id; any other id of Gymnasium's is a world too.
+    """The world called `name`, by its own name or its Gymnasium id; any other Gymnasium id is a world too.
 
-    "package:Id-v0" imports the package and so runs its code: give only what the user typed.
+    "package:Id-v0" imports the package and so runs its code: give only a name that the user typed.
 
     Raises:
-        DataError: An unknown name, with the nearest known one, or an environment that cannot be used.
+        DataError: The name is unknown (the nearest known one is suggested), or the environment cannot be used.
     """
     if own := _own_name(name):
         module, _, constant = WORLDS[own].partition(":")
@@ -56,20 +56,20 @@ def world(name: str) -> World:
 def known_world(name: str | None) -> World | None:
     """The world that a file or a configuration names, if it is known without importing a package.
 
-    Known are lewm's own worlds, by name or Gymnasium id, and what is in Gymnasium's registry while its code is imported
+    The known worlds are lewm's own, by name or Gymnasium id, and the ids in Gymnasium's registry whose code is imported
     already: "CartPole-v1", and "package:Id-v0" once the user has typed it or a program has imported the package.
 
     Returns:
-        None for any other name; also, with a warning, where a known world cannot be made here.
+        The world; None for any other name and, with a warning, where a known world cannot be made here.
     """
     return _usable(name) if name is not None and _imports_nothing(name) else None
 
 
 def plain_name(said: str | None) -> str:
-    """What a world is called that a file's attribute or an option names.
+    """The plain name of the world that a file's attribute or an option names.
 
-    Letters, digits and "_./:-" stay, whatever is between them becomes "-", and what is longer than NAME_BYTES is cut. A
-    Gymnasium id of lewm's own worlds becomes the world's name. It is RECORDING where nothing is said.
+    Letters, digits and "_./:-" stay, other characters become "-", and a name longer than NAME_BYTES is cut. A Gymnasium
+    id of one of lewm's own worlds becomes the world's name. The plain name is RECORDING where `said` is None or empty.
     """
     kept = re.sub(r"[^\w./:-]+", "-", said or "")
     kept = kept.encode()[:NAME_BYTES].decode(errors="ignore").strip("-")
@@ -77,19 +77,19 @@ def plain_name(said: str | None) -> str:
 
 
 def nearest_world(name: str) -> str | None:
-    """The known world that somebody may have meant who typed `name`; None where no name is like it."""
+    """The known world whose name is nearest to `name`; None where no name is similar."""
     near = difflib.get_close_matches(name, [*WORLDS, *gymnasium.registry], n=1, cutoff=NEAR)
     return near[0] if near else None
 
 
 def gymnasium_id(name: str) -> str:
-    """What Gymnasium calls a world, "lewm/PushT-v0" for "push-t"."""
+    """The Gymnasium id of a world: "lewm/PushT-v0" for "push-t"."""
     return f"lewm/{name.title().replace('-', '')}-v0"
 
 
 def register() -> None:
-    """Has Gymnasium know every world by its id."""
-    if "lewm/TwoRoom-v0" not in gymnasium.registry:  # a second registration would warn
+    """Registers every world with Gymnasium by its id."""
+    if "lewm/TwoRoom-v0" not in gymnasium.registry:  # a second registration would cause a warning
         gymnasium.register(
             id="lewm/TwoRoom-v0",
             entry_point="lewm_data.envs.two_room.env:TwoRoomEnv",
@@ -120,12 +120,12 @@ def make_vector_env(world_name: str, num_envs: int = 1, frame_size: int = 64) ->
 
 
 def _own_name(name: str) -> str | None:
-    """Which of `WORLDS` a name or a Gymnasium id stands for."""
+    """The name in `WORLDS` for which a name or a Gymnasium id stands, else None."""
     return next((known for known in WORLDS if name in (known, gymnasium_id(known))), None)
 
 
 def _imports_nothing(name: str) -> bool:
-    """Whether `world(name)` runs no code but lewm's, Gymnasium's and that of packages imported already."""
+    """Whether `world(name)` runs only code of lewm, of Gymnasium and of packages that are imported already."""
     if _own_name(name):
         return True
     package, colon, registered = name.rpartition(":")
@@ -141,6 +141,6 @@ def _imports_nothing(name: str) -> bool:
 def _usable(name: str) -> World | None:
     try:
         return world(name)
-    except Exception as error:  # whatever an environment of Gymnasium's may raise where it is made
+    except Exception as error:  # a Gymnasium environment may raise anything when it is made
         logger.warning("%s cannot be used here, so it is treated as unknown: %s", name, " ".join(str(error).split()))
         return None

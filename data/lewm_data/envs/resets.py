@@ -1,4 +1,4 @@
-"""What environments do alike when episodes begin.
+"""The common part of all environments when episodes begin.
 
 Letters: N environments, K of them that begin an episode.
 """
@@ -17,10 +17,10 @@ OPTIONS = ("factors", "state", "goal", "reset_mask")
 
 
 def starting(options: Mapping[str, Any], num_envs: int) -> Int64[np.ndarray, " K"]:
-    """The environments that `options["reset_mask"]` marks; all without it.
+    """The environments that `options["reset_mask"]` marks; without it, all.
 
     Raises:
-        DataError: The mask does not fit, or marks none.
+        DataError: The mask does not fit, or marks no environment.
     """
     mask = np.asarray(options.get("reset_mask", np.ones(num_envs, np.bool_)))
     if mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
@@ -32,18 +32,18 @@ def starting(options: Mapping[str, Any], num_envs: int) -> Int64[np.ndarray, " K
 
 
 class Generators:
-    """The random generator of each of N environments, which lives until its environment is given another seed."""
+    """The random generators of N environments. Each is kept until its environment gets another seed."""
 
     def __init__(self, num_envs: int) -> None:
         self._num_envs = num_envs
         self._rngs: dict[int, np.random.Generator] = {}
 
     def of(self, slots: Int64[np.ndarray, " K"], seed: int | Sequence[int | None] | None) -> list[np.random.Generator]:
-        """The generators of `slots`, seeded anew where there is a seed.
+        """The generators of `slots`, seeded again where a seed is given.
 
         Args:
-            slots: Environments.
-            seed: For all of them, environment i then has seed + i, or one for each of the N.
+            slots: Numbers of environments.
+            seed: One seed, from which environment i gets seed + i, or a seed for each of the N environments.
 
         Raises:
             DataError: Too many or too few seeds.
@@ -64,7 +64,7 @@ def checked(options: Mapping[str, Any] | None) -> dict[str, Any]:
     """The options of a reset, without those that are None.
 
     Raises:
-        DataError: An unknown one.
+        DataError: An option is unknown.
     """
     for name in options or {}:
         if name not in OPTIONS:

@@ -1,4 +1,4 @@
-"""What a world is underneath: one simulator, whose state can be set. `vector_env` makes Gymnasium environments of it.
+"""The simulator under a world, whose state can be set. `vector_env` makes Gymnasium environments from it.
 
 Shape letters: S state width, Y and X the sides of a frame.
 """
@@ -17,9 +17,9 @@ class Factor:
     """Something that can differ between two episodes of a world: a colour, a size, a friction.
 
     Attributes:
-        default: Its value unless it varies: a number, or a tuple of numbers such as an RGB colour.
-        draw: A random value of the same kind.
-        about: What it is, with its unit and range.
+        default: The value where the factor does not vary: a number, or a tuple of numbers such as an RGB colour.
+        draw: Returns a random value of the same kind.
+        about: Description, with unit and range.
     """
 
     default: Any
@@ -32,24 +32,24 @@ class Simulator(Protocol):
     """One world. An episode is a function of its random generator, its factors and its actions alone.
 
     Attributes:
-        action_space: Of one step.
-        factors: Values of the present episode, by the names in `World.factors` ("agent.color").
+        action_space: The space of one step's action.
+        factors: Values of the factors in the present episode, by the names in `World.factors` ("agent.color").
     """
 
     action_space: spaces.Space[Any]
     factors: Mapping[str, Any]
 
     def reset(self, rng: np.random.Generator, factors: Mapping[str, Any]) -> None:
-        """Begins an episode: a random start and goal, the default factors with those given in their place."""
+        """Begins an episode with a random start and goal, and the default factors, replaced by the given ones."""
         ...
 
     def step(self, action: Shaped[np.ndarray, "..."]) -> None:
-        """One step of the environment."""
+        """Takes one step of the environment."""
         ...
 
     @property
     def state(self) -> Float64[np.ndarray, " S"]:
-        """Everything that `set_state` needs to be here again."""
+        """Everything that `set_state` needs to return to the present moment."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class Simulator(Protocol):
         ...
 
     def columns(self) -> Mapping[str, Shaped[np.ndarray, "..."]]:
-        """What is recorded of the present moment beside pixels, state and goal: named physical quantities."""
+        """The columns that are recorded of the present moment besides pixels, state and goal: physical quantities."""
         ...
 
     def render(self) -> UInt8[np.ndarray, "Y X 3"]:
@@ -78,5 +78,5 @@ class Simulator(Protocol):
         ...
 
     def close(self) -> None:
-        """Releases what the simulator holds."""
+        """Releases the simulator's resources."""
         ...

@@ -1,6 +1,6 @@
-"""What perturbations of simulated worlds are made of: episodes played on from another state, or in another colour.
+"""Parts for perturbations of simulated worlds: an episode goes on from another state, or in another colour.
 
-K frames shown from the onset on, S state width, Y and X the sides of a frame.
+Letters: K frames that are shown from the onset on, S state width, Y and X the sides of a frame.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from jaxtyping import Float64, UInt8
 from lewm_data.envs.general_perturbations import Continuation, Episode
 from lewm_data.envs.simulator import Simulator
 
-# Euclidean, in levels from 0 to 255: under half a side of the RGB cube, so that some colour is always left.
+# Euclidean distance, in levels from 0 to 255: below half a side of the RGB cube, so some colour is always left.
 COLOR_DISTANCE = 120.0
 
 Color = tuple[int, int, int]
@@ -23,10 +23,10 @@ def played_on(
     """The frames that follow when `state` is at the onset, under the episode's own actions and the true physics.
 
     Args:
-        make: (frame size) to a simulator of the world.
-        episode: What is perturbed.
+        make: Makes a simulator of the world from a frame size.
+        episode: The episode to perturb.
         onset: The first frame that is returned.
-        state: What that frame shows.
+        state: The state that this frame shows.
     """
     simulator = make(episode.frames.shape[1])
     simulator.reset(np.random.default_rng(0), episode.factors)
@@ -40,12 +40,12 @@ def played_on(
 
 
 def recolored(make: Callable[[int], Simulator], factor: str, others: Sequence[str]) -> Continuation:
-    """What happens is true, but in another colour: a random one, clearly different from it and from `others`.
+    """A perturbation that changes only a colour, to a random one that is clearly different from it and from `others`.
 
     Args:
-        make: (frame size) to a simulator of the world.
-        factor: The factor of variation that is a colour and changes.
-        others: Factors that are colours too.
+        make: Makes a simulator of the world from a frame size.
+        factor: The factor of variation, a colour, that changes.
+        others: Other factors that are colours.
     """
 
     def continuation(episode: Episode, onset: int, rng: np.random.Generator) -> UInt8[np.ndarray, "K Y X 3"]:

@@ -1,4 +1,4 @@
-"""A vector environment of Gymnasium's made of simulators.
+"""A Gymnasium vector environment from simulators.
 
 Letters: N environments, S state width, Y and X the sides of a frame; an action may have any shape.
 """
@@ -23,8 +23,8 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     Observations are `pixels` uint8 (N, Y, X, 3), `state` and `goal` float64 (N, S), and the simulators' own columns.
     The reward is 1 where the goal is reached.
 
-    Nothing resets by itself. `reset` takes a seed for all (environment i then has seed + i), or one each, and
-    `options` with any of
+    No environment resets by itself. `reset` takes a seed for all (environment i then has seed + i), or one each,
+    and `options` with any of
 
     - `reset_mask`: bool (N,), the environments that begin an episode (default: all);
     - `factors`: a mapping of some of the world's factors of variation, or a sequence of N of these;
@@ -41,7 +41,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         terminates: Whether an episode ends where the goal is reached.
 
     Attributes:
-        simulators: One an environment, for policies that must know more than what is observed.
+        simulators: The simulator of each environment, for policies that need more than the observations.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # gymnasium declares it so
@@ -68,7 +68,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self.terminates = terminates
         self.simulators: Sequence[Simulator] = [make() for _ in range(num_envs)]
         for simulator in self.simulators:
-            simulator.reset(np.random.default_rng(0), {})  # a reset with a mask leaves the others in some episode
+            simulator.reset(np.random.default_rng(0), {})  # a reset with a mask needs the others to be in some episode
         self._pixels = pixels
         self._generators = Generators(num_envs)
         self._steps = np.zeros(num_envs, np.int64)
@@ -132,7 +132,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return tuple(simulator.render() for simulator in self.simulators)
 
     def render_goal(self) -> UInt8[np.ndarray, "N Y X 3"]:
-        """Frames as they look at the goals."""
+        """The frames of the goals."""
         return np.stack([simulator.render_goal() for simulator in self.simulators])
 
     def is_solved(self) -> Bool[np.ndarray, " N"]:
@@ -145,7 +145,7 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
             simulator.close()
 
     def _look(self, slots: Int64[np.ndarray, " K"]) -> None:
-        """Observes `slots`; of the others, what was seen last holds, for drawing is what takes time."""
+        """Observes `slots`. The others keep their last observation, because drawing takes most of the time."""
         each = [look(self.simulators[slot], self._pixels) for slot in slots.tolist()]
         every = len(slots) == self.num_envs
         for name in each[0]:

@@ -1,4 +1,4 @@
-"""What collection and evaluation need to know of a world."""
+"""The description of a world, for collection and evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class WorldEnv(Protocol):
     """A vector environment whose states can be set, and whose goals can be drawn and checked.
 
     Its observations have `pixels` (N, Y, X, 3), `state` (N, S), `goal` (N, S), and the world's own columns. It never
-    resets by itself; `reset` takes one seed for all or one each, and the options `reset_mask` (N,), `state`, `goal`,
-    and `factors`, a mapping by the world's names or N of them.
+    resets by itself. `reset` takes one seed for all or one each, and the options `reset_mask` (N,), `state`, `goal`,
+    and `factors`: one mapping, or N of them, with the world's names of factors.
     """
 
     num_envs: int
@@ -38,7 +38,7 @@ class WorldEnv(Protocol):
     def step(
         self, actions: Float[np.ndarray, "N A"]
     ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Observation, reward, terminated, truncated and information after one action (N, A) each."""
+        """Takes one action (N, A) each; returns observation, reward, terminated, truncated and information."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class WorldEnv(Protocol):
         ...
 
     def render_goal(self) -> UInt8[np.ndarray, "N Y X 3"]:
-        """Frames as they look at the goals."""
+        """The frames of the goals."""
         ...
 
     def is_solved(self) -> Bool[np.ndarray, " N"]:
@@ -63,39 +63,40 @@ class WorldEnv(Protocol):
         ...
 
     def close(self) -> None:
-        """Releases what the environment holds."""
+        """Releases the environment's resources."""
         ...
 
 
 @dataclass(frozen=True)
 class World:
-    """A world by name.
+    """A world: its name, its environments, its policies and its task.
 
     Attributes:
-        name: What users call it, "two-room".
-        gymnasium_id: What Gymnasium calls it, "lewm/TwoRoom-v0".
-        about: What it is, in one line.
-        extra: What has to be installed for it, as in `pip install -e ".[push-t]"`; None if nothing.
-        make: (num_envs, frame_size, pixels) to a vector environment; without `pixels` its observations have none, and
-            only `render` draws.
-        policies: Its own by name, (environment, noise) to a policy; "expert" solves it. Every world has "random" and
-            "smooth" besides, which ignore the noise.
+        name: Its name for users, "two-room".
+        gymnasium_id: Its Gymnasium id, "lewm/TwoRoom-v0".
+        about: Description in one line.
+        extra: The extra to install for it, "push-t" for `pip install -e ".[push-t]"`; None if it needs none.
+        make: Makes a vector environment from (num_envs, frame_size, pixels). Without `pixels` its observations have
+            none, and only `render` draws.
+        policies: Its own policies: name to a function of (environment, noise) that makes one; "expert" solves the
+            task. Every world also has "random" and "smooth", which ignore the noise.
         default_policy: The policy that collects data.
-        default_noise: Of its policies, unless another is asked for.
-        action_space: Of one step; actions that are choices are one-hot vectors here.
+        default_noise: Noise of its policies where no other value is given.
+        action_space: The space of one step's action; a choice is a one-hot vector here.
         state_dim: Width of a state.
-        state_columns: The columns of published files that, one behind the other, are the state.
-        path_distance: (states, states) to the lengths of the shortest paths, in the world's units.
-        solved: (states, goals) to whether each counts as solved.
-        targets: What a probe reads from the latents unless told otherwise: name to columns, {"agent": "state[0:2]"}.
-        perturbations: What may happen against physics, by name.
-        factors: What can be varied between episodes, by name ("agent.color").
-        workers: Whether collection gains from worker processes: False where one process is as fast as the disk.
-        default_repeat: Probability that an action is taken again, unless another is asked for.
-        action_groups: Where an action is one-hot vectors, one behind the other, their sizes; None where it is numbers.
-        restorable: Whether its states can be set. Where they cannot, environments are `GymnasiumVectorEnv`, and brought
-            to a moment by replaying an episode, whose seed is in the column `episode_seed`.
-        solvable: Whether it can be told that a goal is reached.
+        state_columns: The columns of published files that, concatenated, are the state.
+        path_distance: Maps (states, states) to the lengths of the shortest paths, in the world's units.
+        solved: Maps (states, goals) to whether each counts as solved.
+        targets: The default targets of a probe: name to columns, {"agent": "state[0:2]"}.
+        perturbations: Events against physics, by name.
+        factors: The factors that can vary between episodes, by name ("agent.color").
+        workers: Whether worker processes make collection faster: False where one process is as fast as the disk.
+        default_repeat: Probability that an action is taken again, where no other value is given.
+        action_groups: The sizes of the one-hot vectors that, concatenated, make an action; None where an action
+            consists of numbers.
+        restorable: Whether its states can be set. Where they cannot, environments are `GymnasiumVectorEnv`, which reach
+            a moment by replaying an episode, whose seed is in the column `episode_seed`.
+        solvable: Whether the world can tell that a goal is reached.
     """
 
     name: str
@@ -127,16 +128,16 @@ class World:
 
     @property
     def all_policies(self) -> Mapping[str, PolicyFactory]:
-        """Its own, then those that every world has."""
+        """The world's own policies, then those that every world has."""
         return {**self.policies, **{name: make for name, make in GENERAL.items() if name not in self.policies}}
 
     def policy(self, spec: str, env: WorldEnv, noise: float | None = None, repeat: float | None = None) -> Policy:
-        """The policy that `spec` names for `env`, with the default noise and repeats where none are given.
+        """The policy that `spec` names, for `env`; noise and repeat have the world's defaults where None.
 
         Args:
             spec: A name, a user's "module:function", or a mixture "expert:0.7,random:0.3"; see `policies.spec`.
-            env: Where it acts.
-            noise: What it adds to its actions; see the policy.
+            env: The environment in which it acts.
+            noise: Strength of the noise on its actions; see the policy.
             repeat: Probability that an episode's previous action is taken again.
 
         Raises:
@@ -150,7 +151,7 @@ class World:
         )
 
     def policy_parts(self, spec: str) -> tuple[tuple[PolicyFactory, float], ...]:
-        """What `spec` names, each with its share of the episodes.
+        """Each policy that `spec` names, with its share of the episodes.
 
         Raises:
             DataError: A name that this world does not have.

@@ -1,4 +1,4 @@
-"""Policies that collect data, and the random one that every result is compared with."""
+"""Policies that collect data, and the random policy, with which every result is compared."""
 
 from lewm_data.policies.policy import Policy
 from lewm_data.policies.random import RandomPolicy, SmoothPolicy

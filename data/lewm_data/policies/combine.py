@@ -1,6 +1,6 @@
-"""Policies made of policies: with repeated actions, and mixed from episode to episode.
+"""Policies made of other policies: with repeated actions, or with one of several policies in each episode.
 
-N environments, K of them that begin an episode, A action dimension, P policies.
+Letters: N environments, K of them that begin an episode, A action dimension, P policies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from lewm_data.policies.policy import EpisodeNoise, Policy, VectorEnvironment
 
 
 class RepeatedActions:
-    """What a policy does, except that an episode's previous action is taken again with probability `repeat`."""
+    """Acts as a policy does, but takes an episode's previous action again with probability `repeat`."""
 
     def __init__(self, policy: Policy, env: VectorEnvironment, repeat: float) -> None:
         self._policy, self._repeat, self._steps = policy, repeat, env.max_episode_steps
@@ -35,14 +35,14 @@ class RepeatedActions:
 
 
 class Mixture:
-    """One of several policies in each episode, drawn from the episode's own generator.
+    """Acts as one of several policies in each episode, drawn with the episode's own generator.
 
     Args:
-        policies: Of the same environments.
-        shares: How often each acts, in relation to the others.
+        policies: The policies, all made for the same environments.
+        shares: How often each policy acts, relative to the others.
 
     Attributes:
-        chosen: Which policy acts in each environment (N,).
+        chosen: Number of the policy that acts in each environment (N,).
     """
 
     chosen: Int64[np.ndarray, "N"]
@@ -57,7 +57,7 @@ class Mixture:
         """A new episode begins in each environment of `slots`, with its generator."""
         for slot, rng in zip(slots.tolist(), rngs, strict=True):
             self.chosen[slot] = np.searchsorted(self._until, rng.random(), side="right")
-        for policy in self._policies:  # each, whoever acts: a policy answers for all environments
+        for policy in self._policies:  # also those that do not act here: a policy answers for all environments
             policy.reset(slots, [rng.spawn(1)[0] for rng in rngs])
 
     def act(self, observation: Mapping[str, np.ndarray]) -> Float32[np.ndarray, "N A"]:

@@ -1,6 +1,6 @@
-"""The demonstrator of Cube: OGBench's, which picks the cube up, carries it to the goal, lets it go and moves away.
+"""The demonstrator of Cube, OGBench's: it picks the cube up, carries it to the goal, lets it go and moves away.
 
-Letters: N environments, K of them, S state width.
+Letters: N environments, K of them that begin an episode, S state width.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,16 +13,16 @@ from lewm_data.envs.cube.task import CUBE, Place, cube_yaw, draw_place, gripper_
 from lewm_data.errors import DataError
 from lewm_data.policies.policy import EpisodeNoise, VectorEnvironment
 
-# Source: OGBench. Noise along x, y and z, about the vertical, and of the gripper, in relation to each other.
+# Source: OGBench. Relative strength of the noise along x, y and z, about the vertical, and of the gripper.
 NOISE_SCALE = np.array([1.0, 1.0, 1.0, 3.0, 10.0])
-PLACES = 8  # more than an episode of 200 steps has time for
+PLACES = 8  # more places than are reached in an episode of 200 steps
 
 
 class CubeExpert:
-    """OGBench's Markovian oracle: to the goal, and from there to further random places, so that it never just waits.
+    """OGBench's Markovian oracle carries the cube to the goal, then to further random places, so it never just waits.
 
-    Gaussian noise is added to the oracle's actions, and the sum clipped to [-1, 1]. The noise has one strength an
-    episode, uniform between 0 and `noise`.
+    Gaussian noise is added to the oracle's actions, and the sum is clipped to [-1, 1]. Each episode has one strength of
+    noise, uniform between 0 and `noise`.
 
     Args:
         env: The environments to act in.
@@ -35,7 +35,7 @@ class CubeExpert:
     """
 
     def __init__(self, env: VectorEnvironment, noise: float) -> None:
-        from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle  # installed, since `env` is there
+        from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle  # installed, since `env` needs it
 
         if not 0 <= noise < np.inf:
             raise DataError(f"noise is {noise}, expected at least 0", "It is a standard deviation; 0 is none.")
@@ -43,7 +43,7 @@ class CubeExpert:
         self._noise = EpisodeNoise(env.num_envs, self._steps, len(NOISE_SCALE))
         self._oracles: list[Any] = [CubeMarkovOracle(env=None) for _ in range(env.num_envs)]
         self._further: list[Iterator[Place]] = [iter(())] * env.num_envs
-        self._aims: list[Place | None] = [None] * env.num_envs  # of each oracle
+        self._aims: list[Place | None] = [None] * env.num_envs  # the aim of each oracle
 
     def reset(self, slots: Int[np.ndarray, "K"], rngs: Sequence[np.random.Generator]) -> None:
         """A new episode begins in each environment of `slots`, with its generator."""
@@ -80,7 +80,7 @@ class CubeExpert:
         return action
 
     def _begin(self, slot: int, aim: Place) -> Place:
-        """What the oracle's own `reset` does, which would draw from NumPy's global generator."""
+        """Does what the oracle's own `reset` does, without a draw from NumPy's global generator."""
         oracle = self._oracles[slot]
         oracle._done, oracle._step = False, 0
         oracle._final_pos, oracle._final_yaw = aim.gripper, aim.gripper_yaw

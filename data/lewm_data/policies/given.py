@@ -1,6 +1,6 @@
-"""A policy that a user gave: what it answers is checked, so that what is wrong with it is said of it.
+"""A policy from the user: its answers are checked, so that errors name the policy.
 
-N environments, K of them that begin an episode, A action dimension.
+Letters: N environments, K of them that begin an episode, A action dimension.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from lewm_data.policies.policy import Policy, VectorEnvironment
 
 
 class GivenPolicy:
-    """Acts as `policy` does.
+    """Acts as `policy` does, and checks its answers.
 
     Args:
-        name: As the user wrote it, "package.module:function".
-        policy: The user's.
-        env: Where it acts.
+        name: The name that the user wrote, "package.module:function".
+        policy: The user's policy.
+        env: The environment in which it acts.
     """
 
     def __init__(self, name: str, policy: Policy, env: VectorEnvironment) -> None:
@@ -33,7 +33,7 @@ class GivenPolicy:
         """The next action of every environment.
 
         Raises:
-            DataError: It is no array of finite numbers, or of another shape.
+            DataError: The answer is no array of finite numbers, or has a wrong shape.
         """
         actions: object = self._policy.act(observation)
         if isinstance(actions, np.ndarray):

@@ -1,6 +1,6 @@
-"""Choices without a purpose: independent of each other, and kept for a while.
+"""Choices without a purpose: independent of each other, or kept for a while.
 
-T steps, G choices of an action, A numbers of an action, which has a one-hot group for each choice.
+Letters: T steps, G choices of an action, A numbers of an action, which has a one-hot group for each choice.
 """
 
 import math
@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int
 from lewm_data.policies.policy import EpisodeNoise, VectorEnvironment
 from lewm_data.policies.random import CORRELATION_STEPS
 
-# A choice is kept so often that it is as like to later ones as the actions of `SmoothPolicy` are.
+# The probability is such that choices resemble later ones as much as the actions of `SmoothPolicy` do.
 KEPT = math.exp(-1 / CORRELATION_STEPS)
 
 
@@ -20,9 +20,9 @@ class OneHotPolicy:
     """Uniform choices, independent of the observation; each is kept for the next step with some probability.
 
     Args:
-        env: Where it acts.
-        groups: How many there are to choose from, for each of the choices that make an action.
-        kept: Probability of each choice to be made again; 0 for independent ones.
+        env: The environment in which it acts.
+        groups: The number of options of each choice of an action.
+        kept: Probability that a choice is kept for the next step; 0 for independent choices.
     """
 
     def __init__(self, env: VectorEnvironment, groups: tuple[int, ...], kept: float) -> None:

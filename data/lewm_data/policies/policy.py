@@ -1,4 +1,4 @@
-"""What a policy is: actions for a batch of environments, with its randomness given by episode."""
+"""The interface of a policy: actions for a batch of environments, with a random generator for each episode."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int
 
 @runtime_checkable
 class VectorEnvironment(Protocol):
-    """What a policy needs to know of a vector environment."""
+    """The part of a vector environment that policies need."""
 
     num_envs: int
     max_episode_steps: int
@@ -21,8 +21,8 @@ class VectorEnvironment(Protocol):
 class Policy(Protocol):
     """Acts in N environments at once, each episode with a generator of its own.
 
-    All of an episode's noise is drawn when it begins, from its own generator: its actions are then the same
-    alone or in any batch.
+    All noise of an episode is drawn when it begins, from its own generator: so its actions are the same alone or
+    in any batch.
     """
 
     def reset(self, slots: Int[np.ndarray, "K"], rngs: Sequence[np.random.Generator]) -> None:
@@ -35,9 +35,9 @@ class Policy(Protocol):
 
 
 class EpisodeNoise:
-    """Numbers drawn for whole episodes, handed out one step of every environment at a time.
+    """Random numbers that are drawn for whole episodes and handed out step by step, for every environment at once.
 
-    Letters: N environments, T steps, W numbers a step. An episode that outlives its T steps begins again.
+    Letters: N environments, T steps, W numbers a step. An episode of more than T steps uses its numbers again.
     """
 
     def __init__(self, num_envs: int, steps: int, width: int) -> None:
@@ -46,7 +46,7 @@ class EpisodeNoise:
         self._rows = np.arange(num_envs)
 
     def begin(self, slot: int, numbers: np.ndarray) -> None:
-        """The numbers (T, W) of the episode that begins in `slot`."""
+        """Takes the numbers (T, W) of the episode that begins in `slot`."""
         self._table[slot] = numbers
         self._step[slot] = 0
 

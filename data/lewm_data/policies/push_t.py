@@ -1,6 +1,6 @@
-"""The demonstrator of Push-T: pushes the block to the goal pose from whichever sides are quickest.
+"""The demonstrator of Push-T: it pushes the block to the goal pose from the sides that are quickest.
 
-Letters: N environments, K of them.
+Letters: N environments, K of them that begin an episode.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,24 +18,25 @@ from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.errors import DataError
 from lewm_data.policies.policy import EpisodeNoise
 
-WAY = 14.0  # units a step around the block
-PUSH = 5.0  # units a step against it
-DONE = 1.0  # a push with less than this to go is over
-ASTRAY = 14.0  # a push that will end this far from where it should is given up
-DISPLACED = 1.7  # a block that was placed is pushed again beyond this many times `PLACED`
-BESIDE = 10.0  # the agent may be this far beside its contact, and correct it while it pushes
-AT_CONTACT = -4.0, CLEAR + 9.0  # and this far from it, inwards and outwards
-GOALS = 8  # further ones, more than an episode of 200 steps has time for
+WAY = 14.0  # units a step on the way around the block
+PUSH = 5.0  # units a step while pushing
+DONE = 1.0  # a push is over when less than this remains
+ASTRAY = 14.0  # a push that will end this far from its planned end is given up
+DISPLACED = 1.7  # a placed block is pushed again when it is farther from its pose than this many times `PLACED`
+BESIDE = 10.0  # an agent at most this far beside its contact pushes, and corrects its place while it pushes
+AT_CONTACT = -4.0, CLEAR + 9.0  # and so does an agent within this range along the normal, inwards and outwards
+GOALS = 8  # further goals, more than are reached in an episode of 200 steps
 
 
 class PushTExpert:
-    """Plans two pushes, does them, and plans anew until the block is where it should be; then the agent goes there too.
+    """Plans two pushes, does them, and plans again until the block is at the goal; then the agent goes to its goal too.
 
     From there it goes on to further random goals, so that it never just stands. Between two pushes it goes around the
-    block without touching it. Gaussian noise is added to the actions, and the sum clipped to [-1, 1].
+    block without touching it. Gaussian noise is added to the actions, and the sum is clipped to [-1, 1].
 
-    Of 400 episodes without noise it solved 399 within 200 steps, half of them within 96; with noise 0.1 and 5 % of the
-    actions repeated all 400, half within 113; with noise 0.2, 84 %. It moves the block in about 45 % of its steps.
+    Without noise it solved 399 of 400 episodes within 200 steps, half of them within 96. With noise 0.1 and 5 % of the
+    actions repeated it solved all 400, half of them within 113; with noise 0.2, 84 %. It moves the block in about 45 %
+    of its steps.
 
     Args:
         env: The environments to act in.
@@ -77,7 +78,7 @@ class PushTExpert:
 
 
 class _Hand:
-    """What moves one agent: its plan, and how far it has come in it. Positions are in the block's axes."""
+    """The control of one agent: its plan, and its progress in the plan. Positions are in the block's axes."""
 
     def __init__(self, factors: Factors) -> None:
         self._scale = factors["block.scale"]
@@ -86,7 +87,7 @@ class _Hand:
         self._placed = False
 
     def action(self, state: Float64[np.ndarray, "7"], goal: Float64[np.ndarray, "7"]) -> Float64[np.ndarray, "2"]:
-        """What brings `state` nearer to `goal`, not clipped."""
+        """The action, not clipped, that brings `state` nearer to `goal`."""
         block, aim = state[POSE], goal[POSE]
         agent = turned(state[AGENT] - block[:2], -float(block[2]))
         far = size(seen_from(block, aim)[None], self._scale)[0]
@@ -101,7 +102,7 @@ class _Hand:
     def _push(
         self, agent: Float64[np.ndarray, "2"], block: Float64[np.ndarray, "3"], aim: Float64[np.ndarray, "3"]
     ) -> Float64[np.ndarray, "2"]:
-        """A step of the present push, or on the way to where it begins."""
+        """A step of the present push, or of the way to its beginning."""
         push, rest = self._present(agent, block, aim)
         contacts = self._planner.contacts
         place, normal = contacts.place[push.contact], contacts.normal[push.contact]
@@ -115,7 +116,7 @@ class _Hand:
     def _present(
         self, agent: Float64[np.ndarray, "2"], block: Float64[np.ndarray, "3"], aim: Float64[np.ndarray, "3"]
     ) -> tuple[Push, float]:
-        """The push to do now, of a new plan where the last is over or went wrong, and how much of it is left."""
+        """The present push and its remaining length; plans again where the last plan is done or went wrong."""
         if self._pushes:
             rest, off = self._planner.remaining(self._pushes[0], block)
             if rest >= DONE and off <= ASTRAY:

@@ -1,6 +1,6 @@
-"""Actions without a purpose: independent of each other, and smooth in time.
+"""Actions without a purpose: independent of each other, or smooth in time.
 
-T steps, A action dimension.
+Letters: T steps, A action dimension.
 """
 
 import math
@@ -13,13 +13,13 @@ from jaxtyping import Float32, Float64, Int
 from lewm_data.errors import DataError
 from lewm_data.policies.policy import EpisodeNoise, VectorEnvironment
 
-# Steps after which an action has forgotten most of what it was: those of one model step, so that the model sees a
-# block of actions that belong together.
+# Steps after which actions are almost independent: those of one model step, so that the actions of a block are
+# similar.
 CORRELATION_STEPS = 5.0
 
 
 class RandomPolicy:
-    """Uniform in the action box, independent of the observation and of each other: the floor of every evaluation.
+    """Actions uniform in the action box, independent of the observation and of each other: the floor of evaluations.
 
     Args:
         env: A vector environment whose actions are a bounded box.

@@ -1,6 +1,6 @@
-"""The demonstrator of Reacher: takes up the goal's pose, then one pose after the other.
+"""The demonstrator of Reacher: it moves the arm to the goal's pose, then to one pose after the other.
 
-Letters: N environments, K of them.
+Letters: N environments, K of them that begin an episode.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from lewm_data.envs.reacher.task import STATE_DIM, angles_between, draw_pose, so
 from lewm_data.errors import DataError
 from lewm_data.policies.policy import EpisodeNoise, VectorEnvironment
 
-# Torque of shoulder and wrist at 1 rad and at 1 rad/s, as shares of the greatest. More damping shakes the wrist, which
-# is too light for it at 25 steps a second.
+# Torque of shoulder and wrist at 1 rad and at 1 rad/s, as shares of the greatest torque. With more damping the wrist
+# would shake: it is too light for that at 25 steps a second.
 STIFFNESS = np.array([3.0, 1.5])
 DAMPING = np.array([0.35, 0.1])
-POSES = 32  # more than an episode of 200 steps has time for
+POSES = 32  # more poses than are reached in an episode of 200 steps
 
 
 class ReacherExpert:
-    """A damped spring to the goal's angles, and from there to further random poses, so that it never just stands.
+    """A damped spring pulls the arm to the goal's angles, then to further random poses, so that it never just stands.
 
-    Gaussian noise is added to the torques, and the sum clipped to [-1, 1]. Without noise it takes 23 steps to the goal
-    in the median, with noise 0.5 hardly more.
+    Gaussian noise is added to the torques, and the sum is clipped to [-1, 1]. Without noise the median is 23 steps to
+    the goal; with noise 0.5 it is hardly more.
 
     Args:
         env: The environments to act in.

@@ -1,11 +1,11 @@
-"""Who acts, as users write it:
+"""Policies as users write them:
 
     expert                       a policy of the world
-    random   smooth              those of every world
+    random   smooth              policies of every world
     my_package.my_module:make    the user's own: make(env, noise) gives a Policy
     expert:0.7,random:0.3        one of these in each episode, with these shares
 
-Spaces do not count.
+Spaces are ignored.
 """
 
 import functools
@@ -22,7 +22,7 @@ from lewm_data.policies.given import GivenPolicy
 from lewm_data.policies.policy import Policy, VectorEnvironment
 from lewm_data.policies.random import RandomPolicy, SmoothPolicy
 
-# (environment, noise) to a policy
+# Makes a policy from (environment, noise).
 PolicyFactory = Callable[[Any, float], Policy]
 
 GENERAL: Mapping[str, PolicyFactory] = {
@@ -37,12 +37,12 @@ def read_spec(spec: str, known: Mapping[str, PolicyFactory], kind: str) -> tuple
     """The policies that a specification names, each with its share of the episodes.
 
     Args:
-        spec: As above; policies without a share have the share 1.
-        known: By name.
-        kind: What the known ones are, for messages.
+        spec: A specification as above; policies without a share have the share 1.
+        known: The known policies by name.
+        kind: Description of the known policies, for messages.
 
-    Raises:
-        DataError: An unknown name, a module or function that is not there, or a share that is not positive.
+        Raises:
+            DataError: A name is unknown, a module or function does not exist, or a share is not positive.
     """
     found = []
     for part in spec.split(","):
@@ -62,9 +62,9 @@ def make_policy(
     """The policy of a specification; a `Mixture` where it names several.
 
     Args:
-        parts: From `read_spec`.
-        env: Where it acts.
-        noise: Of policies that have some.
+        parts: The result of `read_spec`.
+        env: The environment in which the policy acts.
+        noise: Strength of the noise, for policies that have noise.
         repeat: Probability, from 0 to 1, that an episode's previous action is taken again.
 
     Raises:
@@ -107,7 +107,7 @@ def _imported(name: str) -> PolicyFactory:
         raise DataError(
             f"policy {name}: cannot be called with (env, noise): {error}", "Give it these two arguments."
         ) from error
-    except ValueError:  # not written in Python: what it takes is not known
+    except ValueError:  # not written in Python, so its parameters are not known
         pass
 
     @functools.wraps(found)

@@ -1,6 +1,6 @@
-"""The demonstrator of Two-Room: through the door to the goal, with much noise.
+"""The demonstrator of Two-Room: it goes through the door to the goal, with much noise.
 
-Letters: N environments, K of them; u across the wall, v along it.
+Letters: N environments, K of them that begin an episode; u across the wall, v along it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from lewm_data.policies.policy import EpisodeNoise
 
 
 class TwoRoomExpert:
-    """Straight to the door, through it, then straight to the goal.
+    """Goes straight to the door, through it, then straight to the goal.
 
-    The direction has length 1; Gaussian noise is added, and the sum clipped to [-1, 1]. Without noise it solves every
-    episode.
+    The direction has length 1; Gaussian noise is added, and the sum is clipped to [-1, 1]. Without noise it solves
+    every episode.
 
     Args:
         env: The environments to act in; their factors of variation are read at every step.
@@ -50,20 +50,20 @@ class TwoRoomExpert:
         agent, goal = rooms.across_along(observation["state"]), rooms.across_along(observation["goal"])
         away = rooms.across_along(_waypoint(agent, goal, rooms) - agent)
         distance = np.sqrt(np.square(away[:, :1]) + np.square(away[:, 1:]))
-        direction = away / np.maximum(distance, rooms.speed)  # length 1, less where the waypoint is nearer
+        direction = away / np.maximum(distance, rooms.speed)  # length 1, shorter where the waypoint is nearer
         numbers, _ = self._noise.next()
         return np.clip(direction + numbers, -1, 1).astype(np.float32)
 
 
 def _waypoint(agent: np.ndarray, goal: np.ndarray, rooms: Rooms) -> np.ndarray:
-    """Where to go next (N, 2), in (u, v): a straight line from `agent` that meets no wall."""
+    """The next point (N, 2), in (u, v), on the way to the goal: the straight line from `agent` meets no wall."""
     goal_side = np.where(goal[:, 0] < WALL_CENTRE, -1, 1)
-    exits = np.where(goal_side < 0, LEFT_FACE, RIGHT_FACE)  # the door's end in the goal's room
+    exits = np.where(goal_side < 0, LEFT_FACE, RIGHT_FACE)  # the end of the door in the goal's room
     entrance = np.where(goal_side < 0, RIGHT_FACE, LEFT_FACE)
     there = (agent[:, 0] - exits) * goal_side >= 0
     in_passage = (agent[:, 0] > LEFT_FACE) & (agent[:, 0] < RIGHT_FACE)
     goal_in_passage = (goal[:, 0] > LEFT_FACE) & (goal[:, 0] < RIGHT_FACE)
-    # Before the door within its free width, the way to its far end leads along it and touches nothing.
+    # From in front of the door, within its free width, the way to its far end touches nothing.
     aligned = np.abs(agent[:, 1] - rooms.door) <= rooms.half - AGENT_RADIUS
     direct = there | (goal_in_passage & (in_passage | aligned))
     door_u = np.where(in_passage | aligned, exits, entrance)

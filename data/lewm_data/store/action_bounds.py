@@ -1,4 +1,4 @@
-"""Between which values the actions of a dataset can lie, so that nothing else is planned.
+"""The bounds of a dataset's actions, within which actions are planned.
 
 Shape letters: E episodes chosen, D action dimension.
 """
@@ -19,14 +19,14 @@ def action_bounds(
 ) -> tuple[Float32[np.ndarray, "D"], Float32[np.ndarray, "D"]]:
     """The least and the greatest value of each dimension of an action, in environment units.
 
-    They are what the file says; else what the world allows; else the least and the greatest that was recorded, because
-    the robot was never seen to do more. A dimension that never varies in the data has its value as both bounds: what
-    the model predicts for any other value means nothing.
+    The bounds come from the file's attributes; else from the world; else they are the least and the greatest recorded
+    value, because the robot was never seen to do more. A dimension that never varies in the data has its value as both
+    bounds: predictions of the model for any other value mean nothing.
 
     Args:
-        dataset: The data.
-        world: What they are of, where that is known.
-        episodes: Those that are trained on; all if None.
+        dataset: The dataset.
+        world: The world of the dataset, if it is known.
+        episodes: The episodes of the training; all if None.
 
     Raises:
         DataError: The attributes `action_low` and `action_high` are not two lists of D numbers, the first nowhere above
@@ -38,9 +38,9 @@ def action_bounds(
         bounds = world.action_space.low, world.action_space.high
     if bounds is None:
         bounds = actions.min(axis=0), actions.max(axis=0)
-    with np.errstate(over="ignore"):  # beyond float32 there is no bound
+    with np.errstate(over="ignore"):  # a bound beyond float32 becomes infinite
         low, high = (values.astype(np.float32) for values in bounds)
-    # where float32 rounds outwards, the next number inwards
+    # where float32 rounds outwards, the next number inwards is taken
     low = np.where(low < bounds[0], np.nextafter(low, np.float32(np.inf)), low)
     high = np.where(high > bounds[1], np.nextafter(high, np.float32(-np.inf)), high)
     held = ~varies(actions)
@@ -49,7 +49,7 @@ def action_bounds(
 
 
 def _stated(dataset: Dataset) -> tuple[Float64[np.ndarray, "D"], Float64[np.ndarray, "D"]] | None:
-    """What the file's attributes say; None where it has none."""
+    """The bounds in the file's attributes; None where it has none."""
     stated = {name: dataset.attributes.get(name) for name in (LOW, HIGH)}
     if stated[LOW] is None and stated[HIGH] is None:
         return None

@@ -1,4 +1,4 @@
-"""Clips: the frames and action blocks that a model sees at a time, never across two episodes.
+"""Clips: the frames and action blocks that a model sees together, never across two episodes.
 
 Shape letters: E episodes chosen, C clips, B clips asked for, T frames of a clip, F frameskip, D action
 dimension of one environment step, A = F × D width of an action block, N recorded actions.
@@ -32,21 +32,21 @@ class ClipBatch:
 
 
 class Clips:
-    """Every clip of some episodes: all starts from which `num_frames` × `frameskip` steps fit.
+    """Every clip of some episodes: one for each start from which `num_frames` × `frameskip` steps fit.
 
     Clips are in the order of `episodes`, then of their starts.
 
     Args:
-        dataset: Where they are read from; stays open.
+        dataset: The dataset that they are read from; it stays open.
         num_frames: T.
         frameskip: F, environment steps from one frame of a clip to the next.
         episodes: The episodes (E,); all if None.
 
     Attributes:
-        too_short: How many of them have no clip.
+        too_short: Number of episodes that have no clip.
 
-    Raises:
-        DataError: No episode is long enough, or there is no such episode.
+        Raises:
+            DataError: No episode is long enough, or a number in `episodes` is out of range.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Clips:
             raise DataError(f"clips of {num_frames} frames at frameskip {frameskip}", "Both are at least 1.")
         self.dataset, self.num_frames, self.frameskip = dataset, num_frames, frameskip
         self.episodes = np.arange(dataset.num_episodes) if episodes is None else episodes
-        dataset.rows(self.episodes)  # refuses those that are not there
+        dataset.rows(self.episodes)  # refuses numbers that are out of range
         steps = num_frames * frameskip
         lengths = dataset.lengths[self.episodes]
         if not len(lengths) or lengths.max() < steps:
@@ -71,7 +71,7 @@ class Clips:
                 "Lower model.frameskip or model.predictor.history with --set, or collect longer episodes.",
             )
         self.too_short = int((lengths < steps).sum())
-        self._ends = np.cumsum(np.maximum(lengths - steps + 1, 0))  # (E,) clips of the episodes up to each
+        self._ends = np.cumsum(np.maximum(lengths - steps + 1, 0))  # (E,) number of clips up to the end of each episode
         self._actions = np.nan_to_num(dataset.column(ACTION).astype(np.float32), nan=0.0)  # (N, D)
 
     def __len__(self) -> int:
@@ -86,17 +86,17 @@ class Clips:
         return self.episodes[place].astype(np.int64), starts.astype(np.int64)
 
     def read(self, indices: Int[np.ndarray, "B"]) -> ClipBatch:
-        """The clips `indices`, in that order; one of their frames, another each time, is compared with its hash.
+        """The clips `indices`, in that order. One random frame of them is compared with its hash.
 
         Raises:
-            DataError: It differs, or cannot be read: the dataset was changed since it was opened.
+            DataError: The frame differs, or frames cannot be read: the dataset was changed since it was opened.
         """
         episodes, starts = self.locate(indices)
         rows = self.dataset.offsets[episodes] + starts  # (B,)
         steps = rows[:, None] + np.arange(self.num_frames * self.frameskip)  # (B, T F)
         shown = steps[:, :: self.frameskip].reshape(-1)  # (B T)
         frames = self.dataset.frames(shown)  # (B T, Y, X, 3)
-        place = secrets.randbelow(max(len(shown), 1))  # no generator of the caller's moves on
+        place = secrets.randbelow(max(len(shown), 1))  # changes no generator of the caller
         self.dataset.check_frames(shown[place : place + 1], frames[place : place + 1])
         return ClipBatch(
             frames.reshape(len(rows), self.num_frames, *frames.shape[1:]),  # (B, T, Y, X, 3)
@@ -107,12 +107,12 @@ class Clips:
 def split_episodes(
     num_episodes: int, held_out: float, seed: int
 ) -> tuple[Int64[np.ndarray, "K"], Int64[np.ndarray, "H"]]:
-    """Episodes to train on, and the rest, each ascending; a function of its arguments alone.
+    """The episodes to train on, and the held-out rest, both ascending: a function of the arguments alone.
 
     Args:
         num_episodes: Episodes of the dataset.
-        held_out: Their share that is held out, above 0 and below 1; at least one and all but one at most.
-        seed: Which episodes.
+        held_out: The share to hold out, above 0 and below 1; at least one episode and at most all but one.
+        seed: Seed of the choice.
 
     Raises:
         DataError: Fewer than two episodes, or a share outside (0, 1).
@@ -134,7 +134,7 @@ def action_statistics(
 ) -> tuple[Float64[np.ndarray, "D"], Float64[np.ndarray, "D"]]:
     """Mean and unbiased standard deviation of the actions, rows with NaN left out.
 
-    An action that never varies has the standard deviation 1: normalised it is 0.
+    An action that never varies gets the standard deviation 1, so that it is 0 when normalised.
 
     Raises:
         DataError: Fewer than two actions, or there is no such episode.
@@ -166,7 +166,7 @@ def varies(actions: Float64[np.ndarray, "N D"]) -> Bool[np.ndarray, "D"]:
 
 
 def shuffled(count: int, seed: int, stream: int) -> Int64[np.ndarray, "C"]:
-    """A permutation keyed by (seed, stream): ranks of raw Philox numbers, which no NumPy release changes.
+    """A permutation keyed by (seed, stream): the ranks of raw Philox numbers, which are the same in all NumPy releases.
 
     Raises:
         DataError: The seed does not fit in 64 bits.

@@ -1,7 +1,7 @@
-"""What lies in an HDF5 file that anybody may have made, looked at before any of it is read.
+"""Checks of an HDF5 file's contents, before any are read: anybody may have made the file.
 
-Data and links that lie in other files are refused, and whatever is read has a bound: objects, depth, attributes,
-compressed chunks, and what a column takes in memory.
+Links to other files and data in them are refused. There are limits for everything that is read: objects, depth,
+attributes, compressed chunks, and the memory that a column takes.
 """
 
 import importlib
@@ -21,11 +21,11 @@ from lewm_data.store.schema import NUMBERS
 
 logger = logging.getLogger(__name__)
 
-MAX_OBJECTS, MAX_DEPTH = 10_000, 32  # of a file; a dataset has a dozen columns, side by side
-MAX_ATTRIBUTES, ATTRIBUTE_TEXT, ATTRIBUTE_NUMBERS = 1000, 65_536, 1024  # characters of one, numbers of one
-FILTERED_CHUNK = 256 << 20  # bytes; a compressed chunk is unpacked whole, whatever is asked of it
+MAX_OBJECTS, MAX_DEPTH = 10_000, 32  # limits of a file; a dataset has a dozen columns, side by side
+MAX_ATTRIBUTES, ATTRIBUTE_TEXT, ATTRIBUTE_NUMBERS = 1000, 65_536, 1024  # attributes; characters and numbers of one
+FILTERED_CHUNK = 256 << 20  # bytes; a compressed chunk is always unpacked whole
 MEMORY_SHARE = 8  # a column that is read whole takes at most this part of the machine's memory, and is copied once
-PLUGINS = {  # of the package hdf5plugin. Source: the registry of HDF5 filters
+PLUGINS = {  # filters of the package hdf5plugin. Source: the registry of HDF5 filters
     307: "bzip2",
     32001: "blosc",
     32004: "lz4",
@@ -41,18 +41,18 @@ PLUGINS = {  # of the package hdf5plugin. Source: the registry of HDF5 filters
 
 
 def check_contents(path: Path, file: h5py.File) -> None:
-    """Raises if anything in the file lies elsewhere, or cannot be read here, whether or not it is asked for.
+    """Raises if anything in the file lies in another file or cannot be read here, even if nobody asks for it.
 
     Raises:
-        DataError: An external link, a link that leads nowhere, external storage, a virtual dataset, a compression
-            that is not installed, or more than the bounds above.
+        DataError: There is an external link, a link that leads nowhere, external storage, a virtual dataset, or a
+            compression that is not installed; or the contents exceed the limits above.
     """
     soft: list[str] = []
     groups, waiting, count = {file}, [(file, "", 0)], 0
     while waiting:
         group, prefix, depth = waiting.pop()
         for name in group:
-            if isinstance(name, bytes):  # h5py's way with a name that is not UTF-8
+            if isinstance(name, bytes):  # h5py gives bytes for a name that is not UTF-8
                 stored = prefix.encode() + name
                 raise DataError(
                     f"{path}: the name of '{stored.decode(errors='replace')}' is not UTF-8",
@@ -73,7 +73,7 @@ def check_contents(path: Path, file: h5py.File) -> None:
             elif isinstance(item, h5py.Group) and item not in groups:  # a group may hold itself
                 groups.add(item)
                 waiting.append((item, f"{where}/", depth + 1))
-    for where in soft:  # now that no external link is left that it could lead through
+    for where in soft:  # checked last: now no external link is left through which a soft link could lead
         try:
             file[where]
         except (KeyError, RuntimeError) as error:
@@ -83,12 +83,12 @@ def check_contents(path: Path, file: h5py.File) -> None:
 
 
 def attributes_of(path: Path, file: h5py.File) -> dict[str, Any]:
-    """The file's attributes that are text or numbers, as Python's own types; the others are left out."""
+    """The file's attributes that are text or numbers, in Python's own types; other attributes are left out."""
     found: dict[str, Any] = {}
     for name in list(file.attrs)[:MAX_ATTRIBUTES]:
         try:
             value = _plain(file, name)
-        except (OSError, RuntimeError, TypeError, ValueError):  # of a type that NumPy does not have
+        except (OSError, RuntimeError, TypeError, ValueError):  # NumPy has no such type
             value = None
         if value is None:
             logger.info("%s: attribute '%s' is not text or a few numbers; it is left out", path, name)
@@ -100,7 +100,7 @@ def attributes_of(path: Path, file: h5py.File) -> dict[str, Any]:
 
 
 def memory_limit() -> int:
-    """Bytes that a column may have which is read whole."""
+    """The most bytes of a column that is read whole."""
     return physical_memory() // MEMORY_SHARE
 
 
@@ -153,7 +153,7 @@ def _check_storage(path: Path, name: str, item: h5py.Dataset) -> None:
 
 
 def _load_plugin(code: int) -> bool:
-    """Whether the package of filters is installed, and has this one; importing it registers them."""
+    """Whether the package of filters is installed and has this filter; importing it registers its filters."""
     if code not in PLUGINS or importlib.util.find_spec("hdf5plugin") is None:
         return False
     importlib.import_module("hdf5plugin")
@@ -161,7 +161,7 @@ def _load_plugin(code: int) -> bool:
 
 
 def _plain(file: h5py.File, name: str) -> Any:  # noqa: ANN401  # an attribute may be anything
-    """An attribute as Python's own type; None if it is neither text nor a few numbers."""
+    """An attribute in Python's own type; None if it is neither text nor a few numbers."""
     stored = file.attrs.get_id(name)
     if stored.get_space().get_simple_extent_type() == h5py.h5s.NULL:
         return None

@@ -1,7 +1,7 @@
 """Datasets on disk: opened, checked, and read in any order.
 
-The format is described in data/README.md. Shape letters: N steps of all episodes, E episodes, B frames asked
-for, K episodes asked for, R their rows, T steps of one.
+The format is described in data/README.md. Shape letters: N steps of all episodes, E episodes, B frames that are asked
+for, K episodes that are asked for, R their rows, T steps of one episode.
 """
 
 import hashlib
@@ -28,27 +28,27 @@ from lewm_data.store.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXE
 
 logger = logging.getLogger(__name__)
 
-KEPT_BYTES = 64 << 20  # of a column that is kept in memory once it was read
-BLOCK_BYTES = 16 << 20  # read together of what need not be in memory all at once
-SAMPLE = 128  # rows; with 2 % of the rows changed, 92 of 100 samples see it
+KEPT_BYTES = 64 << 20  # the largest column that stays in memory after it was read
+BLOCK_BYTES = 16 << 20  # the size of a block where a column is read block by block
+SAMPLE = 128  # rows; if 2 % of the rows are changed, 92 of 100 samples contain a changed one
 
 OnShare = Callable[[float], None]
 
 
 class Dataset:
-    """An HDF5 dataset, open for reading. Made by `Dataset.open`; one other thread may read at the same time.
+    """An HDF5 dataset, open for reading. `Dataset.open` makes it; one other thread may read at the same time.
 
-    A file whose writer was interrupted, or is still writing, is a dataset of its finished episodes.
+    A file whose writer was interrupted, or is still writing, is a dataset of the finished episodes.
 
     Attributes:
         path: The file.
         lengths: Steps of each episode (E,).
         offsets: Row at which each episode begins (E,).
-        columns: Names of everything stored for each step, 'pixels' included.
-        attributes: What the file says of itself: environment, seed, policy, …
+        columns: Names of all columns, 'pixels' included.
+        attributes: The file's attributes: environment, seed, policy, …
         interrupted: Whether the file was not closed: its writer was killed, or is at work.
         num_steps: N, rows of all episodes together.
-        has_hashes: Whether the file has the hashes of its rows.
+        has_hashes: Whether the file has hashes of its rows.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Dataset:
     def __init__(self, path: Path, opened: OpenFile) -> None:
         self.path, self.interrupted = path, opened.interrupted
         self._opened, self._file = opened, opened.file
-        self._size = 0 if opened.interrupted else os.fstat(opened.handle).st_size  # its writer may give room back
+        self._size = 0 if opened.interrupted else os.fstat(opened.handle).st_size  # a writer may still shorten it
         self._lock = threading.Lock()
         self._cache: dict[str, np.ndarray] = {}
         self._readers: dict[str, StoredRows] = {}
@@ -77,9 +77,9 @@ class Dataset:
         hashes = stored.pop(HASHES, None)
         self.columns = tuple(sorted(stored))
         self.schema = tuple(schema.Column(name, stored[name].dtype, stored[name].shape[1:]) for name in self.columns)
-        schema.check_columns(str(path), self.schema, {})  # types first: the index is read only beside frames
+        schema.check_columns(str(path), self.schema, {})  # types first: the index is read only where there are frames
         self.lengths, self.offsets = read_index(path, opened, self._size)
-        self.num_steps = sum(self.lengths.tolist())  # not checked yet: as 64 bits it could overflow
+        self.num_steps = sum(self.lengths.tolist())  # not checked yet, so 64 bits could overflow
         if hashes is not None and self._are_of_these_frames():
             stored[HASHES] = hashes
             schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
@@ -97,9 +97,10 @@ class Dataset:
         """Opens and checks a dataset; frames are not read yet.
 
         Raises:
-            DataError: No such file, not HDF5, truncated, or not a dataset: a missing or mistyped column, unequal
-                numbers of rows, episodes that do not cover the rows, actions or rewards not finite; or it holds
-                what lies in other files, cannot be read on this machine, or is beyond the bounds of `contents`.
+            DataError: There is no such file, it is not HDF5 or truncated, or it is not a dataset: a column is missing
+                or has a wrong type, the numbers of rows differ, the episodes do not cover the rows, or actions or
+                rewards are not finite; or it refers to other files, cannot be read on this machine, or exceeds the
+                limits in `contents`.
         """
         path = Path(os.fsdecode(path))
         opened = open_file(path)
@@ -112,7 +113,7 @@ class Dataset:
 
     @property
     def covered(self) -> tuple[str, ...]:
-        """The columns other than 'pixels' whose hashes the file has."""
+        """The columns other than 'pixels' that the file's hashes cover."""
         hashes = self._known_hashes()
         return () if hashes is None else hashes.covered
 
@@ -123,7 +124,7 @@ class Dataset:
 
     @property
     def action_dim(self) -> int:
-        """A, of one environment step."""
+        """A, the width of one environment step's action."""
         return int(self._file[ACTION].shape[1])
 
     @property
@@ -132,7 +133,7 @@ class Dataset:
         return int(self._file[PIXELS].shape[1]), int(self._file[PIXELS].shape[2])
 
     def column(self, name: str, episodes: Int[np.ndarray, "K"] | None = None) -> Shaped[np.ndarray, "R ..."]:
-        """The values of a column other than 'pixels', of all episodes or of `episodes` one after the other.
+        """The values of a column other than 'pixels': of all episodes, or of `episodes` one after the other.
 
         Raises:
             DataError: There is no such column, or no such episode.
@@ -155,7 +156,7 @@ class Dataset:
         return rows_of(self.lengths, self.offsets, episodes)
 
     def episode(self, index: int) -> dict[str, Shaped[np.ndarray, "T ..."]]:
-        """Every column of one episode, frames included, as stored: the last action is NaN.
+        """Every column of one episode, frames included, with the stored values: the last action is NaN.
 
         Raises:
             DataError: There is no such episode.
@@ -177,8 +178,8 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of the episodes' lengths and offsets, of all columns, and of the hashes of all frames.
 
-        The same for the same contents, however they are chunked or compressed, and with hashes in the file or without;
-        attributes do not count. Where the file has no hashes, all its frames are read.
+        It is the same for the same contents, however they are chunked or compressed, and with or without hashes in the
+        file; attributes do not count. Where the file has no hashes, all its frames are read.
         """
         if self._fingerprint is not None:
             return self._fingerprint
@@ -196,10 +197,10 @@ class Dataset:
         return self._fingerprint
 
     def frame_hashes(self, on_share: OnShare = lambda share: None) -> UInt8[np.ndarray, "N 16"]:
-        """The hash of every frame: as stored or, where the file has none, of the frames as they are now.
+        """The hash of every frame: the stored one or, where the file has none, that of the frame as it is now.
 
         Args:
-            on_share: Told how much of the frames has been read, where they are.
+            on_share: Called with the share of the frames that has been read, if frames are read.
         """
         hashes = self._known_hashes()
         if hashes is None:
@@ -211,7 +212,7 @@ class Dataset:
         return hashes.frames
 
     def know_frames(self, hashes: UInt8[np.ndarray, "N 16"]) -> Hashes:
-        """Has the frames of a file without hashes compared with these from now on."""
+        """Makes reads of a file without hashes compare its frames with these hashes from now on."""
         self._hashes = Hashes(hashes, None, ())
         return self._hashes
 
@@ -219,7 +220,7 @@ class Dataset:
         """Raises unless these are the frames that were written at `rows`, as far as their hashes are known.
 
         Raises:
-            DataError: Naming the first step that differs.
+            DataError: A frame differs; the error names the first step that does.
         """
         hashes = self._known_hashes()
         if hashes is not None:
@@ -229,7 +230,7 @@ class Dataset:
         """Raises unless frames and other columns at `rows` are what was written, as far as their hashes are known.
 
         Raises:
-            DataError: Naming the first step that differs, or a column that is gone.
+            DataError: A step differs or a column is missing; the error names the first one.
         """
         hashes = self._known_hashes()
         if hashes is None:
@@ -244,12 +245,12 @@ class Dataset:
                 self._refuse_changed("row of numbers", some[(found != hashes.columns[some]).any(axis=1)])
 
     def check_sample(self) -> None:
-        """`check_frames` of some frames, which nobody can foresee: where many differ, that is found out.
+        """Checks a random sample of the frames with `check_frames`, which finds it out where many frames differ.
 
-        Other columns are in the fingerprint as they are.
+        Other columns need no sample: the fingerprint is computed from their present values.
 
         Raises:
-            DataError: As `check_frames`.
+            DataError: A frame differs; see `check_frames`.
         """
         count = min(SAMPLE, self.num_steps)
         rows = np.sort(np.random.default_rng().choice(self.num_steps, count, replace=False))
@@ -269,7 +270,7 @@ class Dataset:
         self.close()
 
     def _values(self, name: str, rows: Int[np.ndarray, "B"] | None = None) -> np.ndarray:
-        """A copy of a column, or of these rows of it. Small columns are read once."""
+        """A copy of a column, or of these rows of it. Small columns are read only once."""
         with self._lock, reading(self.path):
             if name not in self._cache:
                 reader = self._reader(name)
@@ -285,7 +286,7 @@ class Dataset:
         return self._readers[name]
 
     def _are_of_these_frames(self) -> bool:
-        """False, with a warning, where all frames were replaced by others of another size since they were hashed."""
+        """Whether the hashes belong to these frames; False, with a warning, if the hashed frames had another size."""
         hashed, now = self._of_hashes(schema.HASHED_FRAME), self._file[PIXELS].shape[1:]
         if hashed is None or np.array_equal(hashed, now):
             return True
@@ -299,13 +300,13 @@ class Dataset:
         return self._hashes
 
     def _covered(self) -> tuple[str, ...]:
-        """The columns whose hashes the file has: all, where a copy of the file lost the names."""
+        """The columns that the hashes cover; all columns where a copy of the file lost their names."""
         found = self._of_hashes(schema.COVERED)
         names = () if found is None else tuple(map(str, np.atleast_1d(found)))
         return names or tuple(name for name in self.columns if name != PIXELS)
 
     def _of_hashes(self, name: str) -> Any:  # noqa: ANN401  # an attribute may be anything
-        """An attribute of the hashes; None where it is not there."""
+        """An attribute of the hashes; None where there is none."""
         with reading(self.path), self._opened.for_attributes() as file:
             return file[HASHES].attrs.get(name)
 
@@ -321,14 +322,14 @@ class Dataset:
 
 
 def _blocks(rows: Int[np.ndarray, "R"], row_bytes: int) -> Iterator[Int[np.ndarray, "B"]]:
-    """The rows, some at a time."""
+    """The rows in blocks of at most `BLOCK_BYTES`."""
     step = max(1, BLOCK_BYTES // max(row_bytes, 1))
     return (rows[first : first + step] for first in range(0, len(rows), step))
 
 
-def _is_numbers(item: Any) -> bool:  # noqa: ANN401  # whatever HDF5 holds
+def _is_numbers(item: Any) -> bool:  # noqa: ANN401  # HDF5 may hold anything
     """Whether something in a file is an array of numbers."""
     try:
         return isinstance(item, h5py.Dataset) and item.ndim > 0 and item.dtype.kind in schema.NUMBERS
-    except TypeError:  # of a type that NumPy does not have
+    except TypeError:  # NumPy has no such type
         return False

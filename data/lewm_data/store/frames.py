@@ -1,10 +1,10 @@
 """Rows of an open HDF5 file, gathered in any order.
 
-A frame that is a chunk of its own, uncompressed, lies in the file as it is. Where each begins is looked up once; from
-then on it is read from there, and HDF5 is not asked again. A file that another program shortens meanwhile is an error:
-in a mapped file it would end the program, and HDF5 itself reads zeros where the file has ended.
+The bytes of a frame that is an uncompressed chunk of its own lie in the file unchanged. The place of each frame is
+looked up once; then frames are read from there without HDF5. If another program shortens the file meanwhile, reading
+raises an error; a mapped file would end the program, and HDF5 itself reads zeros beyond the file's end.
 
-Shape letters: N steps, B rows asked for.
+Shape letters: N steps, B rows that are asked for.
 """
 
 import itertools
@@ -22,13 +22,13 @@ from lewm_data.store.contents import memory_limit
 from lewm_data.store.opening import COPY_AGAIN
 from lewm_data.store.schema import CHANGED
 
-STORED_BYTES = 256 << 10  # of a compressed chunk that is unpacked unseen: deflate makes 1032 times as much at most
-CHECKSUM = 4  # bytes behind a chunk where the filter fletcher32 is used
-PIECE = 1 << 20  # bytes unpacked at a time to see how much there is
+STORED_BYTES = 256 << 10  # a compressed chunk up to this size is not measured: deflate unpacks it to 1032 times at most
+CHECKSUM = 4  # bytes after a chunk where the filter fletcher32 is used
+PIECE = 1 << 20  # bytes that are unpacked at a time to measure a chunk
 
 
 class PlainFrames:
-    """Frames that lie in the file as they are: `starts` says at which byte each begins."""
+    """Frames whose bytes lie in the file unchanged: each begins at the byte that `starts` names."""
 
     def __init__(self, path: Path, handle: int, starts: Int64[np.ndarray, "N"], shape: tuple[int, ...]) -> None:
         self._path, self._handle, self._starts, self._shape = path, handle, starts, shape
@@ -55,14 +55,14 @@ class PlainFrames:
 
 
 class StoredRows:
-    """Rows read by HDF5: of any column, compressed or not. Each run of neighbouring rows is read once.
+    """Rows of any column, compressed or not, which HDF5 reads. Each run of neighbouring rows is read once.
 
     Args:
         path: The file.
         item: The column.
-        count: Rows that may be asked for.
+        count: Number of rows that may be asked for.
         handle: A descriptor of the file.
-        size: Bytes that the file has at least.
+        size: Least size of the file in bytes.
 
     Raises:
         DataError: Some of these rows were never written.
@@ -90,7 +90,7 @@ class StoredRows:
         """All rows.
 
         Raises:
-            DataError: They take more memory than a column may.
+            DataError: They take more memory than the limit for a column.
         """
         if self.nbytes > memory_limit():
             raise DataError(
@@ -101,7 +101,7 @@ class StoredRows:
         return self.between(0, self._count)
 
     def between(self, first: int, end: int) -> Shaped[np.ndarray, "B ..."]:
-        """The rows from `first` on and before `end`."""
+        """The rows from `first` up to, but without, `end`."""
         if self._filters:
             self._check_chunks(first, end)
         rows: np.ndarray = self._item[first:end]
@@ -119,7 +119,7 @@ class StoredRows:
         return found[where]
 
     def _check_chunks(self, first: int, end: int) -> None:
-        """Raises if a compressed chunk is larger than what it may hold, or unpacks to more than that."""
+        """Raises if a compressed chunk, stored or unpacked, is larger than a chunk may be."""
         chunks = self._item.chunks
         steps = [range(first - first % chunks[0], end, chunks[0])]
         steps += [range(0, size, step) for size, step in zip(self._item.shape[1:], chunks[1:], strict=True)]
@@ -128,7 +128,7 @@ class StoredRows:
                 continue
             size = math.prod(chunks) * self._item.dtype.itemsize
             stored = self._item.id.get_chunk_info_by_coord(place)
-            if stored.size <= CHECKSUM:  # HDF5 would take the checksum from in front of it, and crash
+            if stored.size <= CHECKSUM:  # HDF5 would read the checksum in front of it, and crash
                 raise DataError(f"{self._path}: is damaged: a chunk of '{self._name}' is empty", COPY_AGAIN)
             if stored.size > size + size // 8 + PIECE or self._unpacks_beyond(size, stored, place):
                 raise DataError(
@@ -145,7 +145,7 @@ class StoredRows:
                 unpacked += len(stream.decompress(packed, PIECE))
                 packed = stream.unconsumed_tail
         except zlib.error:
-            return False  # packed in another way as well, or damaged: HDF5 says so
+            return False  # packed in yet another way, or damaged: HDF5 reports it
         return unpacked > size
 
 
@@ -153,7 +153,7 @@ FrameReader = PlainFrames | StoredRows
 
 
 def open_frames(path: Path, pixels: h5py.Dataset, count: int, handle: int, size: int) -> FrameReader:
-    """The fastest reader that the way `pixels` is stored allows; the arguments are those of `StoredRows`.
+    """The fastest reader for the way in which `pixels` is stored; the arguments are those of `StoredRows`.
 
     Raises:
         DataError: Frames were never written, or lie beyond the end of the file.
@@ -164,7 +164,7 @@ def open_frames(path: Path, pixels: h5py.Dataset, count: int, handle: int, size:
 
 
 def rows_written(item: h5py.Dataset) -> int:
-    """Rows of a column that somebody may have written: HDF5 makes up the others."""
+    """Number of rows of a column that may have been written; HDF5 fills the others with a constant."""
     if item.chunks is None:
         held: int = item.id.get_storage_size()
         compact = item.id.get_create_plist().get_layout() == h5py.h5d.COMPACT
@@ -174,7 +174,7 @@ def rows_written(item: h5py.Dataset) -> int:
 
 
 def _frame_starts(pixels: h5py.Dataset, num_steps: int) -> Int64[np.ndarray, "N"] | None:
-    """Where each frame's bytes begin in the file; None if some frame is not there as it is."""
+    """The byte at which each frame begins in the file; None if the bytes of some frame do not lie there unchanged."""
     frame = pixels.shape[1:]
     plain = pixels.id.get_create_plist()
     if pixels.file.userblock_size or plain.get_nfilters():
@@ -188,7 +188,7 @@ def _frame_starts(pixels: h5py.Dataset, num_steps: int) -> Int64[np.ndarray, "N"
 
     def note(chunk: h5py.h5d.StoreInfo) -> None:
         row = chunk.chunk_offset[0]
-        if row < num_steps:  # a killed writer leaves chunks behind the last row
+        if row < num_steps:  # a killed writer leaves chunks after the last row
             starts[row] = chunk.byte_offset
 
     pixels.id.chunk_iter(note)

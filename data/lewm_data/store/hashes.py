@@ -1,7 +1,7 @@
-"""Hashes of what a dataset holds, by which damaged and exchanged contents are seen.
+"""Hashes of a dataset's contents, which show whether the contents are damaged or exchanged.
 
-A row has two: one of its frame, one of its other columns. BLAKE2b, because it is fast on every processor: SHA-256 is a
-little faster where the processor has instructions for it, and several times slower where it has none.
+A row has two hashes: one of its frame, one of its other columns. The hash is BLAKE2b, because it is fast on every
+processor: SHA-256 is a little faster where the processor has instructions for it, and several times slower elsewhere.
 
 Shape letters: N steps, W bytes of a row.
 """
@@ -18,12 +18,12 @@ from lewm_data.store.schema import HASH_BYTES
 
 @dataclass(frozen=True)
 class Hashes:
-    """What the rows of a dataset hashed to.
+    """The hashes of a dataset's rows.
 
     Attributes:
-        frames: For each row that of its frame.
-        columns: For each row that of its other columns; None where only those of the frames are known.
-        covered: The names of these columns.
+        frames: The hash of each row's frame.
+        columns: The hash of each row's other columns; None where only the hashes of the frames are known.
+        covered: The names of these other columns.
     """
 
     frames: UInt8[np.ndarray, "N 16"]
@@ -32,18 +32,18 @@ class Hashes:
 
 
 def hash_rows(rows: Shaped[np.ndarray, "N ..."]) -> UInt8[np.ndarray, "N 16"]:
-    """The hash of each row's bytes, numbers as little-endian."""
+    """The hash of each row's bytes; numbers are little-endian."""
     hashes = b"".join(hashlib.blake2b(row, digest_size=HASH_BYTES).digest() for row in as_bytes(rows))
     return np.frombuffer(hashes, np.uint8).reshape(len(rows), HASH_BYTES)
 
 
 def hash_columns(columns: Mapping[str, Shaped[np.ndarray, "N ..."]]) -> UInt8[np.ndarray, "N 16"]:
-    """The hash of what each row has in all these columns, one behind the other in the order of their names."""
+    """The hash of each row over all these columns, concatenated in the order of their names."""
     return hash_rows(np.concatenate([as_bytes(columns[name]) for name in sorted(columns)], axis=1))
 
 
 def as_bytes(values: Shaped[np.ndarray, "N ..."]) -> UInt8[np.ndarray, "N W"]:
-    """The bytes of each row, numbers as little-endian."""
+    """The bytes of each row; numbers are little-endian."""
     little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     width = little.dtype.itemsize * int(np.prod(little.shape[1:]))
     return np.frombuffer(little.data.cast("B") if little.size else b"", np.uint8).reshape(len(values), width)

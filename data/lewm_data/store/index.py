@@ -1,6 +1,6 @@
-"""Where the episodes of a dataset lie.
+"""The places of a dataset's episodes.
 
-Shape letters: N steps of all episodes, E episodes, K episodes asked for, R their rows.
+Shape letters: N steps of all episodes, E episodes, K episodes that are asked for, R their rows.
 """
 
 from pathlib import Path
@@ -17,15 +17,15 @@ from lewm_data.store.schema import INDEX, LENGTHS, OFFSETS, PIXELS
 
 
 def read_index(path: Path, opened: OpenFile, size: int) -> tuple[Int64[np.ndarray, "E"], Int64[np.ndarray, "E"]]:
-    """Lengths and first rows of the finished episodes; whether they cover all rows is not checked.
+    """Lengths and first rows of the finished episodes. It is not checked here whether they cover all rows.
 
     Args:
         path: The file.
-        opened: The same, open; its frames have the right type.
-        size: Bytes that the file has at least.
+        opened: The open file; its frames have the right type.
+        size: Least size of the file in bytes.
 
     Raises:
-        DataError: They are not there, no integers, or more than rows.
+        DataError: The lengths or offsets are missing, are no integers, or are more than the rows.
     """
     rows = int(opened.file[PIXELS].shape[0])
     for name in INDEX:
@@ -38,7 +38,7 @@ def read_index(path: Path, opened: OpenFile, size: int) -> tuple[Int64[np.ndarra
                 schema.SEE_FORMAT,
             )
     lengths, offsets = (_integers(path, opened, name, size) for name in (LENGTHS, OFFSETS))
-    if opened.interrupted:  # an episode is finished from the moment its length is there, which is written last
+    if opened.interrupted:  # an episode is finished once its length, which is written last, is there
         finished = min(int(np.append(lengths > 0, False).argmin()), len(offsets))
         lengths, offsets = lengths[:finished], offsets[:finished]
     if len(lengths) != len(offsets):
@@ -62,6 +62,6 @@ def _integers(path: Path, opened: OpenFile, name: str, size: int) -> Int64[np.nd
     item = opened.file[name]
     count = rows_written(item) if opened.interrupted else int(item.shape[0])
     values = StoredRows(path, item, count, opened.handle, size).whole()
-    if values.dtype.kind == "u":  # what int64 does not hold would become negative
+    if values.dtype.kind == "u":  # numbers beyond int64 would become negative
         values = np.minimum(values, np.uint64(np.iinfo(np.int64).max))
     return values.astype(np.int64)

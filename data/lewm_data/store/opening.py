@@ -1,7 +1,7 @@
-"""Opening an HDF5 file for reading, and what HDF5's errors mean.
+"""Opening an HDF5 file for reading, and the meaning of HDF5's errors.
 
-HDF5 says of many different faults that a file cannot be opened. Each is told apart here: what is damaged, what another
-program holds, and what this machine lacks.
+HDF5 reports many different faults as a file that cannot be opened. This module tells them apart: a damaged file, a file
+that another program is writing, and something that this machine lacks.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from lewm_data.store.unclosed import ClosedView, is_unclosed
 
 logger = logging.getLogger(__name__)
 
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # what file systems without locks answer
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # the answers of file systems without locks
 COPY_AGAIN = "Copy the file again from where it came from."
-FOREIGN_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # all of them are h5py's way
+FOREIGN_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # h5py raises all of them
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class OpenFile:
     """An open HDF5 file.
 
     Attributes:
-        file: For HDF5.
-        handle: A descriptor of the same file, even if another takes its name meanwhile.
-        interrupted: Whether its writer did not close it: it was killed, or is at work.
-        head: What HDF5 is shown in the place of the first bytes.
+        file: The file as h5py's object.
+        handle: A descriptor of the same file, even if another file takes its name meanwhile.
+        interrupted: Whether the file was not closed: its writer was killed, or is at work.
+        head: The bytes that HDF5 sees in the place of the first bytes.
     """
 
     file: h5py.File
@@ -43,12 +43,12 @@ class OpenFile:
     head: bytes
 
     def for_attributes(self) -> h5py.File:
-        """The same file once more, to read attributes: where their text is damaged, that is an OSError."""
+        """The same file opened once more, to read attributes: damaged text in them then raises an OSError."""
         return h5py.File(TextView(self.handle, self.head), "r", locking=False)
 
     def close(self) -> None:
-        """Closes both."""
-        if self.file:  # else it was closed before, and the descriptor may be another file's by now
+        """Closes the file and the descriptor."""
+        if self.file:  # else both were closed before, and the descriptor's number may belong to another file by now
             self.file.close()
             os.close(self.handle)
 
@@ -57,7 +57,8 @@ def open_file(path: Path) -> OpenFile:
     """Opens a file for reading.
 
     Raises:
-        DataError: It is not there, no regular file, not HDF5, truncated, damaged, or another program writes it.
+        DataError: The file does not exist, is no regular file, not HDF5, truncated or damaged, or another program is
+            writing it.
     """
     _check_regular(path)
     try:
@@ -82,10 +83,10 @@ def open_file(path: Path) -> OpenFile:
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Says what is wrong with a file when h5py cannot make sense of it.
+    """Turns h5py's errors in the block into errors that say what is wrong with the file.
 
     Raises:
-        DataError: In place of any error of h5py's.
+        DataError: h5py raised an error.
     """
     try:
         yield
@@ -96,13 +97,13 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def _check_regular(path: Path) -> None:
-    """Looks before anything is opened: to open a pipe is to wait for its writer."""
+    """Raises unless this is a regular file. It is checked before opening: to open a pipe would wait for its writer."""
     try:
         kind = path.stat().st_mode
     except FileNotFoundError as error:
         remedy = f'Check the name, or make a new dataset with "lewm collect --out {path}".'
         raise DataError(f"{path}: {error.strerror}", remedy) from error
-    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+    except (OSError, ValueError) as error:  # a ValueError: no file can have this name
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(kind):
         raise DataError(f"{path}: is a directory, expected an HDF5 file", "Name a file in it.")
@@ -133,7 +134,7 @@ def _unreadable(path: Path, error: OSError | ValueError) -> DataError:
 
 
 def _explained(path: Path, error: Exception) -> DataError:
-    """What an error of h5py's means."""
+    """The error that explains an error of h5py's."""
     reason = " ".join(str(error.args[-1] if error.args else error).split())
     if "truncated" in reason:
         return DataError(f"{path}: is truncated, its end is missing", COPY_AGAIN)
@@ -141,7 +142,7 @@ def _explained(path: Path, error: Exception) -> DataError:
         return DataError(
             f"{path}: another program has it open for writing", "Close it there, then run the command again."
         )
-    if "already open for" in reason:  # a mark in the file, which its writer takes away when it closes the file
+    if "already open for" in reason:  # a mark in the file, which its writer removes when it closes the file
         return DataError(
             f"{path}: the program that wrote it did not close it, so it may be incomplete",
             f'Copy the file again; or, if nothing writes it any more, take the mark away with "h5clear -s {path}".',

@@ -1,4 +1,4 @@
-"""Batches of clips, read ahead in the background; batch `step` depends on the seed and the step alone.
+"""Batches of clips, which are read ahead in the background. Batch `step` depends on the seed and the step alone.
 
 Shape letters: B clips of a batch.
 """
@@ -22,24 +22,24 @@ T = TypeVar("T")
 
 
 class BatchReader(Generic[T]):
-    """An endless iterator of batches: an epoch visits the clips once, in a new order, less the odd rest.
+    """An endless iterator of batches. An epoch visits each clip once, in a new order, except for an incomplete batch.
 
-    A run that is resumed at step k sees what an uninterrupted one saw: start with `start_step=k`. Close it
-    after use, or use `with`.
+    A run that is resumed at step k with `start_step=k` sees the same batches as an uninterrupted one. Close the
+    reader after use, or use `with`.
 
     Args:
-        clips: Where the batches come from; its dataset stays open.
+        clips: The clips of the batches; their dataset stays open.
         batch_size: B.
-        seed: Of the order, at least 0.
-        prepare: What `next` gives is what this makes of a batch. It is called in the background thread, and only one
-            batch ahead of `next`, for what it makes may lie where memory is scarce.
+        seed: Seed of the order, at least 0.
+        prepare: Turns a batch into the value that `next` returns. It is called in the background thread, and only one
+            batch ahead of `next`, because its results may lie where memory is scarce.
         start_step: The first batch, counted from 0 at the beginning of training.
 
     Attributes:
-        wait_seconds: How long `next` has waited for a batch, altogether.
+        wait_seconds: The total time that `next` has waited for batches.
 
-    Raises:
-        DataError: Fewer clips than a batch.
+        Raises:
+            DataError: There are fewer clips than a batch needs.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class BatchReader(Generic[T]):
         self._clips, self._prepare, self._step = clips, prepare, start_step
         self._order = ClipOrder(len(clips), batch_size, seed)
         self._closed = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one: tasks keep their order
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one thread keeps the order
         self._read: deque[Future[ClipBatch]] = deque()
         self._read_next()
         self._prepared = self._prepare_next()
@@ -97,12 +97,12 @@ class BatchReader(Generic[T]):
         return self._clips.read(self._order(step))
 
     def _prepare_next(self) -> Future[T]:
-        read = self._read.popleft()  # done by then, as it was submitted before
+        read = self._read.popleft()  # done by then, because it was submitted earlier
         return self._thread.submit(lambda: self._prepare(read.result()))
 
 
 class ClipOrder:
-    """Which clips make up batch `step`: a permutation of all clips per epoch, keyed by (seed, epoch)."""
+    """The clips of batch `step`, from a permutation of all clips in each epoch, keyed by (seed, epoch)."""
 
     def __init__(self, num_clips: int, batch_size: int, seed: int) -> None:
         self._num_clips, self._batch_size, self._seed = num_clips, batch_size, seed

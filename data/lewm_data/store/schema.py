@@ -1,4 +1,4 @@
-"""What a dataset holds, and the rules that its columns, episodes and values keep.
+"""The contents of a dataset, and the rules for its columns, episodes and values.
 
 Shape letters: N steps of all episodes, E episodes, A action dimension.
 """
@@ -17,11 +17,11 @@ FORMAT_VERSION = 1
 PIXELS, ACTION, REWARD = "pixels", "action", "reward"
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
 NUMBERS = "biuf"  # kinds of NumPy types that a column may have
-CHUNK_ROWS = 1024  # of a column other than frames: a few KiB to 64 KiB a chunk
+CHUNK_ROWS = 1024  # rows of a chunk in columns other than frames: a few KiB to 64 KiB
 MAX_FRAME = 64 << 20  # bytes; 4096 x 4096 pixels are 48 MiB
 HASHES, HASH_BYTES = "row_hash", 16
-COVERED = "columns"  # the attribute of HASHES that names the columns whose hash stands beside that of the frame
-HASHED_FRAME = "frame"  # the attribute of HASHES that has Y, X and 3 of the frames that were hashed
+COVERED = "columns"  # the attribute of HASHES that names the other columns that are hashed
+HASHED_FRAME = "frame"  # the attribute of HASHES that holds the shape Y, X, 3 of the hashed frames
 INDEX: dict[str, np.dtype] = {LENGTHS: np.dtype(np.int32), OFFSETS: np.dtype(np.int64)}
 
 SEE_FORMAT = "The layout is described in data/README.md; collect or convert the data again."
@@ -43,7 +43,7 @@ class Column:
 
     @property
     def chunk_rows(self) -> int:
-        """Rows of a chunk, of which a frame is one: it then lies in the file as it is."""
+        """Rows of a chunk. A chunk has only one frame, whose bytes then lie in the file unchanged."""
         return 1 if self.name == PIXELS else CHUNK_ROWS
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Column:
 
 Schema = tuple[Column, ...]
 
-HASH_COLUMN = Column(HASHES, np.dtype(np.uint8), (2, HASH_BYTES))  # of the frame, of the other columns
+HASH_COLUMN = Column(HASHES, np.dtype(np.uint8), (2, HASH_BYTES))  # hash of the frame, hash of the other columns
 
 
 def describe(columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> Schema:
@@ -61,7 +61,7 @@ def describe(columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> Schema:
 
 
 def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
-    """The bytes of an HDF5 file of no episodes, ready to be extended."""
+    """The bytes of an HDF5 file without episodes, ready to be extended."""
     import h5py  # here, because worker processes know the columns but write no files
 
     with h5py.File("empty", "w", libver=("v110", "v110"), driver="core", backing_store=False) as file:
@@ -84,10 +84,10 @@ def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
 
 
 def check_columns(where: str, schema: Schema, rows: Mapping[str, int]) -> None:
-    """Raises unless there are frames and actions of the right types, and equally many rows of everything.
+    """Raises unless there are frames and actions of the right types, and all columns have as many rows.
 
     Raises:
-        DataError: A missing or mistyped column, or one with more or fewer rows than 'pixels'.
+        DataError: A column is missing, has a wrong type, or has more or fewer rows than 'pixels'.
     """
     columns = {column.name: column for column in schema}
     for name in (PIXELS, ACTION):
@@ -119,7 +119,7 @@ def check_episodes(where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.nd
     """Raises unless the episodes cover all steps exactly once.
 
     Raises:
-        DataError: No episodes, empty ones, a gap, an overlap, or rows of no episode.
+        DataError: There are no episodes, empty ones, a gap, an overlap, or rows without an episode.
     """
     if len(lengths) == 0:
         raise DataError(f"{where}: has no episodes", "Collect some, or use another file.")
@@ -128,7 +128,7 @@ def check_episodes(where: str, lengths: Int[np.ndarray, "E"], offsets: Int[np.nd
             f"{where}: episode {lengths.argmin()} has {lengths.min()} steps, expected at least 1",
             SEE_FORMAT,
         )
-    if lengths.max() > num_steps:  # from here on sums cannot be beyond 64 bits
+    if lengths.max() > num_steps:  # after this check, sums fit 64 bits
         raise DataError(
             f"{where}: episode {lengths.argmax()} has {lengths.max()} steps, and column 'pixels' {num_steps} rows",
             SEE_FORMAT,
@@ -156,12 +156,12 @@ def check_values(
     lengths: Int[np.ndarray, "E"],
     offsets: Int[np.ndarray, "E"],
 ) -> None:
-    """Raises unless actions are finite wherever there is one, and rewards everywhere.
+    """Raises unless all actions and rewards are finite.
 
-    Only the last row of an episode may have no action: it is the frame after the last one.
+    Only the last row of an episode may have no action: it holds the frame after the last action.
 
     Raises:
-        DataError: NaN or infinite, naming the first such episode and step.
+        DataError: A number is NaN or infinite; the error names the first such episode and step.
     """
     for name in (ACTION, REWARD):
         if name not in columns or columns[name].dtype.kind != "f":
@@ -182,10 +182,10 @@ def check_values(
 
 
 def check_hashes(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Raises unless the hashes of the rows have the type that they are written with.
+    """Raises unless the hashes of the rows have the type with which they are written.
 
     Raises:
-        DataError: They have another, so something else has their name.
+        DataError: They have another type, so another column has their name.
     """
     if (dtype, shape) != (HASH_COLUMN.dtype, HASH_COLUMN.shape):
         found = Column(HASHES, dtype, shape)

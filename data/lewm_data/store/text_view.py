@@ -1,8 +1,7 @@
-"""The bytes of an HDF5 file for reading its attributes: where these are damaged, HDF5 may else never come to an end.
+"""The bytes of an HDF5 file for reading its attributes, checked: damaged attributes could keep HDF5 busy for ever.
 
-Text of any length lies in the collections of the global heap. HDF5 goes through a collection by the sizes that its
-objects state, and where a size takes it nowhere, it goes on for ever. Here collections are gone through before HDF5
-gets them.
+Text of any length lies in the collections of the global heap. HDF5 walks through a collection by the sizes that its
+objects state; where a size does not lead on, it loops for ever. Here collections are checked before HDF5 gets them.
 
 Source: HDF5 File Format Specification 3.0, III.E.
 """
@@ -13,16 +12,16 @@ import struct
 from typing import Any
 
 MARK = b"GCOL"  # the first bytes of a collection
-HEADER = struct.Struct("<4sB3xQ")  # of a collection: mark, version, size with this header
-OBJECT = struct.Struct("<HH4xQ")  # of an object: index, count of references, size; index 0 is the room that is free
+HEADER = struct.Struct("<4sB3xQ")  # a collection's header: mark, version, size with this header
+OBJECT = struct.Struct("<HH4xQ")  # an object's header: index, count of references, size; index 0 marks the free room
 
 
 class TextView(io.RawIOBase):
-    """The bytes of an open file, for `h5py.File`. Reading a collection that has no end is an OSError.
+    """The bytes of an open file, for `h5py.File`. Reading a collection that has no end raises an OSError.
 
     Args:
         handle: A descriptor of the file; its position is not used.
-        head: Shown in the place of the first bytes.
+        head: The bytes that are shown in the place of the first bytes.
     """
 
     def __init__(self, handle: int, head: bytes) -> None:
@@ -37,16 +36,16 @@ class TextView(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """As of any file."""
+        """Moves the position: see `io.IOBase.seek`."""
         begin = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: os.fstat(self._handle).st_size}[whence]
         self._place = begin + offset
         return self._place
 
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, h5py's own kind too
-        """As of any file.
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, also h5py's own kind
+        """Reads into a buffer: see `io.RawIOBase.readinto`.
 
         Raises:
-            OSError: A collection that begins in what is read cannot be gone through.
+            OSError: A damaged collection begins in these bytes.
         """
         first = max(0, self._place - len(MARK) + 1)  # a mark may be read in two pieces
         read = self._at(first, self._place - first + len(buffer) + len(MARK) - 1)

@@ -1,8 +1,8 @@
-"""HDF5 files whose writer was killed, read as if it had closed them.
+"""HDF5 files whose writer was killed, read as if the writer had closed them.
 
-HDF5 marks a file while it is open for writing, and refuses to open it as long as the mark is there. Its own way
-around, reading as if the writer were alive, waits without end where bytes are damaged. The mark and the end of the
-file are in the superblock, the first 48 bytes: here HDF5 is shown others in their place.
+HDF5 marks a file while it is open for writing, and refuses to open it as long as the mark is there. Its own solution,
+reading as if the writer were alive, waits for ever where bytes are damaged. The mark and the end of the file are in the
+superblock, the first 48 bytes: here HDF5 sees other bytes in their place.
 
 Source: HDF5 File Format Specification 3.0, II.A (superblock version 3).
 """
@@ -15,21 +15,21 @@ from typing import Any
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUPERBLOCK = 48  # bytes, with addresses of 8 bytes
-BEING_WRITTEN = 0b101  # by one writer that orders its writes so that others can read (SWMR)
+BEING_WRITTEN = 0b101  # the mark of one writer that orders its writes so that others can read (SWMR)
 
 
 def is_unclosed(path: Path) -> bool:
-    """Whether a file is marked as being written, in such a way that it is readable at every moment."""
+    """Whether a file is marked as being written by a writer that keeps it readable at every moment."""
     with path.open("rb") as stream:
         head = stream.read(SUPERBLOCK)
     return len(head) == SUPERBLOCK and head[:11] == SIGNATURE + b"\x03\x08\x08" and head[11] == BEING_WRITTEN
 
 
 class ClosedView(io.RawIOBase):
-    """The bytes of an unclosed file, with the superblock of a closed one; for `h5py.File`.
+    """The bytes of an unclosed file with the superblock of a closed one, for `h5py.File`.
 
     Attributes:
-        head: That superblock.
+        head: The superblock of a closed file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class ClosedView(io.RawIOBase):
         self.head = bytes(head)
 
     def fileno(self) -> int:
-        """As of any file; what is read through it has the superblock as it is."""
+        """The file's descriptor; reads through it see the file's own superblock."""
         return self._stream.fileno()
 
     def readable(self) -> bool:
@@ -53,11 +53,11 @@ class ClosedView(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """As of any file."""
+        """Moves the position: see `io.IOBase.seek`."""
         return self._stream.seek(offset, whence)
 
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, h5py's own kind too
-        """As of any file."""
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, also h5py's own kind
+        """Reads into a buffer: see `io.RawIOBase.readinto`."""
         place = self._stream.tell()
         count = self._stream.readinto(buffer) or 0
         shown = self.head[place : place + count]
@@ -65,7 +65,7 @@ class ClosedView(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """As of any file."""
+        """Closes the file: see `io.IOBase.close`."""
         self._stream.close()
         super().close()
 

@@ -1,4 +1,4 @@
-"""A whole dataset compared with the hashes that were written with it."""
+"""Comparison of a whole dataset with the hashes that were written with it."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,18 @@ from lewm_data.store.schema import PIXELS
 
 @dataclass(frozen=True)
 class Verification:
-    """What a dataset's contents are worth.
+    """The result of `verify`.
 
     Attributes:
         path: The file.
-        episodes: Its episodes.
-        frames: Its frames.
-        fingerprint: Of the contents, from the frames themselves; None where some differ from their hashes.
+        episodes: Number of its episodes.
+        frames: Number of its frames.
+        fingerprint: The fingerprint of the contents, from the frames themselves; None where some differ from their
+            hashes.
         hashes: Whether the file has hashes; without them nothing is compared.
-        differing: Episodes that are not what was written, by their numbers.
-        first_difference: The first of them in words; None where there is none.
-        without_hashes: Columns that the file's hashes do not cover: they were added later.
+        differing: Numbers of the episodes that differ from what was written.
+        first_difference: The first difference in words; None where there is none.
+        without_hashes: Columns that the file's hashes do not cover, because they were added later.
     """
 
     path: str
@@ -35,11 +36,11 @@ class Verification:
 
 
 def verify(dataset: Dataset, on_share: OnShare = lambda share: None) -> Verification:
-    """Reads everything, and compares it with its hashes where the file has them.
+    """Reads everything, and compares it with the hashes where the file has them.
 
     Args:
         dataset: An open dataset.
-        on_share: Told how much of it has been read.
+        on_share: Called with the share of the dataset that has been read.
 
     Raises:
         DataError: Something cannot be read.

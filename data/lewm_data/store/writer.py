@@ -1,9 +1,9 @@
-"""Datasets being written: whatever stops the program, the file holds every finished episode.
+"""Writing datasets: whatever stops the program, the file holds every finished episode.
 
 The file is an HDF5 file open for single-writer, multiple-reader access, in which HDF5 orders its own writes
-so that the bytes on disk are a readable file at every moment. On top of that an episode is committed by its
-length, which is written last: rows beyond the last finished episode are nobody's. What HDF5 does not survive
-is a write that fails, so the room for an episode is reserved in the file before HDF5 is asked to write it.
+so that the bytes on disk are a readable file at every moment. In addition, the length of an episode, which is
+written last, completes it: rows after the last finished episode belong to no episode. HDF5 does not survive a
+write that fails, so the room for an episode is reserved in the file before HDF5 writes it.
 """
 
 import contextlib
@@ -43,15 +43,15 @@ SPARE_BYTES = 1 << 20  # for HDF5's own structures: 8 bytes a frame, in blocks o
 
 
 class Writer:
-    """Writes a dataset, an episode at a time. Made by `Writer.create` or `Writer.append`; used with `with`.
+    """Writes a dataset, an episode at a time. `Writer.create` or `Writer.append` makes it; use it with `with`.
 
-    A new file gets its name with its first episode; until then `path` is nothing, or what it was before.
+    A new file gets its name with its first episode; until then `path` stays what it was before.
 
     Attributes:
         path: The file.
-        attributes: What the file says of itself.
-        num_episodes: Finished episodes.
-        num_steps: Their rows.
+        attributes: The file's attributes.
+        num_episodes: Number of finished episodes.
+        num_steps: Number of their rows.
     """
 
     def __init__(self, path: Path, attributes: Mapping[str, Any], replace: bool) -> None:
@@ -63,8 +63,8 @@ class Writer:
         self._file: h5py.File | None = None
         self._stored: dict[str, h5py.Dataset] = {}
         self._closed = False
-        self._handle = -1  # ours, beside HDF5's: it holds the lock and reserves room
-        self._unnamed: Path | None = None  # where the file is before it gets its name
+        self._handle = -1  # our own, besides HDF5's: it holds the lock and reserves room
+        self._unnamed: Path | None = None  # the path of the file before it gets its name
 
     @classmethod
     def create(
@@ -73,12 +73,12 @@ class Writer:
         attributes: Mapping[str, str | int | float | list[float]] | None = None,
         overwrite: bool = False,
     ) -> "Writer":
-        """Begins a new dataset whose columns are those of its first episode.
+        """Begins a new dataset; the first episode determines its columns.
 
         Args:
             path: The file; its directory must exist.
-            attributes: What the file shall say of itself; "format_version" is added.
-            overwrite: Replace a file that is there, at the moment the first new episode is finished.
+            attributes: The file's attributes; "format_version" is added.
+            overwrite: Whether to replace an existing file, when the first new episode is finished.
 
         Raises:
             DataError: There is a file already, or another program is writing it.
@@ -94,14 +94,14 @@ class Writer:
 
     @classmethod
     def append(cls, path: str | Path) -> "Writer":
-        """Continues a dataset. One that was interrupted, or written by other tools, is copied, then replaced.
+        """Continues a dataset. One that was interrupted, or written by other tools, is replaced by a copy first.
 
         Raises:
             DataError: It is no valid dataset, or another program is writing it.
         """
         path = Path(path)
         if path.is_file():
-            os.close(claim(path))  # a killed writer's lock is gone, a live one's is not
+            os.close(claim(path))  # the lock of a killed writer is gone, that of a live one is not
         with Dataset.open(path) as dataset:
             writer = cls(path, dataset.attributes, replace=True)
             if dataset.interrupted or not _grows_in_place(dataset):
@@ -113,13 +113,13 @@ class Writer:
         return writer
 
     def write_episode(self, columns: Mapping[str, Shaped[np.ndarray, "T ..."]]) -> None:
-        """Adds an episode: row t is frame t and the action taken from it; the last row's action is NaN.
+        """Adds an episode: row t is frame t and the action that follows it; the last row's action is NaN.
 
-        When this returns the episode survives a kill of the program. Ctrl-C is held back until then.
+        When this returns, the episode survives a kill of the program. Ctrl-C is held back until then.
 
         Raises:
             DataError: The columns differ from those of the file, values are not finite, there is no room, or
-                writing failed; all episodes before this one are kept.
+                writing fails; all episodes before this one are kept.
         """
         if self._closed:
             raise DataError(f"{self.path}: is closed", "Open it again with Writer.append.")
@@ -133,7 +133,7 @@ class Writer:
                 self._give_name()
 
     def close(self) -> None:
-        """Closes the file; other programs then open it like any HDF5 file."""
+        """Closes the file; then other programs can open it like any HDF5 file."""
         with interrupt_held_back():
             self._closed = True
             if self._file is not None:
@@ -177,7 +177,7 @@ class Writer:
         return described
 
     def _begin(self, described: Schema) -> None:
-        """Makes a valid dataset of no episodes beside `path`, and goes on in it."""
+        """Makes a valid dataset without episodes beside `path`, and opens it for writing."""
         partial = self.path.with_name(f".{self.path.name}.partial")
         if partial.exists():
             os.close(claim(partial))
@@ -193,7 +193,7 @@ class Writer:
     def _open(self, path: Path) -> None:
         access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
         access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-        try:  # both marks at once: a file marked as written but not as readable meanwhile would open nowhere
+        try:  # both marks at once: a file that is marked as being written but not as readable could be opened nowhere
             mode = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
             try:
                 opened = h5py.h5f.open(os.fsencode(path), mode, access)
@@ -208,7 +208,7 @@ class Writer:
             locked = "unable to lock file" in str(error)
             remedy = "Close the programs that read or write it." if locked else "Use another file."
             raise DataError(f"{path}: cannot be opened for writing: {error}", remedy) from error
-        self._stored = dict(self._file.items())  # closing one would write, and a write may fail
+        self._stored = dict(self._file.items())  # kept open: closing one would write, and a write may fail
         self._handle = claim(path, shared=True)
 
     def _copy(self, dataset: Dataset) -> None:
@@ -223,7 +223,7 @@ class Writer:
         logger.info("%s: copying %d finished episodes before appending", self.path, dataset.num_episodes)
         try:
             for index in range(dataset.num_episodes):
-                dataset.check_rows(dataset.rows(np.array([index])))  # else what is damaged would get hashes that fit
+                dataset.check_rows(dataset.rows(np.array([index])))  # else damaged contents would get fitting hashes
                 columns = dataset.episode(index)
                 described = self._checked(columns)
                 if self._file is None:
@@ -236,7 +236,7 @@ class Writer:
             raise
 
     def _reserve(self, rows: int) -> None:
-        """Makes sure that `rows` more rows fit on the disk, so that no write of HDF5 fails half-way."""
+        """Makes sure that `rows` more rows fit on the disk, so that no write of HDF5 fails in the middle."""
         assert self._schema is not None
         assert self._file is not None
         stored = (*self._schema, HASH_COLUMN)
@@ -260,7 +260,7 @@ class Writer:
                 self._stored[name].resize(self.num_episodes + 1, axis=0)
                 self._stored[name][self.num_episodes] = value
                 self._file.flush()
-        except (OSError, RuntimeError) as error:  # h5py raises either
+        except (OSError, RuntimeError) as error:  # h5py raises both
             self._abandon(error)
             raise _no_room(self.path, error, self.num_episodes) from error
         self.num_episodes += 1
@@ -272,7 +272,7 @@ class Writer:
             self._unnamed.replace(self.path)
         else:
             try:
-                os.link(self._unnamed, self.path)  # unlike a rename, never replaces what came meanwhile
+                os.link(self._unnamed, self.path)  # unlike a rename, a link replaces no file that was made meanwhile
                 self._unnamed.unlink()
             except FileExistsError as error:
                 raise _exists(self.path) from error
@@ -281,7 +281,7 @@ class Writer:
         self._unnamed = None
 
     def _abandon(self, error: Exception) -> None:
-        """Leaves the file as it is: HDF5, which cannot close what it cannot write, closes a scratch file."""
+        """Leaves the file as it is. HDF5 cannot close a file that it cannot write, so it closes a scratch file."""
         logger.error("%s: writing failed: %s", self.path, error)
         assert self._file is not None
         self._closed = True
@@ -296,7 +296,7 @@ def _grows_in_place(dataset: Dataset) -> bool:
     file = dataset._file
     others = [name for name in dataset.columns if name != PIXELS]
     if not dataset.has_hashes or list(dataset.covered) != others:
-        return False  # hashes of all columns are written, or those of none
+        return False  # either all columns are hashed, or none
     resizable = all(file[name].maxshape[0] is None for name in (*dataset.columns, *INDEX, HASHES))
     superblock = file.id.get_create_plist().get_version()[0]
     return "format_version" in dataset.attributes and resizable and superblock >= 3

@@ -1,6 +1,6 @@
 """Actions that belong to a video, from a file: .csv, .npy, or an episode of a dataset.
 
-T actions, A action dimension.
+Letters: T actions, A action dimension.
 """
 
 import csv
@@ -16,22 +16,22 @@ from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import ACTION, NUMBERS
 from lewm_data.video.sources import DATASETS, is_dataset, split_episode
 
-MOST_CSV = 2**26  # bytes: 1 M rows of seven numbers, a quarter of an hour at 1000 a second
+MOST_CSV = 2**26  # bytes: 1 M rows of seven numbers, a quarter of an hour at 1000 rows a second
 LONGEST_LINE = 2**18  # characters: 10,000 numbers, more than any action has
-MOST_NPY = 2**28  # bytes: 4 M rows of seven float64, an hour at 1000 a second
+MOST_NPY = 2**28  # bytes: 4 M rows of seven float64, an hour at 1000 rows a second
 
 
 def read_actions(path: str | Path, action_dim: int) -> Float32[np.ndarray, "T A"]:
-    """Reads actions, a row each. A last row of NaN is left out: it stands for no action, after the last frame.
+    """Reads actions, one in each row. A last row of NaN is left out: it means no action after the last frame.
 
     Args:
-        path: A .csv file, columns parted by comma, semicolon or tab, with or without a line of names; a .npy file; or
-            a dataset, with "#" and the episode's number ("data.h5#17") unless it has only one.
+        path: A .csv file, with columns separated by comma, semicolon or tab, with or without a line of names; a .npy
+            file; or a dataset, with "#" and the episode's number ("data.h5#17") unless it has only one episode.
         action_dim: A.
 
     Raises:
-        DataError: No such file, none of these, no actions, another number of columns, or a value that is not a finite
-            number.
+        DataError: There is no such file, it is of another kind, it has no actions or another number of columns, or a
+            value is not a finite number.
     """
     file, episode = split_episode(str(path))
     if file.suffix.lower() == ".csv":
@@ -96,9 +96,9 @@ def _read_csv(path: Path) -> Float[np.ndarray, "T A"]:
 def _read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
     check_file(path, MOST_NPY)
     with decoding(path, "is no .npy file of numbers, or not all of one", "Write it with numpy.save."):
-        mapped = np.lib.format.open_memmap(path, mode="r")  # which runs no pickle, and allocates nothing
-        # The file is as long as it says, so no more than MOST_NPY; what another program shortens now is an error of
-        # reading it, where the mapped file would end the process.
+        mapped = np.lib.format.open_memmap(path, mode="r")  # runs no pickle, and allocates nothing
+        # The file is as long as its header says, so at most MOST_NPY. If another program shortens it now, reading it
+        # raises an error; the mapped file would end the process.
         actions = np.load(path, allow_pickle=False) if mapped.dtype.kind in NUMBERS else mapped
     if actions.dtype.kind not in NUMBERS:
         raise DataError(f"{path}: has {actions.dtype} values, expected numbers", "Write it with numpy.save.")

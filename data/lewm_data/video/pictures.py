@@ -1,6 +1,6 @@
-"""A decoded picture as it is displayed, and image files. PyAV must be there.
+"""A decoded picture as it is displayed, and image files. PyAV must be installed.
 
-Y and X are the sides of a picture.
+Letters: Y and X the sides of a picture.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ from lewm_data.foreign import check_file, decoding
 if TYPE_CHECKING:
     import av
 
-# SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND: antialiased, as torch does it
+# SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND: antialiased as in torch
 SMOOTH = 0x2 | 0x2000 | 0x4000 | 0x40000
 
-MOST_PIXELS = 2**25  # of a picture: a video in 8K has 7680 x 4320. Decoded and converted it takes 1 GB at most
-MOST_BYTES = 8 * MOST_PIXELS  # of an image file: four channels of 16 bits, stored without compression
-CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # the decoder refuses a larger one before it allocates it
-ROWS = 256  # that are laid on white together
+MOST_PIXELS = 2**25  # an 8K video has 7680 x 4320. Decoded and converted, such a picture takes 1 GB at most
+MOST_BYTES = 8 * MOST_PIXELS  # an image file of four channels of 16 bits, stored without compression
+CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # the decoder refuses a larger picture before it allocates memory
+ROWS = 256  # rows that are laid on white together
 
 
 def read_image(path: Path) -> av.VideoFrame:
     """Decodes a PNG or JPEG file.
 
     Raises:
-        DataError: It is no file, cannot be read, is neither, or has more than `MOST_PIXELS` pixels.
+        DataError: It is no file, cannot be read, is neither PNG nor JPEG, or has more than `MOST_PIXELS` pixels.
     """
     import av
 
     check_file(path, MOST_BYTES)
     problem = f"is no PNG or JPEG picture that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
     with decoding(path, problem, "Leave it out, or make it again."):
-        content = io.BytesIO(path.read_bytes())  # opened by its name, "%d" would stand for a number
+        content = io.BytesIO(path.read_bytes())  # if it were opened by its name, "%d" in it would mean a number
         with av.open(content, "r", container_options={"format_whitelist": "png_pipe,jpeg_pipe"}) as container:
             container.streams.video[0].codec_context.options = CODEC_OPTIONS
             return next(container.decode(video=0))
 
 
 def displayed_size(image: av.VideoFrame) -> tuple[int, int]:
-    """Y and X after turning."""
+    """Y and X after the turn that the file asks for."""
     return (image.width, image.height) if _quarter_turns(image) % 2 else (image.height, image.width)
 
 
 def pixels(image: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "Y X 3"]:
-    """The picture on white, turned, resized to `size` (Y, X) with antialiasing."""
+    """The picture laid on white, turned, and resized to `size` (Y, X) with antialiasing."""
     import av
 
     turns = _quarter_turns(image)
@@ -61,7 +61,7 @@ def pixels(image: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "Y 
 
 
 def _quarter_turns(image: av.VideoFrame) -> int:
-    """Counterclockwise turns that the file asks for, as those of a phone held upright do."""
+    """The number of counterclockwise quarter turns that the file asks for, as files of an upright phone do."""
     return round(image.rotation / 90) % 4
 
 

@@ -1,6 +1,6 @@
-"""Frames to look at, wherever they are: a video, a folder of images, or an episode of a dataset.
+"""Frames to look at, from a video, a folder of images, or an episode of a dataset.
 
-T frames of an episode, A action dimension.
+Letters: T frames of an episode, A action dimension.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lewm_data.store.schema import ACTION
 from lewm_data.video.video import Frame, Video, check_request, resized, steps
 
 DATASETS = (".h5", ".hdf5")
-READ_TOGETHER = 32  # frames of a dataset; at 224 × 224, 5 MB
+READ_TOGETHER = 32  # frames of a dataset that are read at a time: 5 MB at 224 × 224
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode of an open dataset, seen as a video of one frame an environment step."""
+    """One episode of an open dataset as a video, with one frame for each environment step."""
 
     dataset: Dataset
     index: int
@@ -34,7 +34,7 @@ class Episode:
     def frames(
         self, fps: float | None, size: tuple[int, int] | None, start: float, stop: float | None
     ) -> Iterator[Frame]:
-        """The frames as `Source.frames` gives them."""
+        """The frames, with the arguments and results of `Source.frames`."""
         check_request(self.name, fps, size, start, stop)
         return self._read(fps or 1.0, size or self.dataset.frame_size, start, math.inf if stop is None else stop)
 
@@ -55,13 +55,13 @@ class Episode:
 
 @dataclass(frozen=True)
 class Source:
-    """Frames in their order, and the actions between them where those are known. Close it, or use `with`.
+    """Frames in their order, and the actions between them where they are known. Close it, or use `with`.
 
     Attributes:
-        name: As it was asked for.
-        fps: Frames a second, on average; None where there is no clock: a folder, a dataset.
-        count: Frames, in a video an estimate, or None.
-        actions: In environment units, `actions[t]` between frames t and t + 1; None but for a dataset.
+        name: The name by which the source was opened.
+        fps: Frames a second, on average; None where there is no clock, in a folder and in a dataset.
+        count: Number of frames; in a video this is an estimate, or None.
+        actions: Actions in environment units, `actions[t]` between frames t and t + 1; None except for a dataset.
     """
 
     name: str
@@ -77,22 +77,22 @@ class Source:
         start: float = 0.0,
         stop: float | None = None,
     ) -> Iterator[Frame]:
-        """The frames from `start` on and before `stop`, read a few at a time.
+        """The frames from `start` up to, but without, `stop`, read a few at a time.
 
         Args:
-            fps: Of a video, as in `Video.frames`. Images of a folder and steps of an episode are one frame each,
-                1 / fps seconds apart; with None 1 second, so that their times are their numbers.
-            size: Y and X, resized with antialiasing; None leaves the size.
-            start: Seconds.
-            stop: Seconds; None is the end.
+            fps: For a video, see `Video.frames`. Images of a folder and steps of an episode are one frame each, 1 / fps
+                seconds apart, or 1 second with None, so that their times are their numbers.
+            size: Y and X of the frames, resized with antialiasing; None leaves the size unchanged.
+            start: Time in seconds.
+            stop: Time in seconds; None means the end.
 
-        Raises:
-            DataError: As `Video.frames`.
+            Raises:
+                DataError: See `Video.frames`.
         """
         return self._media.frames(fps, size, start, stop)
 
     def close(self) -> None:
-        """Ends all readings."""
+        """Ends all reading and closes the files."""
         self._media.close()
 
     def __enter__(self) -> Source:
@@ -106,10 +106,10 @@ def open_source(spec: str) -> Source:
     """Opens a video, a folder of images, or an episode of a dataset.
 
     Args:
-        spec: A path; for an episode that of the dataset, "#" and its number: "data.h5#17".
+        spec: A path; for an episode the path of the dataset, "#" and the episode's number: "data.h5#17".
 
-    Raises:
-        DataError: It cannot be read; a dataset without an episode's number, or with one that it has not.
+        Raises:
+            DataError: It cannot be read, or it is a dataset and the episode's number is missing or does not exist.
     """
     path, episode = split_episode(spec)
     if not is_dataset(path):
@@ -127,19 +127,19 @@ def open_source(spec: str) -> Source:
 
 
 def split_episode(spec: str) -> tuple[Path, int | None]:
-    """The path and the episode's number of "data.h5#17"; any other path, and None.
+    """The path and the episode's number of "data.h5#17"; the path and None for any other path.
 
     Raises:
-        DataError: What follows the "#" is not a number.
+        DataError: The text after the "#" is not a number.
     """
     path, mark, number = spec.rpartition("#")
     if not mark or not is_dataset(Path(path)):
         return Path(spec), None
-    if not re.fullmatch(r"-?[0-9]{1,18}", number):  # 18 digits fit 64 bits; Dataset says which episodes there are
+    if not re.fullmatch(r"-?[0-9]{1,18}", number):  # 18 digits fit 64 bits; Dataset checks whether it has the episode
         raise DataError(f'{spec}: expected the number of an episode after "#"', f"For example: {path}#0")
     return Path(path), int(number)
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a file is called as datasets are, in small or capital letters."""
+    """Whether a file has the ending of datasets, in small or capital letters."""
     return path.suffix.lower() in DATASETS

@@ -1,6 +1,6 @@
 """Reading videos frame by frame: files through PyAV, and folders of images.
 
-Y and X are the sides of a frame, V and U those of one resized. Time 0 is a video's first frame.
+Letters: Y and X the sides of a frame, V and U those of a resized frame. Time 0 is a video's first frame.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import av
 
 IMAGES = (".png", ".jpg", ".jpeg")
-ROUNDING = 1e-6  # seconds, of sums and quotients of times
-MOST_REPEATS = 100_000  # frames of a reading that only repeat the one before: 3 hours of a standstill at 10 a second
-LARGEST = 16_384  # pixels a side that a frame can be resized to, as large as H.264 has them
+ROUNDING = 1e-6  # seconds by which rounding may change sums and quotients of times
+MOST_REPEATS = 100_000  # the most frames that only repeat the one before: 3 hours of a standstill at 10 a second
+LARGEST = 16_384  # the largest side of a resized frame in pixels, which is H.264's largest
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,16 @@ class Frame:
 
 
 class Video:
-    """A video file or a folder of images, made by `Video.open`. At the end of its `with` block its readings end.
+    """A video file or a folder of images; `Video.open` makes it. All reading ends with its `with` block.
 
     Attributes:
         path: The file or folder.
-        height: Y, as displayed: turned as the file asks for. Pixels that are not square are left as they are.
-        width: X, likewise.
+        height: Y as displayed, after the turn that the file asks for. Pixels that are not square stay so.
+        width: X as displayed, after the turn that the file asks for.
         fps: Frames a second, on average; None for a folder, which has no clock.
-        duration: Seconds, as the file states them; None where it does not, and for a folder.
-        count: Frames, as the file states them or by duration and rate, or None; images of a folder.
+        duration: Duration in seconds that the file states; None where it states none, and for a folder.
+        count: Number of frames that the file states or that follows from duration and rate, or None; for a folder the
+            number of images.
     """
 
     path: Path
@@ -68,7 +69,7 @@ class Video:
         import_av("reading a video")
         self._readings = ExitStack()
         self._source: VideoFile | list[Path]
-        if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises for a name that no file can have
+        if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises if no file can have the name
             self._source = _images_in(path)
             first = read_image(self._source[0])
             self.fps, self.duration, self.count = None, None, len(self._source)
@@ -83,8 +84,8 @@ class Video:
         """Opens a video, or a folder of PNG and JPEG images in the natural order of their names.
 
         Raises:
-            DataError: No such file, an empty one, none that is a video, one without a picture, a folder without
-                images, or PyAV is not installed.
+            DataError: There is no such file, it is empty, is no video or has no picture, the folder has no images, or
+                PyAV is not installed.
         """
         return cls(Path(path))
 
@@ -95,19 +96,19 @@ class Video:
         start: float = 0.0,
         stop: float | None = None,
     ) -> Iterator[Frame]:
-        """The frames from `start` on and before `stop`, read one by one; transparent pixels are laid on white.
+        """The frames from `start` up to, but without, `stop`, read one by one; transparent pixels are laid on white.
 
         Args:
-            fps: None gives every stored frame at its time, a rate those that a player shows at the times k / fps.
-                The images of a folder are taken to be at this rate, with None at 1 a second.
-            size: Y and X, resized with antialiasing; None leaves the size.
-            start: Seconds.
-            stop: Seconds; None is the end.
+            fps: None gives every stored frame at its time. A rate gives the frames that a player shows at the times
+                k / fps. The images of a folder have this rate, or 1 a second with None.
+            size: Y and X of the frames, resized with antialiasing; None leaves the size unchanged.
+            start: Time in seconds.
+            stop: Time in seconds; None means the end.
 
         Raises:
-            DataError: A rate or size out of bounds, `start` below 0, `stop` not after it; while reading, `start` lies
-                beyond the end, more than `MOST_REPEATS` frames repeat the one before, or an image of a folder cannot
-                be read or has not the size of the first.
+            DataError: A rate or size is out of bounds, `start` is below 0, or `stop` is not after it; while reading,
+                `start` lies beyond the end, more than `MOST_REPEATS` frames repeat the one before, or an image of a
+                folder cannot be read or differs in size from the first.
         """
         check_request(self.path, fps, size, start, stop)
         reading = self._read(fps, size or (self.height, self.width), start, math.inf if stop is None else stop)
@@ -115,7 +116,7 @@ class Video:
         return reading
 
     def close(self) -> None:
-        """Ends all readings."""
+        """Ends all reading and closes the files."""
         self._readings.close()
 
     def __enter__(self) -> Video:
@@ -159,10 +160,10 @@ class Video:
 def check_request(
     name: Path | str, fps: float | None, size: tuple[int, int] | None, start: float, stop: float | None
 ) -> None:
-    """Raises unless frames of something called `name` can be asked for so.
+    """Raises unless the arguments of a request for frames are valid; `name` is for messages.
 
     Raises:
-        DataError: A rate or size out of bounds, `start` below 0, `stop` not after it.
+        DataError: A rate or size is out of bounds, `start` is below 0, or `stop` is not after it.
     """
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise DataError(f"{name}: {fps:g} frames a second asked for", f"Ask for {SLOWEST:g} to {FASTEST:g}.")
@@ -175,7 +176,7 @@ def check_request(
 
 
 def steps(name: Path | str, count: int, rate: float, start: float, stop: float) -> range:
-    """Which of `count` frames, at the times i / rate, lie from `start` on and before `stop`.
+    """The numbers i of `count` frames whose times i / rate lie from `start` up to, but without, `stop`.
 
     Raises:
         DataError: `start` lies beyond the end.
@@ -186,7 +187,7 @@ def steps(name: Path | str, count: int, rate: float, start: float, stop: float) 
 
 
 def resized(frame: UInt8[np.ndarray, "Y X 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "V U 3"]:
-    """The frame at `size` (Y, X), as videos are resized; untouched where that is its size."""
+    """The frame resized to `size` (Y, X) in the same way as videos; unchanged where it has that size."""
     if frame.shape[:2] == size:
         return frame
     av = import_av("resizing a frame")
@@ -194,10 +195,10 @@ def resized(frame: UInt8[np.ndarray, "Y X 3"], size: tuple[int, int]) -> UInt8[n
 
 
 def import_av(what: str) -> Any:  # noqa: ANN401
-    """PyAV, which `what` ("writing a video") needs. Call it before work that ends in a video.
+    """PyAV, which `what` ("writing a video") needs. Call it before long work that ends in a video.
 
     Raises:
-        DataError: It is not installed; says what to install.
+        DataError: PyAV is not installed; the error says what to install.
     """
     try:
         import av
@@ -209,7 +210,7 @@ def import_av(what: str) -> Any:  # noqa: ANN401
 def _sampled(
     path: Path, pictures: Iterator[Picture], fps: float, start: float, slack: float
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    """The pictures that are shown at the times k / fps from `start` on."""
+    """The pictures that a player shows at the times k / fps, from `start` on."""
     k = math.ceil((start - ROUNDING) * fps)
     repeats = 0
     for picture in pictures:

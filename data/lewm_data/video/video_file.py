@@ -1,7 +1,7 @@
 """Decoding a video file through PyAV, picture by picture: times, seeking, damage.
 
-Damage is passed over as players do, with a warning in the log: pictures that cannot be decoded are left out, and where
-the file cannot be read on, the video ends. Nothing tells of pictures that a container lost without a trace.
+Damage is skipped, as players do, with a warning in the log: pictures that cannot be decoded are left out, and the video
+ends where the file cannot be read any further. Pictures that a container lost without a trace cannot be noticed.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Playlists are left out: they name other files and hosts, which would then be read
+# Playlists are left out: they name other files and hosts, which PyAV would read
 FORMATS = "mov,matroska,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,png_pipe,jpeg_pipe"
-INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # in others a seek lands anywhere, with other times
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # in others, seeks land anywhere, with other times
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
-USUAL_RATE = 25.0  # pictures a second, where a file states none, or one that no camera has
+USUAL_RATE = 25.0  # pictures a second, where a file states no rate, or one that no camera has
 SLOWEST, FASTEST = 1e-5, 1000.0  # frames a second: one a day, and the steps of a fast simulator
-COARSEST = 0.005  # seconds that a time stamp may be off by rounding, at most
-LONGEST = 3600.0  # seconds that one picture may be shown; a stamp further on is damage
-SHORT = 1.0  # seconds missing at the end that are worth a warning
+COARSEST = 0.005  # the most seconds by which rounding may change a time stamp
+LONGEST = 3600.0  # the most seconds for which one picture is shown; a later time stamp is damage
+SHORT = 1.0  # the fewest seconds missing at the end that cause a warning
 AGAIN = "Give an .mp4, .mov, .mkv, .webm, .avi or .gif file; if it is one, copy or record it again."
 
 
@@ -47,16 +47,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A file with at least one picture, made by `probe`.
+    """A file with at least one picture; `probe` makes it.
 
     Attributes:
         path: The file.
         first: Its first picture.
         origin: The time stamp of `first`.
-        tick: Seconds that time stamps count in.
+        tick: The unit of time stamps in seconds.
         fps: Pictures a second, on average.
-        duration: Seconds, as the file states them, or None.
-        count: Pictures, as the file states them or by duration and rate, or None.
+        duration: Duration in seconds that the file states, or None.
+        count: Number of pictures that the file states or that follows from duration and rate, or None.
     """
 
     path: Path
@@ -69,18 +69,18 @@ class VideoFile:
 
     @property
     def slack(self) -> float:
-        """Seconds by which a time may be off: stamps are rounded to whole ticks."""
+        """The most seconds by which a time may be wrong: time stamps are rounded to whole ticks."""
         return min(float(self.tick) / 2, COARSEST)
 
     def pictures(self, start: float) -> Iterator[Picture]:
-        """Every picture from the one shown at `start` seconds on, or from one before it.
+        """Every picture, beginning with the one that is shown at `start` seconds or an earlier one.
 
         Raises:
-            DataError: At the end, when that is not after `start`.
+            DataError: The video ends, and its end is not after `start`.
         """
         pictures = self._decode(start)
         first = next(pictures, None)
-        if start > 0 and (first is None or first.time > start):  # the format cannot seek, or went too far
+        if start > 0 and (first is None or first.time > start):  # the format cannot seek, or the seek went too far
             pictures = self._decode(0.0)
             first = next(pictures, None)
         end = 0.0
@@ -100,7 +100,7 @@ class VideoFile:
                     return
                 try:
                     container.seek(self.origin + int(start / self.tick), stream=stream)
-                except (av.FFmpegError, OverflowError):  # the latter: of a time stamp beyond 64 bits
+                except (av.FFmpegError, OverflowError):  # OverflowError: a time stamp beyond 64 bits
                     return
             image, time = None, 0.0
             for following in _images(container, stream, self.path):
@@ -119,15 +119,15 @@ class VideoFile:
                 yield Picture(time, end, image)
 
     def _length(self, image: av.VideoFrame) -> float:
-        """Seconds for which a picture is shown, where no other follows that says so."""
+        """Seconds for which a picture is shown, where no next picture tells it."""
         return float(image.duration * self.tick) or 1 / self.fps
 
 
 def probe(path: Path) -> VideoFile:
-    """Opens a file and decodes its first picture. PyAV must be there.
+    """Opens a file and decodes its first picture. PyAV must be installed.
 
     Raises:
-        DataError: No such file, an empty one, none that is a video, or one without a picture.
+        DataError: There is no such file, or it is empty, is no video or has no picture.
     """
     import av
 
@@ -167,7 +167,7 @@ def probe(path: Path) -> VideoFile:
 
 
 def beyond_end(path: Path | str, start: float, end: float) -> DataError:
-    """The error for a reading that starts when all is over."""
+    """The error for a start beyond the video's end."""
     return DataError(f"{path}: ends at {end:g} s, asked to start at {start:g} s", "Start earlier.")
 
 
@@ -178,19 +178,19 @@ def _unreadable(path: Path) -> AbstractContextManager[None]:
 def _open(path: Path) -> Any:  # noqa: ANN401
     import av
 
-    # not `options`, with which PyAV before 18 crashes on files that state their streams late
+    # not `options`: with it, PyAV before 18 crashes on files that state their streams late
     return av.open(f"file:{path}", container_options=OPTIONS, metadata_errors="replace")
 
 
 def _streams(container: Any) -> list[Any]:  # noqa: ANN401
-    """The container's videos; the cover of a song is none."""
+    """The container's video streams; the cover of a song is no video."""
     from av.stream import Disposition
 
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def _stamp(container: Any, image: av.VideoFrame) -> int | None:  # noqa: ANN401
-    """When a picture is due, in ticks. An AVI states only the order of decoding, which the pictures follow."""
+    """The time of a picture in ticks. An AVI states only the order of decoding, which is the order of its pictures."""
     stamp: int | None = image.dts if container.format.name == "avi" else image.pts
     return stamp
 

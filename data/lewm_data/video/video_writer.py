@@ -1,6 +1,6 @@
 """Writing videos: frame by frame as .mp4, or all at once.
 
-T frames, Y and X their sides.
+Letters: T frames, Y and X their sides.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import av
 
 ENCODERS = {"mp4": "libx264", "gif": "gif"}  # by the ending of the file
-CONSTANT_QUALITY = {"crf": "20", "preset": "veryfast"}  # of H.264, with black and white kept sharp
+CONSTANT_QUALITY = {"crf": "20", "preset": "veryfast"}  # options of H.264 that keep black and white sharp
 
 
 def import_encoder(ending: str) -> Any:  # noqa: ANN401
-    """PyAV, with the encoder for files of that ending ("mp4" or "gif"). Call it before work that ends in a video.
+    """PyAV, with the encoder for an ending ("mp4" or "gif"). Call it before long work that ends in a video.
 
     Raises:
-        DataError: Another ending, PyAV is not installed, or it comes without the encoder.
+        DataError: The ending is another one, PyAV is not installed, or it lacks the encoder.
     """
     if ending not in ENCODERS:
         raise unknown("video ending", ending, list(ENCODERS))
@@ -42,10 +42,10 @@ def import_encoder(ending: str) -> Any:  # noqa: ANN401
 
 
 def write_video(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], fps: float) -> None:
-    """Write frames as .mp4 (H.264) or .gif; the file is there whole or not at all.
+    """Writes frames as .mp4 (H.264) or .gif; the file is written whole or not at all.
 
     Raises:
-        DataError: the ending is another one, a side is odd (mp4), there are no frames, or PyAV is not installed.
+        DataError: The ending is another one, a side is odd (mp4), there are no frames, or PyAV is not installed.
     """
     ending = path.suffix.removeprefix(".")
     import_encoder(ending)
@@ -60,14 +60,14 @@ def write_video(path: Path, frames: UInt8[np.ndarray, "T Y X 3"], fps: float) ->
 
 
 class VideoWriter:
-    """An .mp4 (H.264) written frame by frame in a `with` block: the file is there whole after it, or not at all.
+    """Writes an .mp4 (H.264) frame by frame in a `with` block; after the block the file is whole, or not there.
 
     Args:
-        path: The file; one that exists is replaced at the block's end.
+        path: The file; an existing one is replaced at the block's end.
         fps: Frames a second, above 0.
 
     Raises:
-        DataError: Another ending, or PyAV is not installed; at the block's end, no frame was written.
+        DataError: The ending is another one, or PyAV is not installed; at the block's end, no frame was written.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -90,7 +90,7 @@ class VideoWriter:
         """Appends a frame; the first one gives the size.
 
         Raises:
-            DataError: A side is odd, or the size is not that of the first frame.
+            DataError: A side is odd, or the size differs from the first frame's.
         """
         height, width, _ = frame.shape
         if self._stream is None:
@@ -152,7 +152,7 @@ def _with_palette(av: Any, pictures: list[av.VideoFrame]) -> list[av.VideoFrame]
 
 
 def _rate(fps: float) -> Fraction:
-    return Fraction(fps).limit_denominator(1001)  # 30000/1001 and its like are exact
+    return Fraction(fps).limit_denominator(1001)  # 30000/1001 and similar rates are exact
 
 
 def _no_frames(path: Path) -> DataError:

@@ -24,39 +24,39 @@ def candidates(
     *,
     backend: str = "auto",
 ) -> Float32[Tensor, "B S H A"]:
-    """Samples of a Gaussian over plans, one an environment, all elements independent; the first sample is the mean.
+    """Samples of each environment's Gaussian over plans, with independent elements; the first sample is the mean.
 
-    The noise of candidate s in block h and action dimension a is element s·H·A + h·A + a of the environment's stream,
-    as `lewm_kernels.normal` has it: a function of the seed and the stream alone. Nothing waits for the device, so a
-    CUDA graph can capture the call. There is no gradient.
+    The noise of candidate s in block h and action dimension a is element s·H·A + h·A + a of the environment's stream
+    in `lewm_kernels.normal`: a function of the seed and the stream alone. Nothing waits for the device, so a CUDA graph
+    can capture the call. There is no gradient.
 
     Args:
         seed: The 64-bit key.
-        streams: Three numbers an environment, such as (episode, replan, iteration), taken modulo 2^32.
-        mean: Of each environment's plan.
-        std: Likewise.
-        samples: S, candidates of each environment.
-        backend: "auto", "torch" or "triton". auto takes Triton where it runs and torch elsewhere, or what the
-            environment variable LEWM_KERNELS says; `lewm doctor` shows which and why.
+        streams: Three numbers for each environment, such as (episode, replan, iteration), taken modulo 2^32.
+        mean: Mean of each environment's plan.
+        std: Standard deviation of each environment's plan.
+        samples: S, the number of candidates of each environment.
+        backend: "auto", "torch" or "triton". auto takes the one that the environment variable LEWM_KERNELS names, else
+            Triton where it runs and torch elsewhere; `lewm doctor` shows which and why.
 
-    Raises:
-        ValueError: If shapes, dtypes or devices disagree, there is not one sample, the seed does not fit in 64 bits, or
-            the backend is unknown or cannot run here.
+        Raises:
+            ValueError: If shapes, dtypes or devices disagree, `samples` is below 1, the seed does not fit in 64 bits,
+                the backend is unknown, or it cannot run here.
     """
     return Sampler(seed, streams[None], samples, backend=backend)(0, mean, std)
 
 
 class Sampler:
-    """`candidates` of one iteration after the other.
+    """Draws the `candidates` of one iteration after the other.
 
-    Their streams are known from the start and their Gaussians are not. So PyTorch draws the noise of several iterations
-    at once while that is faster, which changes no number.
+    The streams of all iterations are known from the start, their Gaussians are not. So PyTorch draws the noise of
+    several iterations at once where that is faster, which changes no number.
 
     Args:
         seed: The 64-bit key.
-        streams: As for `candidates`, of every iteration.
+        streams: The streams of every iteration; see `candidates`.
         samples: S.
-        backend: As for `candidates`.
+        backend: The backend; see `candidates`.
     """
 
     def __init__(self, seed: int, streams: Int64[Tensor, "I B 3"], samples: int, *, backend: str = "auto") -> None:

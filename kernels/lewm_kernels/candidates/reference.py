@@ -18,7 +18,7 @@ def candidates(
     std: Float[Tensor, "B H A"],
     samples: int,
 ) -> Float[Tensor, "B S H A"]:
-    """As `lewm_kernels.candidates`, in the dtype of `mean`.
+    """Computes `lewm_kernels.candidates` in the dtype of `mean`.
 
     Source: LeWorldModel, section 4, and the released code, whose candidate 0 is the mean.
     """

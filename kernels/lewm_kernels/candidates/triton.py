@@ -5,7 +5,7 @@ Shapes: B environments, S candidates, H horizon in blocks, A action-block width,
 A program draws one group of one environment, 4 G numbers, which lie as `lewm_kernels.philox` says.
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them.
+# Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
 # mypy: disable-error-code="import-untyped"
 # ruff: noqa: ANN001, ANN202
 
@@ -35,7 +35,7 @@ def _uniform(word):
 @triton.jit
 @no_type_check
 def _box_muller(first, second):
-    """Two normal numbers of two words. The precise root: an approximate one would show in small numbers."""
+    """Two normal numbers from two words. The root is precise: an approximation's error would show in small numbers."""
     radius = tl.sqrt_rn(-2 * tl.log(_uniform(first)))
     angle = _uniform(second) * _TAU
     return radius * tl.cos(angle), radius * tl.sin(angle)
@@ -52,7 +52,7 @@ def _store(mean_ptr, std_ptr, candidates_ptr, o_e, noise, count, width):
     tl.store(candidates_ptr + o_e, mean + std * tl.where(o_e < width, 0.0, noise), mask=m_e)
 
 
-# Streams are read a word at a time: with their alignment, which differs between iterations, nothing would be gained.
+# Streams are read a word at a time: to compile for their alignment, which differs between iterations, would not help.
 @triton.jit(do_not_specialize=["seed"], do_not_specialize_on_alignment=["streams_ptr"])
 @no_type_check
 def _candidates_kernel(
@@ -97,7 +97,7 @@ def candidates(
     std: Float32[Tensor, "B H A"],
     samples: int,
 ) -> Float32[Tensor, "B S H A"]:
-    """As `lewm_kernels.candidates`."""
+    """Computes `lewm_kernels.candidates`."""
     B, H, A = mean.shape
     drawn = torch.empty(B, samples, H, A, dtype=torch.float32, device=mean.device)
     count = samples * H * A

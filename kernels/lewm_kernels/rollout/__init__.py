@@ -1,4 +1,4 @@
-"""The batched rollout: latents that a world model expects after each block of many candidate plans.
+"""The batched rollout: the latents that a world model predicts after each block of many candidate plans.
 
 Shapes: B environments, S candidates, L context length, H horizon in blocks, D latent width, A action-block width,
 P = L - 1 past blocks.
@@ -30,25 +30,25 @@ def rollout(
     backend: str = "auto",
     design: str | None = None,
 ) -> Float32[Tensor, "B S H D"]:
-    """Latents that each candidate's H action blocks lead to, one after the other.
+    """Predicts the latents to which each candidate's H action blocks lead, one after the other.
 
     The predictor sees the last `packed.history` latents; when that window slides, positions start again from 0. On x86
     CPUs a candidate's result is the same, bit for bit, alone and among any others. There is no gradient, and autocast
     is ignored.
 
     Args:
-        packed: From `pack`.
-        latents: Context, oldest first.
-        candidates: Normalised action blocks; the first is taken from the last context latent.
+        packed: The weights, from `pack`.
+        latents: The latents of the context, oldest first.
+        candidates: Normalised action blocks; the first one starts at the last latent of the context.
         history: The L - 1 blocks executed between the context's latents; needed when L > 1.
-        backend: "auto", "torch" or "triton". auto takes Triton where it runs and torch elsewhere, or what the
-            environment variable LEWM_KERNELS says; `lewm doctor` shows which and why.
-        design: How the Triton kernels go through a layer, "split", "whole" or "layerwise"; the fastest for so many
-            candidates when None. Results differ by rounding alone.
+        backend: "auto", "torch" or "triton". auto takes the one that the environment variable LEWM_KERNELS names, else
+            Triton where it runs and torch elsewhere; `lewm doctor` shows which and why.
+        design: The way in which the Triton kernels compute a layer, "split", "whole" or "layerwise"; None takes the
+            fastest for this number of candidates. Results differ by rounding alone.
 
-    Raises:
-        ValueError: If shapes or devices disagree, a dimension is empty, an input requires a gradient, the backend or
-            the design is unknown, the backend cannot run here, or a design is asked for that it does not have.
+        Raises:
+            ValueError: If shapes or devices disagree, a dimension is empty, an input requires a gradient, the backend
+                is unknown or cannot run here, or the design is unknown or the backend does not have it.
 
     Source: LeWorldModel, sections 3 and 4; `lewm_kernels.rollout.reference` has it in the paper's order.
     """
@@ -67,7 +67,7 @@ def rollout(
             )
     chosen = choose("rollout", packed.device, backend, unsupported(packed)).backend
     _check_design(packed, chosen, design)
-    path: Any = import_module(f"{__name__}.{chosen}")  # called as its backend, and imported when it is needed
+    path: Any = import_module(f"{__name__}.{chosen}")  # named as the backend; imported when it is needed
     with no_grad(), autocast(packed.device.type, enabled=False):
         options = {} if design is None else {"design": design}
         result: Tensor = path.rollout(packed, *(tensor.to(float32) for tensor in inputs.values()), **options)
@@ -89,10 +89,10 @@ def _check_design(packed: Packed, backend: str, design: str | None) -> None:
 
 
 def check_context(latents: Float[Tensor, "B L D"], history: Float[Tensor, "B P A"] | None) -> None:
-    """Whether there is an executed block between every two latents.
+    """Raises unless there is an executed block between every two latents of the context.
 
     Raises:
-        ValueError: If there is not.
+        ValueError: If a block is missing or left over.
     """
     L, got = latents.shape[1], 0 if history is None else history.shape[1]
     if got != L - 1:

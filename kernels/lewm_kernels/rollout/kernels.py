@@ -6,16 +6,16 @@ modulations, O outputs, G partial sums.
 With x (N, C, W), modulations (N, C, M) of every layer, and queries, keys and values (places in the window, C, 3 I):
 
     attention in     x += gate · branch; queries, keys and values of LN(modulate(LN(x)))
-    attention out    softmax over the window's tokens so far, and a product: the branch that x is to get next
-    MLP              x += gate · branch; fc2(GELU(fc1(LN(modulate(LN(x)))))), the branch after that
+    attention out    softmax over the window's tokens so far, and a product: the next branch
+    MLP              x += gate · branch; fc2(GELU(fc1(LN(modulate(LN(x)))))): the branch after that
 
-A branch (G, N, C, W) is in parts, over some of the heads or of the hidden units each, where there are too few rows to
-occupy a GPU by themselves. Who reads it adds them up, always in one order: equal inputs give equal bits. LayerNorms are
-without weights, which are in the products after them. The biases of the modulations are added here, in float32: in 1 +
-scale, rounded to bfloat16, little of the scale would be left.
+A branch (G, N, C, W) consists of partial sums, each over some of the heads or of the hidden units, where there are too
+few rows to occupy a GPU. The kernel that reads it adds them up, always in one order: equal inputs give equal bits.
+LayerNorms have no weights here, because the products after them contain these. The biases of the modulations are added
+here, in float32: 1 + scale, rounded to bfloat16, would lose most of the scale's bits.
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them.
+# Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
 # mypy: disable-error-code="import-untyped"
 # ruff: noqa: ANN001, ANN201, ANN202
 
@@ -39,17 +39,17 @@ from lewm_kernels.rollout.rows import (
     store,
 )
 
-# Arguments that differ between the launches of one rollout, for which no kernel is to be compiled again.
+# Arguments that differ between the launches of one rollout; their values must not cause another compilation.
 _PLAIN = ["C", "N", "splits", "share", "steps", "chunk", "place", "asking"]
 
 
 @triton.jit
 @no_type_check
 def _program(C, N, splits, BLOCK_R: tl.constexpr):
-    """What a program has: its split, its token, its first candidate and its first row, the last two in 64 bits."""
+    """The work of a program: its split, its token, its first candidate and its first row, the last two in 64 bits."""
     pid = tl.program_id(0)
     token = pid // splits % N
-    first_c = (pid // splits // N).to(tl.int64) * BLOCK_R  # tokens of a candidate side by side: they share keys
+    first_c = (pid // splits // N).to(tl.int64) * BLOCK_R  # a candidate's tokens lie side by side: they share keys
     return pid % splits, token, first_c, token.to(tl.int64) * C + first_c
 
 
@@ -80,10 +80,10 @@ def attention_in_kernel(
     BLOCK_W: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
-    """`OUTPUTS` columns y, of which the first `QUERIES` only for tokens that use them.
+    """Computes `OUTPUTS` columns y; the first `QUERIES` of them only for tokens that use queries.
 
-    PARTS is 0 in the first layer, which no branch precedes. The gate of the branch is modulation `chunk`, shift and
-    scale are the two behind it. `place` is the first token's in the window, and the last `asking` tokens go on.
+    PARTS is 0 in the first layer, which no branch precedes. The gate of the branch is modulation `chunk`; shift and
+    scale are the next two. `place` is the first token's place in the window, and the last `asking` tokens go on.
     """
     split, token, first_c, first_row = _program(C, N, splits, BLOCK_R)
     o_r = tl.arange(0, BLOCK_R)
@@ -148,7 +148,7 @@ def attention_out_kernel(
     BLOCK_R: tl.constexpr,
     BLOCK_W: tl.constexpr,
 ):
-    """A branch in parts, each of `share` heads. The window has `PLACES` tokens, the first of these N is at `place`."""
+    """Computes a branch in parts of `share` heads. The window has `PLACES` tokens; the first of the N is at `place`."""
     INNER: tl.constexpr = HEADS * HEAD_DIM
     split, token, first_c, first_row = _program(C, N, splits, BLOCK_R)
     o_r = tl.arange(0, BLOCK_R)
@@ -195,7 +195,7 @@ def mlp_kernel(
     BLOCK_F: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
-    """A branch y in parts, each of `steps` blocks of hidden units; the projector neither modulates nor keeps x."""
+    """Computes a branch y in parts of `steps` blocks of hidden units; the projector neither modulates nor keeps x."""
     split, _, first_c, first_row = _program(C, N, splits, BLOCK_R)
     o_r = tl.arange(0, BLOCK_R)
     m_r = o_r < C - first_c
@@ -227,7 +227,7 @@ def mlp_kernel(
     x = operand(x, fc1_weight_ptr.dtype.element_ty, WIDTH, BLOCK_W, PRECISION)
 
     rows = begin(fc2_bias_ptr, split == 0, BLOCK_R, OUTPUTS, BLOCK_O)
-    # Counted in blocks, so that the compiler knows how the weights of each begin and loads 16 bytes at a time.
+    # The loop counts blocks, so the compiler knows the alignment of each block's weights and loads 16 bytes at a time.
     for i in range(split * steps, tl.minimum((split + 1) * steps, tl.cdiv(HIDDEN, BLOCK_F))):
         o_f = i * BLOCK_F + tl.arange(0, BLOCK_F)
         m_f = o_f < HIDDEN

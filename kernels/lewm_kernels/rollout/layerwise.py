@@ -1,8 +1,8 @@
-"""Layers whose products are PyTorch's own, which on a GPU are cuBLAS's, with one kernel between each two of them.
+"""Layers whose products are PyTorch's own, which on a GPU are cuBLAS's, with one kernel between every two of them.
 
-Seven launches a layer and four for the projector. The first half of an MLP is a product of ours, since cuBLAS has no
-GELU (erf) to end with. Biases are added where the product is read, in float32; that of the keys changes all scores of a
-query alike, which softmax does not see.
+A layer takes seven launches and the projector four. The first half of an MLP is a kernel of ours, since cuBLAS cannot
+apply GELU (erf) to a product. Biases are added where the product is read, in float32. The bias of the keys is left out:
+it changes all scores of a query alike, so softmax does not depend on it.
 
 Shapes: C candidates of all environments, N new tokens of a window, R = N C rows, D latent width, W predictor width,
 M modulations, F hidden width, K inputs and O outputs of a product.
@@ -25,7 +25,7 @@ def layers(packed: Packed, C: int) -> _Layerwise:
 
 
 class _Layerwise:
-    """As `lewm_kernels.rollout.triton.Layers`."""
+    """Implements `lewm_kernels.rollout.triton.Layers`."""
 
     def __init__(self, packed: Packed, C: int) -> None:
         self.packed = packed
@@ -35,14 +35,14 @@ class _Layerwise:
     def predict(
         self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
     ) -> None:
-        """As `Layers.predict`."""
+        """Predicts the next latent: see `Layers.predict`."""
         packed, branch, bias = self.packed, None, None
         last = len(packed.layers) - 1
         for i, layer in enumerate(packed.layers):
             operand = layer.fc1_weight.new_empty(x.shape)
             x = enter(packed, x, branch, bias, modulations, 6 * i - 1, operand)
             asking = 1 if i == last else len(x)
-            if packed.history == 1:  # a token takes from itself alone
+            if packed.history == 1:  # a token attends to itself alone
                 branch, bias = _product(operand, layer.alone_weight), layer.alone_bias
             else:
                 branch, bias = _product(self._attend(i, operand, place, asking), layer.out_weight), layer.out_bias
@@ -57,7 +57,7 @@ class _Layerwise:
         torch.add(_product(hidden, packed.tail_weight)[0], packed.tail_bias, out=out)
 
     def _attend(self, i: int, operand: Float[Tensor, "N C W"], place: int, asking: int) -> Float[Tensor, "n C I"]:
-        """What the last `asking` tokens take from their windows; keys and values of all N are kept."""
+        """The attention of the last `asking` tokens to their windows; keys and values of all N are kept."""
         packed, layer, qkv = self.packed, self.packed.layers[i], self.qkv[i]
         N, C, _ = operand.shape
         torch.mm(operand.flatten(0, 1), layer.qkv_weight.T, out=qkv[place : place + N].flatten(0, 1))
@@ -91,9 +91,9 @@ def enter(
     *,
     is_projector: bool = False,
 ) -> Float32[Tensor, "N C W"]:
-    """Write the operand of the next product; the result is x with the branch before added.
+    """Writes the operand of the next product; the result is x plus the branch before.
 
-    The gate of the branch before is the modulation `chunk`. The projector neither modulates nor keeps x.
+    The gate of the branch before is modulation `chunk`. The projector neither modulates nor keeps x.
     """
     updated = x if branch is None or is_projector else torch.empty_like(x)
     tile, R = enter_tile(), x.shape[0] * x.shape[1]

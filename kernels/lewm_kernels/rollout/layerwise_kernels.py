@@ -1,4 +1,4 @@
-"""What stands between the products of a layer, where each of these is a launch of its own.
+"""The kernels between the products of a layer, where each product is a launch of its own.
 
 Shapes: C candidates of all environments, N tokens, R = N C rows, W predictor width, I heads times their width, F hidden
 width, M modulations.
@@ -8,7 +8,7 @@ width, M modulations.
     gelu linear    GELU(x W + bias): applied to the product while it is in registers
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them.
+# Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
 # mypy: disable-error-code="import-untyped"
 # ruff: noqa: ANN001, ANN201
 
@@ -41,10 +41,10 @@ def enter_kernel(
     BLOCK_R: tl.constexpr,
     BLOCK_W: tl.constexpr,
 ):
-    """Residual, LayerNorms and modulation. The gate is modulation `chunk`, shift and scale are the two behind it.
+    """Residual, LayerNorms and modulation. The gate is modulation `chunk`; shift and scale are the next two.
 
-    The first layer, which no branch precedes, has no `branch_ptr`; and the branch's bias may be in it already. The
-    projector does not modulate, and nobody reads x after it.
+    The first layer, which no branch precedes, has no `branch_ptr`. The branch may contain its bias already. The
+    projector does not modulate, and nothing reads x after it.
     """
     first_row = tl.program_id(0).to(tl.int64) * BLOCK_R
     o_r = tl.arange(0, BLOCK_R)
@@ -94,9 +94,9 @@ def attend_kernel(
     PRECISION: tl.constexpr,
     BLOCK_R: tl.constexpr,
 ):
-    """What each head of N tokens takes from their windows of `PLACES` tokens; the first of the N is at `place`.
+    """The attention of each head of N tokens to their windows of `PLACES` tokens; the first of the N is at `place`.
 
-    A program has one head. Its neighbours have the other heads of the same rows.
+    A program computes one head. Neighbouring programs compute the other heads of the same rows.
     """
     INNER: tl.constexpr = HEADS * HEAD_DIM
     pid = tl.program_id(0)

@@ -1,4 +1,4 @@
-"""The launch of the MLP kernel, which two designs have in common.
+"""The launch of the MLP kernel, which two designs use.
 
 Shapes: C candidates of all environments, N tokens, D latent width, W predictor width, F hidden width, M modulations, G
 and g partial sums, O outputs.
@@ -48,9 +48,9 @@ def mlp(
     *,
     is_projector: bool,
 ) -> Float32[Tensor, "N C W"]:
-    """Write the branch that the MLP makes into `y`; the result is x with the branch before added.
+    """Writes the MLP's branch into `y`; the result is x plus the branch before.
 
-    The gate of the branch before is the modulation `chunk`. The projector neither modulates nor keeps x.
+    The gate of the branch before is modulation `chunk`. The projector neither modulates nor keeps x.
     """
     N, C, _ = x.shape
     outputs, hidden = weights.fc2_weight.shape

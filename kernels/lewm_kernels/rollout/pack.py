@@ -1,4 +1,4 @@
-"""Weights of the predictor in the form that a rollout reads: what can be multiplied out beforehand is.
+"""Weights of the predictor in the form that a rollout reads: neighbouring linear maps are multiplied out beforehand.
 
 Shapes: A action-block width, E hidden width of the action embedder, D latent width, W predictor width, I heads times
 their width, Q = 3 I, F hidden width of a layer's MLP, P that of the projector, M = 6 W times the number of layers.
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
-# Released code: of the LayerNorms that a modulation follows, and of all others and BatchNorm.
+# Released code: epsilon of the LayerNorms before a modulation, and of all other LayerNorms and BatchNorm.
 MODULATION_EPS = 1e-6
 NORM_EPS = 1e-5
 
@@ -23,14 +23,14 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """One layer. The weights of the LayerNorm before a product are in it, and 1 / √head_dim is in the queries' rows.
+    """One layer. Products contain the weights of the LayerNorm before them; rows of queries contain 1 / √head_dim.
 
     Attributes:
-        qkv_weight: Rows of the queries, then keys, then values; of each, head after head.
-        out_weight: After the attention.
-        alone_weight: What attention gives a token that attends to itself alone: values and `out_weight` in one.
-        fc1_weight: GELU (erf) follows.
-        fc2_weight: The second of the MLP.
+        qkv_weight: Rows of the queries, then of the keys, then of the values, each head after head.
+        out_weight: Output product of the attention.
+        alone_weight: Attention of a token to itself alone: values and `out_weight` in one matrix.
+        fc1_weight: First product of the MLP; GELU (erf) follows.
+        fc2_weight: Second product of the MLP.
     """
 
     qkv_weight: Float[Tensor, "Q W"]
@@ -52,16 +52,16 @@ class Packed:
     Matrices are in bfloat16 where the precision is "bf16", else in float32.
 
     Attributes:
-        heads: Of every layer's attention.
-        precision: Of the matrix products, "fp32", "tf32" or "bf16"; everything else is float32.
-        action_in_weight: Of normalised action blocks; SiLU follows.
-        condition_weight: To the width of the predictor; SiLU follows.
-        modulation_weight: To six modulations of every layer: shift, scale and gate of the attention, then of the MLP.
-            The 1 of 1 + scale is in the bias.
-        input_weight: Of latents; None where D = W and they are taken as they are.
-        positions: What is added to a latent after `input_weight`, a row for each place in the window.
-        layers: First to last.
-        head_weight: The last LayerNorm's weights, output, the projector's first half; GELU (erf) follows.
+        heads: Number of heads in every layer's attention.
+        precision: Precision of the matrix products, "fp32", "tf32" or "bf16"; everything else is float32.
+        action_in_weight: Product of normalised action blocks; SiLU follows.
+        condition_weight: Product to the width of the predictor; SiLU follows.
+        modulation_weight: Product to six modulations of every layer: shift, scale and gate of the attention, then of
+            the MLP. The bias contains the 1 of 1 + scale.
+        input_weight: Product of latents; None where D = W and latents enter unchanged.
+        positions: Rows that are added to latents after `input_weight`, one for each place in the window.
+        layers: The layers, first to last.
+        head_weight: The last LayerNorm's weights, the output and the projector's first half in one; GELU (erf) follows.
         tail_weight: The projector's second half.
     """
 
@@ -83,7 +83,7 @@ class Packed:
 
     @property
     def history(self) -> int:
-        """Most latents of a window."""
+        """The most latents of a window."""
         return self.positions.shape[0]
 
     @property
@@ -108,18 +108,19 @@ class Packed:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.positions.device
 
 
 def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32") -> Packed:
-    """Fold and copy the weights, once for a model: what is done to the model afterwards does not reach the copy.
+    """Folds and copies the weights, once for a model: later changes of the model do not change the copy.
 
     Args:
         parameters: Tensors of lewm's `WorldModel.state_dict()`. Only those of the action embedder, the predictor and
-            the predictor's projector are looked at.
-        heads: Of every layer's attention.
-        precision: Of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16"; sums are float32 in all three.
+            the predictor's projector are used.
+        heads: Number of heads in every layer's attention.
+        precision: Precision of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16"; sums are float32 in
+            all three.
 
     Raises:
         ValueError: If the precision is unknown, or it is tf32 on another device than CUDA.
@@ -137,7 +138,7 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
     def cast(affine: _Affine) -> tuple[Tensor, Tensor]:
         return matrix(affine.weight), affine.bias.float().to(device)
 
-    # In float64, which not every device has.
+    # The arithmetic is in float64, which not every device has.
     workplace = torch.device("cpu") if device.type == "mps" else device
     parts = ("action_embedder.", "predictor.", "prediction_projector.")
     of_rollout = {name: tensor for name, tensor in parameters.items() if name.startswith(parts)}
@@ -225,5 +226,5 @@ def _layer(
 
 
 def _rounded_to_tf32(weight: Float32[Tensor, "O I"]) -> Float32[Tensor, "O I"]:
-    """To the nearest number of 10 bits after the point; the matrix units would cut the rest off."""
+    """Rounds to the nearest number of 10 bits after the point; the matrix units would cut the rest off."""
     return ((weight.view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)

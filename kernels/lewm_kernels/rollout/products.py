@@ -1,8 +1,8 @@
 """The products of a rollout, in the form in which PyTorch multiplies fastest.
 
 On a CPU PyTorch leaves float32 products of plain tensors to MKL. oneDNN takes half the time where it uses AVX-512 and
-MKL does not; and through the operator that torch.compile puts in the place of a Linear it takes plain rows, and adds
-the bias and applies GELU while the result is in registers.
+MKL does not. The operator with which torch.compile replaces a Linear calls oneDNN with plain rows; it adds the bias and
+applies GELU while the result is in registers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lewm_kernels.rollout.pack import Packed
 
 
 class Linear(NamedTuple):
-    """Weight and bias in the dtype of the product; the weight plain, or in oneDNN's layout.
+    """Weight and bias in the dtype of the product; the weight is plain or in oneDNN's layout.
 
     A bias of another dtype is added to the product in float32.
     """
@@ -29,7 +29,7 @@ class Linear(NamedTuple):
 
 
 class LayerProducts(NamedTuple):
-    """The products of one layer, as `Layer` has them; keys, values and `out` without their bias."""
+    """The products of one `Layer`; keys, values and `out` are without their bias."""
 
     modulation: Linear
     alone: Linear
@@ -41,7 +41,7 @@ class LayerProducts(NamedTuple):
 
 
 class Products(NamedTuple):
-    """All products of a rollout, as `Packed` has them."""
+    """All products of a rollout, from `Packed`."""
 
     action_in: Linear
     condition: Linear
@@ -55,14 +55,14 @@ _known: WeakKeyDictionary[Packed, Products] = WeakKeyDictionary()
 
 
 def products_of(packed: Packed) -> Products:
-    """Made at the first call, and kept as long as `packed` is."""
+    """The products of `packed`: made at the first call, and kept as long as `packed`."""
     if packed not in _known:
         _known[packed] = _products(packed)
     return _known[packed]
 
 
 def through(x: Float[Tensor, "*rows width"], *linears: Linear) -> Float[Tensor, "*rows out"]:
-    """One product after the other, with GELU (erf) between them; the result in float32."""
+    """Applies one product after the other, with GELU (erf) between them; the result is in float32."""
     rows = x.flatten(0, -2)
     for linear in linears[:-1]:
         rows = _through_onednn(rows, linear, "gelu") if linear.weight.is_mkldnn else F.gelu(_through(rows, linear))
@@ -89,7 +89,7 @@ def _products(packed: Packed) -> Products:
     modulations = zip(packed.modulation_weight.chunk(depth), packed.modulation_bias.chunk(depth), strict=True)
     layers = [
         LayerProducts(
-            # of 1 + scale, rounded to bfloat16, little of the scale would be left
+            # 1 + scale, rounded to bfloat16, would lose most of the scale's bits
             _linear(*modulation)._replace(bias=modulation[1]),
             _linear(layer.alone_weight, layer.alone_bias),
             _linear(layer.qkv_weight[:inner], layer.qkv_bias[:inner]),

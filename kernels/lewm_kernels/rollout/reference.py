@@ -1,6 +1,6 @@
-"""The rollout as released: every window from its beginning, every token of it through every layer.
+"""The rollout of the released code: each window is computed from its beginning, all tokens through all layers.
 
-The oracle of the tests and the baseline of the benchmark: nothing is reused, and autograd differentiates it.
+It is the oracle of the tests and the baseline of the benchmark. It reuses nothing, and autograd differentiates it.
 
 Shapes: B environments, S candidates, N = B S, L context length, H horizon in blocks, T tokens of a window, D latent
 width, W predictor width, A action-block width, P = L - 1 past blocks.
@@ -29,14 +29,14 @@ def rollout(
     *,
     heads: int,
 ) -> Float[Tensor, "B S H D"]:
-    """As `lewm_kernels.rollout`, of a model in eval mode and in the dtype of its parameters.
+    """Computes `lewm_kernels.rollout` for a model in eval mode, in the dtype of its parameters.
 
     Args:
-        parameters: Tensors of lewm's `WorldModel.state_dict()`, as `pack` takes them.
-        latents: Context, oldest first.
-        candidates: Normalised action blocks; the first is taken from the last context latent.
+        parameters: Tensors of lewm's `WorldModel.state_dict()`, which `pack` takes too.
+        latents: The latents of the context, oldest first.
+        candidates: Normalised action blocks; the first one starts at the last latent of the context.
         history: The L - 1 blocks executed between the context's latents.
-        heads: Of every layer's attention.
+        heads: Number of heads in every layer's attention.
 
     Source: LeWorldModel, section 3, and the released code.
     """
@@ -56,18 +56,19 @@ def step_by_step(
     """The rollout of any predictor.
 
     Args:
-        predict: Latents (N, T, D) and blocks (N, T, A) to the latent after each of T <= `longest` steps, (N, T, D).
-        latents: Context, oldest first.
-        candidates: Normalised action blocks; the first is taken from the last context latent.
+        predict: Maps latents (N, T, D) and blocks (N, T, A) to the latents after each of T <= `longest` steps, (N, T,
+            D).
+        latents: The latents of the context, oldest first.
+        candidates: Normalised action blocks; the first one starts at the last latent of the context.
         history: The L - 1 blocks executed between the context's latents.
-        longest: Most latents that `predict` sees: the last ones.
+        longest: The most latents that `predict` sees: the last ones.
     """
     B, S, H, _ = candidates.shape
     L = latents.shape[1]
     blocks = candidates.flatten(0, 1)  # (N, H, A)
     if history is not None:
         blocks = torch.cat([history.repeat_interleave(S, dim=0), blocks], dim=1)  # (N, L-1+H, A)
-    trajectory = latents.repeat_interleave(S, dim=0)  # (N, L, D), grows by one a step
+    trajectory = latents.repeat_interleave(S, dim=0)  # (N, L, D), grows by one latent a step
     for end in range(L, L + H):
         window = slice(max(0, end - longest), end)
         predicted = predict(trajectory[:, window], blocks[:, window])
@@ -82,7 +83,7 @@ def predict(
     *,
     heads: int,
 ) -> Float[Tensor, "N T D"]:
-    """The latent after each of T <= `history` steps, teacher forced; each sees the steps up to it."""
+    """The latent after each of T <= `history` steps, teacher forced; each step sees the steps up to it."""
     p = parameters
     actions = _linear(p, "action_embedder.hidden", _linear(p, "action_embedder.bottleneck", blocks))
     actions = _linear(p, "action_embedder.out", F.silu(actions))  # (N, T, D)
@@ -101,7 +102,7 @@ def predict(
 def _layer(
     p: Mapping[str, Tensor], name: str, x: Float[Tensor, "N T W"], actions: Float[Tensor, "N T W"], heads: int
 ) -> Float[Tensor, "N T W"]:
-    """x += gate · attention(modulate(LN(x))), then the same with an MLP; six modulation values from the action."""
+    """x += gate · attention(modulate(LN(x))), then the same with an MLP; the action gives six modulation values."""
     shift, scale, gate, mlp_shift, mlp_scale, mlp_gate = _linear(p, f"{name}.modulation", F.silu(actions)).chunk(6, -1)
     x = x + gate * _attention(p, name, _modulate(x, shift, scale), heads)
     hidden = _norm(p, f"{name}.mlp_norm", _modulate(x, mlp_shift, mlp_scale))

@@ -1,11 +1,11 @@
-"""What the rollout's Triton programs do with a tile of rows, each of them one token of one candidate.
+"""Device functions of the rollout's Triton programs for a tile of rows, each of them one token of one candidate.
 
-A row is a tuple of blocks of BLOCK_W columns: 192 is no power of two, and three times 64 is. `o_r` are the tile's rows,
-`m_r` says which of them there are.
+A row is a tuple of blocks of BLOCK_W columns, because blocks must be powers of two: 192 is none, but three times 64.
+`o_r` are the tile's rows, and `m_r` masks those that exist.
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them. Tuples
-# grow by `+`, since it knows no `*`.
+# Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
+# Tuples grow by `+`, since Triton does not know `*`.
 # mypy: disable-error-code="import-untyped"
 # ruff: noqa: ANN001, ANN201, RUF005
 
@@ -22,7 +22,7 @@ _MODULATION_EPS = tl.constexpr(MODULATION_EPS)
 _NORM_EPS = tl.constexpr(NORM_EPS)
 _SQRT_HALF = tl.constexpr(0.5**0.5)
 
-# Φ(x) - 1/2 = x · polynomial in x² up to |x| = _END, where it is 1/2. Of x Φ(x) the error is below 5e-5, which rounding
+# Φ(x) - 1/2 = x · polynomial in x² up to |x| = _END, where it is 1/2. The error of x Φ(x) is below 5e-5, which rounding
 # to bfloat16 hides. The error function to float32's last bit takes longer than the products before and after it.
 _END = tl.constexpr(4.4)
 _P0, _P1, _P2 = map(tl.constexpr, (0.39876165986061096, -0.06607648730278015, 0.00964304804801941))
@@ -70,7 +70,7 @@ def store(ptr, rows, o_r, m_r, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr):
 @triton.jit
 @no_type_check
 def begin(bias_ptr, is_first, ROWS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr):
-    """Rows of the bias, which the first of several partial sums has, or of zeros."""
+    """Rows of the bias for the first of several partial sums, and of zeros for the others."""
     rows = ()
     for first in tl.static_range(0, WIDTH, BLOCK_W):
         o_w = first + tl.arange(0, BLOCK_W)
@@ -95,7 +95,7 @@ def add_branch(
     WIDTH: tl.constexpr,
     BLOCK_W: tl.constexpr,
 ):
-    """x + gate · branch, block by block: what is loaded ahead takes registers."""
+    """x + gate · branch, block by block, because loads ahead take registers."""
     rows = ()
     for first in tl.static_range(0, WIDTH, BLOCK_W):
         branch = block(parts_ptr, first, o_r, m_r, WIDTH, WIDTH, BLOCK_W)
@@ -112,7 +112,7 @@ def add_branch(
 @triton.jit
 @no_type_check
 def differences(ptr, o_r, m_r, stride_place, PLACE: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr):
-    """Operands of the tokens at the places 1 to `PLACE` less that at place 0, one token's blocks after the other's."""
+    """Operands of the tokens at places 1 to `PLACE`, minus that of place 0; the blocks of one token after another's."""
     first = load(ptr, o_r, m_r, WIDTH, BLOCK_W)
     less = ()
     for j in tl.static_range(1, PLACE + 1):
@@ -147,7 +147,7 @@ def normalize(rows, EPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: tl.constexp
 @triton.jit
 @no_type_check
 def modulate(rows, shift_ptr, bias_ptr, o_r, m_r, stride, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr):
-    """LayerNorm, then scale and shift; the scale stands behind the shift."""
+    """LayerNorm, then scale and shift; the scale follows the shift in memory."""
     normal = normalize(rows, _MODULATION_EPS, WIDTH, BLOCK_W)
     modulated = ()
     for i in tl.static_range(len(rows)):
@@ -160,7 +160,7 @@ def modulate(rows, shift_ptr, bias_ptr, o_r, m_r, stride, WIDTH: tl.constexpr, B
 @triton.jit
 @no_type_check
 def cast(x, dtype: tl.constexpr, PRECISION: tl.constexpr):
-    """To the dtype of a product. Tensor cores cut float32 off to TF32's 10 bits, so it is rounded to them before."""
+    """Casts to the dtype of a product. Tensor cores would cut float32 to TF32's 10 bits, so it is rounded before."""
     if PRECISION == "tf32":
         rounded = (x.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
         x = tl.where(x == x, rounded.to(tl.float32, bitcast=True), x)
@@ -170,14 +170,14 @@ def cast(x, dtype: tl.constexpr, PRECISION: tl.constexpr):
 @triton.jit
 @no_type_check
 def operand(rows, dtype: tl.constexpr, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr, PRECISION: tl.constexpr):
-    """LayerNorm, for a product."""
+    """The operand of a product: rows after LayerNorm, cast to its dtype."""
     return cast_all(normalize(rows, _NORM_EPS, WIDTH, BLOCK_W), dtype, PRECISION)
 
 
 @triton.jit
 @no_type_check
 def cast_all(rows, dtype: tl.constexpr, PRECISION: tl.constexpr):
-    """`cast`, of every block."""
+    """Casts every block: see `cast`."""
     operands = ()
     for i in tl.static_range(len(rows)):
         operands = operands + (cast(rows[i], dtype, PRECISION),)
@@ -196,7 +196,7 @@ def product(
     BLOCK_W: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Some outputs of a product with one row; its blocks begin at number `FIRST` of `rows`."""
+    """Some outputs of a product of a tile of rows, whose blocks begin at number `FIRST` of `rows`."""
     y = tl.zeros((rows[0].shape[0], o_out.shape[0]), tl.float32)
     for first in tl.static_range(0, WIDTH, BLOCK_W):
         o_w = first + tl.arange(0, BLOCK_W)
@@ -229,7 +229,7 @@ def add_linear(
     BLOCK_W: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Rows, and what some inputs of a Linear contribute to them."""
+    """Rows plus the contribution of some inputs of a Linear."""
     h = cast(h, weight_ptr.dtype.element_ty, PRECISION)
     added = ()
     for i in tl.static_range(len(rows)):
@@ -243,10 +243,11 @@ def add_linear(
 @triton.jit
 @no_type_check
 def attend(qkv_ptr, bias_ptr, o_r, left, o_d, place, stride_place, INNER: tl.constexpr, PLACES: tl.constexpr):
-    """What one head, whose columns are `o_d`, takes from the tokens up to `place`, in float32.
+    """The attention of one head, whose columns are `o_d`, to the tokens up to `place`, in float32.
 
-    Only rows before `left` are there. Queries, keys and values lie side by side, and places `stride_place` apart. Where
-    their bias is not in them yet, it is added; that of the keys changes all scores of a query alike, so it is left out.
+    Only rows before `left` exist. Queries, keys and values lie side by side, and places are `stride_place` apart. Where
+    these do not contain their biases, the biases are added, except that of the keys: it would change all scores of a
+    query alike, without effect.
     """
     ptrs = qkv_ptr + o_r[:, None] * (3 * INNER) + o_d[None, :]
     if PLACES == 1:

@@ -1,10 +1,10 @@
-"""Layers for few rows: programs share heads and hidden units, and who reads their partial sums adds them up.
+"""Layers for few rows: programs share heads and hidden units, and the next kernel adds up their partial sums.
 
-Three launches a layer, and one for the projector. Where no window has a second token, attention is one product, and the
-second kernel is not needed.
+A layer takes three launches, and the projector one. Where no window has a second token, attention is one product, and
+the second kernel is not needed.
 
-Shapes: C candidates of all environments, N new tokens of a window, n those of them that go on, D latent width, W
-predictor width, M modulations, G and g partial sums, O outputs of a product.
+Shapes: C candidates of all environments, N new tokens of a window, n of them that go on, D latent width, W predictor
+width, M modulations, G and g partial sums, O outputs of a product.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ def layers(packed: Packed, C: int) -> _Split:
 
 
 class _Split:
-    """As `lewm_kernels.rollout.triton.Layers`."""
+    """Implements `lewm_kernels.rollout.triton.Layers`."""
 
     def __init__(self, packed: Packed, C: int) -> None:
         self.packed, weights = packed, packed.modulation_weight
-        if packed.history == 1:  # what a token takes from itself, ...
+        if packed.history == 1:  # the attention of a token to itself alone
             self.attention = packed.positions.new_empty(len(packed.layers), 1, C, packed.width)
-        else:  # ... or queries, keys and values by place in the window
+        else:  # queries, keys and values by place in the window
             self.attention = weights.new_empty(len(packed.layers), packed.history, C, 3 * packed.inner)
 
     def predict(
         self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
     ) -> None:
-        """As `Layers.predict`."""
+        """Predicts the next latent: see `Layers.predict`."""
         packed, parts = self.packed, None
         last = len(packed.layers) - 1
         for i, layer in enumerate(packed.layers):
@@ -58,7 +58,7 @@ class _Split:
         place: int,
         asking: int,
     ) -> tuple[Float32[Tensor, "n C W"], Float32[Tensor, "g n C W"]]:
-        """The last `asking` tokens with the branch before added, and the branch that layer i's attention makes."""
+        """The last `asking` tokens plus the branch before, and the branch of layer i's attention."""
         packed, layer, attention = self.packed, self.packed.layers[i], self.attention[i]
         (N, C, W), outputs, is_alone = x.shape, attention.shape[-1], packed.history == 1
         size = packed.modulation_weight.element_size()
@@ -119,7 +119,7 @@ class _Split:
         *,
         is_projector: bool,
     ) -> tuple[Float32[Tensor, "N C W"], Float32[Tensor, "g N C O"]]:
-        """x with the branch before added, and the branch that the MLP makes of it."""
+        """x plus the branch before, and the MLP's branch."""
         outputs, hidden = weights.fc2_weight.shape
         tile = mlp_tile(x.shape[1], len(x), x.shape[2], hidden, weights.fc2_weight.element_size())
         branch = x.new_empty(tile.splits, *x.shape[:2], outputs)

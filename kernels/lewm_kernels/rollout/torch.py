@@ -1,13 +1,14 @@
-"""The rollout in PyTorch, with nothing computed twice, one chunk of candidates after the other.
+"""The rollout in PyTorch: it computes nothing twice, and one chunk of candidates after the other.
 
 Shapes: B environments, S candidates, N = B S, C candidates of a chunk, L context length, H horizon in blocks, P = L - 1
-past blocks, T = P + H, n new tokens of a window, m those of them that go on, p tokens after the first, D latent width,
-W predictor width, R heads of width E, A action-block width. Tokens come before candidates, so that those of
-one place in the window lie together.
+past blocks, T = P + H, n new tokens of a window, m of them that go on, p tokens after the first, D latent width,
+W predictor width, R heads of width E, A action-block width. Tokens come before candidates, so that the tokens of one
+place in the window lie together.
 
-The first token of a window attends to itself alone: its values, and what they are multiplied by, are one matrix. The
-weights of attention add up to 1, and stay what they are when all scores change alike; so the keys and values of the
-other tokens are needed only less the first's. They are products of the tokens less the first, which itself needs none.
+The first token of a window attends to itself alone: the products of its values and its output are one matrix. The
+weights of attention add up to 1, and do not change when all scores change alike. So only the differences of the other
+tokens' keys and values from the first's are needed. They are products of the differences of the tokens, so the first
+token needs no keys and values.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from torch import Tensor
 from lewm_kernels.rollout.pack import MODULATION_EPS, NORM_EPS, Packed
 from lewm_kernels.rollout.products import products_of, through
 
-# Fewer rows take other code paths, with other rounding: below 12 in MKL, a single one in oneDNN.
+# Products of fewer rows take other code paths, with other rounding: below 12 rows in MKL, a single row in oneDNN.
 _MIN_CANDIDATES = 64
 
-# Modulations held at a time. On a CPU few candidates are too little work for a call, and many leave the cache.
+# Modulations held at a time. On a CPU few candidates are too little work for a call, and many do not fit the cache.
 _CPU_BYTES = 64 << 20
 _ACCELERATOR_BYTES = 1 << 30
 
@@ -38,7 +39,7 @@ def rollout(
     candidates: Float[Tensor, "B S H A"],
     history: Float[Tensor, "B P A"] | None = None,
 ) -> Float[Tensor, "B S H D"]:
-    """As `lewm_kernels.rollout`."""
+    """Computes `lewm_kernels.rollout`."""
     B, S, H, A = candidates.shape
     N, T = B * S, latents.shape[1] - 1 + H
     C = _chunk_size(packed, N, T)
@@ -46,7 +47,7 @@ def rollout(
     out = latents.new_empty(N, H, packed.latent)
     with products_in(packed.precision):
         for begin in range(0, N, C):
-            some = torch.arange(begin, begin + C, device=packed.device).clamp_(max=N - 1)  # the last one fills up
+            some = torch.arange(begin, begin + C, device=packed.device).clamp_(max=N - 1)  # the last one is repeated
             of_chunk = blocks[some]
             if history is not None:
                 of_chunk = torch.cat([history[some // S], of_chunk], dim=1)  # (C, T, A)
@@ -56,18 +57,18 @@ def rollout(
 
 
 def _chunk_size(packed: Packed, N: int, T: int) -> int:
-    """Chunks of one size, as large as the modulations of their candidates allow."""
+    """The size of all chunks: as large as the modulations of their candidates allow."""
     held = _CPU_BYTES if packed.device.type == "cpu" else _ACCELERATOR_BYTES
     chunks = -(-N * T * len(packed.modulation_bias) * 4 // held)
     return max(_MIN_CANDIDATES, -(-N // chunks))
 
 
 class _Seen(NamedTuple):
-    """What a layer keeps of a window that may grow."""
+    """The values that a layer keeps of a window that may grow."""
 
     first: Float[Tensor, "C W"]
-    alone: Float[Tensor, "C W"]  # what attention gives the first
-    keys_values: tuple[Float[Tensor, "C 2 R E"], ...] = ()  # of each of the others, less the first's
+    alone: Float[Tensor, "C W"]  # attention of the first token
+    keys_values: tuple[Float[Tensor, "C 2 R E"], ...] = ()  # those of each other token minus the first's
 
 
 class _Chunk:
@@ -75,7 +76,7 @@ class _Chunk:
 
     Args:
         packed: The weights.
-        blocks: Past and future.
+        blocks: Past and future action blocks.
     """
 
     def __init__(self, packed: Packed, blocks: Float[Tensor, "C T A"]) -> None:
@@ -111,7 +112,7 @@ class _Chunk:
         return latent if self.products.latent_in is None else through(latent, self.products.latent_in)
 
     def _layer(self, i: int, x: Float[Tensor, "n C W"], six: Float[Tensor, "n C 6 W"]) -> Float[Tensor, "m C W"]:
-        """Layer i; from the last, only the last token goes on."""
+        """Layer i; only the last token leaves the last layer."""
         layer, last = self.products.layers[i], i == len(self.products.layers) - 1
         shift, scale, gate, *of_mlp = six.unbind(dim=2)
         attended = self._attention(i, self._modulate(x, shift, scale), last)
@@ -142,12 +143,12 @@ class _Chunk:
         return self._norm(torch.addcmul(shift, self._norm(x, MODULATION_EPS), scale), NORM_EPS)
 
     def _norm(self, x: Float[Tensor, "*n C W"], eps: float) -> Float[Tensor, "*n C W"]:
-        # with a weight and a bias, even of 1 and 0, it takes half as long as without
+        # with a weight and a bias, even of 1 and 0, LayerNorm takes half as long as without
         return F.layer_norm(x, x.shape[-1:], *self.unit, eps)
 
 
 def _attend(query: Float[Tensor, "C R E"], keys_values: tuple[Float[Tensor, "C 2 R E"], ...]) -> Float[Tensor, "C RE"]:
-    """Weighted values for the query of one token; of the window's first token, score and values are 0.
+    """The weighted values for the query of one token; score and values of the window's first token are 0.
 
     PyTorch's softmax would round differently at the end of a thread's share.
     """
@@ -166,13 +167,13 @@ def _attend(query: Float[Tensor, "C R E"], keys_values: tuple[Float[Tensor, "C 2
 
 
 def _silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """In place. PyTorch's own would round differently at the end of a thread's share."""
+    """SiLU in place. PyTorch's own would round differently at the end of a thread's share."""
     return x.div_(x.neg().exp_().add_(1))
 
 
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
-    """Meanwhile, PyTorch rounds the operands of float32 products as in this precision of `pack`: in tf32 alone."""
+    """In this block, PyTorch rounds the operands of float32 products as `pack`'s precision says: only in tf32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:

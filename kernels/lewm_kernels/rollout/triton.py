@@ -1,11 +1,11 @@
-"""The rollout in Triton, for all candidates at once: what the designs of its layers have in common.
+"""The rollout in Triton, for all candidates at once: the common part of the designs.
 
 Shapes: B environments, S candidates, C = B S, L context length, H horizon in blocks, T = L - 1 + H, N new tokens of a
 window, D latent width, W predictor width, M modulations, A action-block width, P past blocks, K inputs and O outputs of
 a product.
 
-A window that grows has one new token: what attention needs of the others is there. When it slides, all its tokens have
-new places, and are new. Of the last layer only the last token goes on.
+A window that grows has one new token: keys and values of the others are kept. When a window slides, all its tokens have
+new places, so all of them are computed again. Only the last token leaves the last layer.
 
 Nothing waits for the device, and equal shapes make equal launches, so a CUDA graph can record them.
 """
@@ -26,15 +26,15 @@ from lewm_kernels.rollout.torch import products_in
 
 
 class Layers(Protocol):
-    """The layers and the projector in one design, with what they keep of a window that grows.
+    """The layers and the projector in one design, with the values that they keep of a window that grows.
 
-    Its module, which bears the design's name, makes one with `layers(packed, C)`.
+    The module with the design's name makes it with `layers(packed, C)`.
     """
 
     def predict(
         self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
     ) -> None:
-        """Write the latent after the last of N new tokens; `place` in the window is the first one's."""
+        """Writes the latent after the last of N new tokens; `place` is the first one's place in the window."""
 
 
 def rollout(
@@ -44,7 +44,7 @@ def rollout(
     history: Float32[Tensor, "B P A"] | None = None,
     design: str | None = None,
 ) -> Float32[Tensor, "B S H D"]:
-    """As `lewm_kernels.rollout`."""
+    """Computes `lewm_kernels.rollout`."""
     B, S, H, _ = candidates.shape
     C, D = B * S, packed.latent
     L = min(latents.shape[1], packed.history)  # older latents are in no window

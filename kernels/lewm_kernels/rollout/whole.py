@@ -1,10 +1,10 @@
-"""Layers for many rows: attention in one kernel and the MLP in another, neither of which is shared between programs.
+"""Layers for many rows: attention in one kernel and the MLP in another; programs do not share the work of a row.
 
-A launch that adds the branch before, normalises and modulates stands before attention, because a token needs the
-operands of those before it. What lies between the products of a layer never reaches memory otherwise.
+Before attention comes a launch that adds the branch before, normalises and modulates, because a token needs the
+operands of the tokens before it. All other values between the products of a layer never reach memory.
 
-Shapes: C candidates of all environments, N new tokens of a window, n those of them that go on, D latent width, W
-predictor width, M modulations.
+Shapes: C candidates of all environments, N new tokens of a window, n of them that go on, D latent width, W predictor
+width, M modulations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def layers(packed: Packed, C: int) -> _Whole:
 
 
 class _Whole:
-    """As `lewm_kernels.rollout.triton.Layers`."""
+    """Implements `lewm_kernels.rollout.triton.Layers`."""
 
     def __init__(self, packed: Packed, C: int) -> None:
         self.packed = packed
@@ -34,7 +34,7 @@ class _Whole:
     def predict(
         self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
     ) -> None:
-        """As `Layers.predict`."""
+        """Predicts the next latent: see `Layers.predict`."""
         packed, branch = self.packed, None
         last, end = len(packed.layers) - 1, place + len(x)
         for i, layer in enumerate(packed.layers):
@@ -57,7 +57,7 @@ class _Whole:
     def _attend(
         self, layer: Layer, operands: Float[Tensor, "history C W"], place: int, y: Float[Tensor, "C W"]
     ) -> None:
-        """Write the branch of the tokens at `place`."""
+        """Writes the branch of the tokens at `place`."""
         packed, C = self.packed, len(y)
         head_dim = packed.inner // packed.heads
         tile = whole_attention_tile(head_dim)

@@ -1,10 +1,10 @@
-"""Attention over whole rows in one kernel: neither queries, keys and values nor their product reach memory.
+"""Attention over whole rows in one kernel: queries, keys, values and their product never reach memory.
 
 Shapes: C candidates of all environments, W predictor width, I heads times their width.
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them. Tuples
-# grow by `+`, since it knows no `*`.
+# Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
+# Tuples grow by `+`, since Triton does not know `*`.
 # mypy: disable-error-code="import-untyped"
 # ruff: noqa: ANN001, ANN201, RUF005
 
@@ -38,10 +38,11 @@ def attention_kernel(
     BLOCK_W: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """The branch y (C, W) of the tokens at `PLACE`, from the operands (places, C, W) of their windows.
+    """Computes the branch y (C, W) of the tokens at `PLACE`, from the operands (places, C, W) of their windows.
 
-    The first token attends to itself alone, which is one product. The weights of attention add up to 1, and stay what
-    they are when all scores change alike: so of every other token only the keys and values less the first's are needed.
+    The first token attends to itself alone, which is one product. The weights of attention add up to 1, and do not
+    change when all scores change alike: so only the differences of the other tokens' keys and values from the first's
+    are needed.
     """
     INNER: tl.constexpr = HEADS * HEAD_DIM
     dtype: tl.constexpr = qkv_weight_ptr.dtype.element_ty

@@ -1,4 +1,4 @@
-"""SIGReg: how far embeddings are from an isotropic normal distribution, seen along random directions.
+"""SIGReg: the distance of embeddings from an isotropic normal distribution, along random directions.
 
 Shapes: T leading indices (time steps), N embeddings of this process, D latent width, M directions, K knots.
 """
@@ -17,10 +17,10 @@ from lewm_kernels.dispatch import choose
 from lewm_kernels.philox import RandomDirections, check_directions, step_on
 from lewm_kernels.philox import directions as draw
 
-# The largest error of a knot, as a part of the last: eight float32 roundings.
+# The largest error of a knot, relative to the last knot: eight float32 roundings.
 _KNOT_TOLERANCE = 1e-6
 
-# What the Triton kernels take.
+# Limits of the Triton kernels.
 _TRITON_DTYPES = (float32, bfloat16, float16)
 _TRITON_WIDTH = 1024
 _TRITON_KNOTS = 64
@@ -34,29 +34,28 @@ def sigreg(
     group: distributed.ProcessGroup | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "*T"]:
-    """Statistic of every leading index, averaged over directions: 0 for a perfect standard normal.
+    """The statistic of every leading index, averaged over directions: 0 for a perfect standard normal.
 
-    Differentiable once, and with respect to `z` alone. The embeddings of one leading index are one sample;
+    It is differentiable once, and with respect to `z` alone. The embeddings of one leading index are one sample;
     the training loss is the mean of the result.
 
     With a process group, the sample is the embeddings of all its processes together, and every process gets
-    the same result. Backward adds up the processes' upstream gradients: where each has this result in its
-    loss, its gradient is as many times too large as there are processes, which is what
-    DistributedDataParallel divides by. Forward and backward are one all-reduce each, so that all processes
-    have to run both.
+    the same result. Backward adds up the processes' upstream gradients: where each process has this result in
+    its loss, the gradient is too large by the number of processes, by which DistributedDataParallel divides.
+    Forward and backward are one all-reduce each, so all processes have to run both.
 
     Args:
         z: Embeddings of any floating dtype and layout. 16-bit ones are computed in float32, and autocast is
             ignored.
         directions: Unit columns; or `RandomDirections`, in place of the matrix that `lewm_kernels.directions` draws:
-            the Triton kernels draw it tile by tile, so that it never is in memory, and the other backends at once.
+            the Triton kernels draw it tile by tile, so that it never is in memory; the other backends draw it at once.
         knots: 0, δ, 2δ, … up to the end of the integral; the paper has 17 up to 3. The host reads them: keep
             them on the CPU even when `z` is on an accelerator.
         group: The processes that share a sample. N may differ between them; everything else, directions
             and knots included, has to be the same.
         backend: "auto", "torch", "compiled" (PyTorch under torch.compile, which takes seconds for each new
-            shape) or "triton". auto takes Triton where it runs and torch elsewhere, or what the environment
-            variable LEWM_KERNELS says; `lewm doctor` shows which and why.
+            shape) or "triton". auto takes the one that the environment variable LEWM_KERNELS names, else Triton where
+            it runs and torch elsewhere; `lewm doctor` shows which and why.
 
     Returns:
         The statistic in the dtype of `z`, at least float32.
@@ -78,10 +77,10 @@ def sigreg(
 
 
 def _operands(z: Tensor, directions: Tensor | RandomDirections) -> tuple[Tensor | None, Tensor | None, int, int]:
-    """The matrix, or step, seed and count."""
+    """The matrix of directions, or step, seed and count."""
     if isinstance(directions, Tensor):
         return directions, None, 0, 0
-    signed = directions.seed - (directions.seed >> 63 << 64)  # an operator's integers have a sign among their 64 bits
+    signed = directions.seed - (directions.seed >> 63 << 64)  # an operator's integers have 64 bits with a sign
     return None, step_on(directions.step, z.device), signed, directions.count
 
 
@@ -162,12 +161,12 @@ def _sigreg(
 ) -> tuple[Tensor, Tensor]:
     K, delta = len(knots), _knot_distance(knots)
     backend = choose("sigreg", z.device, backend, _unsupported(z, K)).backend
-    path: Any = import_module(f"{__name__}.{backend}")  # called as its backend, and imported when it is needed
+    path: Any = import_module(f"{__name__}.{backend}")  # named as the backend; imported when it is needed
     source = _source(backend, z.shape[-1], directions, step, seed, count)
     if group is None:
         result: tuple[Tensor, Tensor] = path.statistic_and_gradient(z, source, K, delta, with_gradient)
         return result
-    sums = path.power_sums(z, source, K, delta)  # of T, M, K - 1 and 2, in an order that the paths keep to themselves
+    sums = path.power_sums(z, source, K, delta)  # axes T, M, K - 1 and 2, in an order that each path chooses
     packed = sum_over_ranks(cat([sums.flatten(), sums.new_full((1,), z.shape[1])]), group)
     statistic, coefficients = path.finish(packed[:-1].view_as(sums), packed[-1], delta)
     gradient = path.gradient(z, source, coefficients, delta) if with_gradient else sums.new_empty(0)
@@ -177,7 +176,7 @@ def _sigreg(
 def _source(
     backend: str, D: int, directions: Tensor | None, step: Tensor | None, seed: int, count: int
 ) -> Tensor | RandomDirections:
-    """Directions as the backend takes them: in Triton in float32, or yet to be drawn."""
+    """Directions in the form that the backend takes: for Triton in float32, or still to be drawn."""
     if directions is not None:
         return directions.to(float32) if backend == "triton" else directions
     assert step is not None
@@ -186,7 +185,7 @@ def _source(
 
 
 def _unsupported(z: Tensor, K: int) -> str | None:
-    """What the Triton kernels do not take, or None."""
+    """The property that the Triton kernels do not support, or None."""
     if z.dtype not in _TRITON_DTYPES:
         return f"the embeddings are {z.dtype}, not one of {', '.join(map(str, _TRITON_DTYPES))}"
     if z.shape[-1] > _TRITON_WIDTH:

@@ -1,13 +1,13 @@
-"""SIGReg through torch.compile: what `torch.py` does in some thirty calls a tile becomes two loops.
+"""SIGReg through torch.compile: the work that takes `torch.py` some thirty calls a tile becomes two loops.
 
-Compiling takes some twenty seconds, once for a number of knots, a distance and a dtype, and on a CPU needs a C++
-compiler: nobody gets it without asking.
+Compiling takes some twenty seconds, once for each number of knots, distance and dtype, and on a CPU needs a C++
+compiler: so this backend runs only where it is asked for.
 
 Shapes: T time steps, N embeddings, D latent width, M directions, m of them in a block, K knots, P = K - 1 powers.
 
-The powers of r = exp(iδh) are written out, knot after knot, as in `torch.py`: every fourth has a sine and cosine of its
-own, each other one is a complex multiplication. The compiler fuses them with their sums over N, and Horner's rule with
-what it is summed into, so that neither leaves the registers.
+The powers of r = exp(iδh) are written out, knot after knot, as in `torch.py`: every fourth has its own sine and cosine,
+and each other power is a complex multiplication. The compiler fuses the powers with their sums over N, and Horner's
+rule with its sum, so that neither leaves the registers.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from torch import Tensor
 
 from lewm_kernels.sigreg.torch import finish
 
-_BLOCK_ELEMENTS = 1 << 22  # of the projections held at a time: 16 MiB in float32
-_STRIDE = 4  # powers from one anchor to the next; see torch.py on accuracy
+_BLOCK_ELEMENTS = 1 << 22  # elements of the projections held at a time: 16 MiB in float32
+_STRIDE = 4  # powers from one anchor to the next; `torch.py` explains the accuracy
 
 
 def statistic_and_gradient(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"], K: int, delta: float, with_gradient: bool
 ) -> tuple[Float[Tensor, " T"], Tensor]:
-    """As `torch.statistic_and_gradient`; a block of directions is projected once for both."""
+    """Computes `torch.statistic_and_gradient`; a block of directions is projected once for both."""
     z, directions = _in_float(z, directions)
     M = directions.shape[1]
     sums_of, slope_of = _compiled(K, delta)
@@ -46,7 +46,7 @@ def statistic_and_gradient(
 def power_sums(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"], K: int, delta: float
 ) -> Float[Tensor, "T M P 2"]:
-    """As `torch.power_sums`."""
+    """Computes `torch.power_sums`."""
     z, directions = _in_float(z, directions)
     sums_of, _ = _compiled(K, delta)
     return torch.cat([_knots_last(sums_of(_projected(z, u))) for u in directions.split(_columns(z), dim=1)], dim=1)
@@ -58,7 +58,7 @@ def gradient(
     coefficients: Float[Tensor, "T M P 2"],
     delta: float,
 ) -> Float[Tensor, "T N D"]:
-    """As `torch.gradient`."""
+    """Computes `torch.gradient`."""
     z, directions = _in_float(z, directions)
     _, slope_of = _compiled(coefficients.shape[2] + 1, delta)
     total, columns = torch.zeros_like(z), _columns(z)
@@ -100,10 +100,10 @@ Slope = Callable[[Tensor, Tensor], Tensor]
 
 @functools.cache
 def _compiled(K: int, delta: float) -> tuple[Sums, Slope]:
-    """Projections (T, N, m) to their power sums (K-1, 2, T, m); with coefficients of that shape, to the gradient.
+    """Two functions of projections (T, N, m): power sums (K-1, 2, T, m) and, from coefficients so shaped, the gradient.
 
-    The directions are innermost everywhere, so that a vector of them is one load. A checker of shapes must not wrap the
-    functions: the compiler would trace it too.
+    The directions are innermost everywhere, so that a vector of them is one load. The checker of shapes must not wrap
+    the functions, because the compiler would trace it too.
     """
 
     @no_type_check

@@ -1,21 +1,21 @@
-"""The three kernels of SIGReg: sums of the powers of a rotation, what follows from them, and the gradient.
+"""The three kernels of SIGReg: sums of the powers of a rotation, statistic and coefficients, and the gradient.
 
 Shapes: T time steps, N embeddings, D latent width, M directions, K knots, P = K - 1 powers, S splits.
 
 With h = u·z and r = exp(iδh), the kernels know only powers r^k for k = 1 … K-1 (knot 0 contributes nothing):
 
-    forward     Σ_n r_n^k                     cosine and sine parts, what ranks add up
+    forward     Σ_n r_n^k                     cosine and sine parts, which ranks add up
     finish      statistic, c_k                c_k = (slope of knot k) · conj(E_k), E = mean - expectation
     backward    Σ_m u_m Im Σ_k c_k r_n^k
 
-As in the PyTorch path, every fourth power has a sine and cosine of its own, and each of the others is one complex
+Every fourth power has a sine and cosine of its own, as in the PyTorch path, and each of the others is one complex
 multiplication. Sums (S, T, P, 2, M) and coefficients (T, P, 2, M) have directions innermost: a row of them is one load.
 
-Loops over N or M that too few programs would run are split over more, whose partial results, of bounded size, are
-added up afterwards. The order of every sum is a function of the shapes alone: equal inputs give equal bits.
+Where too few programs would run, loops over N or M are split over more programs. Their partial results, of bounded
+size, are added up afterwards. The order of every sum is a function of the shapes alone: equal inputs give equal bits.
 """
 
-# Triton reads the source of device functions and types them itself: a checker must neither wrap nor judge them.
+# Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
 # mypy: disable-error-code="import-untyped"
 # ruff: noqa: ANN001, ANN201, ANN202
 
@@ -28,7 +28,7 @@ import triton.language as tl
 
 from lewm_kernels._device import columns_tile, cos_sin
 
-_STRIDE = tl.constexpr(4)  # powers an anchor serves; why not more: see the PyTorch path
+_STRIDE = tl.constexpr(4)  # powers for each anchor; the PyTorch path explains why not more
 
 
 @triton.jit
@@ -70,10 +70,10 @@ def sigreg_forward_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):
-    """One program a split, a step and a block of directions, whose sums it keeps in registers."""
+    """Each program has a split, a step and a block of directions, whose sums it keeps in registers."""
     blocks_m = tl.cdiv(M, BLOCK_M)
     pid = tl.program_id(0)
-    row = (pid // blocks_m).to(tl.int64)  # of (S, T)
+    row = (pid // blocks_m).to(tl.int64)  # row of (S, T)
     o_m = (pid % blocks_m) * BLOCK_M + tl.arange(0, BLOCK_M).to(tl.int64)
     m_m = o_m < M
     o_k = tl.arange(0, BLOCK_K)
@@ -112,7 +112,7 @@ def sigreg_forward_kernel(
             h *= (1.0 / tl.sqrt(tl.sum(squares, axis=1)))[:, None]
 
         r_re, r_im = cos_sin(_knot(1, DELTA) * h)
-        r_re = tl.where(m_n[None, :], r_re, 0.0)  # no embedding, no cosine of 0
+        r_re = tl.where(m_n[None, :], r_re, 0.0)  # else a missing embedding would add cos 0 = 1
         p_re, p_im = r_re, r_im
         for anchor in range(1, K, _STRIDE):
             if anchor > 1:
@@ -147,7 +147,7 @@ def sigreg_finish_kernel(
     BLOCK_P: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """One program a step. A row is the cosine or sine part of one power, a column a direction."""
+    """Each program has a step. A row is the cosine or sine part of one power, a column a direction."""
     t = tl.program_id(0).to(tl.int64)
     o_p = tl.arange(0, BLOCK_P)
     m_p = o_p < 2 * (K - 1)
@@ -160,7 +160,7 @@ def sigreg_finish_kernel(
     density = tl.exp(-0.5 * (k * delta) * (k * delta))
     weight = delta / M * density * tl.where(k < K - 1, 2.0, 1.0)  # the trapezoid rule, with the knots below 0
     slope = (delta / n.to(tl.float64) * k * weight * tl.where(is_cos, -2.0, 2.0)).to(tl.float32)[:, None]
-    # What E subtracts, as two float32: the rounding of one would be the same in every direction.
+    # The expectation in E, as two float32: the rounding error of one would be the same in every direction.
     expected = tl.where(is_cos, density, 0.0)
     high = expected.to(tl.float32)
     low = (expected - high.to(tl.float64)).to(tl.float32)
@@ -209,13 +209,13 @@ def sigreg_backward_kernel(
     BLOCK_D: tl.constexpr,
     CHAIN: tl.constexpr,
 ):
-    """One program a split, a step and a block of embeddings, whose gradient it sums up over CHAIN directions at a time.
+    """Each program has a split, a step and a block of embeddings; it sums the gradient over CHAIN directions at a time.
 
-    It adds these sums in memory: of a thousand products added one by one, in registers, the error grows too large.
+    It adds these sums in memory: if it added a thousand products one by one in registers, the error would be too large.
     """
     blocks_n = tl.cdiv(N, BLOCK_N)
     pid = tl.program_id(0)
-    row = (pid // blocks_n).to(tl.int64)  # of (S, T)
+    row = (pid // blocks_n).to(tl.int64)  # row of (S, T)
     o_n = (pid % blocks_n) * BLOCK_N + tl.arange(0, BLOCK_N).to(tl.int64)
     m_n = o_n < N
     z_ptr += row % T * stride_z_t
@@ -225,7 +225,7 @@ def sigreg_backward_kernel(
     RANDOM: tl.constexpr = directions_ptr is None
     if RANDOM:
         step = tl.load(step_ptr)
-    # One block is a power of two: the rows are held as two, their beginning and their end.
+    # The width of a block is a power of two, so each row is held in two blocks: its beginning and its end.
     o_head = tl.arange(0, BLOCK_HEAD).to(tl.int64)
     m_head = m_n[:, None] & (o_head < D)[None, :]
     gradient_ptrs = gradient_ptr + (row * N + o_n)[:, None] * D
@@ -306,4 +306,4 @@ def sigreg_backward_kernel(
             m_before = tl.where(chain_m > first_m, m_tail, False)
             tail += tl.load(gradient_ptrs + o_tail[None, :], mask=m_before, other=0.0)
             tl.store(gradient_ptrs + o_tail[None, :], tail, mask=m_tail)
-        tl.debug_barrier()  # before another thread of the program may read them
+        tl.debug_barrier()  # another thread of the program reads these sums afterwards

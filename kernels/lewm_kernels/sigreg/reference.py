@@ -1,4 +1,4 @@
-"""SIGReg as the paper writes it: the oracle of the tests and the baseline of the benchmark.
+"""SIGReg as the paper writes it. It is the oracle of the tests and the baseline of the benchmark.
 
 Shapes: T leading indices (time steps), N embeddings, D latent width, M directions, K knots.
 """
@@ -15,14 +15,14 @@ def statistic(
 ) -> Float[Tensor, "*T M"]:
     """Distance of the projected embeddings from a standard normal, for every direction.
 
-    The Epps-Pulley statistic: N times the weighted squared distance between the empirical characteristic
+    This is the Epps-Pulley statistic: N times the weighted squared distance between the empirical characteristic
     function of `z @ directions` and that of N(0, 1), integrated over both signs of t by the trapezoid rule.
     The integrand is even, so only knots from 0 on are visited and their weights are doubled.
 
     Args:
         z: Embeddings, any floating dtype; all arithmetic happens in it.
         directions: Unit columns.
-        knots: Increasing, from 0 to the end of the integral; the paper has 17 of them up to 3.
+        knots: Increasing numbers, from 0 to the end of the integral; the paper has 17 of them up to 3.
 
     Source: LeWorldModel, the SIGReg loss; the statistic itself is from LeJEPA.
     """
@@ -43,7 +43,7 @@ def sigreg(
 
 
 def trapezoid(knots: Float[Tensor, " K"]) -> Float[Tensor, " K"]:
-    """Twice the trapezoid rule's weights: the second half is the integral over negative knots."""
+    """Twice the weights of the trapezoid rule: the factor 2 stands for the integral over negative knots."""
     step = knots.diff()
     zero = step.new_zeros(1)
     return torch.cat([step, zero]) + torch.cat([zero, step])

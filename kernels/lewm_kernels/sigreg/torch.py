@@ -1,4 +1,4 @@
-"""SIGReg in PyTorch without anything of size N x M x K.
+"""SIGReg in PyTorch, without a tensor of size N x M x K.
 
 Shapes: T time steps, N embeddings, D latent width, M directions, K knots and P = K - 1 powers, A anchors, s powers
 from an anchor to the next; a row is the N projections of one step on one direction, and a tile has b rows.
@@ -26,19 +26,19 @@ from torch import Tensor
 
 from lewm_kernels._tiles import tile_elements
 
-# Elements of h held at a time, and the fewest directions worth a matrix product: 8 MiB in float32.
+# Elements of h held at a time, 8 MiB in float32, and the fewest directions worth a matrix product.
 _BLOCK_ELEMENTS = 1 << 21
 _BLOCK_DIRECTIONS = 32
 
-# Why not one anchor: the k-th power of a rounded r is wrong by k roundings of one sign, where those of the
-# definition are independent of each other. From r alone, errors reach three times the definition's.
+# One anchor is not enough: the k-th power of a rounded r has the error of k roundings of one sign, while the
+# roundings of the definition are independent of each other. From r alone, errors reach three times the definition's.
 _STRIDE = 4
 
 
 def statistic_and_gradient(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"], K: int, delta: float, with_gradient: bool
 ) -> tuple[Float[Tensor, " T"], Tensor]:
-    """Mean statistic of every step and, if asked for, its gradient with respect to that step's embeddings.
+    """The mean statistic of every step and, if asked for, its gradient with respect to that step's embeddings.
 
     Args:
         z: Embeddings; 16-bit ones are computed and returned in float32.
@@ -68,12 +68,12 @@ def statistic_and_gradient(
                 some = slice(0, len(h_tile))
                 _rotate(steps, h_tile, anchors[:, some])
                 error = _power_sums(anchors[:, some], p[:, some])  # (_STRIDE, A, b)
-                torch.view_as_real(error).div_(N)  # a complex division would round 1 / N
+                torch.view_as_real(error).div_(N)  # a complex division would multiply by a rounded 1 / N
                 error.sub_(normal)
                 torch.mv(_squared_modulus(error).flatten(0, 1).T, weight, out=per_row[row : row + rows])
                 if with_gradient:
                     _horner(anchors[:, some], error.conj_physical_().mul_(slope), p[:, some])
-                    h_tile.copy_(p[:, some].sum(dim=0).imag)  # h is spent: it becomes its own gradient
+                    h_tile.copy_(p[:, some].sum(dim=0).imag)  # h is not needed any more: its gradient takes its place
             total += per_row.view(-1, T).sum(dim=0)
             if with_gradient:
                 gradient.addmm_(h.view(-1, T * N).T, u_block)
@@ -83,7 +83,7 @@ def statistic_and_gradient(
 def power_sums(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"], K: int, delta: float
 ) -> Float[Tensor, "T M {K-1} 2"]:
-    """Σ_n cos(kδ h_n) and Σ_n sin(kδ h_n) for k = 1 to K - 1: what processes add up."""
+    """Σ_n cos(kδ h_n) and Σ_n sin(kδ h_n) for k = 1 to K - 1, which processes add up."""
     T, N, _ = z.shape
     M = directions.shape[1]
     z2, u, columns, rows = _operands(z, directions)
@@ -107,14 +107,14 @@ def power_sums(
 def finish(
     sums: Float[Tensor, "T M P 2"], count: int | Float[Tensor, ""], delta: float
 ) -> tuple[Float[Tensor, " T"], Float[Tensor, "T M P 2"]]:
-    """From the sums to the mean statistic and to the coefficients c_k of its gradient, Σ_m u_m Im Σ_k c_k r_n^k.
+    """Computes the mean statistic and the coefficients c_k of its gradient, Σ_m u_m Im Σ_k c_k r_n^k, from the sums.
 
-    One part in N of the work, so float64 costs nothing, and adds nothing to the error. No number crosses from the
-    host to the device but as a kernel's argument, so that a CUDA graph can hold it.
+    This is one part in N of the work, so float64 costs almost nothing, and avoids further rounding errors. Numbers go
+    from the host to the device only as a kernel's arguments, so that a CUDA graph can hold the computation.
 
     Args:
-        sums: `power_sums` of all processes together.
-        count: Their number of embeddings.
+        sums: The `power_sums` of all processes, added up.
+        count: The number of embeddings of all processes.
         delta: Distance of two knots.
     """
     M = sums.shape[1]
@@ -136,7 +136,7 @@ def gradient(
     coefficients: Float[Tensor, "T M P 2"],
     delta: float,
 ) -> Float[Tensor, "T N D"]:
-    """Σ_m u_m Im Σ_k c_k r_n^k, the powers computed again."""
+    """The gradient Σ_m u_m Im Σ_k c_k r_n^k; the powers are computed again."""
     T, N, D = z.shape
     M, K = coefficients.shape[1], coefficients.shape[2] + 1
     z2, u, columns, rows = _operands(z, directions)
@@ -164,7 +164,7 @@ def gradient(
 def _operands(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"]
 ) -> tuple[Float[Tensor, "T*N D"], Float[Tensor, "M D"], int, int]:
-    """Embeddings and directions in the dtype of the arithmetic; directions of a block and rows of a tile."""
+    """Embeddings and directions in the dtype of the arithmetic, the directions of a block, and the rows of a tile."""
     T, N, D = z.shape
     dtype = torch.promote_types(z.dtype, torch.float32)
     columns = max(_BLOCK_DIRECTIONS, _BLOCK_ELEMENTS // (T * N))
@@ -172,19 +172,19 @@ def _operands(
 
 
 def _scratch(like: Tensor, K: int, b: int, N: int) -> tuple[int, Complex[Tensor, "A b N"], Complex[Tensor, "A b N"]]:
-    """The number of anchors, and room for a tile's powers, twice."""
+    """The number of anchors, and two buffers for a tile's powers."""
     A = -(-(K - 1) // _STRIDE)
     anchors, p = torch.empty(2, A, b, N, dtype=like.dtype.to_complex(), device=like.device)
     return A, anchors, p
 
 
 def _anchor_knots(A: int, delta: float, like: Tensor) -> Float[Tensor, "A 1 1"]:
-    """kδ of the anchors."""
+    """The knots kδ of the anchors."""
     return (delta * torch.arange(1, 1 + A * _STRIDE, _STRIDE, dtype=torch.float64))[:, None, None].to(like)
 
 
 def _rotate(steps: Float[Tensor, "A 1 1"], h: Float[Tensor, "b N"], anchors: Complex[Tensor, "A b N"]) -> None:
-    """Write exp(i kδh) of the anchors' knots."""
+    """Writes exp(i kδh) of the anchors' knots."""
     angle = steps * h  # (A, b, N)
     torch.complex(angle.cos(), angle.sin_(), out=anchors)
 
@@ -192,7 +192,7 @@ def _rotate(steps: Float[Tensor, "A 1 1"], h: Float[Tensor, "b N"], anchors: Com
 def _knot_constants(
     K: int, A: int, delta: float, M: int, N: int, like: Tensor
 ) -> tuple[Float[Tensor, "A 1 1"], Float[Tensor, "s A 1"], Float[Tensor, " s*A"], Float[Tensor, "s A 1"]]:
-    """The anchors' knots; for all powers what E subtracts, the weight of |E|², the factor of conj(E).
+    """The anchors' knots; for all powers the expectation in E, the weight of |E|², and the factor of conj(E).
 
     Power 1 + 4a + j is the j-th after anchor a. Powers past the last knot have weight 0.
     """
@@ -206,7 +206,7 @@ def _knot_constants(
 
 
 def _power_sums(anchors: Complex[Tensor, "A b N"], p: Complex[Tensor, "A b N"]) -> Complex[Tensor, "s A b"]:
-    """Sums over N of the powers of r, the j-th after each anchor; `p` is scratch."""
+    """Sums over N of the powers of r, each of them the j-th after an anchor; `p` is scratch memory."""
     sums = p.new_empty(_STRIDE, *p.shape[:2])
     torch.sum(anchors, dim=-1, out=sums[0])
     power = anchors
@@ -217,7 +217,7 @@ def _power_sums(anchors: Complex[Tensor, "A b N"], p: Complex[Tensor, "A b N"]) 
 
 
 def _horner(anchors: Complex[Tensor, "A b N"], c: Complex[Tensor, "s A b"], p: Complex[Tensor, "A b N"]) -> None:
-    """Write the part of Σ_k c_k r^k that belongs to each anchor into `p`."""
+    """Writes the part of Σ_k c_k r^k that belongs to each anchor into `p`."""
     p.copy_(c[-1, ..., None])
     for c_j in reversed(c[:-1].unbind()):
         p.mul_(anchors[0]).add_(c_j[..., None])

@@ -1,9 +1,9 @@
-"""SIGReg in Triton: one launch forward, one for what follows from the sums, one backward.
+"""SIGReg in Triton: one launch forward, one for statistic and coefficients, one backward.
 
 Shapes: T time steps, N embeddings, D latent width, M directions, K knots, P = K - 1 powers, S splits.
 
-The sums and coefficients that go from one function to the next have directions innermost, which is the kernels' own
-order and not that of the PyTorch path. Nothing waits for the device, so a CUDA graph can record the launches.
+The sums and coefficients that go from one function to the next have directions innermost: this is the kernels' own
+order, which differs from the PyTorch path. Nothing waits for the device, so a CUDA graph can record the launches.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def statistic_and_gradient(
     delta: float,
     with_gradient: bool,
 ) -> tuple[Float32[Tensor, " T"], Tensor]:
-    """As `torch.statistic_and_gradient`."""
+    """Computes `torch.statistic_and_gradient`."""
     statistic, coefficients = finish(_partial_sums(z, directions, K, delta), z.shape[1], delta)
     return statistic, gradient(z, directions, coefficients, delta) if with_gradient else statistic.new_empty(0)
 
@@ -32,11 +32,11 @@ def statistic_and_gradient(
 def power_sums(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"] | RandomDirections, K: int, delta: float
 ) -> Float32[Tensor, "T {K-1} 2 M"]:
-    """Cosine and sine of kδh summed over the embeddings, for k = 1 … K-1.
+    """Cosine and sine of kδh, summed over the embeddings, for k = 1 … K-1.
 
     Args:
         z: Embeddings of at most 32 bits, of any layout; all arithmetic is in float32.
-        directions: Unit columns, of any layout; or what to draw them from, with a step on z's device.
+        directions: Unit columns, of any layout; or `RandomDirections` with a step on z's device.
         K: Number of knots, 0 among them.
         delta: Distance of two knots; a kernel is compiled for each value.
     """
@@ -47,7 +47,7 @@ def power_sums(
 def _partial_sums(
     z: Float[Tensor, "T N D"], directions: Float[Tensor, "D M"] | RandomDirections, K: int, delta: float
 ) -> Float32[Tensor, "S T {K-1} 2 M"]:
-    """`power_sums` of a share of the embeddings each."""
+    """The `power_sums` of each share of the embeddings."""
     T, N, D = z.shape
     M = directions.count if isinstance(directions, RandomDirections) else directions.shape[1]
     tile = forward_tile()
@@ -79,10 +79,10 @@ def _partial_sums(
 def finish(
     sums: Float32[Tensor, "*S T P 2 M"], count: int | Float32[Tensor, ""], delta: float
 ) -> tuple[Float32[Tensor, " T"], Float32[Tensor, "T P 2 M"]]:
-    """From the sums to the mean statistic and to the coefficients of its gradient, as `torch.finish`.
+    """Computes the mean statistic and the coefficients of its gradient from the sums: see `torch.finish`.
 
     Args:
-        sums: `power_sums` of all processes together, or in shares that are yet to be added up; contiguous.
+            sums: The `power_sums` of all processes, added up or in shares that `finish` adds up; contiguous.
         count: The number of embeddings; a tensor is read on its device only.
         delta: Distance of two knots; a kernel is compiled for each value.
     """
@@ -118,8 +118,8 @@ def gradient(
     """Σ_m u_m Im Σ_k c_k exp(i kδ u_m·z) for every embedding.
 
     Args:
-        z: Embeddings, as for `power_sums`.
-        directions: Unit columns, of any layout; or what to draw them from, with a step on z's device.
+        z: Embeddings; see `power_sums`.
+        directions: Unit columns, of any layout; or `RandomDirections` with a step on z's device.
         coefficients: Real and imaginary parts of c_k for k = 1 … P, contiguous.
         delta: Distance of two knots.
     """
@@ -157,7 +157,7 @@ def gradient(
 
 
 def _source(directions: Tensor | RandomDirections) -> dict[str, Tensor | int | None]:
-    """The kernels' arguments that say where directions come from."""
+    """The kernels' arguments for the directions."""
     names = ("directions_ptr", "stride_directions_d", "stride_directions_m", "step_ptr", "seed")
     if isinstance(directions, RandomDirections):
         return dict(zip(names, (None, 0, 0, directions.step, directions.seed), strict=True))

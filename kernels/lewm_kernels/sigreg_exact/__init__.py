@@ -1,4 +1,4 @@
-"""SIGReg over all directions at once: what a sketch of random directions estimates.
+"""SIGReg over all directions at once, which a sketch of random directions estimates.
 
 Shapes: T leading indices (time steps), N embeddings of this process, D latent width, K knots.
 """
@@ -24,22 +24,22 @@ def sigreg_exact(
     """The mean of `sigreg` over all directions, for every leading index: 0 for a perfect standard normal.
 
     It does not change when the embeddings are rotated, and has no noise of random directions. Time grows with N²,
-    memory with N. Differentiable once, and with respect to `z` alone.
+    memory with N. It is differentiable once, and with respect to `z` alone.
 
-    The first call for a latent width and knots makes tables, in some tenths of a second. They end at distances of
-    16 √D. Where one may lie beyond, all is computed in float64, and the pairs beyond without tables, which takes many
-    times longer. To find out, every call waits for the device once.
+    The first call for a latent width and knots makes tables, which takes some tenths of a second. They end at
+    distances of 16 √D. Where a distance may be larger, everything is computed in float64, and the pairs beyond the
+    tables without them, which takes many times longer. To find this out, every call waits for the device once.
 
     With a process group, the sample is the embeddings of all its processes together, and every process gets the same
-    result. Backward adds up the processes' upstream gradients, as that of `sigreg` does.
+    result. Backward adds up the processes' upstream gradients, as for `sigreg`.
 
     Args:
         z: Embeddings of any floating dtype and layout. 16-bit ones are computed in float32, and autocast is ignored. On
             MPS, which has no float64, the CPU computes them.
-        knots: Increasing from 0 up to the end of the integral; the paper has 17 up to 3. The host reads them: keep them
-            on the CPU even when `z` is on an accelerator.
+        knots: Increasing numbers from 0 to the end of the integral; the paper has 17 up to 3. The host reads them: keep
+            them on the CPU even when `z` is on an accelerator.
         group: The processes that share a sample. N may differ between them; everything else has to be the same. Each
-            process holds the embeddings of all, and computes the pairs of its own with them.
+            process holds the embeddings of all processes, and computes the pairs of its own embeddings with all.
 
     Returns:
         The statistic in the dtype of `z`, at least float32.

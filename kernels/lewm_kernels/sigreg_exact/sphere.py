@@ -2,8 +2,8 @@
 
     φ_D(s) = ₀F₁(; D/2; −s²/4) = Γ(D/2) (2/s)^(D/2 − 1) J_(D/2 − 1)(s)
 
-The power series is of no use for large s: its terms grow as e^s while their sum does not grow. The first coordinate of
-u has the density (1 − u²)^((D − 3)/2), up to a factor, for which there is a Gauss rule.
+The power series is of no use for large s: its terms grow like e^s while their sum does not grow. The first coordinate
+of u has the density (1 − u²)^((D − 3)/2), up to a factor, and there is a Gauss rule for this density.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-# Up to D/2 + _MARGIN the quadrature is used, and beyond it the recurrence: it is stable where s exceeds the order of J.
+# The quadrature is used for s up to D/2 + _MARGIN. Beyond it the recurrence is used, which is stable where s exceeds
+# the order of J.
 _MARGIN = 16
 
 
@@ -27,7 +28,7 @@ def gauss_rule(D: int, largest: float) -> tuple[Float64[Tensor, " nodes"], Float
 
     Source: Golub and Welsch, Calculation of Gauss quadrature rules, 1969.
     """
-    n = 2 * int(largest / 4 + 2 * largest ** (1 / 3) + 6)  # even, so that no node is 0
+    n = 2 * int(largest / 4 + 2 * largest ** (1 / 3) + 6)  # an even number, so that no node is 0
     k = torch.arange(1, n, dtype=torch.float64)
     beta = k * (k + D - 3) / ((2 * k + D - 2) * (2 * k + D - 4))
     beta[0] = 1 / D  # the mean of u², also for D = 2, where the formula is 0 / 0
@@ -48,7 +49,7 @@ def mean_cosine(D: int, s: Float64[Tensor, "*shape"]) -> Float64[Tensor, "*shape
 
 
 def _by_recurrence(D: int, s: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
-    """From φ_1 and φ_3, or from φ_2 and φ_4, upwards: the recurrence of J, in terms of φ."""
+    """φ_D by the recurrence of J in terms of φ, upwards from φ_1 and φ_3, or from φ_2 and φ_4."""
     if D % 2:
         start, before, this = 3, s.cos(), s.sin() / s
     else:

@@ -1,6 +1,6 @@
 """SIGReg averaged over all directions, in PyTorch: one product of all pairs, and tables of one variable.
 
-Shapes: T time steps, N embeddings of the sample, n of them are rows, D latent width, k knots above 0, F functions,
+Shapes: T time steps, N embeddings of the sample, n of them that are rows, D latent width, k knots above 0, F functions,
 E cells of a table, C coefficients of a cell's polynomial.
 
 With y = z − mean z, r_ij = ‖y_i − y_j‖, and derivatives by the squared distance,
@@ -31,7 +31,7 @@ from lewm_kernels._tiles import tile_elements
 from lewm_kernels.sigreg.reference import trapezoid
 from lewm_kernels.sigreg_exact.sphere import mean_cosine
 
-# A table ends at this multiple of √D. A normal sample has distances near √(2D).
+# A table ends at this multiple of √D. The distances in a normal sample are near √(2D).
 _REACH = 16
 
 # Cells for a change of t r by √D, with t the last knot, and the coefficients of a cell. The derivative of order C of
@@ -39,22 +39,22 @@ _REACH = 16
 _CELLS = 64
 _COEFFICIENTS = {torch.float32: 4, torch.float64: 6}
 
-# Narrower embeddings are computed in float64. BLAS adds up the products of few columns one after the other, which in
-# float32 gives the gradient several times the error of the definition's.
+# Narrower embeddings are computed in float64. BLAS adds up the products of few columns one after the other; in float32
+# the gradient's error would be several times the definition's.
 _NARROW = 16
 
-_LEAST_ROWS = 32  # of a tile, so that products of all pairs remain products of matrices for large N
+_LEAST_ROWS = 32  # the least rows of a tile, so that products of all pairs remain products of matrices for large N
 
 
 def statistic_and_gradient(
     z: Float[Tensor, "T N D"], rows: slice, knots: tuple[float, ...], with_gradient: bool
 ) -> tuple[Float64[Tensor, " T"], Tensor]:
-    """What some embeddings contribute to the statistic of a sample, and the statistic's gradient by them.
+    """The contribution of some embeddings to the statistic of a sample, and the statistic's gradient by them.
 
     Args:
         z: The whole sample, in float32 or float64.
-        rows: Which of its embeddings contribute.
-        knots: Increasing, from 0.
+        rows: The embeddings that contribute.
+        knots: Increasing numbers, from 0.
         with_gradient: Whether to compute the gradient.
 
     Returns:
@@ -65,8 +65,8 @@ def statistic_and_gradient(
     y = z - mean
     squares = y.square().sum(dim=-1)  # (T, N)
     farthest = torch.maximum(4 * squares.max(), z.square().sum(dim=-1).max()).sqrt().item()
-    outside = not farthest <= _reach(D)  # true for NaN as well
-    # In float32, a product of all pairs loses the distances that are small beside the farthest.
+    outside = not farthest <= _reach(D)  # also true for NaN
+    # In float32, a product of all pairs loses distances that are small compared with the farthest.
     if z.dtype != torch.float64 and (outside or D < _NARROW):
         statistic, gradient = statistic_and_gradient(z.double(), rows, knots, with_gradient)
         return statistic, gradient.to(z.dtype)
@@ -78,7 +78,7 @@ def statistic_and_gradient(
     whole = rows == slice(0, N)
     with torch.autocast(z.device.type, enabled=False):
         for t, first, last in _tiles(len(z), rows, N, tile_elements(z.device)):
-            start = first if whole else 0  # a tile before has computed the pairs with embeddings before these
+            start = first if whole else 0  # earlier tiles have computed the pairs with earlier embeddings
             own, others = y[t, first:last], y[t, start:]
             diagonal = slice(first - start, last - start)
             q = squares[t, first:last, None] + squares[t, None, start:]  # (t, b, N - start)
@@ -89,7 +89,7 @@ def statistic_and_gradient(
             if whole:
                 statistic[t] += _total(value[:, :, diagonal.stop :]) / N
             if with_gradient:
-                pair_slope[:, :, diagonal].diagonal(dim1=1, dim2=2).zero_()  # it is multiplied by y_i − y_i
+                pair_slope[:, :, diagonal].diagonal(dim1=1, dim2=2).zero_()  # it is multiplied by y_i − y_i = 0
                 tile = slice(first - rows.start, last - rows.start)
                 gradient[t, tile] += (pair_slope.sum(dim=2) / N - slope[t, tile])[..., None] * own
                 gradient[t, tile] -= pair_slope @ others / N
@@ -105,7 +105,7 @@ def _total(value: Float[Tensor, "t b N"]) -> Float64[Tensor, " t"]:
 
 
 def _tiles(T: int, rows: slice, N: int, elements: int) -> Iterator[tuple[slice, int, int]]:
-    """Steps, first row and last row + 1 of tiles of about so many pairs."""
+    """Steps, first row and last row + 1 of tiles of about `elements` pairs."""
     steps, height = max(1, elements // N**2), max(_LEAST_ROWS, elements // N)
     for t in range(0, T, steps):
         for first in range(rows.start, rows.stop, height):
@@ -118,19 +118,19 @@ class Table:
 
     values: Float[Tensor, "C E"]
     slopes: Float[Tensor, "C E"]
-    width: float  # of a cell
+    width: float  # the width of a cell
     reach: float
     beyond: Callable[[Float64[Tensor, " n"]], Float64[Tensor, "1 2 n"]]  # computes both, without a table
 
     def __call__(
         self, squares: Float[Tensor, "*shape"], with_slopes: bool, outside: bool
     ) -> tuple[Float[Tensor, "*shape"], Tensor]:
-        """Values and slopes, or an empty tensor instead of these, at squared distances, which are overwritten.
+        """Values and slopes at squared distances, which are overwritten.
 
         Args:
-            squares: Rounding may have made some of them a little less than 0.
-            with_slopes: Whether slopes are wanted.
-            outside: Whether some may lie beyond the reach: these are computed one by one.
+            squares: Squared distances; rounding may have made some of them a little less than 0.
+            with_slopes: Whether slopes are wanted; else they are an empty tensor.
+            outside: Whether some may lie beyond the table's end: these are computed one by one.
         """
         r = squares.clamp_(min=0).sqrt_()
         far = ~(r <= self.reach) if outside else None
@@ -149,7 +149,7 @@ class Table:
 def _polynomial(
     coefficients: Float[Tensor, "C E"], cell: Int64[Tensor, "*shape"], share: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Horner's rule. A selection by one index is several times faster than `coefficients[:, cell]`."""
+    """Horner's rule in each cell. Selecting with one index is several times faster than `coefficients[:, cell]`."""
     cells = cell.flatten()
     *lower, highest = coefficients
     result = highest.index_select(0, cells).view_as(share)
@@ -168,11 +168,11 @@ def tables_of(D: int, knots: tuple[float, ...], dtype: torch.dtype, device: torc
     t = torch.tensor(knots, dtype=torch.float64)
     normal = torch.exp(-t.square() / 2)
     weight = trapezoid(t) * normal
-    weights = torch.stack([weight, weight * normal])[:, 1:]  # what knot 0 adds to S, L and C cancels
+    weights = torch.stack([weight, weight * normal])[:, 1:]  # knot 0 adds nothing: its parts of S, L and C cancel
     constant = float((weights[1] * normal[1:]).sum())
 
     C, width = _COEFFICIENTS[dtype], math.sqrt(D) / (_CELLS * knots[-1])
-    cells = int(_reach(D) / width) + 2  # rounding may make a distance a little larger than the reach
+    cells = int(_reach(D) / width) + 2  # rounding may put a distance a little beyond the reach
     exponents = torch.arange(C)
     points = (1 - torch.cos(math.pi * (exponents.double() + 0.5) / C)) / 2
     r = (torch.arange(cells) + points[:, None]) * width  # (C, E)
@@ -194,7 +194,7 @@ def _computed(
     constant: float,
     r: Float64[Tensor, " n"],
 ) -> Float64[Tensor, "F 2 n"]:
-    """Σ_k weights_k φ_D(t_k r) less the constant, and its derivative by r².
+    """Σ_k weights_k φ_D(t_k r) minus the constant, and its derivative by r².
 
     The derivative of φ_D(t √q) by q is −t² / (2D) · φ_(D + 2)(t √q).
     """

@@ -1,4 +1,4 @@
-"""What varies between episodes, and what a dataset says of it."""
+"""Factors of variation between episodes, and their columns in a dataset."""
 
 import numpy as np
 import pytest

@@ -104,7 +104,7 @@ def run(path, episodes, **changes):
 
 
 def blocks(pid=None):
-    """Those of a program, by default this one: another may collect at the same time."""
+    """The blocks of a program, by default this one: another may collect at the same time."""
     return [block.name for block in SHARED_MEMORY.glob(f"lewm-{pid or os.getpid()}-*")]
 
 
@@ -226,7 +226,7 @@ def test_workers_end_with_the_program_and_say_nothing(tmp_path, number):
     with Dataset.open(path) as dataset:
         assert dataset.num_episodes >= 1
     for name in blocks(child.pid):
-        discard(name)  # of a program that was killed, as the system's resource tracker does a moment later
+        discard(name)  # the resource tracker of a killed program removes it a moment later
 
 
 def test_columns_go_through_shared_memory_unchanged():

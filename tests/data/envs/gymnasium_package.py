@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-DRAWN = (24, 36)  # what is drawn is no square
+DRAWN = (24, 36)  # the drawn picture is no square
 
 
 class Lane(gymnasium.Env):

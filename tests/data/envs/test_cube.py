@@ -67,7 +67,7 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def demonstration():
-    """What is observed in four episodes of the demonstrator, and its actions, step by step."""
+    """The observations in four episodes of the demonstrator, and its actions, step by step."""
     env = WORLD.make(4, SIZE, False)
     expert = CubeExpert(env, WORLD.default_noise)
     observation, _ = env.reset(seed=0)

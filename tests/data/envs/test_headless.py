@@ -67,7 +67,7 @@ import triton
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 def test_what_draws_on_this_machine_gets_on_with_triton():
-    """In a process of its own, which would crash."""
+    """The test needs a process of its own, because it could crash."""
     environment = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
     told = subprocess.run([sys.executable, "-c", HERE], capture_output=True, text=True, env=environment)
     if "neither EGL nor OSMesa" in told.stderr:

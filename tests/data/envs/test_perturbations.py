@@ -17,7 +17,7 @@ PX = 1 / 224
 SIZE = 64
 STEPS = 60
 ONSET = 20
-NEARLY = 0.3 * PX  # how exactly the pixels tell where the agent is
+NEARLY = 0.3 * PX  # the accuracy with which the pixels tell the agent's position
 # Only the agent is blue: what is blue in a frame is where the agent is.
 BLUE = {"agent_color": (0, 0, 255), "wall_color": (0, 0, 0), "background_color": (255, 255, 0)}
 WORLDS = {
@@ -56,7 +56,7 @@ def perturbed(episode, name, onset=ONSET, seed=0):
 
 
 def dots(frames):
-    """Where the agent is in each frame, as the pixels tell."""
+    """The agent's position in each frame, from the pixels."""
     blue = frames[..., 2].astype(np.float64)
     at = (np.arange(SIZE) + 0.5) / SIZE
     return np.stack([blue.sum(axis=1) @ at, blue.sum(axis=2) @ at], axis=1) / blue.sum(axis=(1, 2))[:, None]
@@ -151,7 +151,7 @@ def test_a_teleport_is_out_of_reach_and_true_physics_goes_on(episode):
 def test_one_colour_changes_clearly_and_nothing_else(episode, name, factor):
     factors = episode.factors
     black = dict.fromkeys(["agent.color", "wall.color", "background.color"], (0, 0, 0))
-    share, _ = played(  # of each pixel that is drawn in the colour, from 0 to 1
+    share, _ = played(  # the share of each pixel that is drawn in the colour, from 0 to 1
         episode.states[ONSET], episode.actions[ONSET:], factors.varied({**black, factor: (255, 255, 255)})
     )
     rest, _ = played(episode.states[ONSET], episode.actions[ONSET:], factors.varied({factor: (0, 0, 0)}))
@@ -209,7 +209,7 @@ def test_too_few_actions_to_swap_are_refused(episode):
 @pytest.mark.parametrize("across", [25, 60, 94, 130, 199])
 @pytest.mark.parametrize("along", [25, 110, 116, 195])
 def test_the_wall_is_crossed_where_there_is_no_door(along, across, axis):
-    """From both rooms, from before the door and from before the wall."""
+    """It starts in both rooms, in front of the door and in front of the wall."""
     factors = TwoRoomFactors(door_position=0.5, wall_axis=axis, **BLUE)
     turn = slice(None, None, 1 if axis == 0 else -1)  # (x, y) to (u, v) and back
     start = np.array([across, along])[turn] * PX

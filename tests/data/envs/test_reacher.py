@@ -113,7 +113,7 @@ def test_starts_and_goals_are_anywhere_at_rest_and_apart():
     assert (drawn[..., 2:] == 0).all()
     assert (np.abs(drawn[..., 0]) <= np.pi).all()
     assert (np.abs(drawn[..., 1]) <= np.radians(160)).all()
-    spread = drawn[..., :2].std(axis=0) * np.sqrt(3)  # of a uniform angle: half its range
+    spread = drawn[..., :2].std(axis=0) * np.sqrt(3)  # half the range of a uniform angle
     np.testing.assert_allclose(spread, [[np.pi, np.radians(160)]] * 2, rtol=0.1)
 
 

@@ -26,7 +26,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def overlap(position: np.ndarray, world: TwoRoomFactors) -> np.ndarray:
-    """How deep a disc of 7 px lies in the nearest of the border and the wall's two rectangles."""
+    """The depth of a disc of 7 px in the nearest of the border and the wall's two rectangles."""
     x, y = position.T / PX if world.wall_axis == 0 else position.T[::-1] / PX
     low, high = (world.door_position + np.array([-1, 1]) * world.door_half_extent) / PX
     depth = np.maximum.reduce([14 - (x - 7), x + 7 - 210, 14 - (y - 7), y + 7 - 210])

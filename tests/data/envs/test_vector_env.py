@@ -132,7 +132,7 @@ def test_a_masked_reset_touches_and_draws_only_its_environments():
     for name, values in after.items():
         np.testing.assert_array_equal(values[~mask], kept[name][~mask])
         np.testing.assert_array_equal(values[mask], fresh[name])
-        np.testing.assert_array_equal(before[name], kept[name])  # what was handed out does not change
+        np.testing.assert_array_equal(before[name], kept[name])  # arrays that were handed out do not change
     assert [simulator.drawn for simulator in env.simulators] == [drawn[0], drawn[1] + 1, drawn[2], drawn[3] + 1]
     assert [one["agent.speed"] for one in env.factors] == [0.5, 0.25, 0.5, 0.25]
     truncated = [env.step(np.zeros((4, 2), np.float32))[3] for _ in range(STEPS)]

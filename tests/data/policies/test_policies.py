@@ -17,7 +17,7 @@ WORLD = world("two-room")
 
 
 class BoxEnv:
-    """As much of an environment as policies without a purpose need."""
+    """The part of an environment that policies without a purpose need."""
 
     num_envs = 50
     max_episode_steps = 400
@@ -166,7 +166,7 @@ def test_smooth_forgets_with_a_time_constant_of_five_steps_and_random_at_once():
     for kind, correlations in ((RandomPolicy, {1: 0, 5: 0}), (SmoothPolicy, {1: 0.81, 5: 0.36, 20: 0.02})):
         unit = played(kind(BoxEnv()))
         for lag, expected in correlations.items():
-            # of a normal pair with correlation r, the ranks have 6/pi asin(r/2), close to r
+            # the ranks of a normal pair with correlation r have the correlation 6/pi asin(r/2), close to r
             found = [np.corrcoef(unit[:-lag, :, i].ravel(), unit[lag:, :, i].ravel())[0, 1] for i in range(3)]
             np.testing.assert_allclose(found, expected, atol=0.05)
         between = np.corrcoef(unit.reshape(-1, 3).T)[np.triu_indices(3, 1)]
@@ -244,7 +244,7 @@ def forgetful(env, noise):
 
 def test_a_policy_of_the_users_is_called_with_the_environment_and_the_noise(tmp_path, monkeypatch):
     (tmp_path / "my_own.py").write_text(MODULE)
-    monkeypatch.chdir(tmp_path)  # where the user is
+    monkeypatch.chdir(tmp_path)  # the user's present directory
     monkeypatch.setattr(sys, "path", list(sys.path))
     env = TwoRoomVectorEnv(1, 16)
     WORLD.policy("my_own:make", env, 0.7, 0.0)

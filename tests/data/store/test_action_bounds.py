@@ -24,7 +24,7 @@ def path(tmp_path):
 
 
 def changed(path, actions=None, **attributes):
-    """What the bounds are after a change of the file; an attribute that is None is deleted."""
+    """The bounds after a change of the file; an attribute that is None is deleted."""
     with h5py.File(path, "r+") as file:
         for name, value in attributes.items():
             del file.attrs[name]

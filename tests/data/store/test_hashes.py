@@ -1,4 +1,4 @@
-"""What the hashes of a dataset's rows show, and what they cover."""
+"""The hashes of a dataset's rows: the changes that they show, and the columns that they cover."""
 
 import hashlib
 import shutil

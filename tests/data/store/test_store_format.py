@@ -1,4 +1,4 @@
-"""What data/README.md says of the files that `lewm collect` writes."""
+"""The statements of data/README.md on the files that `lewm collect` writes."""
 
 import re
 from pathlib import Path

@@ -120,7 +120,7 @@ def test_a_second_writer_is_refused(tmp_path):
 
 
 def test_every_state_of_the_file_holds_the_finished_episodes(tmp_path, monkeypatch):
-    """What a kill at any call into HDF5 would leave: copies of the file's bytes, taken after each."""
+    """Copies of the file's bytes after each call into HDF5: a kill there would leave them."""
     path, copies = tmp_path / "a.h5", []
 
     def spying(call):

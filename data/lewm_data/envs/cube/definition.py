@@ -10,7 +10,7 @@ from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
 from lewm_data.policies.cube import CubeExpert
 
-# Every episode has them all, as in published files: what follows when the goal is reached is how the cube is let go.
+# Every episode has all these steps, as in published files: after the goal is reached, the arm lets the cube go.
 MAX_EPISODE_STEPS = 200
 
 

@@ -1,6 +1,6 @@
-"""Meshes of the arm without the detail that no pixel shows: without a GPU, drawing them is what takes time.
+"""Leaves out of the arm's meshes the detail that no pixel shows: without a GPU, drawing them takes most of the time.
 
-Letters: V vertices and F faces of one mesh, K of these that remain.
+Letters: V vertices and F faces of one mesh, K of these faces that remain.
 """
 
 import numpy as np
@@ -8,16 +8,16 @@ from jaxtyping import Float32, Int
 
 from lewm_data.envs.mujoco.camera import MjModel
 
-# Of a pixel at the table. Measured at 64 (224) pixels a side without a GPU: a frame takes 0.29 (0.53) of the time,
+# A share of a pixel at the table. At 64 (224) pixels a side without a GPU, a frame then takes 0.29 (0.53) of the time,
 # 98.5 % (99.7 %) of its pixels stay within 10 levels of what they were, and the PSNR is 38 (45) dB.
 CELL = 0.25
 TABLE_WIDTH = 0.75  # m
-# Texels, half of OGBench's: a third of that gain, and all but 0.1 to 0.2 % of the pixels within 10 levels.
+# Texels, half of OGBench's: a third of that gain, and all but 0.1 to 0.2 % of the pixels stay within 10 levels.
 SHADOW_SIDE = 2048
 
 
 def simplify(model: MjModel, frame_size: int) -> None:
-    """Leaves out of a model that is only drawn what frames of `frame_size` pixels a side do not show."""
+    """Removes from a model, which is only for drawing, the detail that frames of `frame_size` pixels do not show."""
     model.vis.quality.shadowsize = SHADOW_SIDE
     cell = CELL * TABLE_WIDTH / frame_size
     for mesh in range(model.nmesh):

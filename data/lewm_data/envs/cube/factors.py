@@ -1,4 +1,4 @@
-"""What can vary between two episodes of Cube."""
+"""The factors of variation of Cube."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def _color_cube(model: MjModel, color: tuple[int, int, int]) -> None:
 def _scale_cube(model: MjModel, scale: float) -> None:
     body, geom = model.body(BODY), model.geom(GEOM)
     geom.size[:] *= scale
-    geom.rbound[:] *= scale  # radius and box around it, by which MuJoCo looks for contacts
+    geom.rbound[:] *= scale  # MuJoCo looks for contacts by the radius and the box around a geom
     model.geom_aabb[geom.id] *= scale
     model.bvh_aabb[model.body_bvhadr[body.id]] *= scale
     body.mass[:] *= scale**3
@@ -39,7 +39,7 @@ def _follow_masses(model: MjModel) -> None:
 
 
 def _rub_gripper(model: MjModel, friction: float) -> None:
-    for pad in PADS:  # theirs alone counts where they touch the cube
+    for pad in PADS:  # where they touch the cube, their friction alone counts
         model.geom(pad).friction[0] *= friction
 
 

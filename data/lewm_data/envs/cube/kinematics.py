@@ -1,12 +1,12 @@
-"""Where the gripper of the UR5e arm is, from the angles of its joints alone.
+"""The pose of the UR5e arm's gripper, from the angles of the joints alone.
 
-N states.
+Letters: N states.
 """
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-# m, from the arm's description in OGBench, which is MuJoCo Menagerie's
+# Lengths in m, from the arm's description in OGBench, which comes from MuJoCo Menagerie.
 SHOULDER_HEIGHT = 0.163
 SIDEWAYS = 0.138 - 0.131 + 0.127
 UPPER_ARM, FOREARM = 0.425, 0.392
@@ -37,7 +37,7 @@ def effector_yaw(angles: Float[np.ndarray, "*N 6"]) -> Float64[np.ndarray, "*N"]
 
 
 def _directions(angles: Float[np.ndarray, "*N 6"]) -> Float64[np.ndarray, "5 *N"]:
-    """The plane of the arm about the vertical; upper arm, forearm and wrist in it, from upright; the wrist's turn."""
+    """Angles of the arm's plane about the vertical, of upper arm, forearm and wrist from upright, and of the wrist."""
     pan, lift, elbow, first, second, _ = np.moveaxis(np.asarray(angles, np.float64), -1, 0)
     upper = lift + np.pi / 2
     fore = upper + elbow

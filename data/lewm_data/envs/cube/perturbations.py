@@ -1,6 +1,6 @@
-"""What can go against physics in Cube.
+"""Events against physics in Cube.
 
-K frames shown from the onset on, Y and X the sides of a frame.
+Letters: K frames that are shown from the onset on, Y and X the sides of a frame.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ from lewm_data.envs.general_perturbations import Episode, Perturbation, action_s
 from lewm_data.envs.simulator import Simulator
 from lewm_data.envs.simulator_perturbations import played_on, recolored
 
-FAR = 0.15  # m, from where the cube was and from the gripper
+FAR = 0.15  # m, the least distance from the cube's old place and from the gripper
 
 
 def _make(frame_size: int) -> Simulator:
@@ -32,7 +32,7 @@ def _make(frame_size: int) -> Simulator:
 def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> UInt8[np.ndarray, "K Y X 3"]:
     """The cube suddenly lies elsewhere on the table, even if it was being carried; the arm goes on as its actions say.
 
-    Where is uniform, but at least 0.15 m away from where it was and from the gripper.
+    The new place is uniform, but at least 0.15 m away from the old one and from the gripper.
     """
     state = episode.states[onset].copy()
     occupied = np.stack([state[CUBE], gripper_pose(state)[0]])

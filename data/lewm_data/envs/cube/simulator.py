@@ -29,16 +29,16 @@ from lewm_data.envs.cube.task import (
 from lewm_data.envs.mujoco.camera import Camera, shared_camera
 from lewm_data.envs.mujoco.simulator import MujocoSimulator, clipped
 
-SUBSTEPS = 25  # of 0.002 s a step
-FULL_CONTACT = 50.0  # N at a fingertip, from which on OGBench's number for it is 1
+SUBSTEPS = 25  # a step has 25 substeps of 0.002 s
+FULL_CONTACT = 50.0  # N at a fingertip; from this force on, OGBench's number for the contact is 1
 
 
 class CubeSimulator(MujocoSimulator):
     """One world of OGBench's "cube-single": a UR5e arm with a Robotiq gripper, and a cube of 4 cm.
 
     An action moves the gripper, for 0.05 s, along x, y, z, turns it about the vertical, and closes it; it always points
-    down. The goal is a whole state, which asks for the cube's position; its image has the arm in another pose, and no
-    mark shows it in frames.
+    down. The goal is a whole state, of which the cube's position counts; its image has the arm in another pose. No mark
+    shows the goal in frames.
 
     Args:
         frame_size: Pixels a side.
@@ -47,8 +47,8 @@ class CubeSimulator(MujocoSimulator):
         DataError: A frame size out of range, or ogbench is not installed.
 
     Source: OGBench, arXiv 2410.20092.
-    Differs: the gripper moves from where it is now, not from where it was 0.002 s before, and MuJoCo's solver starts
-        anew at every step: no state says what either was.
+    Differs: the gripper moves from its present place, not from its place 0.002 s before, and MuJoCo's solver starts
+        anew at every step, because a state holds neither the earlier place nor the solver's earlier forces.
     """
 
     def __init__(self, frame_size: int) -> None:
@@ -56,7 +56,7 @@ class CubeSimulator(MujocoSimulator):
         self._control = _arm_control()
 
     def draw(self, rng: np.random.Generator) -> tuple[Float64[np.ndarray, " S"], Float64[np.ndarray, " S"]]:
-        """Cube and arm anywhere, the cube on the table, the gripper above it and open."""
+        """Draws places for start and goal: the cube anywhere on the table, the gripper anywhere above it and open."""
         return self._resting(rng), self._resting(rng)
 
     def step(self, action: Float[np.ndarray, "5"]) -> None:
@@ -68,7 +68,7 @@ class CubeSimulator(MujocoSimulator):
         self._advance(self._control.told(self.data.qpos, clipped(action)), SUBSTEPS)
 
     def columns(self) -> Mapping[str, Float64[np.ndarray, " C"]]:
-        """What published files have, by OGBench's names with "_" in place of "/"."""
+        """The columns of published files, with OGBench's names, in which "_" replaces "/"."""
         data, state = self.data, self.state
         place, yaw = gripper_pose(state)
         contact = np.linalg.norm(data.body("ur5e/robotiq/right_pad").cfrc_ext) / FULL_CONTACT
@@ -94,7 +94,7 @@ class CubeSimulator(MujocoSimulator):
         return bool(solved(self.state[None], self.goal[None])[0])
 
     def camera(self) -> Camera:
-        """OGBench's for pixels, from the front."""
+        """OGBench's camera for pixels, which looks from the front."""
         size = self.frame_size
         return shared_camera(
             "cube", size, lambda: Camera(cube_model(), CAMERA, size, functools.partial(simplify, frame_size=size))
@@ -110,7 +110,7 @@ class CubeSimulator(MujocoSimulator):
 
 
 def _observation(columns: Mapping[str, Float64[np.ndarray, " C"]]) -> Float64[np.ndarray, "28"]:
-    """OGBench's, with its centre and its scales."""
+    """OGBench's observation, with its centre and its scales."""
     centre = [0.425, 0.0, 0.0]
     yaw, cube = columns["proprio_effector_yaw"], columns["privileged_block_0_yaw"]
     return np.concatenate(

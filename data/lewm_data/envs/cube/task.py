@@ -1,7 +1,7 @@
-"""What a state of Cube holds, and how far two states are from each other.
+"""The parts of a state of Cube, and the distance between two states.
 
 A state is MuJoCo's positions, velocities and controls, as in published files: `qpos` (21), `qvel` (20), `control` (7).
-N states.
+Letters: N states.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ STATE_DIM = POSITIONS + VELOCITIES + CONTROLS
 ARM = slice(0, 6)  # angles of the arm's joints, rad
 DRIVER = 6  # angle of the gripper's right driver, rad
 CUBE = slice(14, 17)  # centre, m
-ROTATION = slice(17, 21)  # of the cube, a unit quaternion, real part first
+ROTATION = slice(17, 21)  # the cube's rotation, a unit quaternion, real part first
 CUBE_VELOCITY = slice(POSITIONS + 14, POSITIONS + 20)
 
-# Source: OGBench. Where the cube may lie and the gripper be, at the start and in the goal, in m.
+# Source: OGBench. Where the cube and the gripper may be at the start and in the goal, in m.
 CUBE_BOUNDS = np.array([[0.3, -0.3], [0.55, 0.3]])
 GRIPPER_BOUNDS = np.array([[0.25, -0.35, 0.2], [0.6, 0.35, 0.35]])
-HALF_SIDE = 0.02  # m, of the cube
-CLOSED = 0.8  # angle of the driver of a gripper that is closed on nothing, rad
+HALF_SIDE = 0.02  # half the cube's side, m
+CLOSED = 0.8  # angle of the driver when the gripper is closed and holds nothing, rad
 SOLVED_WITHIN = 0.04  # m
 
 
@@ -38,7 +38,7 @@ class Place:
 
 
 def draw_place(rng: np.random.Generator) -> Place:
-    """The cube anywhere on the table, the gripper anywhere above it."""
+    """Draws a place: the cube anywhere on the table, the gripper anywhere above it."""
     cube, turned = rng.uniform(*CUBE_BOUNDS), rng.uniform(0.0, 2 * np.pi)
     return Place(cube, turned, rng.uniform(*GRIPPER_BOUNDS), rng.uniform(-np.pi, np.pi))
 
@@ -49,7 +49,7 @@ def upright(yaw: float) -> Float64[np.ndarray, "4"]:
 
 
 def gripper_opening(states: Float[np.ndarray, "*N S"]) -> Float64[np.ndarray, "*N"]:
-    """0 for an open gripper, 1 for a closed one: OGBench calls it so."""
+    """The gripper's opening as OGBench defines it: 0 for an open gripper, 1 for a closed one."""
     return np.asarray(np.clip(np.asarray(states, np.float64)[..., DRIVER] / CLOSED, 0.0, 1.0))
 
 
@@ -65,9 +65,9 @@ def cube_yaw(states: Float[np.ndarray, "*N S"]) -> Float64[np.ndarray, "*N"]:
 
 
 def path_distance(states: Float[np.ndarray, "N S"], goals: Float[np.ndarray, "N S"]) -> Float64[np.ndarray, " N"]:
-    """How far, in metres, the cube has to move and the gripper has to, each straight, added up.
+    """The straight distances, in metres, that the cube and the gripper have to move, added up.
 
-    That is no shortest path, on which the gripper would have to go to the cube first.
+    This is not the shortest path, on which the gripper would have to go to the cube first.
     """
     cube = np.linalg.norm(np.asarray(goals, np.float64)[:, CUBE] - states[:, CUBE], axis=1)
     gripper = np.linalg.norm(gripper_pose(goals)[0] - gripper_pose(states)[0], axis=1)

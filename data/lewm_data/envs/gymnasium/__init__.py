@@ -1,1 +1,1 @@
-"""Any environment of Gymnasium's as a world."""
+"""Any Gymnasium environment as a world."""

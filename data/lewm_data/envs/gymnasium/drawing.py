@@ -1,6 +1,6 @@
-"""Environments of Gymnasium's that draw, and their frames.
+"""Gymnasium environments that draw, and their frames.
 
-Letters: V and U the sides of what is drawn, Y and X those of a frame.
+Letters: V and U the sides of the picture that an environment draws, Y and X those of a frame.
 """
 
 import functools
@@ -18,12 +18,12 @@ from lewm_data.errors import DataError
 
 
 def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
-    """The environment, drawing frames and without a limit of steps.
+    """Makes the environment so that it draws frames and has no limit of steps.
 
     Raises:
-        DataError: It does not draw frames, or what it needs is not installed.
+        DataError: It does not draw frames, or a package that it needs is not installed.
     """
-    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # of pygame, which else complains where there is no screen
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame fails where there is no screen
     if "mujoco" in str(gymnasium.spec(gymnasium_id).entry_point).lower():
         choose_renderer()
     try:
@@ -42,10 +42,10 @@ def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
 
 
 def drawn(env: gymnasium.Env[Any, Any], gymnasium_id: str) -> UInt8[np.ndarray, "V U 3"]:
-    """What an environment draws.
+    """The picture that an environment draws.
 
     Raises:
-        DataError: No frame, or what drawing needs is not installed.
+        DataError: It draws no frame, or a package that drawing needs is not installed.
     """
     try:
         frame = env.render()
@@ -61,7 +61,7 @@ def resized(frame: UInt8[np.ndarray, "V U 3"], size: int) -> UInt8[np.ndarray, "
     """A frame stretched to `size` pixels a side: each pixel is the mean over its area."""
     lower = _averaged(frame, size)  # (Y, U, 3)
     smaller = _averaged(lower.swapaxes(0, 1), size).swapaxes(0, 1)
-    # A little more than a half: means that end in one half are rounded up on every machine, in spite of float32.
+    # A little more than a half: every machine then rounds up means that end in one half, despite float32.
     return (smaller + 0.501).astype(np.uint8)
 
 
@@ -72,7 +72,7 @@ def _averaged(rows: Shaped[np.ndarray, "V U 3"], size: int) -> Float32[np.ndarra
 
 @functools.cache
 def _areas(source: int, target: int) -> list[tuple[slice, np.ndarray]]:
-    """Which of `source` pixels in a row each of `target` pixels lies on, and how much of it on each of them."""
+    """For each of `target` pixels in a row: which of `source` pixels it covers, and the share of it on each of them."""
     edges = np.arange(target + 1) * (source / target)
     found = []
     for begin, end in itertools.pairwise(edges):

@@ -1,4 +1,4 @@
-"""One environment of Gymnasium's as a simulator.
+"""One Gymnasium environment as a simulator.
 
 Letters: S state width, A action width, Y and X the sides of a frame, K actions of an episode.
 """
@@ -15,22 +15,22 @@ from lewm_data.envs.gymnasium.drawing import drawn, open_env, resized
 from lewm_data.envs.gymnasium.spaces import flat_actions, numeric_leaves, to_action
 from lewm_data.errors import DataError
 
-SEEDS = 2**31  # an episode's seed is below
+SEEDS = 2**31  # an episode's seed is below this number
 
-# Rows of states and of goals to whether each is solved.
+# Maps rows of states and of goals to whether each is solved.
 Solved = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Interface:
-    """What one look at an environment tells of all its episodes.
+    """The properties of an environment that hold in all its episodes.
 
     Attributes:
-        gymnasium_id: What Gymnasium calls it, "CartPole-v1".
-        actions: That it takes.
+        gymnasium_id: Its Gymnasium id, "CartPole-v1".
+        actions: The space of its actions.
         observation: The arrays of numbers that it observes, with their shapes; see `numeric_leaves`.
-        info: The numbers that it tells beside, with their shapes: those of the first two moments.
-        success: The name, among what it tells, of whether its own task is done; None if it does not tell.
+        info: The numbers in its `info`, with their shapes: those that the first two moments have.
+        success: The entry of `info` that says whether its own task is done; None if there is none.
     """
 
     gymnasium_id: str
@@ -41,20 +41,21 @@ class Interface:
 
 
 class GymnasiumSimulator:
-    """An environment of Gymnasium's, which can be brought to where it was, but not be put anywhere.
+    """A Gymnasium environment, which can return to an earlier moment but cannot be put into any state.
 
     An episode is a function of its seed and its actions: `replay` goes to any of its moments, and `goal_here` makes the
-    present one the goal. There is none before. The state is what the environment observes in numbers, without pictures;
-    where that is nothing, the number of steps. An episode that has ended stays as it is, whatever the actions.
+    present moment the goal. Before that there is no goal. The state holds the numbers that the environment observes,
+    without pictures; where it observes no numbers, the state is the number of steps. An episode that has ended stays as
+    it is, whatever the actions.
 
     Args:
-        interface: From `inspect`.
-        frame_size: Pixels a side. What the environment draws is stretched to it, averaging over areas.
-        solved: Whether states are at their goals. An environment that tells whether its own task is done is asked
-            instead.
+        interface: The result of `inspect`.
+        frame_size: Pixels a side. The environment's picture is stretched to this size, averaging over areas.
+        solved: Tells whether states are at their goals. It is not used where the environment itself tells whether its
+            task is done.
 
     Attributes:
-        reward: Of the last step.
+        reward: Reward of the last step.
         ended: Whether the environment has ended the episode.
     """
 
@@ -64,8 +65,8 @@ class GymnasiumSimulator:
         self.reward, self.ended = 0.0, False
         self._interface, self._frame_size, self._solved = interface, frame_size, solved
         self._env = open_env(interface.gymnasium_id)
-        self._taken: list[np.ndarray] = []  # actions of the episode
-        self._goal: tuple[np.ndarray, np.ndarray] | None = None  # its state, and how it looks
+        self._taken: list[np.ndarray] = []  # the actions of the episode until now
+        self._goal: tuple[np.ndarray, np.ndarray] | None = None  # its state and its frame
 
     def reset(self, rng: np.random.Generator, factors: Mapping[str, Any]) -> None:
         """Begins an episode whose seed is drawn from `rng`, without a goal. There are no factors."""
@@ -73,7 +74,7 @@ class GymnasiumSimulator:
         self._goal = None
 
     def step(self, action: Shaped[np.ndarray, " A"]) -> None:
-        """One step with numbers within their bounds, or with the largest choice of each one-hot group.
+        """Takes one step. Numbers are clipped to their bounds; the largest number of each one-hot group is the choice.
 
         Raises:
             DataError: An action that does not fit.
@@ -98,10 +99,10 @@ class GymnasiumSimulator:
         self._goal = self.state, self.render()
 
     def check_replay(self) -> None:
-        """Goes through the present episode once more, to see whether it is the same.
+        """Replays the present episode to see whether it stays the same.
 
         Raises:
-            DataError: It is not, so that nothing could be planned or tested in it.
+            DataError: It does not stay the same, so planning and testing in it are impossible.
         """
         states, frame = self._states, self.render()
         self.replay(self._seed, np.stack(self._taken))
@@ -113,7 +114,7 @@ class GymnasiumSimulator:
 
     @property
     def state(self) -> Float64[np.ndarray, " S"]:
-        """The numbers that the environment observes now, or else how many steps it is from the start."""
+        """The numbers that the environment observes now; where there are none, the number of steps from the start."""
         if not self._numbers:
             return np.array([len(self._taken)], np.float64)
         return np.concatenate([values.astype(np.float64).ravel() for values in self._numbers.values()])
@@ -124,7 +125,7 @@ class GymnasiumSimulator:
         return np.full_like(self.state, np.nan) if self._goal is None else self._goal[0].copy()
 
     def set_state(self, state: Float64[np.ndarray, " S"], goal: Float64[np.ndarray, " S"] | None = None) -> None:
-        """Cannot be done.
+        """Raises, because a Gymnasium environment cannot be put into a state.
 
         Raises:
             DataError: Always.
@@ -135,9 +136,9 @@ class GymnasiumSimulator:
         )
 
     def columns(self) -> Mapping[str, Shaped[np.ndarray, "..."]]:
-        """The arrays that it observes, what it tells beside, and `episode_seed`, for `replay`.
+        """The arrays that it observes, the numbers in its `info`, and `episode_seed`, which `replay` needs.
 
-        What it does not tell now, or in another shape, is NaN.
+        A number is NaN where `info` does not have it now, or has it in another shape.
         """
         told = {
             f"info.{name.replace('/', '_')}": _told(self._info.get(name), shape)
@@ -149,7 +150,7 @@ class GymnasiumSimulator:
         """The world as it is now.
 
         Raises:
-            DataError: It does not draw, or something else than a frame.
+            DataError: It does not draw, or draws something that is not a frame.
         """
         return resized(drawn(self._env, self._interface.gymnasium_id), self._frame_size)
 
@@ -164,7 +165,7 @@ class GymnasiumSimulator:
         return self._goal[1].copy()
 
     def is_solved(self) -> bool:
-        """Whether the environment says that its task is done, or else whether its state is at the goal's."""
+        """Whether the environment says that its task is done; where it says nothing, whether the goal is reached."""
         if self._interface.success is not None:
             return bool(self._info.get(self._interface.success, False))
         return self._goal is not None and bool(self._solved(self.state[None], self.goal[None])[0])
@@ -179,7 +180,7 @@ class GymnasiumSimulator:
         self._see(*self._env.reset(seed=seed))
         self._states = [self.state]
 
-    def _see(self, observation: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401  # whatever Gymnasium allows
+    def _see(self, observation: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401  # Gymnasium allows any type
         self._numbers = dict(numeric_leaves(self._env.observation_space, observation, "observation"))
         self._info = dict(info)
 
@@ -194,7 +195,7 @@ def inspect(gymnasium_id: str) -> Interface:
     """Looks at the first two moments of an environment.
 
     Raises:
-        DataError: It cannot be made or drawn, or has actions of another kind.
+        DataError: It cannot be made or drawn, or has actions of an unsupported kind.
     """
     env = open_env(gymnasium_id)
     try:
@@ -218,8 +219,8 @@ def inspect(gymnasium_id: str) -> Interface:
         env.close()
 
 
-def _shape(value: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # whatever an environment tells
-    """The shape of what consists of numbers, else None."""
+def _shape(value: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # an environment may tell anything
+    """The shape of a value that consists of numbers, else None."""
     is_numeric = isinstance(value, bool | int | float | np.number | np.bool_ | np.ndarray)
     return np.shape(value) if is_numeric and np.asarray(value).dtype.kind in "biuf" else None
 

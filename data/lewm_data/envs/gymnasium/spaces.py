@@ -1,6 +1,6 @@
 """Actions and observations of any Gymnasium environment as plain numbers.
 
-A action width.
+Letters: A action width.
 """
 
 import math
@@ -13,7 +13,7 @@ from jaxtyping import Shaped
 
 from lewm_data.errors import DataError
 
-Action = np.ndarray | np.integer  # what an environment takes
+Action = np.ndarray | np.integer  # the types that an environment takes
 NUMERIC = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
@@ -36,7 +36,7 @@ def action_groups(space: spaces.Space[Any]) -> tuple[int, ...] | None:
 
 
 def flat_actions(space: spaces.Space[Any]) -> spaces.Box:
-    """What policies and planners speak: a box's numbers, flattened, or a one-hot vector for each choice."""
+    """The action space of policies and planners: a box's numbers, flattened, or a one-hot vector for each choice."""
     groups = action_groups(space)
     if groups is not None:
         return spaces.Box(0.0, 1.0, (sum(groups),), np.float32)
@@ -45,7 +45,7 @@ def flat_actions(space: spaces.Space[Any]) -> spaces.Box:
 
 
 def to_action(space: spaces.Space[Any], numbers: Shaped[np.ndarray, " A"]) -> Action:
-    """What the environment takes: numbers within their bounds, or the largest of each group.
+    """The environment's action: numbers clipped to their bounds, or the choice with the largest number of each group.
 
     Raises:
         DataError: The wrong shape, or a number that is not finite.
@@ -65,14 +65,14 @@ def to_action(space: spaces.Space[Any], numbers: Shaped[np.ndarray, " A"]) -> Ac
 
 
 def numeric_leaves(space: spaces.Space[Any], observation: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  # whatever Gymnasium allows
-    """Every array of numbers in an observation: those of a dictionary in the order of their names.
+    """Every array of numbers in an observation; the entries of a dictionary are in the order of their names.
 
-    Pictures, which are uint8 and have rows and columns, are left out, and so is what has no fixed size.
+    Pictures, which are uint8 and have rows and columns, are left out, and so are values without a fixed size.
 
     Args:
-        space: Of the observation.
-        observation: As the environment gives it.
-        name: Of the whole; parts are called "name.part", slashes become underscores.
+        space: The space of the observation.
+        observation: The observation, unchanged from the environment.
+        name: The name of the observation; parts are called "name.part", slashes become underscores.
     """
     if isinstance(space, spaces.Dict):
         for key in sorted(space, key=str):

@@ -1,4 +1,4 @@
-"""Environments of Gymnasium's side by side, which are brought to a moment by going there.
+"""Gymnasium environments side by side, which reach a moment by replaying an episode.
 
 Letters: N environments, A action width.
 """
@@ -15,12 +15,12 @@ from lewm_data.envs.vector_env import SimulatorVectorEnv
 
 
 class GymnasiumVectorEnv(SimulatorVectorEnv):
-    """N environments that have no `set_state`; `replay` is what there is in its place.
+    """N environments that have no `set_state` but `replay` in its place.
 
-    Rewards are the environments' own, and so is where an episode terminates. After that, it stays as it is until it is
-    reset. There is no goal before `replay`: `goal` is NaN.
+    Rewards and the ends of episodes are the environments' own. An episode that has ended stays as it is until its
+    environment is reset. There is no goal before `replay`: `goal` is NaN.
 
-    The first episode that ends is played again, and a DataError raised unless it is the same.
+    The first episode that ends is played again; a DataError is raised unless it stays the same.
 
     Args:
         make: Makes a simulator whose frames have `frame_size`.
@@ -69,12 +69,12 @@ class GymnasiumVectorEnv(SimulatorVectorEnv):
         """Brings every environment to the start of a task, and lets it know its goal.
 
         Args:
-            seeds: One an episode, as in the column `episode_seed`.
-            actions: From the beginning of each episode to its task's start; as many as that takes.
-            goal_actions: From there to the goal. None at all: the start is the goal.
+            seeds: One seed for each episode, from the column `episode_seed`.
+            actions: The actions from the beginning of each episode to the start of its task.
+            goal_actions: The actions from there to the goal. Without any, the start is the goal.
 
-        Returns:
-            What is observed at the starts.
+            Returns:
+                The observations at the starts.
         """
         for simulator, seed, before, after in zip(self.simulators, seeds, actions, goal_actions, strict=True):
             simulator.replay(int(seed), np.concatenate([before, after]))

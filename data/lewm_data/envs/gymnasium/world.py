@@ -1,6 +1,6 @@
-"""Any environment of Gymnasium's as a world: "CartPole-v1", "my_package:MyEnv-v0".
+"""Any Gymnasium environment as a world: "CartPole-v1", "my_package:MyEnv-v0".
 
-N rows, S state width.
+Letters: N rows, S state width.
 """
 
 import difflib
@@ -21,27 +21,27 @@ from lewm_data.modules import import_module
 from lewm_data.policies.one_hot import KEPT, OneHotPolicy
 from lewm_data.policies.spec import PolicyFactory
 
-MAX_EPISODE_STEPS = 200  # where an environment has no limit of its own
-TOLERANCE = 0.25  # standard deviations by which each number of a state that is at the goal may differ from the goal's
+MAX_EPISODE_STEPS = 200  # for an environment without a limit of its own
+TOLERANCE = 0.25  # a state whose numbers all differ from the goal's by fewer standard deviations is there
 
-# Where the standard deviations are from: random actions.
+# The standard deviations are measured in episodes of random actions.
 MEASURED_EPISODES, MEASURED_STEPS = 10, 200
 CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is rounding of one value
 
 
 def gymnasium_world(name: str) -> World:
-    """The world that a Gymnasium id stands for, "package:Id-v0" if a package has to be imported first.
+    """The world of a Gymnasium id; the id is "package:Id-v0" if a package has to be imported first.
 
-    A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's, and distance
-    is Euclidean, in standard deviations. They are those of ten episodes of random actions, measured when they are first
-    asked for. Where nothing is observed in numbers, distance is one in time.
+    A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's. The distance
+    is Euclidean, in standard deviations. The standard deviations are those of ten episodes of random actions, measured
+    at first use. Where no numbers are observed, the distance is the number of steps between two moments.
 
-    An environment that tells whether its own task is done is asked that instead, wherever the goal is: its `is_solved`
-    may differ from the world's `solved`. Where it neither tells nor observes numbers, nothing counts as solved.
+    Where an environment tells whether its own task is done, its `is_solved` follows that, wherever the goal is, and may
+    differ from the world's `solved`. Where it neither tells this nor observes numbers, nothing counts as solved.
 
     Raises:
-        DataError: An unknown package or id, with the nearest known ones; an environment that cannot be drawn, or whose
-            actions are of another kind.
+        DataError: The package or id is unknown (the nearest known ones are named), or the environment cannot be drawn,
+            or its actions are of an unsupported kind.
     """
     package, _, gymnasium_id = name.rpartition(":")
     if package:
@@ -101,7 +101,7 @@ def gymnasium_world(name: str) -> World:
 
 
 def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
-    """Of each number of the state, over random actions; 1 for a number that does not vary."""
+    """The standard deviation of each number of the state over random actions; 1 for a number that does not vary."""
     simulator = GymnasiumSimulator(interface, 16, lambda states, goals: np.zeros(len(states), np.bool_))
     rng = np.random.default_rng(0)
     space = flat_actions(interface.actions)
@@ -120,5 +120,5 @@ def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
 
 
 def nearest_ids(name: str) -> list[str]:
-    """The few of Gymnasium's ids that are most like `name`."""
+    """The few Gymnasium ids that are most similar to `name`."""
     return difflib.get_close_matches(name, gymnasium.registry, n=5, cutoff=0.5)

@@ -1,1 +1,1 @@
-"""What the worlds that MuJoCo simulates and draws share."""
+"""The common parts of the worlds that MuJoCo simulates and draws."""

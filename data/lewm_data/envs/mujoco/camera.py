@@ -1,6 +1,7 @@
 """Frames of MuJoCo models: one drawing context for all simulators of a world and frame size in a process.
 
-A context takes a tenth of a second or more to make, and up to a hundred megabytes: one each would be too much.
+Making a context takes a tenth of a second or more, and up to a hundred megabytes: one for each simulator would be too
+much.
 
 Letters: Y and X the sides of a frame.
 """
@@ -19,7 +20,7 @@ from jaxtyping import UInt8
 from lewm_data.envs.mujoco.headless import VARIABLE, choose_renderer
 from lewm_data.errors import DataError, missing
 
-# What MuJoCo calls so; it is imported only where one of its worlds is used.
+# Types of MuJoCo, which is imported only where one of its worlds is used.
 MjModel = Any
 MjData = Any
 
@@ -30,9 +31,9 @@ def import_mujoco() -> ModuleType:
     """The module `mujoco`, ready to draw without a screen.
 
     Raises:
-        DataError: It is not installed, or there is nothing to draw with.
+        DataError: MuJoCo is not installed, or there is no renderer.
     """
-    choose_renderer()  # MuJoCo takes its OpenGL when it is imported
+    choose_renderer()  # MuJoCo chooses its OpenGL when it is imported
     try:
         import mujoco
     except ImportError as error:
@@ -41,16 +42,16 @@ def import_mujoco() -> ModuleType:
 
 
 class Camera:
-    """A camera of a model. What it draws has the meshes of that model, and its textures but for the floor's.
+    """A camera of a model. Its frames show the meshes of that model, and its textures except for the floor's.
 
     Args:
         model: A MuJoCo model.
         name: One of its cameras.
         frame_size: Pixels a side.
-        simplify: Has a copy of the model be quicker to draw.
+        simplify: Changes a copy of the model so that it is drawn faster.
 
-    Raises:
-        DataError: There is nothing to draw with.
+        Raises:
+            DataError: There is no renderer.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Camera:
                 f"Set {VARIABLE} to egl or osmesa, or to nothing, and let lewm be the first to import mujoco.",
             ) from error
         free = weakref.finalize(self, _free, self._opengl, self._context)
-        atexit.register(free)  # now, so that it runs before what OpenGL has just registered
+        atexit.register(free)  # registered now, so that it runs before the handler that OpenGL has just registered
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, maxgeom=2 * model.ngeom)
         self._option = mujoco.MjvOption()
@@ -81,7 +82,7 @@ class Camera:
         self._floor_of = model
 
     def render(self, model: MjModel, data: MjData) -> UInt8[np.ndarray, "Y X 3"]:
-        """What `model` looks like in the state `data`, whose positions must be up to date."""
+        """The frame of `model` in the state `data`, whose positions must be up to date."""
         mujoco = self._mujoco
         self._opengl.make_current()
         if model is not self._floor_of:
@@ -95,8 +96,8 @@ class Camera:
         return np.ascontiguousarray(pixels[::-1])  # OpenGL counts rows from the bottom
 
 
-def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # of classes that only MuJoCo knows
-    opengl.make_current()  # what is freed is the objects of the current context
+def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # MuJoCo's own classes
+    opengl.make_current()  # freeing concerns the objects of the current context
     context.free()
     opengl.free()
 
@@ -105,7 +106,7 @@ _cameras: weakref.WeakValueDictionary[tuple[str, int], Camera] = weakref.WeakVal
 
 
 def shared_camera(world: str, frame_size: int, make: Callable[[], Camera]) -> Camera:
-    """The camera of a world and frame size: whoever draws holds it, and the last to let it go frees it."""
+    """The camera of a world and frame size. Every simulator that draws holds it; the last one that ends frees it."""
     camera = _cameras.get((world, frame_size))
     if camera is None:
         camera = _cameras[world, frame_size] = make()

@@ -16,14 +16,14 @@ Change = Callable[[MjModel, Any], None]  # (a model with the default, another va
 
 @dataclass(frozen=True)
 class Knob:
-    """A factor and what it does to a model.
+    """A factor and its effect on a model.
 
     Attributes:
         default: A number, or a tuple of numbers; whole numbers are an RGB colour.
-        low: Least number drawn, and least allowed unless it is a colour, which may have any from 0 to 255.
-        high: Greatest number drawn, likewise.
-        about: What it is, with its unit.
-        change: Has a model with the default be as another value says.
+        low: Least number drawn, and least allowed; a colour may have any number from 0 to 255.
+        high: Greatest number drawn, and greatest allowed; a colour may have any number from 0 to 255.
+        about: Description, with the unit.
+        change: Gives a model, which has the default, another value of the factor.
     """
 
     default: Value
@@ -45,10 +45,10 @@ class Knob:
         return _plain(rng.uniform(self.low, self.high, shape))
 
     def checked(self, name: str, value: object) -> Value:
-        """The value, if it is one of this kind.
+        """The value, if it is of this factor's kind.
 
         Raises:
-            DataError: It is of another kind, or out of range.
+            DataError: The value is of another kind, or out of range.
         """
         numbers, wanted = np.asarray(value), np.asarray(self.default)
         low, high = (0, 255) if self.is_color else (self.low, self.high)
@@ -67,10 +67,10 @@ def factors_of(knobs: Mapping[str, Knob]) -> dict[str, Factor]:
 
 
 def with_defaults(knobs: Mapping[str, Knob], given: Mapping[str, Any]) -> dict[str, Value]:
-    """The default factors with those given in their place.
+    """The default factors, replaced by the given ones.
 
     Raises:
-        DataError: A name that is no factor, with the nearest one, or a value that does not fit.
+        DataError: A name is no factor (the nearest one is suggested), or a value does not fit.
     """
     for name in given:
         if name not in knobs:
@@ -79,7 +79,7 @@ def with_defaults(knobs: Mapping[str, Knob], given: Mapping[str, Any]) -> dict[s
 
 
 def _plain(numbers: np.ndarray) -> Value:
-    """A number or a tuple of numbers, as Python has them."""
+    """A number or a tuple of numbers of Python's own types."""
     values = numbers.tolist()
     return tuple(values) if isinstance(values, list) else values
 

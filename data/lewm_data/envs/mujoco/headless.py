@@ -1,4 +1,4 @@
-"""How MuJoCo draws without a screen."""
+"""The choice of the renderer with which MuJoCo draws without a screen."""
 
 import contextlib
 import ctypes
@@ -19,18 +19,18 @@ _SOFTWARE = b"EGL_MESA_device_software"
 
 
 def choose_renderer() -> str:
-    """Has MuJoCo draw with EGL on a GPU, else with OSMesa; to be called before mujoco or dm_control is imported.
+    """Makes MuJoCo draw with EGL on a GPU, else with OSMesa; call it before mujoco or dm_control is imported.
 
-    What the user has set in MUJOCO_GL holds. Elsewhere than on Linux, MuJoCo's own choice does.
+    A value that the user has set in MUJOCO_GL stays. On other systems than Linux, MuJoCo chooses by itself.
 
-    The LLVM in Triton and that of Mesa, which EGL and OSMesa may be of, have symbols in common. A process in which
-    Mesa's is loaded first crashes where PyTorch loads Triton, so Triton's library is loaded here.
+    Triton and Mesa, which may provide EGL and OSMesa, each contain LLVM, with the same symbols. A process that loads
+    Mesa's LLVM first crashes when PyTorch loads Triton, so Triton's library is loaded here.
 
     Returns:
-        The name that MuJoCo knows the renderer by, "egl" or "osmesa", or what the user has set; "" for MuJoCo's own.
+        MuJoCo's name of the renderer, "egl" or "osmesa", or the user's value; "" where MuJoCo chooses.
 
     Raises:
-        DataError: There is neither.
+        DataError: Neither EGL on a GPU nor OSMesa is there.
     """
     if sys.platform != "linux":
         return os.environ.get(VARIABLE, "")
@@ -56,12 +56,12 @@ def _load_triton() -> None:
     """Loads Triton's library, if it is installed; PyTorch then finds it loaded."""
     found = importlib.util.find_spec("triton")
     for folder in (found.submodule_search_locations if found else None) or []:
-        with contextlib.suppress(OSError):  # it is not there, or for another machine: nobody else can load it either
+        with contextlib.suppress(OSError):  # it is missing or for another machine, so PyTorch cannot load it either
             ctypes.CDLL(str(Path(folder) / "_C" / "libtriton.so"))
 
 
 def _egl_draws(on_gpu: bool) -> bool:
-    """Whether EGL can draw without a screen: on a GPU, or on what only looks like one."""
+    """Whether EGL can draw without a screen: on a GPU, or on a renderer in software that looks like one."""
     try:
         egl = ctypes.CDLL("libEGL.so.1")
     except OSError:

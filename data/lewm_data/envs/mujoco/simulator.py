@@ -1,4 +1,4 @@
-"""What the worlds that MuJoCo simulates have in common.
+"""The common base of the simulators that use MuJoCo.
 
 Letters: S state width, A action width, Y and X the sides of a frame.
 """
@@ -23,8 +23,8 @@ class MujocoSimulator(ABC):
     """A model in motion, whose next state is a function of its state, the action and the factors alone.
 
     Args:
-        model: The world with its default factors, from `memoryless`. Simulators share it: it is never changed.
-        parts: The arrays of MuJoCo's data that make a state, one behind the other.
+        model: The world with its default factors, from `memoryless`. Simulators share it, and none changes it.
+        parts: The arrays of MuJoCo's data that, concatenated, make a state.
         knobs: The factors of variation.
         action_dim: A.
         frame_size: Pixels a side.
@@ -55,7 +55,7 @@ class MujocoSimulator(ABC):
 
     @abstractmethod
     def columns(self) -> Mapping[str, Shaped[np.ndarray, "..."]]:
-        """What is recorded of the present moment beside pixels, state and goal."""
+        """The columns that are recorded of the present moment besides pixels, state and goal."""
 
     @abstractmethod
     def is_solved(self) -> bool:
@@ -63,10 +63,10 @@ class MujocoSimulator(ABC):
 
     @abstractmethod
     def camera(self) -> Camera:
-        """What draws this world at this frame size."""
+        """The camera that draws this world at this frame size."""
 
     def reset(self, rng: np.random.Generator, factors: Mapping[str, Any]) -> None:
-        """Begins an episode: a random start, and a random goal that is not reached there.
+        """Begins an episode with a random start, and a random goal that is not reached at the start.
 
         Raises:
             DataError: An unknown factor, or a value that does not fit.
@@ -82,7 +82,7 @@ class MujocoSimulator(ABC):
 
     @property
     def state(self) -> Float64[np.ndarray, " S"]:
-        """Everything that `set_state` needs to be here again."""
+        """Everything that `set_state` needs to return to the present moment."""
         return self._state_of(self.data)
 
     @property
@@ -110,17 +110,17 @@ class MujocoSimulator(ABC):
         return self._frame(self.goal_data)
 
     def close(self) -> None:
-        """Lets the camera go."""
+        """Releases the camera."""
         self._camera = None
 
     def _advance(self, control: Float64[np.ndarray, "..."], substeps: int) -> None:
-        """Lets `substeps` of MuJoCo's steps pass, and computes everything for the moment after them."""
+        """Takes `substeps` of MuJoCo's steps, and computes everything for the moment after them."""
         self.data.ctrl[:] = control
         mujoco.mj_step(self.model, self.data, nstep=substeps)
         self._settle(self.data)
 
     def _settle(self, data: MjData) -> None:
-        """Computes from a state what follows from it: positions of bodies, forces of contacts."""
+        """Computes what follows from a state: positions of bodies, forces of contacts."""
         mujoco.mj_forward(self.model, data)
         mujoco.mj_rnePostConstraint(self.model, data)
 
@@ -151,10 +151,10 @@ class MujocoSimulator(ABC):
 
 
 def clipped(action: Float[np.ndarray, " A"]) -> Float64[np.ndarray, " A"]:
-    """An action within -1 and 1.
+    """The action, clipped to [-1, 1].
 
     Raises:
-        DataError: It is not finite.
+        DataError: The action is not finite.
     """
     if not np.isfinite(action).all():
         raise DataError("an action is not finite", "Actions are numbers from -1 to 1.")
@@ -162,6 +162,6 @@ def clipped(action: Float[np.ndarray, " A"]) -> Float64[np.ndarray, " A"]:
 
 
 def memoryless(model: MjModel) -> MjModel:
-    """The model, whose solver no longer starts from the forces of the step before, which no state holds."""
+    """Changes a model so that its solver does not start from the forces of the last step, which no state holds."""
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_WARMSTART
     return model

@@ -1,4 +1,4 @@
-"""What can vary between two episodes of Push-T."""
+"""The factors of variation of Push-T."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def _number(name: str) -> Callable[[np.random.Generator], float]:
     return lambda rng: float(rng.uniform(*RANGES[name]))
 
 
-# The defaults are those of published data. Dark on light leaves everything visible, whatever is drawn.
+# The defaults are those of published data. Dark things on a light floor stay visible, whatever colours are drawn.
 FACTORS: dict[str, Factor] = {
     "agent.color": Factor((65, 105, 225), _color(0, 160), "RGB of the agent's rim, drawn from 0 to 160 a channel"),
     "agent.scale": Factor(1.0, _number("agent.scale"), "the agent's radius over 15 units, 0.5 to 1.5"),
@@ -38,10 +38,10 @@ FACTORS: dict[str, Factor] = {
 
 
 def with_defaults(given: Factors) -> dict[str, Any]:
-    """The default factors with those given in their place.
+    """The default factors, replaced by the given ones.
 
     Raises:
-        DataError: A name that is no factor (the nearest one is suggested), or a value that does not fit.
+        DataError: A name is no factor (the nearest one is suggested), or a value does not fit.
     """
     for name in given:
         if name not in FACTORS:

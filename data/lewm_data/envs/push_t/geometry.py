@@ -1,10 +1,10 @@
-"""Where things are in Push-T: the walls, the T-shaped block, the agent's disc.
+"""The geometry of Push-T: the walls, the T-shaped block, the agent's disc.
 
 Lengths are in units of the world, a square of 512 units with x to the right and y down. A state is agent x, y, block
 x, y, block angle, agent velocity x, y, as in published files. The block's position is the middle of the bar's outer
-edge, its angle turns from x towards y.
+edge; its angle turns from x towards y.
 
-Source: the Push-T of Florence et al. and Chi et al. (arXiv 2303.04137), as everywhere in the field.
+Source: the Push-T of Florence et al. and Chi et al. (arXiv 2303.04137), which the field uses.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64
 SIDE = 512.0
 LOW, HIGH = 7.0, 504.0  # inner faces of the walls
 AGENT_RADIUS = 15.0
-CENTRE_OF_GRAVITY = 45.0  # of the block, from its position along the stem: midway between the centres of its two bars
+CENTRE_OF_GRAVITY = 45.0  # from the block's position along the stem: midway between the centres of bar and stem
 
 AGENT, BLOCK, ANGLE, VELOCITY = slice(0, 2), slice(2, 4), 4, slice(5, 7)
 POSE = slice(2, 5)
@@ -40,7 +40,7 @@ def corners(pose: Float64[np.ndarray, "3"], scale: float) -> Float64[np.ndarray,
 
 
 def distance_to_block(point: Float[np.ndarray, "2"], pose: Float[np.ndarray, "3"], scale: float) -> float:
-    """How far a point of the world is from the block's rim, negative within it.
+    """The distance of a point of the world from the block's rim, negative within the block.
 
     Args:
         point: Its x and y.
@@ -52,7 +52,7 @@ def distance_to_block(point: Float[np.ndarray, "2"], pose: Float[np.ndarray, "3"
 
 
 def distance_in_block(points: Float[np.ndarray, "*N 2"]) -> Float64[np.ndarray, "*N"]:
-    """The same for points in the axes of a block of scale 1."""
+    """The distance from the rim of a block of scale 1 for points in the block's own axes, negative within the block."""
     beyond = np.abs(points[..., None, :] - RECTANGLES[:, 0]) - RECTANGLES[:, 1]  # (..., bar or stem, x or y)
     outside = np.sqrt(np.square(np.maximum(beyond, 0.0)).sum(axis=-1))
     inside = np.minimum(beyond.max(axis=-1), 0.0)

@@ -1,6 +1,6 @@
-"""Ways around the block that keep clear of it.
+"""Ways around the block that keep a distance from it.
 
-A way is straight, or leads over some of six points at which a loop around the block turns. All positions are in the
+A way is straight, or leads through some of the six corners of a loop around the block. All positions are in the
 block's own axes.
 
 Letters: P places to go to, W = 6 turning points.
@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float64
 
 from lewm_data.envs.push_t.geometry import CORNERS, distance_in_block
 
-CLEAR = 4.0  # between the agent's rim and the block on every way
-FARTHER = 1.5  # that the turning points lie beyond the nearest such ways
-SAMPLES = 24  # points of a straight way whose distance from the block is looked at
+CLEAR = 4.0  # the least distance between the agent's rim and the block on every way
+FARTHER = 1.5  # by this much the turning points lie farther out than the nearest such ways
+SAMPLES = 24  # points of a straight way whose distance from the block is checked
 HULL = np.array([0, 1, 2, 6, 7, 3])  # the corners that stick out, in order
 OUTWARDS = np.array([[-1, -1], [1, -1], [1, 1], [1, 1], [-1, 1], [-1, 1]])
 
@@ -22,11 +22,11 @@ class Ways:
     """The ways of an agent around the block.
 
     Args:
-        radius: Of the agent.
-        scale: Of the block.
+        radius: Radius of the agent.
+        scale: Scale of the block.
 
     Attributes:
-        turns: Where ways can turn.
+        turns: Points where ways can turn.
     """
 
     turns: Float64[np.ndarray, "W 2"]
@@ -40,15 +40,15 @@ class Ways:
     def to(
         self, here: Float64[np.ndarray, "2"], places: Float64[np.ndarray, "P 2"], allowed: Bool[np.ndarray, "W"]
     ) -> tuple[Float64[np.ndarray, " P"], Float64[np.ndarray, "P 2"]]:
-        """How long the way to each place is, infinite where there is none, and where its first straight piece ends.
+        """The length of the way to each place, infinite where there is none, and the end of its first straight piece.
 
-        An agent that is too near to the block backs away first. A place may be nearer, and the last piece then too.
-        Where there is no way, the piece is straight on.
+        An agent that is too near to the block backs away first. A place may be nearer to the block than `CLEAR`, and so
+        may the last piece then. Where there is no way, the first piece leads straight to the place.
 
         Args:
-            here: Where the agent is.
-            places: Where it may want to go.
-            allowed: Which of the turning points lie within the walls.
+            here: Position of the agent.
+            places: Positions to which the agent may want to go.
+            allowed: Whether each of the turning points lies within the walls.
         """
         closed = np.where(allowed, 0.0, np.inf)
         between = self._between + closed

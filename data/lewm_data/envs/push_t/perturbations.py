@@ -1,6 +1,6 @@
-"""What can go against physics in Push-T.
+"""Events against physics in Push-T.
 
-K frames shown from the onset on, Y and X the sides of a frame.
+Letters: K frames that are shown from the onset on, Y and X the sides of a frame.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ from lewm_data.envs.push_t.simulator import PushTSimulator
 from lewm_data.envs.push_t.task import draw_state
 from lewm_data.envs.simulator_perturbations import played_on, recolored
 
-AGENT_REACH = 204.0  # units that the agent moves in 5 steps at full speed along one axis; the demonstrator's, up to 90
-BLOCK_REACH = 130.0  # twice what the demonstrator was seen to move the block by in 5 steps
+AGENT_REACH = 204.0  # the way of an agent in 5 steps at full speed along one axis; the demonstrator's is at most 90
+BLOCK_REACH = 130.0  # twice the farthest that the demonstrator was seen to move the block in 5 steps
 
 Frames = UInt8[np.ndarray, "K Y X 3"]
 
@@ -30,8 +30,8 @@ Frames = UInt8[np.ndarray, "K Y X 3"]
 def agent_teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
     """The agent is suddenly elsewhere, and moves on from there as its actions say, with the velocity it had.
 
-    The place is uniform among the free ones that 5 steps at full speed along an axis do not reach from any of its last
-    5: not even a model that sees every fifth frame can take it for motion.
+    The place is uniform among the free places that the agent cannot reach, in 5 steps at full speed along an axis, from
+    any of its last 5 places. So even a model that sees every fifth frame cannot take the jump for motion.
     """
     recent = episode.states[max(onset - TOLD_STEPS, 0) : onset, AGENT]
     state = episode.states[onset].copy()
@@ -44,10 +44,10 @@ def agent_teleported(episode: Episode, onset: int, rng: np.random.Generator) -> 
 
 
 def block_teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
-    """The block is suddenly elsewhere, in another pose, and what the agent does moves it from there.
+    """The block is suddenly elsewhere, in another pose, and the agent pushes it on from there.
 
-    The pose is uniform among those with room around the block, off the agent, and farther from its last 5 places than
-    it is pushed in 5 steps.
+    The pose is uniform among those that leave room around the block, do not touch the agent, and are farther from the
+    block's last 5 places than it is pushed in 5 steps.
     """
     recent = episode.states[max(onset - TOLD_STEPS, 0) : onset, BLOCK]
     state = episode.states[onset].copy()

@@ -1,6 +1,6 @@
-"""Which pushes bring the block to a pose, and in what order: the best that can be had with two.
+"""Planning of pushes that bring the block to a pose: the best plan of one or two pushes.
 
-Letters: C contacts, L lengths of a push, F first pushes that are looked at with every second one.
+Letters: C contacts, L lengths of a push, F first pushes that are combined with every second push.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from lewm_data.envs.push_t.pushing import contacts, followed_by, moved, seen_fro
 
 LENGTHS = np.array([2.0, 4, 7, 11, 16, 22, 30, 40, 52, 66, 82, 100, 125, 155, 190])
 LOOKED_AT = 100  # F, of the 750 or so first pushes
-PLACED = 7.0  # a block this near to its pose is there, turning included
-INTENDED = 5.0  # and one that a plan leaves this near
+PLACED = 7.0  # a block this near to its pose, turning included, is there
+INTENDED = 5.0  # a plan that leaves the block this near has arrived
 
-# What a plan costs, in units of the way that the agent goes around the block.
-PUSHING = 3.0  # a unit of pushing, which is slower
-CHANGING = 60.0  # every push, for changing sides
-MISSING = 300.0, 12.0  # not having arrived, and each unit that is left
-CORNERED = 20.0  # each unit of room that the agent lacks between a wall and the block, where it cannot turn it round
+# The costs of a plan. A unit of the agent's way around the block costs 1.
+PUSHING = 3.0  # for each unit of pushing, which is slower
+CHANGING = 60.0  # for each push, because the agent changes sides
+MISSING = 300.0, 12.0  # for a plan that does not arrive, and for each unit that is left
+CORNERED = 20.0  # for each unit of room that the agent lacks between a wall and the block, where it cannot turn it
 NO_WAY = 5000.0
 
-_FINE = np.arange(0.0, LENGTHS[-1] + 1, 0.5)  # lengths among which the rest of a push is looked for
+_FINE = np.arange(0.0, LENGTHS[-1] + 1, 0.5)  # lengths among which the rest of a push is searched
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Push:
     """A push at one contact.
 
     Attributes:
-        contact: Which.
-        end: The block's pose when it is done.
+        contact: Number of the contact.
+        end: The block's pose after the push.
     """
 
     contact: int
@@ -45,15 +45,15 @@ class Planner:
     """Plans pushes of one agent on one block.
 
     Args:
-        radius: Of the agent.
-        scale: Of the block.
+        radius: Radius of the agent.
+        scale: Scale of the block.
     """
 
     def __init__(self, radius: float, scale: float) -> None:
         self._radius, self._scale = radius, scale
         self.ways = Ways(radius, scale)
         self.contacts = contacts(radius, scale)
-        self.approach = self.contacts.place + CLEAR * self.contacts.normal  # (C, 2) where ways to contacts end
+        self.approach = self.contacts.place + CLEAR * self.contacts.normal  # (C, 2) the ends of ways to contacts
         self._motions = moved(self.contacts.twist[:, None], LENGTHS)  # (C, L, 3)
         anywhere = np.ones(len(self.ways.turns), np.bool_)
         self._between = np.stack([self.ways.to(place, self.approach, anywhere)[0] for place in self.contacts.place])
@@ -64,9 +64,9 @@ class Planner:
         """One push or two, after which the block is at its goal or nearer to it.
 
         Args:
-            agent: Where the agent is, in the block's axes.
+            agent: Position of the agent, in the block's axes.
             block: The block's pose.
-            goal: The pose that it shall have.
+            goal: The pose that the block should have.
         """
         way, _ = self.ways.to(agent, self.approach, self.within_walls(self.ways.turns, block))
         way = np.where(self.within_walls(self.approach, block), way, np.inf)
@@ -86,7 +86,7 @@ class Planner:
         return [begin, self._push(begin.end, second, its_length)]
 
     def remaining(self, push: Push, block: Float64[np.ndarray, "3"]) -> tuple[float, float]:
-        """How much of a push is still to be done, and how far from its end the block will then be."""
+        """The remaining length of a push, and the block's distance from the planned end after it."""
         left = seen_from(moved(self.contacts.twist[push.contact], _FINE), seen_from(block, push.end))
         distance = size(left, self._scale)
         nearest = int(distance.argmin())
@@ -109,7 +109,7 @@ class Planner:
         return np.where(distance < INTENDED, 0.0, at_all + each * distance)
 
     def _cornered(self, block: Float64[np.ndarray, "3"]) -> Float64[np.ndarray, "C L"]:
-        """What each push costs for ending near a wall, where the agent cannot get behind the block any more."""
+        """The cost of each push for ending near a wall, where the agent cannot get behind the block any more."""
         end = self._motions[:, :, None]  # (C, L, 1, 3)
         corners = turned(CORNERS * self._scale, end[..., 2]) + end[..., :2]  # (C, L, 8, 2)
         world = turned(corners, float(block[2])) + block[:2]

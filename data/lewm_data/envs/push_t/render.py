@@ -1,9 +1,9 @@
-"""Frames of Push-T, antialiased: how much of a pixel a shape covers is told by the distance of the pixel's centre.
+"""Frames of Push-T, antialiased: the distance of a pixel's centre from a shape tells how much of the pixel it covers.
 
-As in published frames, the block and the agent have a rim in their own colour and are lighter within; the line between
-the block's bar and stem is a rim too. The goal is not drawn: it is a frame of its own.
+The block and the agent look as in published frames: they have a rim in their own colour and are lighter within; the
+line between the block's bar and stem is a rim too. The goal is not drawn: it is a frame of its own.
 
-Letters: Y and X pixels, H and W those of a window in which something is drawn.
+Letters: Y and X the sides of a frame, H and W those of a window in which something is drawn.
 """
 
 from functools import lru_cache
@@ -25,9 +25,9 @@ from lewm_data.envs.push_t.geometry import (
 
 WALL_COLOR = (211, 211, 211)
 WALL_WIDTH = 4.0
-AGENT_RIM = 4.0  # within the disc
-BLOCK_RIM = 2.0  # to either side of every edge
-LIGHTER = 1.2  # factor from the rim's colour to the one within
+AGENT_RIM = 4.0  # width, within the disc
+BLOCK_RIM = 2.0  # width, to either side of every edge
+LIGHTER = 1.2  # factor from the rim's colour to the colour within
 
 Frame = UInt8[np.ndarray, "Y X 3"]
 Cover = Float32[np.ndarray, "H W"]
@@ -75,7 +75,7 @@ def _rectangle(
     rectangle: Float32[np.ndarray, "2 2"],
     pixel: np.float32,
 ) -> tuple[Cover, Cover]:
-    """What a rectangle of the block covers, and what lies within its rim."""
+    """The coverage of a rectangle of the block, and that of its part within the rim."""
     (centre_u, centre_v), (half_u, half_v) = rectangle
     beyond_u, beyond_v = np.abs(u - centre_u) - half_u, np.abs(v - centre_v) - half_v
     distance = np.hypot(np.maximum(beyond_u, 0), np.maximum(beyond_v, 0))
@@ -95,7 +95,7 @@ def _draw_agent(frame: Frame, centre: Float64[np.ndarray, "2"], factors: Factors
 def _window(
     frame: Frame, low: Float64[np.ndarray, "2"], high: Float64[np.ndarray, "2"]
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Float32[np.ndarray, "1 W"], Float32[np.ndarray, "H 1"]]:
-    """The part of the frame from `low` to `high`, a view, and where the centres of its pixels are."""
+    """The part of the frame from `low` to `high`, a view, and the centres of its pixels."""
     size = len(frame)
     first = np.clip(np.floor(low * (size / SIDE) - 0.5), 0, size).astype(int)
     end = np.clip(np.ceil(high * (size / SIDE) + 0.5), 0, size).astype(int)
@@ -107,7 +107,7 @@ def _window(
 
 
 def _coverage(distance: Cover, pixel: np.float32) -> Cover:
-    """How much of each pixel lies on the inside, 0 to 1, by its centre's distance to the edge."""
+    """The share of each pixel that lies inside, 0 to 1, from the distance of its centre to the edge."""
     return np.clip(np.float32(0.5) - distance / pixel, 0, 1)
 
 

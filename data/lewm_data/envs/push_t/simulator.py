@@ -1,4 +1,4 @@
-"""Push-T: an agent that pushes a T-shaped block to where it should be.
+"""Push-T: an agent that pushes a T-shaped block to a pose.
 
 Letters: S numbers of a state, Y and X the sides of a frame.
 """
@@ -22,9 +22,9 @@ class PushTSimulator:
     """One Push-T world: the agent, a disc, pushes the block, which stops when it is not pushed.
 
     A state is agent x, y, block x, y, block angle, agent velocity x, y, in units of a square of 512 and in radians, as
-    in published files; what follows is a function of it, of the actions and of the factors alone. An action is where
-    the agent's target is, as seen from it, in units of 100, for 0.1 s. The goal is a whole state, which asks for the
-    block's pose and the agent's position; it is not drawn, its image is `render_goal()`.
+    in published files. The next states are a function of it, of the actions and of the factors alone. An action is the
+    agent's target for 0.1 s, relative to the agent, in units of 100. The goal is a whole state, of which the block's
+    pose and the agent's position count. It is not drawn: its image is `render_goal()`.
 
     Args:
         frame_size: Pixels a side.
@@ -43,7 +43,7 @@ class PushTSimulator:
         self._state = self._goal = np.zeros(STATE_DIM)
 
     def reset(self, rng: np.random.Generator, factors: Mapping[str, Any]) -> None:
-        """Begins an episode: block and agent anywhere with room around the block, in the start as in the goal.
+        """Begins an episode: block and agent are anywhere with room around the block, in the start and in the goal.
 
         Raises:
             DataError: An unknown factor, or a value that does not fit.
@@ -66,7 +66,7 @@ class PushTSimulator:
 
     @property
     def state(self) -> Float64[np.ndarray, "7"]:
-        """All there is to know of the present moment."""
+        """The present state, which determines everything that follows."""
         return self._state.copy()
 
     @property
@@ -101,7 +101,7 @@ class PushTSimulator:
         return bool(solved(self._state[None], self._goal[None])[0])
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing: the simulator holds nothing."""
 
 
 def _checked(name: str, given: Float[np.ndarray, " S"]) -> Float64[np.ndarray, "7"]:

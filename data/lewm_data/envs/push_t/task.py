@@ -1,4 +1,4 @@
-"""What Push-T asks for: where an episode begins and shall end, how far that is, and when it is reached.
+"""The task of Push-T: start and goal of an episode, the distance between them, and when the goal is reached.
 
 Letters: N states.
 """
@@ -21,12 +21,12 @@ from lewm_data.envs.push_t.geometry import (
 
 SOLVED_DISTANCE = 20.0
 SOLVED_ANGLE = np.pi / 9
-ROOM = 40.0  # between a drawn block and the walls: the usual agent gets everywhere around it
-APART = 5.0  # between a drawn block and a drawn agent
+ROOM = 40.0  # the least room between a drawn block and the walls: the default agent gets everywhere around it
+APART = 5.0  # the least distance between a drawn block and a drawn agent
 
 
 def draw_state(rng: np.random.Generator, factors: Factors) -> Float64[np.ndarray, "7"]:
-    """A state at rest, uniform among those where the agent has room around the block."""
+    """A random state at rest, uniform among those where the agent has room around the block."""
     radius, scale = AGENT_RADIUS * factors["agent.scale"], factors["block.scale"]
     while True:
         pose = np.append(rng.uniform(0, SIDE, 2), rng.uniform(0, 2 * np.pi))
@@ -42,7 +42,8 @@ def draw_state(rng: np.random.Generator, factors: Factors) -> Float64[np.ndarray
 def solved(state: Float64[np.ndarray, "N 7"], goal: Float64[np.ndarray, "N 7"]) -> Bool[np.ndarray, " N"]:
     """Whether each state counts as its goal.
 
-    Agent and block are together within 20 units: the root of both distances squared. The block's angle is within π/9.
+    It does where the root of both squared distances, of agent and block, is below 20 units and the block's angle is
+    within π/9.
 
     Source: the released code of arXiv 2603.19312.
     """
@@ -52,10 +53,10 @@ def solved(state: Float64[np.ndarray, "N 7"], goal: Float64[np.ndarray, "N 7"]) 
 
 
 def path_distance(state: Float64[np.ndarray, "N 7"], goal: Float64[np.ndarray, "N 7"]) -> Float64[np.ndarray, " N"]:
-    """How far each state is from its goal, in units of the world.
+    """The distance of each state from its goal, in units of the world.
 
-    The length of a shortest path is not known here. This is the block's distance, its turn with a degree as a unit,
-    and the agent's distance, summed: what counts as solved allows 20 units, and 20 degrees.
+    The length of a shortest path is not known here. The distance is the sum of the block's distance, its turn in
+    degrees, and the agent's distance: `solved` allows 20 units, and 20 degrees.
     """
     block = np.linalg.norm((state - goal)[:, BLOCK], axis=1)
     agent = np.linalg.norm((state - goal)[:, AGENT], axis=1)

@@ -10,7 +10,7 @@ from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
 from lewm_data.policies.reacher import ReacherExpert
 
-# Every episode has them all, as in published files.
+# Every episode has all these steps, as in published files.
 MAX_EPISODE_STEPS = 200
 
 

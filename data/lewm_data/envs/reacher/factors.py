@@ -1,4 +1,4 @@
-"""What can vary between two episodes of Reacher."""
+"""The factors of variation of Reacher."""
 
 from lewm_data.envs.mujoco.camera import MjModel, import_mujoco
 from lewm_data.envs.mujoco.factors import Knob, factors_of, light_up, move_camera, recolor_floor, recolor_material

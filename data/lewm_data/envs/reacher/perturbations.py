@@ -1,6 +1,6 @@
-"""What can go against physics in Reacher.
+"""Events against physics in Reacher.
 
-K frames shown from the onset on, Y and X the sides of a frame.
+Letters: K frames that are shown from the onset on, Y and X the sides of a frame.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from lewm_data.envs.reacher.task import draw_pose, path_distance
 from lewm_data.envs.simulator import Simulator
 from lewm_data.envs.simulator_perturbations import played_on, recolored
 
-# rad: what none of the policies can turn the joints by within 5 steps, of which 1.42 is the most that was measured.
+# rad: no policy can turn the joints this far within 5 steps; the most that was measured is 1.42.
 REACH = 2.0
 
 
@@ -32,8 +32,8 @@ def _make(frame_size: int) -> Simulator:
 def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> UInt8[np.ndarray, "K Y X 3"]:
     """The arm is suddenly in another pose, and moves on from there as its actions say, with the velocities it had.
 
-    The pose is uniform among those that it could not take up in 5 steps from any of its last 5: not even a model that
-    sees every fifth frame can take it for motion.
+    The pose is uniform among those that the arm cannot reach in 5 steps from any of its last 5 poses. So even a model
+    that sees every fifth frame cannot take the jump for motion.
     """
     recent = episode.states[max(onset - TOLD_STEPS, 0) : onset]
     state = episode.states[onset].copy()

@@ -17,15 +17,15 @@ from lewm_data.envs.reacher.factors import CAMERA, KNOBS
 from lewm_data.envs.reacher.task import draw_pose, solved
 from lewm_data.errors import missing
 
-SUBSTEPS = 2  # of 0.02 s a step, as in the released environment
+SUBSTEPS = 2  # a step has 2 substeps of 0.02 s, as in the released environment
 
 
 class ReacherSimulator(MujocoSimulator):
     """One Reacher world: the arm of dm_control's "reacher", which torques at shoulder and wrist turn for 0.04 s a step.
 
     A state is shoulder and wrist angles in radians, then their velocities. The goal is a pose, and its image the arm in
-    that pose. The sphere that dm_control has the finger reach is not drawn, as in published data: two poses reach it,
-    so that it would not say which one is meant.
+    that pose. The sphere, dm_control's target of the finger, is not drawn, as in published data: two poses reach it, so
+    it would not say which pose is the goal.
 
     Args:
         frame_size: Pixels a side.
@@ -41,7 +41,7 @@ class ReacherSimulator(MujocoSimulator):
         super().__init__(reacher_model(), ("qpos", "qvel"), KNOBS, action_dim=2, frame_size=frame_size)
 
     def draw(self, rng: np.random.Generator) -> tuple[Float64[np.ndarray, "4"], Float64[np.ndarray, "4"]]:
-        """Two poses, any that the arm can have."""
+        """Two random poses for start and goal, uniform over all that the arm can have."""
         return draw_pose(rng), draw_pose(rng)
 
     def step(self, action: Float[np.ndarray, "2"]) -> None:
@@ -53,7 +53,7 @@ class ReacherSimulator(MujocoSimulator):
         self._advance(clipped(action), SUBSTEPS)
 
     def columns(self) -> Mapping[str, Float64[np.ndarray, " C"]]:
-        """What published files have, with the finger's place in the goal pose as the target.
+        """The columns of published files; the target is the finger's place in the goal pose.
 
         `observation` is dm_control's: angles, the way from the finger to the target, velocities.
         """
@@ -72,7 +72,7 @@ class ReacherSimulator(MujocoSimulator):
         return bool(solved(self.state[None], self.goal[None])[0])
 
     def camera(self) -> Camera:
-        """dm_control's, from above."""
+        """dm_control's camera, which looks from above."""
         return shared_camera("reacher", self.frame_size, lambda: Camera(reacher_model(), CAMERA, self.frame_size))
 
 
@@ -86,7 +86,7 @@ def reacher_model() -> MjModel:
     found = importlib.util.find_spec("dm_control")
     if found is None or not found.submodule_search_locations:
         raise missing("Reacher's model is from dm_control", "mujoco")
-    # Only the file is needed: importing dm_control takes seconds, and ties it to a version of MuJoCo.
+    # Only its file is read: importing dm_control takes seconds, and requires a certain version of MuJoCo.
     path = Path(found.submodule_search_locations[0]) / "suite" / "reacher.xml"
     model = memoryless(mujoco.MjModel.from_xml_path(str(path)))
     model.material("target").rgba[3] = 0

@@ -1,10 +1,10 @@
-"""Motion of a disc among the walls: exact at any speed, for any number of worlds at once.
+"""Motion of a disc among the walls, exact at any speed, for any number of worlds at once.
 
 The centre of a disc that keeps off the walls is a point that keeps off the walls grown by its radius: flat
 faces joined by quarter circles around the four corners of the door frame. A step follows its displacement to
-the first contact with these, continues along the tangent with what is left of the displacement, and so on.
+the first contact with these, continues along the tangent with the rest of the displacement, and so on.
 
-Letters: N worlds, M those whose path meets the door or its frame; u across the wall, v along it.
+Letters: N worlds, M worlds whose path meets the door or its frame; u across the wall, v along it.
 """
 
 import numpy as np
@@ -21,13 +21,13 @@ from lewm_data.envs.two_room.geometry import (
     Rooms,
 )
 
-CONTACTS = 8  # contacts a step; whoever has more stops at the last
-SKIN = 1e-9  # how far behind a face rounding may put a centre that still counts as in front of it
-GRAZE = 2 * AGENT_RADIUS * 1e-12  # a path that cuts less deep (1e-12) into a corner only touches it
+CONTACTS = 8  # the most contacts of a step; an agent that has more stops at the last one
+SKIN = 1e-9  # a centre this far behind a face, by rounding, still counts as in front of it
+GRAZE = 2 * AGENT_RADIUS * 1e-12  # a path that cuts a corner less deep than 1e-12 only touches it
 NEVER = 2.0  # time of a contact that does not happen in this step, which lasts from 0 to 1
 
 _U_SIGN = np.array([[1.0, -1.0, -1.0, 1.0]])  # the free side of border, border, the wall's left and right face
-_V_SIGN = np.array([[1.0, -1.0, 1.0, -1.0]])  # of border, border, the door's lower and higher edge in v
+_V_SIGN = np.array([[1.0, -1.0, 1.0, -1.0]])  # the free side of border, border, the door's lower and higher edge
 _U_PLANE = np.array([[NEAREST, FARTHEST, LEFT_FACE, RIGHT_FACE]])
 _CORNER_U = WALL_CENTRE + WALL_HALF_THICKNESS * np.array([[-1.0, -1.0, 1.0, 1.0]])
 _CORNER_V = np.array([[-1.0, 1.0, -1.0, 1.0]])
@@ -44,16 +44,16 @@ def move(
 
     Args:
         position: Centres in free space, in units of the frame.
-        displacement: What each centre would travel in an empty world.
+        displacement: The way of each centre in an empty world.
         rooms: The geometry of each world.
     """
     start, step = rooms.across_along(position), rooms.across_along(displacement)
-    # Exact where only the border is met: it slides along a box. (np.clip takes thrice as long for one world.)
+    # Where only the border is met, the disc slides along a box. (np.clip takes three times as long for one world.)
     end = np.minimum(np.maximum(start + step, NEAREST), FARTHEST)
     low, high = np.minimum(start, end), np.maximum(start, end)
     meets = (high[:, 0] > LEFT_FACE) & (low[:, 0] < RIGHT_FACE)
     if meets.any():
-        # Beside the door throughout, a room is a box too.
+        # A disc that stays beside the door moves in a box too: its room.
         beside = meets & ((low[:, 1] - rooms.door >= rooms.half) | (rooms.door - high[:, 1] >= rooms.half))
         left, right = beside & (start[:, 0] <= LEFT_FACE + SKIN), beside & (start[:, 0] >= RIGHT_FACE - SKIN)
         end[:, 0] = np.where(left, np.minimum(end[:, 0], LEFT_FACE), end[:, 0])
@@ -91,7 +91,7 @@ def _sweep(
         centre = centre + np.minimum(time, 1) * step
         if not hits.any():
             break
-        # Rounding must not carry a centre through: put it on the face or the arc that it has met.
+        # Rounding must not carry a centre through a wall: put it on the face or the arc that it has met.
         surface, kind = which % 4, which // 4  # kind 0: a face across u, 1: across v, 2: a corner
         hit = hits[:, 0]
         centre[:, 0] = np.where(hit & (kind == 0), _U_PLANE[0, surface], centre[:, 0])
@@ -135,7 +135,7 @@ def _corner_times(
     length = du * du + dv * dv
     discriminant = approach * approach - length * gap
     reached = (approach < 0) & (discriminant > length * GRAZE)
-    # gap / (s - b) is the smaller root (-b - s) / a without its cancellation at contact.
+    # gap / (s - b) equals the smaller root (-b - s) / a, without the cancellation at contact.
     root = np.sqrt(np.where(reached, discriminant, 0.0))
     time = np.maximum(gap, 0) / np.where(reached, root - approach, 1.0)
     return np.where(reached & (time <= 1), time, NEVER)

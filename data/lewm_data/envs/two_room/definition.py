@@ -14,7 +14,7 @@ from lewm_data.envs.two_room.world import solved
 from lewm_data.envs.world import World
 from lewm_data.policies.two_room import TwoRoomExpert
 
-_HALF_EXTENTS = (9 / 224, 20 / 224)  # every door within these may stand at every position below
+_HALF_EXTENTS = (9 / 224, 20 / 224)  # every door in this range fits at every position below
 _POSITIONS = (BORDER + _HALF_EXTENTS[1], 1 - BORDER - _HALF_EXTENTS[1])
 
 
@@ -44,7 +44,7 @@ TWO_ROOM = World(
     make=lambda num_envs, frame_size, pixels: TwoRoomVectorEnv(num_envs, frame_size, pixels=pixels),
     policies={"expert": lambda env, noise: TwoRoomExpert(env, noise)},
     default_policy="expert",
-    default_noise=2.0,  # arXiv 2603.19312, as are the repeats
+    default_noise=2.0,  # noise and repeats are from arXiv 2603.19312
     default_repeat=0.05,
     action_space=action_space(),
     state_dim=2,

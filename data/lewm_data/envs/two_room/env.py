@@ -22,7 +22,7 @@ class TwoRoomEnv(gymnasium.Env[Observation, np.ndarray]):
 
     Args:
         frame_size: Pixels a side.
-        factors: The factors of variation of a reset that names none.
+        factors: The factors of variation for resets that give none.
         render_mode: "rgb_array", for `render`.
     """
 
@@ -81,7 +81,7 @@ class TwoRoomEnv(gymnasium.Env[Observation, np.ndarray]):
         return self._world.frames(self._world.state)[0] if self.render_mode else None
 
     def render_goal(self) -> UInt8[np.ndarray, "Y X 3"]:
-        """The frame as it looks with the agent at the goal."""
+        """The frame with the agent at the goal."""
         goal: np.ndarray = self._world.frames(self._world.goal)[0]
         return goal
 

@@ -1,10 +1,10 @@
-"""What can vary between two worlds.
+"""The factors of variation of Two-Room.
 
 Everything is in units of the frame, x to the right and y down, so that a world is the same at every
 resolution. The numbers are written over 224, the frame in which the paper's world is defined.
 
-A factor has one name in Python and one elsewhere: `door_half_extent` is "door.half_extent" in the options of a reset,
-on the command line and in datasets.
+A factor has one name in Python and another elsewhere: `door_half_extent` is "door.half_extent" in the options of a
+reset, on the command line and in datasets.
 """
 
 import math
@@ -16,7 +16,7 @@ import numpy as np
 from lewm_data.errors import DataError, unknown
 
 BORDER = 14 / 224  # width of the black frame around the world
-MIN_DOOR_HALF_EXTENT = 8 / 224  # one pixel more than the radius of the agent
+MIN_DOOR_HALF_EXTENT = 8 / 224  # 1/224 more than the radius of the agent
 SPEED_RANGE = (1.75 / 224, 10.5 / 224)
 
 Color = tuple[int, int, int]
@@ -31,7 +31,7 @@ class TwoRoomFactors:
         door_half_extent: Half the width of the opening; at least 8/224, so that the agent (radius 7/224)
             fits.
         wall_axis: The coordinate that the wall divides: 0 for a left and a right room, 1 for an upper and a lower
-            one; each is the other's transpose.
+            one; the two worlds are each other's transposes.
         agent_speed: Displacement of a step at an action component of 1, from 1.75/224 to 10.5/224.
         agent_color: RGB, 0 to 255.
         wall_color: RGB of the wall and of the border.
@@ -80,10 +80,10 @@ class TwoRoomFactors:
             )
 
     def varied(self, changes: Mapping[str, object]) -> "TwoRoomFactors":
-        """These factors with some replaced by name ("door.position").
+        """These factors with some of them replaced, by name ("door.position").
 
         Raises:
-            DataError: A name that is no factor (the nearest one is suggested) or a value out of its range.
+            DataError: A name is no factor (the nearest one is suggested), or a value is out of its range.
         """
         known = {one.name.replace("_", ".", 1): one.name for one in fields(self)}
         for name in changes:

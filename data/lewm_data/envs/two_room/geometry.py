@@ -1,6 +1,6 @@
-"""The geometry of the worlds as arrays, and which positions are free.
+"""The geometry of the worlds as arrays, and their free positions.
 
-Letters: N worlds, K some of them; x to the right and y down, u across the wall and v along it.
+Letters: N worlds, K of them; x to the right and y down, u across the wall and v along it.
 """
 
 from collections.abc import Sequence
@@ -45,11 +45,11 @@ class Rooms:
         )
 
     def take(self, index: Int[np.ndarray, "K"]) -> "Rooms":
-        """The rooms at `index`, repeats allowed."""
+        """The rooms at `index`, in which numbers may repeat."""
         return Rooms(self.door[index], self.half[index], self.speed[index], self.horizontal[index])
 
     def across_along(self, vectors: Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 2"]:
-        """(x, y) to (u, v), and back: the exchange of two coordinates is its own inverse."""
+        """Maps (x, y) to (u, v), and back: the exchange of two coordinates is its own inverse."""
         return vectors if self.all_vertical else np.where(self.horizontal, vectors[:, ::-1], vectors)
 
 

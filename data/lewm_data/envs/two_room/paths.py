@@ -1,4 +1,4 @@
-"""Length of the shortest path between two states, through the door where it must be.
+"""Length of the shortest path between two states, through the door where the states are in different rooms.
 
 Letters: N pairs; u across the wall, v along it.
 """
@@ -16,7 +16,7 @@ _BELOW, _ABOVE, _FREE = (
     1,
     -1,
     0,
-)  # on which side in v the path passes a corner of the door frame, if it touches it
+)  # the side in v on which the path passes a corner of the door frame, if it touches it
 _LEFT, _RIGHT = WALL_CENTRE - WALL_HALF_THICKNESS, WALL_CENTRE + WALL_HALF_THICKNESS
 
 
@@ -27,12 +27,12 @@ def path_distance(
 ) -> Float64[np.ndarray, "N"]:
     """Length of the shortest path of the agent's centre from `a` to `b`, in units of the frame.
 
-    Exact up to rounding: a taut string of straight lines and arcs around the corners of the door frame.
+    It is exact up to rounding: the path is a taut string of straight lines and arcs around the door frame's corners.
 
     Args:
         a: Agent centres in free space.
         b: Agent centres in free space.
-        factors: One world for all pairs, or one a pair.
+        factors: One world for all pairs, or one for each pair.
     """
     each = [factors] if isinstance(factors, TwoRoomFactors) else list(factors)
     rooms = Rooms.of(each)

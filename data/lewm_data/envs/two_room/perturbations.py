@@ -1,6 +1,7 @@
-"""What can go against physics in Two-Room.
+"""Events against physics in Two-Room.
 
-K frames shown from the onset on, or actions; P positions of the agent; Y X pixels; u across the wall, v along it.
+Letters: K frames from the onset on, or actions; P positions of the agent; Y and X the sides of a frame; u across the
+wall, v along it.
 """
 
 import math
@@ -32,8 +33,8 @@ from lewm_data.envs.two_room.render import background, draw
 from lewm_data.envs.two_room.world import TwoRoomWorld
 from lewm_data.errors import DataError
 
-# Euclidean, in levels from 0 to 255. Under half a side of the RGB cube, so that the three colours in use leave at
-# least five of its corners free.
+# Euclidean distance, in levels from 0 to 255: below half a side of the RGB cube, so the three colours in use leave at
+# least five of the cube's corners free.
 COLOR_DISTANCE = 120.0
 
 Frames = UInt8[np.ndarray, "K Y X 3"]
@@ -42,8 +43,8 @@ Frames = UInt8[np.ndarray, "K Y X 3"]
 def teleported(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
     """The agent is suddenly elsewhere, and moves on from there as its actions say.
 
-    Where is uniform among the free places that it could not reach in 5 steps at full speed along both axes from any of
-    its last 5 positions: not even a model that sees every fifth frame can take it for motion.
+    The new place is uniform among the free places that the agent cannot reach, in 5 steps at full speed along both
+    axes, from any of its last 5 positions. So even a model that sees every fifth frame cannot take the jump for motion.
     """
     rooms = Rooms.of([episode.factors])
     recent = episode.states[max(onset - TOLD_STEPS, 0) : onset]
@@ -71,7 +72,7 @@ def floor_recolored(episode: Episode, onset: int, rng: np.random.Generator) -> F
 
 
 def vanished(episode: Episode, onset: int, rng: np.random.Generator) -> Frames:
-    """There is no agent."""
+    """The agent disappears."""
     empty = background(episode.factors, episode.frames.shape[1])
     return np.repeat(empty[None], len(episode.frames) - onset, axis=0)
 
@@ -83,7 +84,7 @@ def through_the_wall(episode: Episode, onset: int, rng: np.random.Generator) -> 
     a slanted line to where the whole disc meets the wall beside the door. The episode may end before it arrives.
 
     Raises:
-        DataError: A door that leaves no wall to go through.
+        DataError: The door leaves no wall to go through.
     """
     glide = _glide(episode.states[onset - 1], episode.factors)[: len(episode.frames) - onset]
     afterwards = _moved(glide[-1], episode.actions[onset - 1 + len(glide) :], episode.factors)
@@ -109,7 +110,7 @@ def _recolored(episode: Episode, onset: int, what: str, rng: np.random.Generator
 
 
 def _new_color(factors: TwoRoomFactors, rng: np.random.Generator) -> Color:
-    """A random colour, clearly different from all that are in use."""
+    """A random colour that is clearly different from all colours in use."""
     used = np.array([factors.agent_color, factors.wall_color, factors.background_color])
     while True:
         color = rng.integers(0, 256, 3)
@@ -119,7 +120,7 @@ def _new_color(factors: TwoRoomFactors, rng: np.random.Generator) -> Color:
 
 
 def _glide(start: Float64[np.ndarray, "2"], factors: TwoRoomFactors) -> Float64[np.ndarray, "P 2"]:
-    """Positions after each step from `start` to the other side of the wall, `start` left out."""
+    """Positions after each step from `start` to the other side of the wall, without `start` itself."""
     rooms = Rooms.of([factors])
     u, v = rooms.across_along(start[None])[0]
     near, far = (LEFT_FACE, RIGHT_FACE) if u < WALL_CENTRE else (RIGHT_FACE, LEFT_FACE)
@@ -137,7 +138,7 @@ def _glide(start: Float64[np.ndarray, "2"], factors: TwoRoomFactors) -> Float64[
     corners = np.array([(u, v), (near, crossing), (far, crossing)])
     legs = np.linalg.norm(np.diff(corners, axis=0), axis=1)
     travelled = np.append(0.0, np.cumsum(legs))
-    count = math.ceil(travelled[-1] / factors.agent_speed - 1e-9)  # rounding makes no further step
+    count = math.ceil(travelled[-1] / factors.agent_speed - 1e-9)  # rounding must not add a step
     steps = np.minimum(np.arange(1, count + 1) * factors.agent_speed, travelled[-1])
     path = np.stack([np.interp(steps, travelled, coordinate) for coordinate in corners.T], axis=1)
     return rooms.take(np.zeros(len(path), np.int64)).across_along(path)
@@ -146,7 +147,7 @@ def _glide(start: Float64[np.ndarray, "2"], factors: TwoRoomFactors) -> Float64[
 def _moved(
     start: Float64[np.ndarray, "2"], actions: Float32[np.ndarray, "K 2"], factors: TwoRoomFactors
 ) -> Float64[np.ndarray, "K+1 2"]:
-    """Positions under the true physics, `start` the first."""
+    """Positions under the true physics, beginning with `start`."""
     world = TwoRoomWorld(1, 16, factors)
     world.place([start], None)
     positions = [world.state[0]]

@@ -1,9 +1,9 @@
 """Frames of Two-Room: walls by exact area coverage, the agent as a Gaussian dot.
 
-The walls do not move, so they are drawn once a set of factors and copied; of the dot, only the window where
-it changes a pixel is computed.
+The walls do not move, so they are drawn once for each set of factors and copied. The dot is computed only in the
+window where it changes a pixel.
 
-Letters: N worlds, Y X pixels, W the window's side.
+Letters: N worlds, Y and X the sides of a frame, W the window's side.
 """
 
 import math
@@ -16,9 +16,9 @@ from jaxtyping import Float32, Float64, UInt8
 from lewm_data.envs.two_room.factors import BORDER, TwoRoomFactors
 from lewm_data.envs.two_room.geometry import AGENT_RADIUS, WALL_CENTRE, WALL_HALF_THICKNESS
 
-# An opacity under 1/512 moves no channel by half a level, so the dot beyond this distance is invisible.
+# An opacity under 1/512 changes no channel by half a level, so the dot is invisible beyond this distance.
 DOT_REACH = AGENT_RADIUS * math.sqrt(2 * math.log(512))
-BATCH = 16  # worlds whose windows are blended together; their temporaries then stay in the cache
+BATCH = 16  # worlds whose windows are blended together, so few that temporaries stay in the cache
 
 
 @lru_cache(maxsize=256)
@@ -47,12 +47,12 @@ def draw(
 ) -> UInt8[np.ndarray, "N Y X 3"]:
     """Draws every agent into a fresh copy of its background.
 
-    The dot's opacity at a pixel's centre, at distance d, is exp(-d² / 2r²); a frame is bitwise the same alone
-    or in a batch.
+    The dot's opacity at a pixel whose centre is at distance d is exp(-d² / 2r²). A frame is bitwise the same
+    alone or in a batch.
 
     Args:
         position: Agent centres, in units of the frame.
-        backgrounds: One frame of the same size a world.
+        backgrounds: A frame of the same size for each world.
         agent_color: RGB of each agent, 0 to 255.
     """
     count, size = len(position), len(backgrounds[0])
@@ -84,7 +84,7 @@ def _stamp(
     along_row = np.repeat(profile[:, 0], 3, axis=1)  # (N, 3W) the three channels of a pixel side by side
     opacity = profile[:, 1, :, None] * along_row[:, None, :]  # (N, W, 3W)
 
-    # Every place where a window can stand, (N, Y-W+1, X-W+1, W, 3W): a view of the contiguous frames.
+    # All windows at all places, (N, Y-W+1, X-W+1, W, 3W): a view of the contiguous frames.
     windows = np.ndarray(
         (count, size - width + 1, size - width + 1, width, 3 * width),
         np.uint8,
@@ -100,7 +100,7 @@ def _stamp(
 
 
 def _coverage(low: float, high: float, size: int) -> Float64[np.ndarray, "X"]:
-    """How much of each of `size` pixels the interval covers, 0 to 1."""
+    """The share of each of `size` pixels that the interval covers, 0 to 1."""
     edge = np.arange(size + 1) / size
     overlap = np.minimum(edge[1:], high) - np.maximum(edge[:-1], low)
     covered: np.ndarray = np.clip(overlap * size, 0, 1)

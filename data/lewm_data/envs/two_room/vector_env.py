@@ -19,33 +19,33 @@ MAX_EPISODE_STEPS = 100
 
 
 class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
-    """Two rooms, a wall with a door, an agent that has to reach a goal in the other room; N worlds at once.
+    """N Two-Room worlds at once: two rooms, a wall with a door, an agent that has to reach a goal in the other room.
 
     Observations are `pixels` uint8 (N, Y, X, 3), `state` and `goal` float64 (N, 2) in units of the frame (x
     to the right, y down). Actions are (N, 2) in [-1, 1], the share of a step's speed along x and y. The
     reward is 1 where the agent is within 16/224 of its goal, which also terminates the episode. The goal is
     not drawn: its image is `render_goal()`.
 
-    Nothing resets by itself. `reset` takes a seed for all (environment i then has seed + i), or one each, and
-    `options` with any of
+    No environment resets by itself. `reset` takes a seed for all (environment i then has seed + i), or one each,
+    and `options` with any of
 
     - `reset_mask`: bool (N,), the environments that begin an episode (default: all);
     - `factors`: TwoRoomFactors, a mapping of some of their names, or a sequence of N of these; without it the
       environment's own factors hold;
     - `state`, `goal`: (N, 2), instead of random ones.
 
-    An episode is a function of its seed, its options and its actions alone: bitwise the same in any batch.
+    An episode is a function of its seed, its options and its actions alone: it is bitwise the same in any batch.
 
     Args:
         num_envs: N.
         frame_size: Pixels a side; 64 and 224 show the same world.
         max_episode_steps: Steps until an episode is truncated.
-        factors: The factors of variation of a reset that names none.
+        factors: The factors of variation for resets that give none.
         render_mode: "rgb_array", for `render`.
         pixels: Whether observations have `pixels`; without them, only `render` draws.
 
     Source: arXiv 2603.19312 and its released environment: geometry, speed, what counts as solved.
-    Differs: where an episode begins is ours, the goal in the other room, at least 25 steps away.
+    Differs: start and goal of an episode are our choice: the goal is in the other room, at least 25 steps away.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # gymnasium declares it so
@@ -141,7 +141,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return tuple(self._world.frames(self._world.state)) if self.render_mode else None
 
     def render_goal(self) -> UInt8[np.ndarray, "N Y X 3"]:
-        """Frames as they look with each agent at its goal."""
+        """The frames with each agent at its goal."""
         return self._world.frames(self._world.goal)
 
     def is_solved(self) -> Bool[np.ndarray, "N"]:

@@ -1,6 +1,6 @@
-"""A batch of Two-Room worlds: where everything is, what a step does, how an episode begins.
+"""A batch of Two-Room worlds: their state, their steps, and how episodes begin.
 
-Both Gymnasium environments are thin layers over this class, so a world is the same in either.
+Both Gymnasium environments are thin layers over this class, so a world is the same in both.
 
 Letters: N worlds, K worlds that begin an episode.
 """
@@ -29,7 +29,7 @@ from lewm_data.errors import DataError, unknown
 
 SOLVED_DISTANCE = 16 / 224
 LEAST_STEPS = 25  # an episode's goal is at least this many steps at full speed away
-TRIALS = 16  # pairs of agent and goal drawn for an episode; the first that is far enough is taken
+TRIALS = 16  # pairs of agent and goal that are drawn for an episode; the first pair that is far enough is taken
 ROUNDING = 1e-6  # states that were stored as float32 may lie this deep in a wall
 
 Factors = TwoRoomFactors | Mapping[str, object]
@@ -96,7 +96,7 @@ class TwoRoomWorld:
         """One step: `actions` are clipped to [-1, 1] and scaled by each world's speed."""
         if not np.isfinite(actions).all():
             raise DataError("an action is not finite", "Actions are numbers from -1 to 1.")
-        # np.clip costs three times as much, which shows at one world.
+        # np.clip takes three times as long, which matters with one world.
         wanted = np.minimum(np.maximum(actions, -1.0), 1.0)
         self.state = move(self.state, wanted * self.rooms.speed, self.rooms)
 
@@ -143,7 +143,7 @@ class TwoRoomWorld:
         raise DataError(f"factors are {given!r:.60}, expected TwoRoomFactors or a mapping", "Name those to change.")
 
     def _free(self, name: str, given: object, slots: Indices) -> Float64[np.ndarray, "K 2"]:
-        """Positions for the worlds of `slots`, from a user's value for all N worlds."""
+        """Free positions for the worlds of `slots`, from a user's value for all N worlds."""
         every = np.array(given, np.float64)
         if every.shape != self.state.shape:
             raise DataError(f"{name} has shape {every.shape}, expected {self.state.shape}", "Give one (x, y) a world.")
@@ -161,7 +161,7 @@ class TwoRoomWorld:
 def _in_room(
     left: Bool[np.ndarray, "K S"], unit: Float64[np.ndarray, "K S 2"], rooms: Rooms
 ) -> Float64[np.ndarray, "KS 2"]:
-    """Points of the unit square, spread over the free space of the left (upper) or the right (lower) room."""
+    """Maps points of the unit square to the free space of the left (upper) or the right (lower) room."""
     u = np.where(left, NEAREST, RIGHT_FACE) + unit[:, :, 0] * (LEFT_FACE - NEAREST)
     v = NEAREST + unit[:, :, 1] * (FARTHEST - NEAREST)
     return rooms.across_along(np.stack([u.ravel(), v.ravel()], axis=1))
