@@ -61,6 +61,12 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_worlds.py push-t --json benchmarks/results/world-push-t-cpu.json
 	$(BIN)/python benchmarks/bench_worlds.py reacher --episodes 400 --json benchmarks/results/world-reacher-cpu.json
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
+	$(BIN)/python benchmarks/bench_sigreg_exact.py --json benchmarks/results/sigreg-exact-cpu.json
+	for world in two-room push-t; do \
+		$(BIN)/python benchmarks/bench_planners.py $$world --json benchmarks/results/planners-$$world-cpu.json; done
+	$(BIN)/python benchmarks/bench_objectives.py two-room --seeds 3072 7 8 \
+		--json benchmarks/results/objectives-two-room-cpu.json
+	$(BIN)/python benchmarks/bench_objectives.py push-t --seeds 0 --json benchmarks/results/objectives-push-t-cpu.json
 	$(BIN)/python benchmarks/tables.py
 
 # For Python 3.12, whatever Python is here

@@ -42,6 +42,7 @@ def main() -> None:
             for name, options in OBJECTIVES.items():
                 trained, _ = run(home, "train", "--data", str(data), "--seed", str(seed), *steps, *options)
                 planned, _ = run(home, "plan", "--episodes", str(arguments.tasks))
+                del planned["tasks"]  # what became of each is not needed
                 last = (Path(trained.pop("run")) / "metrics.jsonl").read_text().splitlines()[-1]
                 terms = json.loads(last)["terms"]
                 row = {"world": arguments.world, "objective": name, "seed": seed}
