@@ -115,7 +115,7 @@ def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, environmen
     monkeypatch.setattr(solvers, "Graph", Graph)
     planning = resolve(recipes.small("two-room", 2), None, SMALL).planning
     solver = Solver(PackedDynamics(model), planning, 0, 100, on_compile=lambda *progress: told.append(progress))
-    solver._prepares = solver._captures = True
+    solver._prepares = True
     latents, goals = torch.zeros(2, environments, 16)
     solver.solve(Problem(Context(latents[:, None]), goals, torch.arange(environments), torch.tensor(0)))
     total = len(told)
