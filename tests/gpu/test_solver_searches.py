@@ -26,8 +26,8 @@ CAPTURED = [
     *((kind, form, "last") for kind, form in SEARCHES if not PLANNERS[kind].differentiates),
     *(("cem", "numbers", cost) for cost in COSTS if cost != "last"),
 ]
-# The horizons of the graphs of two cycles. One graph is for each stage of the first, where contexts grow and the first
-# plan has no plan before it; two are for the next, whose last stage has the shapes that it had in the first.
+# The horizons of the graphs that two cycles need. In the first cycle contexts grow, and the first plan has none before
+# it, so the next cycle needs two graphs of its own; its last stage has the shapes of the first cycle's last stage.
 HORIZONS = [3, 2, 1, 3, 2]
 
 

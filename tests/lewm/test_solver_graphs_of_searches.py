@@ -29,7 +29,8 @@ SEARCHES = [
 ]
 CAPTURED = [(kind, form) for kind, form in SEARCHES if not PLANNERS[kind].differentiates]
 SAMPLES = 40
-# How many candidates the calls of a cost see; "icem" has fewer at each iteration, and the last call is for the result.
+# How many candidates the calls of a cost see. A planner may have fewer at each iteration; the last call is for the
+# result.
 COUNTS = {"cem": {SAMPLES, 1}, "icem": {SAMPLES, 32, 26, 1}, "mppi": {SAMPLES, 1}, "adam": {SAMPLES}}
 
 
@@ -85,8 +86,8 @@ def assert_plans_of_two_cycles_are_equal(graphed, eager):
         assert torch.equal(plan, expected)
 
 
-# One graph for each stage of the first cycle, where contexts grow and the first plan has no plan before it; two for the
-# next, whose last stage has the shapes that it had in the first.
+# The horizons of the graphs that two cycles need. In the first cycle contexts grow, and the first plan has none before
+# it, so the next cycle needs two graphs of its own; its last stage has the shapes of the first cycle's last stage.
 HORIZONS = [3, 2, 1, 3, 2]
 
 
