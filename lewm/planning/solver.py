@@ -121,7 +121,7 @@ class Solver:
         self._search = line_of(PLANNERS, "PLANNERS", planning.planner)
         self._make_cost = line_of(COSTS, "COSTS", planning.cost)(planning.cost, dynamics.device)
         self._prepares = dynamics.device.type == "cuda"
-        self._captures = self._prepares and not self._search.differentiates
+        self._captures = not self._search.differentiates
         self._stream = torch.cuda.Stream(dynamics.device) if self._prepares else None
         # The graphs by horizon and shapes; None where one could not be captured.
         self._graphs: dict[tuple[int, tuple[torch.Size, ...]], Graph | None] = {}

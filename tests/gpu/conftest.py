@@ -14,6 +14,11 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 
+from lewm.planning import solver as solvers
+from lewm.planning.plan import Plan
+from lewm.planning.solver import Problem
+from lewm_kernels import compiling
+
 
 @pytest.fixture(autouse=True)
 def cuda_device(request: pytest.FixtureRequest) -> Iterator[None]:
@@ -52,3 +57,20 @@ def nothing_waits() -> Callable[[], AbstractContextManager[None]]:
             torch.cuda.set_sync_debug_mode("default")
 
     return context
+
+
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Collects how many environments each captured CUDA graph is for; a kernel compiled in a capture is an error."""
+    made = []
+
+    class Noted(solvers.Graph):
+        def __init__(
+            self, search: Callable[[Problem], Plan], problem: Problem, others: solvers.Graph | None = None
+        ) -> None:
+            made.append(len(problem))
+            with compiling.watch(lambda compiled: pytest.fail("a kernel was compiled in a capture")):
+                super().__init__(search, problem, others)
+
+    monkeypatch.setattr(solvers, "Graph", Noted)
+    return made

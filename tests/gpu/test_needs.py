@@ -16,8 +16,11 @@ def test_kernels_can_be_imported(operator):
     importlib.import_module(f"lewm_kernels.{operator}.triton")
 
 
+@pytest.mark.parametrize("action_dim", [2, 5])
+@pytest.mark.parametrize("history", [1, 3])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_kernels_take_the_model_of_these_tests(model, precision):
+def test_the_kernels_take_the_models_of_these_tests(make_model, precision, history, action_dim):
+    model = make_model({"model.predictor.history": history, "model.action_dim": action_dim})
     assert tiles.unsupported(model.pack(precision)) is None
 
 

@@ -10,7 +10,6 @@ from lewm import recipes
 from lewm.config import resolve
 from lewm.model import build
 from lewm.model.actions import BlockBounds
-from lewm.planning import solver as solvers
 from lewm.planning.costs import COSTS
 from lewm.planning.dynamics import PackedDynamics
 from lewm.planning.one_hot import OneHot
@@ -75,21 +74,6 @@ def problem(config, environments, replan=0, seed=0):
 def assert_close(plan, other):
     for name in ("actions", "cost", "history"):
         torch.testing.assert_close(getattr(plan, name), getattr(other, name))
-
-
-@pytest.fixture
-def captured(monkeypatch):
-    """Sizes in the order of their captures."""
-    made = []
-
-    class Noted(solvers.Graph):
-        def __init__(self, search, problem, others=None):
-            made.append(len(problem))
-            with compiling.watch(lambda compiled: pytest.fail("a kernel was compiled in a capture")):
-                super().__init__(search, problem, others)
-
-    monkeypatch.setattr(solvers, "Graph", Noted)
-    return made
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])

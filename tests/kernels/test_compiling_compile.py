@@ -12,11 +12,12 @@ from triton import knobs
 from triton.runtime.jit import JITFunction
 
 from lewm import recipes
-from lewm.config import resolve
+from lewm.config import LastCost, Planner, Planning, resolve
 from lewm.model import build
 from lewm.planning import solver as solvers
 from lewm.planning.dynamics import PackedDynamics
 from lewm.planning.plan import Context
+from lewm.planning.planners import PLANNERS
 from lewm.planning.solver import Problem, Solver
 from lewm_kernels import compiling, dispatch, rollout
 
@@ -29,10 +30,6 @@ SMALL = {
     "model.predictor.head_dim": 16,
     "model.predictor.mlp": 16,
     "model.predictor.history": 3,
-    "planning.planner.samples": 16,
-    "planning.planner.elites": 4,
-    "planning.planner.iterations": 4,
-    "planning.horizon": 2,
 }
 
 
@@ -100,8 +97,9 @@ def test_hooks_that_were_there_are_there_again(model):
 
 
 @pytest.mark.parametrize("environments", [1, 2])
-def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, environments):
-    """It also holds for one environment, whose streams have another alignment in every second iteration."""
+@pytest.mark.parametrize("kind", [kind for kind, search in PLANNERS.items() if not search.differentiates])
+def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, kind, environments):
+    """Also for one environment, whose streams of random numbers are aligned otherwise in every second iteration."""
     told, late = [], []
 
     class Graph:
@@ -113,11 +111,14 @@ def test_a_size_is_compiled_before_it_is_captured(model, monkeypatch, environmen
             return self.search(problem)
 
     monkeypatch.setattr(solvers, "Graph", Graph)
-    planning = resolve(recipes.small("two-room", 2), None, SMALL).planning
+    elites = {"elites": 4} if "elites" in Planner.kinds[kind].model_fields else {}
+    planning = Planning(planner=Planner.kinds[kind](samples=16, iterations=4, **elites), cost=LastCost(), horizon=2)
     solver = Solver(PackedDynamics(model), planning, 0, 100, on_compile=lambda *progress: told.append(progress))
-    solver._prepares = solver._captures = True
-    latents, goals = torch.zeros(2, environments, 16)
-    solver.solve(Problem(Context(latents[:, None]), goals, torch.arange(environments), torch.tensor(0)))
+    solver._prepares = True
+    goals, action_block = torch.zeros(environments, 16), solver.dynamics.action_block
+    context = Context(torch.zeros(environments, 3, 16), torch.zeros(environments, 2, action_block))
+    left = torch.zeros(environments, 1, action_block)
+    solver.solve(Problem(context, goals, torch.arange(environments), torch.tensor(0), left))
     total = len(told)
     assert total > 3
     assert told == [(compiled, total) for compiled in range(1, total + 1)]

@@ -269,7 +269,7 @@ def test_graphs_of_padded_groups_change_no_plan(model, one_hot, monkeypatch):
 
     monkeypatch.setattr(solvers, "Graph", graph)
     solver, plain = (Solver(PackedDynamics(model), FEW, 3, 100, one_hot=one_hot) for _ in range(2))
-    solver._prepares = solver._captures = True
+    solver._prepares = True
     for replan in range(2):
         plan, expected = (one.solve(problem(model, replan)) for one in (solver, plain))
         for name in ("actions", "cost", "history"):

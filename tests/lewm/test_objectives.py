@@ -242,7 +242,7 @@ COLLAPSING = {
     "lewm": ({"objective.lambda": 0}, "raise --lambda (now 0)."),
     "pldm": (
         dict.fromkeys(["objective.std", "objective.cov", "objective.std_t"], 0),
-        "raise --set objective.std (now 0) or objective.cov (now 0).",
+        "raise objective.std (now 0) or objective.cov (now 0) with --set.",
     ),
 }
 

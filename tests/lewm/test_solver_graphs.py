@@ -41,38 +41,13 @@ def a_solver(model, planning, together=100, **options):
 def graphed(model, planning, together=100, **options):
     """A solver that does on the CPU what it would do on a CUDA device, with stand-ins for graphs."""
     solver = a_solver(model, planning, together, **options)
-    solver._prepares = solver._captures = True
+    solver._prepares = True
     return solver
 
 
 def assert_same(plan, other):
     for name in ("actions", "cost", "history"):
         assert torch.equal(getattr(plan, name), getattr(other, name)), name
-
-
-class Recording:
-    """Stands for a CUDA graph."""
-
-    made: list[int]
-    replayed: list[int]
-
-    def __init__(self, search, problem, others=None):
-        self.search, self.shapes = search, problem.shapes
-        self.others = others
-        self.made.append(len(problem))
-
-    def replay(self, problem):
-        assert problem.shapes == self.shapes
-        self.replayed.append(len(problem))
-        return self.search(problem)
-
-
-@pytest.fixture
-def recording(monkeypatch):
-    monkeypatch.setattr(Recording, "made", [], raising=False)
-    monkeypatch.setattr(Recording, "replayed", [], raising=False)
-    monkeypatch.setattr(solvers, "Graph", Recording)
-    return Recording
 
 
 def test_the_first_solve_of_a_size_is_captured_and_all_are_replayed(model, planning, recording):
@@ -110,7 +85,7 @@ def test_a_size_is_prepared_with_the_shapes_of_its_search_before_it_is_captured(
         cost = make_cost(dynamics, context, goal)
         return lambda candidates: shapes.append(tuple(candidates.shape)) or cost(candidates)
 
-    class Counting(Recording):
+    class Counting(recording):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             at_capture.extend(shapes)
@@ -188,7 +163,7 @@ def test_memory_that_runs_out_in_a_capture_halves_the_groups(model, planning, mo
                 raise torch.OutOfMemoryError
             finally:
                 raise RuntimeError("operation failed due to a previous error during capture")
-        return Recording(search, problem, others)
+        return recording(search, problem, others)
 
     monkeypatch.setattr(solvers, "Graph", refuse)
     solver, wanted = graphed(model, planning), problem(model, 4)
