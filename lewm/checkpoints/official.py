@@ -6,9 +6,6 @@ keys and without); both of each are read. The action statistics are not in the f
 
 from __future__ import annotations
 
-import pickle
-import warnings
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
+from lewm.checkpoints.faults import BELONGS, refuse_faults, refuse_not_finite
+from lewm.checkpoints.tensor_files import read_pickled
 from lewm.config import AdalnPredictor, Model, VitEncoder, validate
 from lewm.errors import LewmError
 from lewm.model import build
 from lewm.model.world_model import WorldModel
-from lewm.reading import check_file, decoding, read_json
+from lewm.reading import check_file, read_json
 
 WEIGHTS = "weights.pt"
 CONFIG = "config.json"
@@ -31,13 +29,8 @@ SAFE_PAIR = f"Ask its author for {WEIGHTS} saved from state_dict(), with {CONFIG
 ENCODERS = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12)}
 MLP_RATIO = 4  # hidden width / width, in those encoders and in the action embedder
 BOTTLENECK = 10  # width of the narrowest layer of the released action embedder
-AGAIN = "Get it again from where it was written."
 EPOCH = "weights_epoch_"  # the beginning of the names of the files that the released training writes
 MODEL = "model."  # the beginning of the tensors' names where a whole training module was saved
-
-# The most bytes that a file may have: numbers in float64, with the two averages of an optimiser and a spare copy, and
-# the names and settings beside them. A larger file is a zip bomb, or belongs to another configuration.
-WIDEST, COPIES, SLACK = 8, 4, 2**24
 
 FRAMESKIP = 5  # facts of the released training, not stored in its files
 
@@ -251,37 +244,8 @@ def _translate(tensors: dict[str, Tensor], model: WorldModel, path: Path) -> dic
 
 def read_weights(path: Path, numbers: int) -> dict[str, Tensor]:
     """The tensors of the file of a model that has so many numbers, by the names that they have in the model."""
-    most = COPIES * WIDEST * numbers + SLACK
-    check_file(path, f"Put the {WEIGHTS} of the {CONFIG} beside it there.", most)
-    with decoding(path, "not a file of tensors", AGAIN), warnings.catch_warnings(action="ignore"):
-        # the warnings are about pickle protocols: what matters is refused below
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > most:
-                raise LewmError(
-                    f"{path}: unpacks to {size:,} bytes, at most {most:,} for the sizes in {CONFIG}",
-                    f"Check that {CONFIG} beside it belongs to these weights.",
-                )
-        try:
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as error:
-            raise LewmError(f"{path}: holds pickled objects, expected only tensors", SAFE_PAIR) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(_is_plain(name, value) for name, value in content.items()):
-        raise LewmError(f"{path}: expected a dictionary of tensors by name, got something else", SAFE_PAIR)
+    check_file(path, f"Put the {WEIGHTS} of the {CONFIG} beside it there.")
+    content = read_pickled(path, numbers, BELONGS)
     # a training module holds the model beside the buffers of its loss
     inner = {name.removeprefix(MODEL): tensor for name, tensor in content.items() if name.startswith(MODEL)}
     return inner or content
-
-
-def _is_plain(name: Any, value: Any) -> bool:  # noqa: ANN401
-    """Whether it is a name, and a tensor of real numbers that are in memory one after the other."""
-    return (
-        isinstance(name, str)
-        and isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and not (value.is_complex() or value.is_quantized)
-    )

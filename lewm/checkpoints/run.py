@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.digest import tensors_sha256
-from lewm.checkpoints.faults import refuse_faults, refuse_not_finite
+from lewm.checkpoints.faults import BELONGS, refuse_faults, refuse_not_finite
 from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
@@ -198,19 +198,22 @@ def read_with_metadata(path: Path, remedy: str | None = None) -> tuple[dict[str,
     return tensors, metadata
 
 
-def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, remedy: str | None = None) -> None:
+def restore(
+    model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, remedy: str | None = None, prefix: str = ""
+) -> None:
     """Load `tensors` into `model`.
 
     Args:
         model: A model of the configuration that is beside the tensors.
         tensors: All tensors of `path`.
         path: Where they are from, for the error.
-        remedy: What to do where a tensor is not finite; how to repair a run if None.
+        remedy: The second line of the error; how to repair a run if None.
+        prefix: What the names in `tensors` begin with, before their names in the model.
 
     Raises:
         LewmError: naming every missing, surplus and misshapen tensor, or those that are not finite.
     """
-    expected = model.state_dict()
+    expected = {prefix + name: tensor for name, tensor in model.state_dict().items()}
     misshapen = [
         f"{name} {list(tensors[name].shape)}, expected {list(tensor.shape)}"
         for name, tensor in expected.items()
@@ -218,9 +221,9 @@ def restore(model: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, r
     ]
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
-    refuse_faults(path, missing=missing, surplus=surplus, misshapen=misshapen)
+    refuse_faults(path, remedy or BELONGS, missing=missing, surplus=surplus, misshapen=misshapen)
     refuse_not_finite(path, tensors, remedy or f'Repair it with "{resume_command(path.parent)}".')
-    model.load_state_dict(dict(tensors))
+    model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
 
 
 def _on_the_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from lewm.config.limits import (
 )
 from lewm.config.section import Kind, Section
 
+TENSOR_FILES = (".safetensors", ".pt", ".pth")  # endings of the files of tensors that a frozen encoder can be of
 MAP_STRIDE, MAP_CHANNELS = 16, 112  # the map that is taken of EfficientNet-Lite0: arXiv 1905.11946, table 1
 
 
@@ -126,13 +127,32 @@ class FrozenEncoder(Encoder):
     """
 
     kind: Literal["frozen"] = "frozen"
-    # The directory of a run or of a released checkpoint, or the name of weights that a package brings:
-    # "efficientnet-lite0".
+    # The directory of a run or of a released checkpoint; a file of tensors (.safetensors, .pt or .pth), which needs
+    # `encoder` to say what it is built of; or the name of weights that a package brings: "efficientnet-lite0".
     weights: Annotated[str, Field(min_length=1)]
-    # What the frozen encoder gives: that model's latent, or its embedding before the projector.
+    # In a file of tensors, how the names of the encoder's tensors begin: "encoder." for encoder.norm.weight.
+    module: str = ""
+    # What the frozen encoder gives: that model's latent, or its embedding before the projector. Files of tensors and
+    # packages hold no projector, so that theirs is always the embedding.
     output: Literal["latent", "embedding"] = "latent"
     encoder: Encoder | None = None
     projector: FrozenProjector | None = None
+
+    @property
+    def from_file(self) -> bool:
+        """Whether `weights` is a file of tensors."""
+        return self.weights.endswith(TENSOR_FILES)
+
+    @model_validator(mode="after")
+    def _file_needs_encoder(self) -> FrozenEncoder:
+        if not self.from_file and self.module:
+            endings = ", ".join(TENSOR_FILES)
+            raise ValueError(f"module {self.module!r} is for a file of tensors ({endings}), got weights {self.weights}")
+        if self.from_file and self.encoder is None:
+            raise ValueError(f"weights {self.weights} is a file of tensors: encoder has to say what it is built of")
+        if self.from_file and self.projector is not None:
+            raise ValueError(f"weights {self.weights} is a file of tensors, of which no projector is read")
+        return self
 
     @property
     def in_words(self) -> str:

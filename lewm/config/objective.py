@@ -26,6 +26,10 @@ class Sigreg(Kind):
         """How many numbers it holds in memory at least, for `steps` frames of `batch` clips."""
         return 0
 
+    def sizes(self) -> tuple[str, ...]:
+        """The keys of the section that can be lowered so that it holds fewer numbers."""
+        return ()
+
     def check_latent(self, latent: int) -> None:
         """Raises where it cannot be computed for latents of that width.
 
@@ -43,6 +47,10 @@ class Sketch(Sigreg):
     def floats(self, batch: int, steps: int, latent: int) -> int:
         """The directions, and sums of cosines and of sines."""
         return self.directions * (latent + 2 * steps * self.knots)
+
+    def sizes(self) -> tuple[str, ...]:
+        """The number of directions and of knots."""
+        return "directions", "knots"
 
 
 class Exact(Sigreg):
@@ -62,11 +70,11 @@ class Subspaces(Sigreg):
     """The mean of the sketches in frozen random subspaces of the latent.
 
     Source: Sub-JEPA, arXiv 2605.09241, which has 32 subspaces, in Push-T 16.
+    Differs: 32 directions in each subspace are our choice; 32 subspaces together then have as many as the sketch.
     """
 
     kind: Literal["subspaces"] = "subspaces"
-    # M, the directions drawn in each subspace. All subspaces together have as many as the sketch. With 1024 in each,
-    # training on the CPU takes several times as long.
+    # M, the directions drawn in each subspace. With 1024 in each, training on the CPU takes several times as long.
     directions: Directions = 32
     subspaces: Annotated[Int, Field(gt=0, le=MOST_WIDTH)] = 32
 
@@ -74,6 +82,10 @@ class Subspaces(Sigreg):
         """The subspaces, the directions in one, and sums of cosines and of sines in each."""
         sums = 2 * steps * self.subspaces * self.knots
         return latent**2 + self.directions * (latent // self.subspaces + sums)
+
+    def sizes(self) -> tuple[str, ...]:
+        """The number of directions and of knots."""
+        return "directions", "knots"
 
     def check_latent(self, latent: int) -> None:
         """Raises unless the latent divides into so many subspaces of equal width."""
@@ -95,6 +107,10 @@ class Objective(Kind):
     def floats(self, batch: int, steps: int, latent: int) -> int:
         """How many numbers it holds in memory at least, for `steps` frames of `batch` clips."""
         return 0
+
+    def sizes(self) -> tuple[str, ...]:
+        """The keys of the section that can be lowered so that it holds fewer numbers."""
+        return ()
 
     def check_latent(self, latent: int) -> None:
         """Raises where it cannot train latents of that width.
@@ -125,6 +141,10 @@ class LewmObjective(Objective):
     def floats(self, batch: int, steps: int, latent: int) -> int:
         """How many numbers SIGReg holds."""
         return self.sigreg.floats(batch, steps, latent)
+
+    def sizes(self) -> tuple[str, ...]:
+        """Those of SIGReg."""
+        return tuple(f"sigreg.{key}" for key in self.sigreg.sizes())
 
     def check_latent(self, latent: int) -> None:
         """Raises where SIGReg cannot be computed for latents of that width."""

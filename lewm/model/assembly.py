@@ -64,6 +64,11 @@ def parameter_count(config: cfg.Model) -> int:
     return sum(parameter.numel() for parameter in _without_values(config).parameters() if parameter.requires_grad)
 
 
+def frozen_count(config: cfg.Model) -> int:
+    """How many numbers stay as they are in a frozen encoder of a model of this configuration; none is allocated."""
+    return sum(parameter.numel() for parameter in _without_values(config).parameters() if not parameter.requires_grad)
+
+
 def _without_values(config: cfg.Model) -> WorldModel:
     with torch.device("meta"):
         return _assemble(config)

@@ -10,7 +10,7 @@ from typing import Any
 from lewm.checkpoints import run
 from lewm.errors import LewmError
 from lewm.evaluation.report import agent_name
-from lewm.model.assembly import parameter_count
+from lewm.model.assembly import frozen_count, parameter_count
 from lewm.page import elements, findings
 from lewm.page.content import Content, other_weights
 from lewm.page.document import KeyNumber
@@ -71,8 +71,11 @@ def model(path: Path, take: Take) -> Content:
             ("Commit", _short(made["commit"])),
         ]
     )
-    parameters = f"{parameter_count(config.model):,}"
-    return Content(body, (KeyNumber(parameters, "parameters", f"{config.model.latent} numbers a latent"),))
+    learnt, frozen = parameter_count(config.model), frozen_count(config.model)
+    numbers = [KeyNumber(f"{learnt:,}", "trained parameters", f"{config.model.latent} numbers a latent")]
+    if frozen:
+        numbers.append(KeyNumber(f"{frozen:,}", "frozen parameters", "of the encoder, trained elsewhere"))
+    return Content(body, tuple(numbers))
 
 
 def training(path: Path, take: Take) -> Content:

@@ -22,7 +22,7 @@ from lewm.errors import LewmError
 from lewm.files import file_name, home
 from lewm.measures.latents import sample_pairs
 from lewm.memory import check_training
-from lewm.model.assembly import build, parameter_count
+from lewm.model.assembly import build, frozen_count, parameter_count
 from lewm.model.frames import warn_if_stretched
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import open_run
@@ -122,7 +122,8 @@ def train(
     with Interruption() as interruption, Dataset.open(data) as dataset:
         _check_fits(config, dataset, resume)
         check_actions(dataset)
-        check_training(config, parameter_count(config.model), dataset.frame_size, device)
+        learnt, frozen = parameter_count(config.model), frozen_count(config.model)
+        check_training(config, learnt, frozen, dataset.frame_size, device)
         identity = run.DatasetIdentity(
             path=str(dataset.path.resolve()),
             fingerprint=fingerprint_of(dataset),

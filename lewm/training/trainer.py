@@ -108,6 +108,11 @@ class Trainer:
         begun = step > self.steps * BEGUN
         if health.collapsed and begun and not self.warned:
             self.warned = True
+            on_the_way = chain(self.model.encoder.parameters(), self.model.projector.parameters())
+            if any(parameter.requires_grad for parameter in on_the_way):
+                advice = self.config.objective.against_collapse()
+            else:
+                advice = "the encoder is frozen: use other weights, or train a projector (model.projector_hidden)"
             log.warning(
                 "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
                 "The model no longer tells frames apart; %s.",
@@ -115,7 +120,7 @@ class Trainer:
                 health.std_mean,
                 health.effective_rank,
                 self.config.model.latent,
-                self.config.objective.against_collapse(),
+                advice,
             )
         return health
 

@@ -89,6 +89,27 @@ def test_error_is_at_most_twice_that_of_the_definition(shape, scale):
     assert (errors[sigreg_exact] <= 4 * errors[reference.sigreg_exact]).all()
 
 
+@pytest.mark.parametrize("apart", [2, 3.9, 6.25, 15])
+@pytest.mark.parametrize("D", [16, 64])
+def test_tight_groups_far_apart_keep_their_digits(D, apart):
+    z = 0.01 * embeddings(1, 64, D)
+    z[:, :32, 0] += apart * math.sqrt(D) / 2
+    z[:, 32:, 0] -= apart * math.sqrt(D) / 2
+    z = z.float()
+    gradient = value_and_gradient(sigreg_exact, z, KNOTS.float())[1]
+    expected = value_and_gradient(reference.sigreg_exact, z.double())[1]
+    assert relative(gradient, expected) < 16 * torch.finfo(torch.float32).eps
+
+
+def test_a_normal_sample_is_computed_in_float32(monkeypatch):
+    dtypes = []
+    tables = fast.tables_of
+    monkeypatch.setattr(fast, "tables_of", lambda D, k, dtype, d: dtypes.append(dtype) or tables(D, k, dtype, d))
+    for D in (16, 192):
+        sigreg_exact(torch.randn(1, 2048, D, generator=torch.Generator().manual_seed(0)), KNOTS.float())
+    assert dtypes == [torch.float32] * 2
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 3), (2, 3, 7)])
 @pytest.mark.parametrize("scale", [1, 40])
 def test_gradient_is_the_derivative(shape, scale):

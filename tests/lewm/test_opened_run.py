@@ -57,6 +57,24 @@ def test_weights_are_read_when_they_are_asked_for_and_the_hash_is_theirs(trained
         _ = without.model
 
 
+def test_a_training_that_writes_between_reading_and_hashing_is_noticed(trained, tmp_path, monkeypatch):
+    directory = copied(trained, tmp_path / "run")
+    load_run, writes = runs.load_run, iter((1, 2))
+
+    def written_over(path):
+        model = load_run(path)
+        if more := next(writes, 0):
+            tensors = runs.read_tensors(path / runs.MODEL)
+            runs.save_tensors(path / runs.MODEL, tensors | {"action_mean": tensors["action_mean"] + more})
+        return model
+
+    monkeypatch.setattr(runs, "load_run", written_over)
+    run = open_run(directory)
+    assert run.checkpoint_sha256 == sha256(directory / runs.MODEL)
+    assert runs.holds_weights(directory, run.model)
+    assert next(writes, None) is None
+
+
 def test_of_its_own_data_training_has_not_seen_what_it_held_out(trained, tiny):
     seen, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
     run = open_run(trained)

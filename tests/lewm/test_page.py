@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from lewm.checkpoints.run import DatasetIdentity, save_tensors, write_config
+from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model import build
@@ -230,6 +231,21 @@ def test_it_shows_the_newest_of_every_part(finished):
         *("rollout.mp4", "annotated.mp4", "agent-teleported.mp4"),
     ]
     assert {file.read_text() for file in page.shown()} == {"curves", *shown} - {"training.png"}
+
+
+def test_trained_and_frozen_parameters_are_counted_apart(tmp_path, tiny):
+    conv = build(tiny.model).encoder
+    frozen = {"kind": "frozen", "weights": "tensors.pt", "encoder": tiny.model.encoder.model_dump()}
+    for name, config in (("all", tiny), ("some", resolve(tiny, None, {"model.encoder": frozen}))):
+        model = build(config.model)
+        directory = tmp_path / name
+        write_config(directory, config, DatasetIdentity("data.h5", "0", (16, 16), 2, None))
+        save_tensors(directory / "model.safetensors", model.state_dict())
+        said = Page(write_page(directory).page).said
+        learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        still = sum(p.numel() for p in conv.parameters())
+        assert f"trained parameters {learnt:,}" in said
+        assert (f"frozen parameters {still:,}" in said) == (name == "some")
 
 
 def test_it_needs_nothing_but_its_folder(finished, tmp_path):

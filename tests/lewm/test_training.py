@@ -145,6 +145,34 @@ def test_collapse_is_said_in_words(tiny, dataset, tmp_path, caplog):
     assert "raise --lambda" in messages[0]
 
 
+@pytest.mark.parametrize("projector", [True, False])
+def test_where_the_latents_are_not_trained_no_weight_of_a_loss_is_advised(tiny, dataset, tmp_path, caplog, projector):
+    torch.manual_seed(0)
+    flat = build(tiny.model).encoder.state_dict()
+    torch.save({name: torch.zeros_like(tensor) for name, tensor in flat.items()}, tmp_path / "flat.pt")
+    encoder = {"kind": "frozen", "weights": str(tmp_path / "flat.pt"), "encoder": tiny.model.encoder.model_dump()}
+    changes = {} if projector else {"model.projector_hidden": None, "model.latent": tiny.model.encoder.width}
+    train(resolve(tiny, None, {"model.encoder": encoder, **changes}), dataset, tmp_path / "run", CPU)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "the latents are collapsing" in message
+    assert ("raise --lambda" in message) == projector
+    assert ("use other weights, or train a projector" in message) != projector
+
+
+def test_with_a_frozen_encoder_a_killed_run_goes_on_without_its_source(tiny, dataset, tmp_path):
+    source = train(tiny, dataset, tmp_path / "source", CPU).run
+    config = resolve(tiny, None, {"model.encoder": {"kind": "frozen", "weights": str(source)}})
+    train(config, dataset, tmp_path / "whole", CPU)
+    pieces = tmp_path / "pieces"
+    train_until(3, config, dataset, pieces, CPU)
+    shutil.rmtree(source)
+    train(run.read_config(pieces)[0], dataset, pieces, CPU, resume=True)
+    whole, continued = tensors(tmp_path / "whole"), tensors(pieces)
+    assert set(whole) == set(continued)
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, continued[name]), name
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tiny, dataset, tmp_path, monkeypatch):
     compute = LewmObjective.forward
 

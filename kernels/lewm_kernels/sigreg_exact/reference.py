@@ -25,6 +25,9 @@ def sigreg_exact(z: Float[Tensor, "*T N D"], knots: Float[Tensor, " K"]) -> Floa
     with φ(s) the mean of cos(s u₁), and w_k the weights of the definition. A Gauss rule computes φ; it is exact to
     rounding up to the largest distance in the sample.
 
+    The rule's nodes grow in number with that distance, and memory with N² K times the nodes: this is for distances of
+    some tens of √D. One outlier at ten thousand times the norm of the others asks for more memory than machines have.
+
     Args:
         z: Embeddings, any floating dtype; all arithmetic happens in it.
         knots: Increasing numbers, from 0 to the end of the integral; the paper has 17 of them up to 3.

@@ -34,6 +34,11 @@ from lewm_kernels.sigreg_exact.sphere import mean_cosine
 # A table ends at this multiple of √D. The distances in a normal sample are near √(2D).
 _REACH = 16
 
+# In float32 a product of all pairs loses the distances that are small beside the farthest, such as those in tight
+# groups far from each other. Where norms allow distances beyond this multiple of √D, all is computed in float64. They
+# allow normal samples twice the largest norm: below 4 √D from 16 dimensions on, for tens of thousands of embeddings.
+_SINGLE = 4
+
 # Cells for a change of t r by √D, with t the last knot, and the coefficients of a cell. The derivative of order C of
 # φ_D(t r) is at most t^C times the mean of u₁^C, which gives errors of 2e-10 in float32 and below 1e-15 in float64.
 _CELLS = 64
@@ -66,8 +71,8 @@ def statistic_and_gradient(
     squares = y.square().sum(dim=-1)  # (T, N)
     farthest = torch.maximum(4 * squares.max(), z.square().sum(dim=-1).max()).sqrt().item()
     outside = not farthest <= _reach(D)  # also true for NaN
-    # In float32, a product of all pairs loses distances that are small compared with the farthest.
-    if z.dtype != torch.float64 and (outside or D < _NARROW):
+    single = farthest <= _SINGLE * math.sqrt(D) and D >= _NARROW
+    if z.dtype != torch.float64 and not single:
         statistic, gradient = statistic_and_gradient(z.double(), rows, knots, with_gradient)
         return statistic, gradient.to(z.dtype)
 
