@@ -161,6 +161,7 @@ class _Display:
         output.note(
             f"{self.data} -> {beginning.run} on {self.device}, in {self.settings.training.precision}, {compilation}"
         )
+        output.note(f"loss: {self.settings.objective.formula()}")
         if compilation.on:
             output.note("the first step compiles encoder and predictor; without: --set training.compile=off")
         if beginning.resumed:

@@ -80,6 +80,8 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
             inside = reduce(lambda branch, part: branch[part], parts[:-1], values)
             where = f", where {'.'.join([*parts[:-1], 'kind'])} is {inside['kind']}" if "kind" in inside else ""
             raise unknown(f"key in {source}{where}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
+        if fault["type"] == "dict_type":
+            fault["msg"] = "expected a section with keys of its own"
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
         # A fault of a whole section concerns several of its keys together, and only a single key can be set.
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)

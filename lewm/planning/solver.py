@@ -245,7 +245,14 @@ class Solver:
                 start = start.after(problem.left)
             search = self._search.numbers if self.one_hot is None else self._search.choices
             assert search is not None
-            return search(cost, start, planner, Keys(self.seed, problem.episodes, problem.replan))
+            plan = search(cost, start, planner, Keys(self.seed, problem.episodes, problem.replan))
+            if plan.actions.shape != start.mean.shape:
+                raise LewmError(
+                    f'the planner "{planner.kind}" made plans of shape {tuple(plan.actions.shape)}, expected '
+                    f"{tuple(start.mean.shape)}: environments, blocks, numbers of a block",
+                    "Correct the planner, or use another --planner.",
+                )
+            return plan
 
     def _start(self, environments: int, horizon: int) -> Start:
         block, device = self.dynamics.action_block, self.dynamics.device

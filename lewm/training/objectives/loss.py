@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from lewm import config as cfg
+from lewm.errors import LewmError
 from lewm.ranks import Ranks
 
 
@@ -77,7 +78,17 @@ class Objective(nn.Module):
 
 
 def weighted(terms: dict[str, Float[Tensor, ""]], weights: Mapping[str, float]) -> Loss:
-    """The loss with these terms, which have the names of the weights."""
+    """The loss with these terms, which have to have the names of the weights.
+
+    Raises:
+        LewmError: they have other names.
+    """
+    if set(terms) != set(weights):
+        raise LewmError(
+            f"the objective gives the terms {', '.join(sorted(terms))}, and its section weighs "
+            f"{', '.join(sorted(weights))}",
+            "Give the terms of `forward` the names that `weights` of the section has.",
+        )
     first, *others = (weights[name] * term for name, term in terms.items())
     return Loss(sum(others, first), terms)
 
