@@ -18,6 +18,7 @@ from lewm.training import loop
 from lewm.training.loop import train
 from lewm.training.metrics import read_metrics
 from lewm.training.objectives import OBJECTIVES, Network
+from lewm.training.objectives.loss import weighted
 from lewm.training.objectives.sigreg import SIGREGS
 from lewm.training.plot import plot_training
 from lewm_data.collection.collect import collect
@@ -293,3 +294,9 @@ def test_training_asks_the_objective_for_its_memory(tiny, monkeypatch, changes, 
     monkeypatch.setattr("lewm.memory.physical_memory", lambda _: needed - 1)
     with pytest.raises(LewmError, match="training needs at least"):
         check_training(config, 0, 0, (16, 16), CPU)
+
+
+@pytest.mark.parametrize("names", [["prediction"], ["prediction", "std", "idm"]])
+def test_terms_of_other_names_than_the_weights_are_refused(names):
+    with pytest.raises(LewmError, match="its section weighs prediction, std"):
+        weighted({name: torch.tensor(1.0) for name in names}, {"prediction": 1.0, "std": 2.0})

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from lewm.planning.costs import COSTS
 from lewm.planning.costs.distance import last
 from lewm.planning.dynamics import PackedDynamics
 from lewm.planning.plan import Context, Keys, Start
+from lewm.planning.planners import PLANNERS, Search
 from lewm.planning.planners.cem import cem
 from lewm.planning.solver import Problem, Solver
 from lewm_kernels.rollout import reference
@@ -126,6 +128,15 @@ def test_memory_too_small_for_one_environment_says_what_to_lower(model, planning
     limit_memory(monkeypatch, 0)
     with pytest.raises(LewmError, match="cpu: out of memory planning a single environment with 64 samples of 5 blocks"):
         a_solver(model, planning).solve(problem(model, 4))
+
+
+def test_plans_of_another_shape_are_refused(model, planning, monkeypatch):
+    def one_block(cost, start, settings, keys):
+        return replace(cem(cost, start, settings, keys), actions=start.mean[:, :1])
+
+    monkeypatch.setitem(PLANNERS, "cem", Search(one_block))
+    with pytest.raises(LewmError, match=r'"cem" made plans of shape \(3, 1, 10\), expected \(3, 5, 10\)'):
+        a_solver(model, planning).solve(problem(model, 3))
 
 
 def test_progress_is_told_at_every_iteration(model, planning):
