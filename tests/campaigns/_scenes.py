@@ -32,7 +32,7 @@ head_dim = 8
 mlp = 16
 [model.action_embedder]
 hidden = 8
-[objective]
+[objective.sigreg]
 directions = 16
 [training]
 steps = 20

@@ -226,7 +226,7 @@ OTHERS = {"--porcelain", "--shm-size", "--upgrade", "--force-reinstall"}
 
 
 def test_every_option_and_command_that_a_text_names_exists():
-    every = set().union(*OPTIONS.values()) | {"--help", "--version"}
+    every = set().union(*OPTIONS.values()) | {"--help", "--version", "--import"}
     named = set()
     for path in sources():
         for text in texts(path):
@@ -322,6 +322,7 @@ def test_the_remedies_of_the_commonest_failures_exist(place, monkeypatch, tmp_pa
     assert set(re.findall(r"--[a-z][a-z-]+", own)) <= OPTIONS[arguments[0]], remedy
     for key in re.findall(r"--set ([\w.]+)=", own):
         tree = json.loads((place / "run" / "config.json").read_text())["config"]
+        tree = tree["planning"] if arguments[0] == "plan" else tree
         for part in key.split("."):
             assert part in tree or part == "KEY", remedy
             tree = tree.get(part, {})

@@ -8,6 +8,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import pytest
@@ -122,7 +123,8 @@ def test_every_command_says_what_is_true_there(monkeypatch, capsys, tmp_path, co
     if command == "plan":
         from lewm import recipes
 
-        monkeypatch.setattr("lewm.checkpoints.run.read_config", lambda run: (recipes.small("two-room", 2), None))
+        run = SimpleNamespace(config=recipes.small("two-room", 2))
+        monkeypatch.setattr("lewm.opened_run.open_run", lambda path: run)
     monkeypatch.setattr(sys, "argv", ["lewm", command, *(["video.mp4"] if command == "surprise" else [])])
     before = signal.getsignal(signal.SIGTERM)
     hook = sys.unraisablehook

@@ -136,7 +136,8 @@ def test_only_films_and_plans_are_drawn(dataset, tiny, awake, monkeypatch):
     tasks = draw(dataset, count=4)
     random_floor(Controller(awake, tiny.planning, 0), WORLD, tasks, 16, 4)
     assert not drawn
-    planning = resolve(tiny, None, {"planning.horizon": 2, "planning.planner.iterations": 1}).planning
+    plans = {"planning.horizon": 2, "planning.execute": 2, "planning.planner.iterations": 1}
+    planning = resolve(tiny, None, plans).planning
     played, _ = run_planner(Controller(awake, planning, seed=3), WORLD, tasks, 16, 4)
     assert not played.solved.all()
     assert not len(played.distance)
@@ -174,7 +175,7 @@ def test_success_is_counted_and_solved_episodes_are_not_planned_again(dataset, t
     targets = draw(dataset, count=12)
     calls.clear()
     shares = []
-    controller = Oracle(build(tiny.model), tiny.planning, seed=0)
+    controller = Oracle(build(tiny.model), tiny.planning.model_copy(update={"execute": None}), seed=0)
     films = []
     played, _ = run_planner(
         controller, WORLD, targets, 16, 5, films.append, lambda share, done: shares.append((share, done))
