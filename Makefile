@@ -63,7 +63,8 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg_exact.py --json benchmarks/results/sigreg-exact-cpu.json
 	for world in two-room push-t; do \
-		$(BIN)/python benchmarks/bench_planners.py $$world --json benchmarks/results/planners-$$world-cpu.json; done
+		$(BIN)/python benchmarks/bench_planners.py $$world --json benchmarks/results/planners-$$world-cpu.json || exit 1; \
+	done
 	$(BIN)/python benchmarks/bench_objectives.py two-room --seeds 3072 7 8 \
 		--json benchmarks/results/objectives-two-room-cpu.json
 	$(BIN)/python benchmarks/bench_objectives.py push-t --seeds 0 --json benchmarks/results/objectives-push-t-cpu.json

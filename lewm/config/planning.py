@@ -48,7 +48,7 @@ class Cem(Planner):
 class Icem(Planner):
     """The improved cross-entropy method. Elites and the settings below `noise` have the values of arXiv 2008.06389.
 
-    Samples, iterations and noise were chosen among a few that were compared in Two-Room.
+    Samples, iterations and noise are our choice; README.md compares it with other planners.
     """
 
     kind: Literal["icem"] = "icem"
@@ -81,7 +81,7 @@ class Icem(Planner):
 
 
 class Mppi(Planner):
-    """Model predictive path integral control. Its numbers are the best of a few that were compared in Two-Room."""
+    """Model predictive path integral control. Its numbers are our choice; README.md compares it with them."""
 
     kind: Literal["mppi"] = "mppi"
     samples: Candidates = 100
@@ -93,7 +93,7 @@ class Mppi(Planner):
 
 
 class Adam(Planner):
-    """Gradient descent from several plans. Its numbers are the best of a few that were compared in Two-Room."""
+    """Gradient descent from several plans. Its numbers are our choice; README.md compares it with them."""
 
     kind: Literal["adam"] = "adam"
     samples: Candidates = 16

@@ -34,10 +34,6 @@ class Dynamics(Protocol):
     def action_block(self) -> int:
         """A."""
 
-    @property
-    def history(self) -> int:
-        """The most latents that a context may have."""
-
     def rows(self, horizon: int) -> int:
         """Candidates of `horizon` blocks that one call should see at most."""
 
@@ -73,7 +69,7 @@ class PackedDynamics:
 
     def __init__(self, model: WorldModel, precision: str = "fp32") -> None:
         self.packed = model.pack(precision)
-        self.device, self.history, self.action_block = self.packed.device, self.packed.history, self.packed.action_block
+        self.device, self.action_block = self.packed.device, self.packed.action_block
 
     def rows(self, horizon: int) -> int:
         """As many candidates as fit the cache of a CPU, or the memory of another device."""

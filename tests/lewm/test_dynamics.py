@@ -109,7 +109,7 @@ def test_rows_are_few_where_a_row_is_large(make_model):
 class Lane:
     """No model: a place on a line, its velocity, and a block that accelerates it; latents are (place, velocity)."""
 
-    device, action_block, history = CPU, 1, 1
+    device, action_block = CPU, 1
 
     def rows(self, horizon):
         return 10_000
