@@ -67,4 +67,4 @@ def needed(model: Model, H: int) -> list[Product]:
 def _widths(model: Model) -> tuple[int, int, int, int, int]:
     predictor = model.predictor
     inner = predictor.heads * predictor.head_dim
-    return model.latent, predictor.width, inner, predictor.mlp, model.projector_hidden
+    return model.latent, predictor.width, inner, predictor.mlp, predictor.projector_hidden

@@ -162,7 +162,7 @@ def _split(model: Model, C: int, N: int, n: int, place: int, W: int, inner: int,
 
 
 def _projector(model: Model, design: str, C: int, W: int) -> Iterator[Launch]:
-    P, D = model.projector_hidden, model.latent
+    P, D = model.predictor.projector_hidden, model.latent
     if design == "layerwise":
         yield Launch(C * W * (4 + 2 + 2 + 2))
         yield _product(C, 1, W, P)

@@ -24,6 +24,7 @@ TINY = {
     "model.frame_size": 16,
     "model.latent": 8,
     "model.projector_hidden": 16,
+    "model.predictor.projector_hidden": 16,
     "model.encoder": {"kind": "conv", "channels": [4, 8], "width": 16},
     "model.predictor": {"history": 3, "width": 8, "depth": 2, "heads": 2, "head_dim": 4, "mlp": 16},
     "model.action_embedder.hidden": 16,

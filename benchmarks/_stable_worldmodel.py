@@ -99,7 +99,7 @@ def _lewm(model: WorldModel) -> nn.Module:
             emb_dim=latent,
             mlp_scale=config.action_embedder.hidden // latent,
         ),
-        pred_proj=MLP(latent, config.projector_hidden, latent, norm_fn=nn.BatchNorm1d),
+        pred_proj=MLP(latent, config.predictor.projector_hidden, latent, norm_fn=nn.BatchNorm1d),
     ).eval()
     ours, theirs = model.state_dict(), lewm.state_dict()
     # the map is written for released encoders; no name of the other parts depends on which

@@ -78,6 +78,7 @@ def paper(env: str, action_dim: int) -> Config:
             encoder=VitEncoder(patch=14, width=192, depth=12, heads=3, mlp=768),  # ViT-Tiny
             predictor=AdalnPredictor(
                 history=HISTORY,
+                projector_hidden=2048,
                 width=192,
                 depth=6,
                 heads=16,
@@ -135,6 +136,7 @@ def small(env: str, action_dim: int) -> Config:
             encoder=SMALL_ENCODER.get(env, FLATTENED),
             predictor=AdalnPredictor(
                 history=SMALL_HISTORY.get(env, HISTORY),
+                projector_hidden=256,
                 width=64,
                 depth=3,
                 heads=4,

@@ -38,6 +38,7 @@ TINY = {
     "model.frame_size": 16,
     "model.latent": 8,
     "model.projector_hidden": 16,
+    "model.predictor.projector_hidden": 16,
     "model.encoder": {"kind": "conv", "channels": [4, 8], "width": 16},
     "model.predictor.width": 8,
     "model.predictor.depth": 2,

@@ -102,6 +102,7 @@ def read_config(path: Path) -> Model:
         "predictor": {
             "kind": "adaln",
             "history": predictor.number("num_frames"),
+            "projector_hidden": projector.number("hidden_dim"),
             "width": predictor.number("hidden_dim"),
             "depth": predictor.number("depth"),
             "heads": predictor.number("heads"),

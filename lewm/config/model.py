@@ -175,6 +175,8 @@ class Predictor(Kind):
     """Turns latents and actions into the next latents."""
 
     history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)]  # most latents it sees
+    # Width of the middle layer of the projector after it. None: there is none, and it gives the next latents itself.
+    projector_hidden: Width | None = None
 
     @property
     def in_words(self) -> str:
@@ -214,7 +216,8 @@ class Model(Section):
     frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
     action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # numbers in the action of one environment step
     latent: Width  # D
-    # Width of the projectors' middle layer. None: there are none, so that the latent is the encoder's embedding itself.
+    # Width of the middle layer of the projector after the encoder. None: there is none, and the latent is the encoder's
+    # embedding itself.
     projector_hidden: Width | None
     encoder: Encoder
     predictor: Predictor

@@ -81,14 +81,12 @@ def _encoder(section: cfg.Encoder, frame_size: int) -> Encoder:
 def _assemble(config: cfg.Model) -> WorldModel:
     """Makes the parts. Their order decides which random numbers each is drawn from."""
     encoder = _encoder(config.encoder, config.frame_size)
-    projector = _projector(encoder.width, config)
+    projector = _projector(encoder.width, config.projector_hidden, config.latent)
     action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
     predictor = cfg.line_of(PREDICTORS, "PREDICTORS", config.predictor)(config.predictor, config.latent)
-    prediction_projector = _projector(config.latent, config)
+    prediction_projector = _projector(config.latent, config.predictor.projector_hidden, config.latent)
     return WorldModel(config, encoder, projector, action_embedder, predictor, prediction_projector)
 
 
-def _projector(width: int, config: cfg.Model) -> nn.Module:
-    if config.projector_hidden is None:
-        return nn.Identity()
-    return Projector(width, config.projector_hidden, config.latent)
+def _projector(width: int, hidden: int | None, latent: int) -> nn.Module:
+    return nn.Identity() if hidden is None else Projector(width, hidden, latent)

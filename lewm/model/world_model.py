@@ -157,8 +157,8 @@ class WorldModel(nn.Module):
         """Why `pack` cannot take the model; None where it can."""
         if self.predictor.heads is None:
             return f'the rollout operator does not know the predictor "{self.config.predictor.kind}"'
-        if self.config.projector_hidden is None:
-            return "the model has no projector (model.projector_hidden is none), and the rollout operator needs one"
+        if self.config.predictor.projector_hidden is None:
+            return "no projector follows the predictor (model.predictor.projector_hidden is none), and a pack needs one"
         return None
 
     def pack(self, precision: str = "fp32") -> Packed:

@@ -25,6 +25,7 @@ channels = [4, 8]
 width = 16
 keypoints = 4
 [model.predictor]
+projector_hidden = 16
 width = 8
 depth = 1
 heads = 2

@@ -20,6 +20,7 @@ TINY = [
     *("--set", "model.frame_size=16"),
     *("--set", "model.latent=8"),
     *("--set", "model.projector_hidden=16"),
+    *("--set", "model.predictor.projector_hidden=16"),
     *("--set", "model.encoder.channels=[4, 8]"),
     *("--set", "model.predictor.width=8"),
     *("--set", "model.predictor.depth=1"),

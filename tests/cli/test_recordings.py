@@ -23,6 +23,7 @@ SMALL = [
     *("--set", "model.frame_size=16"),
     *("--set", "model.latent=8"),
     *("--set", "model.projector_hidden=16"),
+    *("--set", "model.predictor.projector_hidden=16"),
     *("--set", "model.encoder.channels=[4, 8]"),
     *("--set", "model.encoder.width=16"),
     *("--set", "model.predictor.width=8"),

@@ -35,6 +35,7 @@ TRAIN = [
     *("--set", "model.frame_size=16"),
     *("--set", "model.latent=8"),
     *("--set", "model.projector_hidden=32"),
+    *("--set", "model.predictor.projector_hidden=32"),
     *("--set", "model.encoder.channels=[4, 8]"),
     *("--set", "model.predictor.depth=1"),
     *("--lambda", "0.09"),

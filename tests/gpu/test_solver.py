@@ -25,6 +25,7 @@ pytestmark = pytest.mark.gpu
 SMALL = {
     "model.latent": 32,
     "model.projector_hidden": 64,
+    "model.predictor.projector_hidden": 64,
     "model.predictor.width": 32,
     "model.predictor.depth": 2,
     "model.predictor.heads": 2,

@@ -28,6 +28,7 @@ SIZES = {
     "model.frame_size": 32,
     "model.latent": 16,
     "model.projector_hidden": 32,
+    "model.predictor.projector_hidden": 32,
     "model.encoder": {"kind": "vit", "patch": 8, "width": 48, "depth": 1, "heads": 3, "mlp": 64},
     "model.predictor.history": T - 1,
     "model.predictor.width": 32,

@@ -24,6 +24,7 @@ from lewm_kernels import compiling, dispatch, rollout
 SMALL = {
     "model.latent": 16,
     "model.projector_hidden": 16,
+    "model.predictor.projector_hidden": 16,
     "model.predictor.width": 16,
     "model.predictor.depth": 1,
     "model.predictor.heads": 1,

@@ -26,6 +26,7 @@ rows = importlib.import_module("lewm_kernels.rollout.rows")
 TINY = {
     "model.latent": 17,
     "model.projector_hidden": 33,
+    "model.predictor.projector_hidden": 33,
     "model.action_embedder.hidden": 9,
     "model.predictor.history": 3,
     "model.predictor.width": 17,

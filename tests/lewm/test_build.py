@@ -128,8 +128,8 @@ def rolled_out_by_hand(model, latents, candidates, history):
     return out
 
 
-def test_a_model_without_projectors_is_rolled_out_by_steps(tiny):
-    changes = {"model.projector_hidden": None, "model.latent": 16, "model.predictor.history": 3}
+def test_a_predictor_without_projector_is_rolled_out_by_steps(tiny):
+    changes = {"model.latent": 16, "model.predictor.projector_hidden": None, "model.predictor.history": 3}
     torch.manual_seed(0)
     model = build(config_of(tiny, "conv", **changes).model).eval()
     for block in model.predictor.blocks:
@@ -138,7 +138,7 @@ def test_a_model_without_projectors_is_rolled_out_by_steps(tiny):
     assert not model.packs
     with torch.inference_mode():
         torch.testing.assert_close(model.rollout(*inputs), rolled_out_by_hand(model, *inputs), rtol=1e-5, atol=1e-5)
-    with pytest.raises(LewmError, match="cannot be packed: the model has no projector"):
+    with pytest.raises(LewmError, match="cannot be packed: no projector follows the predictor"):
         model.pack()
 
 
