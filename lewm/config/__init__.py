@@ -18,6 +18,7 @@ from lewm.config.model import (
     FrozenProjector,
     Model,
     Predictor,
+    ResidualPredictor,
     VitEncoder,
 )
 from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
@@ -69,6 +70,7 @@ __all__ = [
     "Planning",
     "PldmObjective",
     "Predictor",
+    "ResidualPredictor",
     "Section",
     "Sigreg",
     "Sketch",

@@ -12,7 +12,7 @@ from lewm import config as cfg
 from lewm.errors import LewmError
 from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import ActionEmbedder
-from lewm.model.adaln import AdalnTransformer
+from lewm.model.adaln import AdalnTransformer, ResidualTransformer
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.efficientnet import EfficientnetMap
 from lewm.model.frozen import Frozen
@@ -44,6 +44,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
 # Makes a predictor from a section of its kind and the latent's width.
 PREDICTORS: dict[str, Callable[[Any, int], Predictor]] = {
     "adaln": AdalnTransformer,
+    "residual": ResidualTransformer,
 }
 
 
