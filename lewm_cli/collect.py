@@ -40,6 +40,13 @@ def collect(
         ),
     ] = "",
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
+    detail: Annotated[
+        str | None,
+        typer.Option(
+            help="How finely frames are drawn, where that can be chosen: in cube full, or coarse, which is faster.",
+            show_default="full",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     workers: Annotated[
         str, typer.Option(help="Processes: auto (one a core where that helps), a number, or 0 for this process alone.")
@@ -69,7 +76,7 @@ def collect(
     from lewm_data.temporary import claimed
 
     writable = "Give --out the name of a file in a folder that you can write to."
-    place = world(env)
+    place = world(env).drawn(detail)
     named = out is not None
     if out is None:
         default = home() / "datasets" / f"{file_name(place.name)}.h5"

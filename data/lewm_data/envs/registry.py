@@ -106,15 +106,19 @@ def register() -> None:
             )
 
 
-def make_env(world_name: str, frame_size: int = 64, render_mode: str | None = "rgb_array") -> SimulatorEnv:
+def make_env(
+    world_name: str, frame_size: int = 64, render_mode: str | None = "rgb_array", detail: str | None = None
+) -> SimulatorEnv:
     """One environment of a world, for `gymnasium.make`. It truncates its episodes itself."""
-    env = make_vector_env(world_name, 1, frame_size)
+    env = make_vector_env(world_name, 1, frame_size, detail)
     return SimulatorEnv(env.simulators[0], env.max_episode_steps, env.terminates, render_mode)
 
 
-def make_vector_env(world_name: str, num_envs: int = 1, frame_size: int = 64) -> SimulatorVectorEnv:
+def make_vector_env(
+    world_name: str, num_envs: int = 1, frame_size: int = 64, detail: str | None = None
+) -> SimulatorVectorEnv:
     """A vector environment of a world, for `gymnasium.make_vec`."""
-    env = world(world_name).make(num_envs, frame_size, True)
+    env = world(world_name).drawn(detail).make(num_envs, frame_size, True)
     assert isinstance(env, SimulatorVectorEnv)
     return env
 

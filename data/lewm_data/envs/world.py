@@ -1,7 +1,7 @@
 """The description of a world, for collection and evaluation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float64, UInt8
 
 from lewm_data.envs.general_perturbations import Perturbation
 from lewm_data.envs.simulator import Factor
+from lewm_data.errors import DataError, unknown
 from lewm_data.policies.policy import Policy
 from lewm_data.policies.spec import GENERAL, PolicyFactory, make_policy, read_spec
 
@@ -97,6 +98,8 @@ class World:
         restorable: Whether its states can be set. Where they cannot, environments are `GymnasiumVectorEnv`, which reach
             a moment by replaying an episode, whose seed is in the column `episode_seed`.
         solvable: Whether the world can tell that a goal is reached.
+        detail: How finely its frames are drawn, a name in `details`; None where there is no choice.
+        details: The same world with frames of each detail. Nothing but frames differs.
     """
 
     name: str
@@ -120,11 +123,29 @@ class World:
     action_groups: tuple[int, ...] | None = None
     restorable: bool = True
     solvable: bool = True
+    detail: str | None = None
+    details: Mapping[str, Callable[[], "World"]] = field(default_factory=dict)
 
     @property
     def action_dim(self) -> int:
         """Width of an action."""
         return self.action_space.shape[0]
+
+    def drawn(self, detail: str | None) -> "World":
+        """This world with frames of a detail; as it is where that is None.
+
+        Raises:
+            DataError: It has no such detail.
+        """
+        if detail is None:
+            return self
+        if not self.details:
+            raise DataError(
+                f'{self.name}: detail "{detail}", but its frames are drawn in one way only', "Leave out the detail."
+            )
+        if detail not in self.details:
+            raise unknown(f"detail of {self.name}", detail, self.details)
+        return self.details[detail]()
 
     @property
     def all_policies(self) -> Mapping[str, PolicyFactory]:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from lewm_data.envs.cube.control import ArmControl
-from lewm_data.envs.cube.detail import simplify
+from lewm_data.envs.cube.detail import CELLS, TABLE_WIDTH, simplify
 from lewm_data.envs.cube.factors import CAMERA, KNOBS
 from lewm_data.envs.cube.model import cube_model
 from lewm_data.envs.cube.task import (
@@ -42,6 +42,7 @@ class CubeSimulator(MujocoSimulator):
 
     Args:
         frame_size: Pixels a side.
+        detail: How finely the arm is drawn, one of `CELLS`. The motion does not depend on it.
 
     Raises:
         DataError: A frame size out of range, or ogbench is not installed.
@@ -51,9 +52,9 @@ class CubeSimulator(MujocoSimulator):
         anew at every step, because a state holds neither the earlier place nor the solver's earlier forces.
     """
 
-    def __init__(self, frame_size: int) -> None:
+    def __init__(self, frame_size: int, detail: str) -> None:
         super().__init__(cube_model(), ("qpos", "qvel", "ctrl"), KNOBS, action_dim=5, frame_size=frame_size)
-        self._control = _arm_control()
+        self._control, self._detail = _arm_control(), detail
 
     def draw(self, rng: np.random.Generator) -> tuple[Float64[np.ndarray, " S"], Float64[np.ndarray, " S"]]:
         """Draws places for start and goal: the cube anywhere on the table, the gripper anywhere above it and open."""
@@ -95,9 +96,11 @@ class CubeSimulator(MujocoSimulator):
 
     def camera(self) -> Camera:
         """OGBench's camera for pixels, which looks from the front."""
-        size = self.frame_size
+        size, cell = self.frame_size, CELLS[self._detail] * TABLE_WIDTH / self.frame_size
         return shared_camera(
-            "cube", size, lambda: Camera(cube_model(), CAMERA, size, functools.partial(simplify, frame_size=size))
+            f"cube, {self._detail}",
+            size,
+            lambda: Camera(cube_model(), CAMERA, size, functools.partial(simplify, cell=cell)),
         )
 
     def _resting(self, rng: np.random.Generator) -> Float64[np.ndarray, " S"]:

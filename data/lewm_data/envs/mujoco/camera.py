@@ -26,6 +26,12 @@ MjData = Any
 
 FLOOR = "grid"  # the floor's texture in MuJoCo worlds
 
+# Without a GPU, most of the time of a frame is the shadows' and the vertices'. What these numbers leave out is hardly
+# seen: benchmarks/bench_drawing.py compares frames with and without it.
+SHADOW_TEXELS = 8  # least side of the shadow map for each pixel of a frame's side
+PLANE_GRID = 0.05  # m, least distance between the vertices of a plane, by which its light is interpolated
+SLICES, STACKS = 16, 8  # facets around and along a sphere or capsule
+
 
 def import_mujoco() -> ModuleType:
     """The module `mujoco`, ready to draw without a screen.
@@ -48,7 +54,7 @@ class Camera:
         model: A MuJoCo model.
         name: One of its cameras.
         frame_size: Pixels a side.
-        simplify: Changes a copy of the model so that it is drawn faster.
+        simplify: Leaves detail out of the meshes of a copy of the model, which is only for drawing.
 
         Raises:
             DataError: There is no renderer.
@@ -60,6 +66,7 @@ class Camera:
         mujoco = self._mujoco = import_mujoco()
         drawn = copy.copy(model)
         drawn.vis.global_.offwidth = drawn.vis.global_.offheight = frame_size
+        _lighten(drawn, frame_size, int(mujoco.mjtGeom.mjGEOM_PLANE))
         simplify(drawn)
         try:
             self._opengl = mujoco.GLContext(frame_size, frame_size)
@@ -96,6 +103,15 @@ class Camera:
         return np.ascontiguousarray(pixels[::-1])  # OpenGL counts rows from the bottom
 
 
+def _lighten(model: MjModel, frame_size: int, plane: int) -> None:
+    """Leaves out of a model, which is only for drawing, what frames of this size hardly show."""
+    quality, grids = model.vis.quality, model.geom_size[model.geom_type == plane, 2]
+    texels = 1 << (SHADOW_TEXELS * frame_size - 1).bit_length()  # OpenGL wants a power of two
+    quality.shadowsize = min(texels, quality.shadowsize)
+    quality.numslices, quality.numstacks = SLICES, STACKS
+    model.geom_size[model.geom_type == plane, 2] = np.maximum(grids, PLANE_GRID)
+
+
 def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # MuJoCo's own classes
     opengl.make_current()  # freeing concerns the objects of the current context
     context.free()
@@ -105,9 +121,12 @@ def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # MuJoCo's own cl
 _cameras: weakref.WeakValueDictionary[tuple[str, int], Camera] = weakref.WeakValueDictionary()
 
 
-def shared_camera(world: str, frame_size: int, make: Callable[[], Camera]) -> Camera:
-    """The camera of a world and frame size. Every simulator that draws holds it; the last one that ends frees it."""
-    camera = _cameras.get((world, frame_size))
+def shared_camera(look: str, frame_size: int, make: Callable[[], Camera]) -> Camera:
+    """The camera for a frame size and a look: a world, at one of its details where it has several.
+
+    Every simulator that draws holds it; the last one that ends frees it.
+    """
+    camera = _cameras.get((look, frame_size))
     if camera is None:
-        camera = _cameras[world, frame_size] = make()
+        camera = _cameras[look, frame_size] = make()
     return camera
