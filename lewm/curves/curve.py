@@ -1,47 +1,47 @@
 """The file of a curve: what `benchmarks/bench_worlds.py WORLD --curve` measured at moments of a training.
 
+{
+  "benchmark": "the course of training in push-t",
+  "time": ..., "commit": ..., "cpu": ..., ...      machine and code, as in every benchmark's report
+  "results": [                                     a curve for each training seed
     {
-      "benchmark": "the course of training in push-t",
-      "time": ..., "commit": ..., "cpu": ..., ...      machine and code, as in every benchmark's report
-      "results": [                                     a curve for each training seed
+      "world": "push-t",
+      "seed": 0,                                   of the training
+      "data": {"episodes": 1000, "frames": 131072, "policy": "expert"},
+      "points": [                                  in the order of training
         {
-          "world": "push-t",
-          "seed": 0,                                   of the training
-          "data": {"episodes": 1000, "frames": 131072, "policy": "expert"},
-          "points": [                                  in the order of training
-            {
-              "stage": "encoder",                      the stage of the training; null: it has one stage only
-              "step": 250,                             of that stage
-              "train_seconds": 61.2,                   since training began, earlier stages included, measuring excluded
-              "plan": {...},                           what `lewm plan --json` shows, but for "tasks": see `letters`
-              "r2": {                                  of each quantity, on held-out episodes, as `lewm probe` measures
-                "agent": {"linear": {"value": 0.97, "interval_95": [0.96, 0.98]}, "mlp": {...}}, ...
-              },
-              "effective_rank": 11.7,
-              "distance_correlation": 0.74,            null: the world knows no distances
-              "open_loop": {                           null: it is not known here what the world's tolerance is for
-                "steps": 25,                           environment steps that are imagined, without looking
-                "windows": 512,                        from held-out episodes; none counts as solved at its start
-                "units": {"agent": "", "angle": "degrees"},  "": the world's own
-                "imagined": {                          read by an MLP probe from latents imagined from true actions
-                  "median": {"agent": 8.8, ...},       median errors
-                  "solved": 0.4                        share of the windows where the error is within the tolerance
-                },
-                "seen": {...},                         read from the latents of the true frames: the probe's own error
-                "still": {...}                         the error of the present state: nothing moves
-              }
-            }, ...
-          ],
-          "oracle": {                                  the same planner in the true simulator, by the true distance;
-            "success_rate": 0.85, "successes": 17, "episodes": 20, "interval_95": [0.64, 0.95],
-            "tasks": "1101...",                        the first of the points' tasks; null: it was left out
-            "tasks_sha256": "...",
-            "seconds_per_plan": 4.1,
-            "planner": {...}                           its settings
+          "stage": "encoder",                      the stage of the training; null: it has one stage only
+          "step": 250,                             of that stage
+          "train_seconds": 61.2,                   since training began, earlier stages included, measuring excluded
+          "plan": {...},                           what `lewm plan --json` shows, but for "tasks": see `letters`
+          "r2": {                                  of each quantity, on held-out episodes, as `lewm probe` measures
+            "agent": {"linear": {"value": 0.97, "interval_95": [0.96, 0.98]}, "mlp": {...}}, ...
+          },
+          "effective_rank": 11.7,
+          "distance_correlation": 0.74,            null: the world knows no distances
+          "open_loop": {                           null: it is not known here what the world's tolerance is for
+            "steps": 25,                           environment steps that are imagined, without looking
+            "windows": 512,                        from held-out episodes; none counts as solved at its start
+            "units": {"agent": "", "angle": "degrees"},  "": the world's own
+            "imagined": {                          read by an MLP probe from latents imagined from true actions
+              "median": {"agent": 8.8, ...},       median errors
+              "solved": 0.4                        share of the windows where the error is within the tolerance
+            },
+            "seen": {...},                         read from the latents of the true frames: the probe's own error
+            "still": {...}                         the error of the present state: nothing moves
           }
-        }
-      ]
+        }, ...
+      ],
+      "oracle": {                                  the same planner in the true simulator, by the true distance;
+        "success_rate": 0.85, "successes": 17, "episodes": 20, "interval_95": [0.64, 0.95],
+        "tasks": "1101...",                        the first of the points' tasks; null: it was left out
+        "tasks_sha256": "...",
+        "seconds_per_plan": 4.1,
+        "planner": {...}                           its settings
+      }
     }
+  ]
+}
 """
 
 from __future__ import annotations
