@@ -78,7 +78,8 @@ def run_planner(
             frames = frames_of(env)[active] if replanner.looks_next else None
             begun = clock(device)
             meter.replan = replanner.replan
-            actions = replanner.act(frames, active, meter.iteration)
+            latents = None if frames is None else controller.embed(frames)
+            actions = replanner.act(latents, active, meter.iteration)
             seconds += clock(device) - begun
             if replanner.decision is not None:
                 plans += len(active)

@@ -18,6 +18,7 @@ from lewm.errors import LewmError
 from lewm.memory import check_planning
 from lewm.model.actions import BlockBounds
 from lewm.model.world_model import WorldModel
+from lewm.planning.costs import MakeCost
 from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, dynamics_of
 from lewm.planning.one_hot import OneHot
 from lewm.planning.plan import Context, Plan
@@ -171,6 +172,11 @@ class Controller:
             return DifferentiableDynamics(self.model)
         return dynamics_of(self.model, self.precision.name)
 
+    @property
+    def make_cost(self) -> MakeCost | None:
+        """Makes the cost of plans; None for the cost of the settings."""
+        return None
+
     @cached_property
     def solver(self) -> Solver:
         """The solver that makes the plans; made at its first use.
@@ -187,6 +193,7 @@ class Controller:
                 frameskip=self.model.config.frameskip,
                 one_hot=self.one_hot,
                 bounds=bounds,
+                make_cost=self.make_cost,
                 on_compile=self.on_compile,
             )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
 from lewm.planning.controller import Controller
@@ -61,21 +61,21 @@ class Replanner:
     @torch.inference_mode()
     def act(
         self,
-        frames: UInt8[np.ndarray, "N Y X 3"] | None,
+        latents: Float[Tensor, "N D"] | None,
         active: Int64[np.ndarray, " N"],
         on_iteration: OnIteration = lambda share: None,
     ) -> Float32[np.ndarray, "N K action_dim"]:
         """Actions of the next block, for some of the environments; they have to be executed.
 
         Args:
-            frames: What these environments show now; None where `looks_next` is false.
+            latents: Embeddings of what these environments show now; None where `looks_next` is false.
             active: The numbers of these environments; one that is left out once is not asked for again.
             on_iteration: Called with the share of a plan that is done.
         """
         some = torch.from_numpy(active).to(self.goals.device)
         self.decision = None
-        if frames is not None:
-            self._look(self.controller.embed(frames), some)
+        if latents is not None:
+            self._look(latents, some)
         if self.plans_next:
             self._decide(active, some, on_iteration)
         assert self._plan is not None

@@ -19,7 +19,7 @@ from torch import Tensor
 from lewm.config import Planner, Planning, line_of
 from lewm.errors import LewmError
 from lewm.model.actions import BlockBounds
-from lewm.planning.costs import COSTS
+from lewm.planning.costs import COSTS, MakeCost
 from lewm.planning.dynamics import Dynamics
 from lewm.planning.groups import even_groups, padded_groups
 from lewm.planning.one_hot import OneHot
@@ -97,6 +97,7 @@ class Solver:
         frameskip: Environment steps a block.
         one_hot: The choices that plans consist of, where actions are one-hot vectors; None where actions are numbers.
         bounds: Bounds of normalised blocks where actions are numbers; None where there are none.
+        make_cost: Makes the cost of plans; None for the cost of the settings.
         on_compile: Called after each kernel that was compiled, with the number of compiled kernels and of all kernels.
 
     Attributes:
@@ -112,6 +113,7 @@ class Solver:
         frameskip: int = 1,
         one_hot: OneHot | None = None,
         bounds: BlockBounds | None = None,
+        make_cost: MakeCost | None = None,
         on_compile: OnCompile = lambda compiled, total: None,
     ) -> None:
         self.dynamics, self.planning, self.seed, self.frameskip = dynamics, planning, seed, frameskip
@@ -119,7 +121,7 @@ class Solver:
         self.one_hot, self.bounds, self.on_compile = one_hot, bounds, on_compile
         self.seconds_preparing = 0.0
         self._search = line_of(PLANNERS, "PLANNERS", planning.planner)
-        self._make_cost = line_of(COSTS, "COSTS", planning.cost)(planning.cost, dynamics.device)
+        self._make_cost = make_cost or line_of(COSTS, "COSTS", planning.cost)(planning.cost, dynamics.device)
         self._prepares = dynamics.device.type == "cuda"
         self._captures = not self._search.differentiates
         self._stream = torch.cuda.Stream(dynamics.device) if self._prepares else None

@@ -76,7 +76,7 @@ def acts(controller, active, who=slice(None)):
     done = []
     for frames, some in zip(FRAMES[:, who], active, strict=True):
         looks = replanner.looks_next
-        actions = replanner.act(frames[some] if looks else None, some)
+        actions = replanner.act(controller.embed(frames[some]) if looks else None, some)
         done.append(Act(looks, actions, replanner.decision))
     return done
 

@@ -76,7 +76,7 @@ def plans(controller, turns):
     shown = np.random.default_rng(0).integers(0, 256, (turns + 1, B, 16, 16, 3), dtype=np.uint8)
     replanner = Replanner(controller, controller.embed(shown[-1]), np.arange(100, 100 + B))
     for frames in shown[:-1]:
-        replanner.act(frames, np.arange(B))
+        replanner.act(controller.embed(frames), np.arange(B))
         yield replanner._plan
 
 
