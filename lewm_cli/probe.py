@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from lewm.measures.intervals import Estimate
     from lewm.probing.report import ProbeReport
-    from lewm.probing.statistics import Estimate
 
 
 def probe(

@@ -1,10 +1,28 @@
-"""How sure a success rate is."""
+"""How sure a number is."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
 
 Z_95 = 1.959963984540054  # two-sided 95 % point of the normal distribution
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number and its 95 % interval."""
+
+    value: float
+    interval_95: tuple[float, float]
+
+
+def percentile_interval(resampled: Float64[np.ndarray, " R"]) -> tuple[float, float]:
+    """The bootstrap's 95 % percentile interval: the middle 95 % of R resampled values, of which NaN are left out."""
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from lewm.measures.intervals import Estimate
 from lewm.probing.space import Space
-from lewm.probing.statistics import Estimate, Scores
+from lewm.probing.statistics import Scores
 
 TRAINED, RANDOM, PIXELS = "trained encoder", "random encoder", "pixel PCA"
 FEATURES = (TRAINED, RANDOM, PIXELS)

@@ -10,16 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
+from lewm.measures.intervals import Estimate, percentile_interval
+
 RESAMPLES = 1000
 FLAT = 1e-12  # a smaller variance of values on the scale of z-scores is only rounding
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number measured on the test episodes, and its 95 % interval."""
-
-    value: float
-    interval_95: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,8 @@ def score(sums: Float64[np.ndarray, "E C 7"], draws: Float64[np.ndarray, "R E"])
     """
     whole = _scores(sums.sum(axis=0))
     drawn = _scores(np.tensordot(draws, sums, axes=1))
-    return Scores(*(Estimate(float(value), _interval(values)) for value, values in zip(whole, drawn, strict=True)))
+    pairs = zip(whole, drawn, strict=True)
+    return Scores(*(Estimate(float(value), percentile_interval(values)) for value, values in pairs))
 
 
 def mse_difference(
@@ -69,7 +64,7 @@ def mse_difference(
     """Our mean squared error less theirs, on the same episodes in every resample; below 0 where ours is better."""
     whole = _scores(ours.sum(axis=0))[0] - _scores(theirs.sum(axis=0))[0]
     drawn = _scores(np.tensordot(draws, ours, axes=1))[0] - _scores(np.tensordot(draws, theirs, axes=1))[0]
-    return Estimate(float(whole), _interval(drawn))
+    return Estimate(float(whole), percentile_interval(drawn))
 
 
 def _scores(
@@ -85,8 +80,3 @@ def _scores(
         mse, level = error.mean(axis=-1), variance.mean(axis=-1)
         r2 = np.where(level > FLAT, 1 - mse / level, np.nan)
     return np.asarray(mse), np.asarray(r), r2
-
-
-def _interval(values: Float64[np.ndarray, " R"]) -> tuple[float, float]:
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return float(low), float(high)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from lewm.measures.intervals import Estimate
 from lewm.probing import statistics
 from lewm.probing.report import Comparison
-from lewm.probing.statistics import Estimate, episode_sums, mse_difference, resample, score
+from lewm.probing.statistics import episode_sums, mse_difference, resample, score
 
 
 def draw(rng, episodes, length=5, numbers=2):
