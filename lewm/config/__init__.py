@@ -20,7 +20,16 @@ from lewm.config.model import (
     Predictor,
     VitEncoder,
 )
-from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
+from lewm.config.objective import (
+    Exact,
+    LewmObjective,
+    Objective,
+    PldmObjective,
+    PredictionObjective,
+    Sigreg,
+    Sketch,
+    Subspaces,
+)
 from lewm.config.planning import (
     Adam,
     Cem,
@@ -35,6 +44,7 @@ from lewm.config.planning import (
     Planning,
 )
 from lewm.config.section import Kind, Section, line_of
+from lewm.config.stages import Stage, stage_of
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
 
@@ -68,10 +78,12 @@ __all__ = [
     "Planner",
     "Planning",
     "PldmObjective",
+    "PredictionObjective",
     "Predictor",
     "Section",
     "Sigreg",
     "Sketch",
+    "Stage",
     "Subspaces",
     "Training",
     "VitEncoder",
@@ -79,5 +91,6 @@ __all__ = [
     "override",
     "parse_value",
     "resolve",
+    "stage_of",
     "validate",
 ]
