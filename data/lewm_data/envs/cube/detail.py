@@ -59,9 +59,7 @@ def _nearest_to_planes(
 ) -> Float64[np.ndarray, "M 3"]:
     """For each cell, the way from its mean to the point that is nearest to the planes of its faces."""
     corners = vertices[faces]  # (F, 3, 3)
-    normals = np.cross(
-        corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    )  # (F, 3), twice as long as the area
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])  # (F, 3), twice the area long
     normals /= np.sqrt(np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), np.finfo(np.float64).tiny))
     quadrics, ways = np.zeros((len(means), 3, 3)), np.zeros((len(means), 3))
     for corner in range(3):

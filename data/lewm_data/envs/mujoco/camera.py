@@ -26,11 +26,11 @@ MjData = Any
 
 FLOOR = "grid"  # the floor's texture in MuJoCo worlds
 
-# Without a GPU, most of the time of a frame is the shadows' and the vertices'. What these numbers leave out is hardly
-# seen: benchmarks/bench_drawing.py compares frames with and without it.
-SHADOW_TEXELS = 8  # least side of the shadow map for each pixel of a frame's side
-PLANE_GRID = 0.05  # m, least distance between the vertices of a plane, by which its light is interpolated
-SLICES, STACKS = 16, 8  # facets around and along a sphere or capsule
+# Without a GPU, shadows and vertices take most of the time of a frame. These limits leave out what frames of the size
+# hardly show; a model's own numbers hold where they are lower.
+SHADOW_TEXELS = 4  # side of the shadow map for each pixel of a frame's side
+PIXELS_A_SLICE, LEAST_SLICES = 8, 12  # facets around a sphere or capsule by the frame's side; half as many along it
+PLANE_GRID = 0.05  # m, least distance between the vertices of a plane, from which its light is interpolated
 
 
 def import_mujoco() -> ModuleType:
@@ -105,11 +105,12 @@ class Camera:
 
 def _lighten(model: MjModel, frame_size: int, plane: int) -> None:
     """Leaves out of a model, which is only for drawing, what frames of this size hardly show."""
-    quality, grids = model.vis.quality, model.geom_size[model.geom_type == plane, 2]
-    texels = 1 << (SHADOW_TEXELS * frame_size - 1).bit_length()  # OpenGL wants a power of two
-    quality.shadowsize = min(texels, quality.shadowsize)
-    quality.numslices, quality.numstacks = SLICES, STACKS
-    model.geom_size[model.geom_type == plane, 2] = np.maximum(grids, PLANE_GRID)
+    quality, planes = model.vis.quality, model.geom_type == plane
+    texels = 1 << (SHADOW_TEXELS * frame_size - 1).bit_length()  # a power of two
+    slices = max(LEAST_SLICES, frame_size // PIXELS_A_SLICE)
+    quality.shadowsize = min(quality.shadowsize, texels)
+    quality.numslices, quality.numstacks = min(quality.numslices, slices), min(quality.numstacks, slices // 2)
+    model.geom_size[planes, 2] = np.maximum(model.geom_size[planes, 2], PLANE_GRID)
 
 
 def _free(opengl: Any, context: Any) -> None:  # noqa: ANN401  # MuJoCo's own classes
