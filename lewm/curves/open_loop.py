@@ -132,13 +132,12 @@ def measure_open_loop(run: Run, episodes: int, seed: int) -> OpenLoop | None:
     if not len(windows.end):
         return None
     imagined = _imagine(run.model, latents, actions, windows)
-    seen, foreseen = _read(SOLVED_BY[place.name], states, latents, imagined, windows, sample, seed, run.device)
+    seen, foreseen = _read(place, states, latents, imagined, windows, sample, seed, run.device)
     truth, start = states[windows.end], states[windows.context[:, -1]]
-    parts = SOLVED_BY[place.name]
     return OpenLoop(
         steps=blocks * skip,
         windows=len(truth),
-        units={name: part.unit for name, part in parts.items()},
+        units={name: part.unit for name, part in SOLVED_BY[place.name].items()},
         imagined=_errors(place, foreseen, truth),
         seen=_errors(place, seen, truth),
         still=_errors(place, start, truth),
@@ -159,7 +158,7 @@ def _imagine(
 
 
 def _read(
-    parts: Mapping[str, Part],
+    place: World,
     states: Float64[np.ndarray, "N S"],
     latents: Float32[np.ndarray, "N D"],
     imagined: Float32[np.ndarray, "W D"],
@@ -168,13 +167,17 @@ def _read(
     seed: int,
     device: torch.device,
 ) -> tuple[Float64[np.ndarray, "W S"], Float64[np.ndarray, "W S"]]:
-    """The states at the ends of the windows, with all `parts` as a probe reads them: from true frames, and imagined."""
+    """The states at the ends of the windows, as a probe reads them from true frames, and from imagined ones.
+
+    The numbers that do not decide about the goal are the true ones.
+    """
     # The imagined latents come after the test frames, and are predicted with them.
     longer = replace(sample, test=slice(sample.test.start, len(latents) + len(imagined)))
     x = Scale.of(latents[sample.train]).z(np.concatenate([latents, imagined]))
+    unused = np.zeros((len(imagined), states.shape[1]))
     seen, foreseen = states[windows.end], states[windows.end]
-    for part in parts.values():
-        y = part.encode(states)
+    for part in SOLVED_BY[place.name].values():
+        y = part.encode(np.concatenate([states, unused]))
         scale = Scale.of(y[sample.train])
         fit = mlp_probe(x, scale.z(y), longer, seed, device, lambda share: None)
         values = part.decode(scale.undo(fit.predicted))
