@@ -7,12 +7,35 @@ from lewm.config import Config
 from lewm.errors import LewmError
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import DETAIL
 
 
 def said_name(dataset: Dataset) -> str | None:
     """What a dataset calls its world; None where it does not say, as in published files."""
     said = dataset.attributes.get("env")
     return None if said is None else plain_name(said)
+
+
+def detail_of(dataset: Dataset, env: str) -> str | None:
+    """How finely the frames of a dataset of the world `env` are drawn.
+
+    A file that does not say it, as published ones, has the world's usual detail.
+
+    Returns:
+        The detail; None where lewm does not know the world, or draws it in one way only.
+
+    Raises:
+        LewmError: The world has no such detail.
+    """
+    place, said = known_world(env), dataset.attributes.get(DETAIL)
+    if place is None:
+        return None
+    if said is not None and said not in place.details:
+        raise LewmError(
+            f"{dataset.path}: the attribute '{DETAIL}' is {said!r:.80}, which {env} does not have",
+            "Where the data are of another world, name it, or think of a name for it: --env my-robot.",
+        )
+    return place.drawn(said).detail
 
 
 def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity, option: str = "--data") -> None:
@@ -41,6 +64,12 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
         raise LewmError(
             f"{dataset.path}: frames of {ours}, the run was trained on {theirs}",
             f"Give {option} a dataset collected with the same --frame-size.",
+        )
+    detail = detail_of(dataset, config.env)
+    if detail != trained_on.detail:
+        raise LewmError(
+            f"{dataset.path}: frames of detail {detail}, the run was trained on detail {trained_on.detail}",
+            f"Give {option} a dataset collected with the same --detail.",
         )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lewm.config import Config
 from lewm.errors import LewmError
+from lewm.opened_run import Run
 from lewm_data.envs.registry import known_world, plain_name, world
 from lewm_data.envs.world import World
 
@@ -30,8 +31,8 @@ def import_named(run: Path, config: Config, named: str, option: str = "--env") -
         world(named)
 
 
-def world_to_act_in(run: Path, config: Config, instead: str, named: str | None = None, option: str = "--env") -> World:
-    """The world that a run was trained in, whose simulator is needed.
+def world_to_act_in(run: Run, instead: str, named: str | None = None, option: str = "--env") -> World:
+    """The world that a run was trained in, whose simulator is needed. It draws frames as finely as the run's data.
 
     Args:
         instead: The remedy where there is no simulator.
@@ -42,15 +43,16 @@ def world_to_act_in(run: Path, config: Config, instead: str, named: str | None =
         LewmError: lewm has no simulator of the world, its package is not imported, or another world is named.
         DataError: The package that is named cannot be imported, or does not register the world.
     """
-    package, _, _ = config.env.rpartition(":")
-    if not package and known_world(config.env) is None:
-        raise LewmError(f"{run}: trained on recordings of {config.env}, of which lewm has no simulator", instead)
+    env = run.config.env
+    package, _, _ = env.rpartition(":")
+    if not package and known_world(env) is None:
+        raise LewmError(f"{run.path}: trained on recordings of {env}, of which lewm has no simulator", instead)
     if named is not None:
-        import_named(run, config, named, option)
-    place = known_world(config.env)
+        import_named(run.path, run.config, named, option)
+    place = known_world(env)
     if place is None:
         raise LewmError(
-            f"{run}: trained in {config.env}; a package that a run names is imported only where you name it too",
-            f"Give {option} {config.env}, which imports {package} and runs its code.",
+            f"{run.path}: trained in {env}; a package that a run names is imported only where you name it too",
+            f"Give {option} {env}, which imports {package} and runs its code.",
         )
-    return place
+    return place.drawn(run.trained_on.detail)

@@ -40,13 +40,7 @@ def collect(
         ),
     ] = "",
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
-    detail: Annotated[
-        str | None,
-        typer.Option(
-            help="How finely frames are drawn, where that can be chosen: in cube full, or coarse, which is faster.",
-            show_default="full",
-        ),
-    ] = None,
+    detail: options.Detail = None,
     seed: options.Seed = 0,
     workers: Annotated[
         str, typer.Option(help="Processes: auto (one a core where that helps), a number, or 0 for this process alone.")

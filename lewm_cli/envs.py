@@ -42,6 +42,7 @@ def show(
     ] = "",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each policy.")] = 2,
     frame_size: Annotated[int, typer.Option(min=16, help="Side of a frame in pixels.")] = 128,
+    detail: options.Detail = None,
     seed: options.Seed = 0,
 ) -> None:
     """Draw an environment: the goals and frames of a few episodes of each policy."""
@@ -49,7 +50,7 @@ def show(
     from lewm_data.envs.gallery import draw_gallery
     from lewm_data.envs.registry import world
 
-    place = world(name)
+    place = world(name).drawn(detail)
     out = out or Path(f"{file_name(place.name)}.png")
     check_output(out, "Give --out the name of a file in a folder that you can write to.")
     draw_gallery(place, out, frame_size=frame_size, episodes=episodes, seed=seed, vary=vary)

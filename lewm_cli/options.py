@@ -14,6 +14,13 @@ MOST = 10**9  # the largest number that may be given in place of "auto"
 MAX_SEED = 2**64 - 1  # the limit of `lewm.config.Training` and `lewm_data.seeds`, which --help does not import
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of every random choice.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Detail = Annotated[
+    str | None,
+    typer.Option(
+        help="How finely frames are drawn, where that can be chosen: in cube full, or coarse, which is faster.",
+        show_default="full",
+    ),
+]
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
 

@@ -174,8 +174,9 @@ def plan(
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")
-    config = open_run(run).config
-    place = world_to_act_in(run, config, PLANNING_NEEDS, env)
+    opened = open_run(run)
+    config = opened.config
+    place = world_to_act_in(opened, PLANNING_NEEDS, env)
     if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     flags = {

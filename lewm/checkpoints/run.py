@@ -58,6 +58,7 @@ class DatasetIdentity:
     frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
     episodes: int  # how many it has; training held some of them out
     env: str | None  # what the data call their world, if they do
+    detail: str | None = None  # how finely the frames are drawn, where the world has a choice
 
 
 def resume_command(run: Path) -> str:
@@ -104,8 +105,9 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
         if len(sides) != 2:
             raise TypeError(f"frame_size is {data['frame_size']!r:.80}")
-        env = None if data["env"] is None else str(data["env"])
-        dataset = DatasetIdentity(str(data["path"]), str(data["fingerprint"]), sides, int(data["episodes"]), env)
+        env, detail = (None if said is None else str(said) for said in (data["env"], data.get("detail")))
+        where, fingerprint, episodes = str(data["path"]), str(data["fingerprint"]), int(data["episodes"])
+        dataset = DatasetIdentity(where, fingerprint, sides, episodes, env, detail)
     except (SealError, KeyError, TypeError) as error:
         raise LewmError(f"{path}: damaged, or changed since it was written ({error})", DAMAGED) from error
     return validate(Config, stored, str(path), DAMAGED), dataset

@@ -132,7 +132,7 @@ def evaluate_run(
     """
     check_seed(request.seed)
     run = open_run(request.run, device)
-    place = world_to_act_in(run.path, run.config, PLANNING_NEEDS)
+    place = world_to_act_in(run, PLANNING_NEEDS)
     if request.save_tasks:
         check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
     with new_report(run.path, "plan") as out:

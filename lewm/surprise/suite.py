@@ -106,7 +106,7 @@ def run_suite(
     import_figure()
     import_encoder("mp4")
     run = open_run(request.run, device)
-    place = world_to_act_in(run.path, run.config, SUITE_NEEDS, request.env, "--suite")
+    place = world_to_act_in(run, SUITE_NEEDS, request.env, "--suite")
     if not place.perturbations:
         raise LewmError(f"{place.name} has no perturbations", "See CONTRIBUTING.md on how to add some.")
     with new_report(run.path, "surprise-suite") as out:

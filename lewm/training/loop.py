@@ -16,7 +16,7 @@ import torch
 from lewm.checkpoints import run
 from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.config import Config, line_of
-from lewm.dataset_checks import check_action_width, said_name
+from lewm.dataset_checks import check_action_width, detail_of, said_name
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import file_name, home
@@ -130,6 +130,7 @@ def train(
             frame_size=dataset.frame_size,
             episodes=dataset.num_episodes,
             env=said_name(dataset),
+            detail=detail_of(dataset, config.env),
         )
         with (
             _directory(config, identity, out, resume) as chosen,
