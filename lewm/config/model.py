@@ -42,11 +42,6 @@ class Encoder(Kind):
             ValueError: says why.
         """
 
-    def leaves(self) -> tuple[Encoder, ...]:
-        """The encoders that it is put together of; itself, where it is not."""
-        parts = [part for value in dict(self).values() if isinstance(value, tuple) for part in value]
-        return tuple(leaf for part in parts if isinstance(part, Encoder) for leaf in part.leaves()) or (self,)
-
 
 class VitEncoder(Encoder):
     """Vision transformer; its embedding is the CLS token of the last layer."""
@@ -132,9 +127,8 @@ class FrozenEncoder(Encoder):
     """
 
     kind: Literal["frozen"] = "frozen"
-    # The directory of a run or of a released checkpoint; "stage:NAME", a stage of the training itself; a file of
-    # tensors (.safetensors, .pt or .pth), which needs `encoder` to say what it is built of; or the name of weights that
-    # a package brings: "efficientnet-lite0".
+    # The directory of a run or of a released checkpoint; a file of tensors (.safetensors, .pt or .pth), which needs
+    # `encoder` to say what it is built of; or the name of weights that a package brings: "efficientnet-lite0".
     weights: Annotated[str, Field(min_length=1)]
     # In a file of tensors, how the names of the encoder's tensors begin: "encoder." for encoder.norm.weight.
     module: str = ""
@@ -248,8 +242,11 @@ class Model(Section):
     @property
     def trains_latents(self) -> bool:
         """Whether anything that the latents of frames depend on is trained."""
-        frozen = all(isinstance(leaf, FrozenEncoder) for leaf in self.encoder.leaves())
-        return self.projector_hidden is not None or not frozen
+        return self.projector_hidden is not None or not all(isinstance(one, FrozenEncoder) for one in self.encoders())
+
+    def encoders(self) -> list[Encoder]:
+        """The encoders that are put side by side; the encoder alone where it has no parts."""
+        return _leaves(self.encoder)
 
     @model_validator(mode="after")
     def _encoder_fits_frame(self) -> Model:
@@ -264,3 +261,8 @@ class Model(Section):
                 f"latent {self.latent}, expected {width}: the embedding's width, as projector_hidden is none"
             )
         return self
+
+
+def _leaves(encoder: Encoder) -> list[Encoder]:
+    parts = [part for value in dict(encoder).values() if isinstance(value, tuple) for part in value]
+    return [leaf for part in parts if isinstance(part, Encoder) for leaf in _leaves(part)] or [encoder]

@@ -14,13 +14,14 @@ from lewm.errors import LewmError
 from lewm.memory import check_training
 from lewm.model import build
 from lewm.ranks import Ranks
-from lewm.training import loop
+from lewm.training import preparation
 from lewm.training.loop import train
 from lewm.training.metrics import read_metrics
 from lewm.training.objectives import OBJECTIVES, Network
 from lewm.training.objectives.loss import weighted
 from lewm.training.objectives.sigreg import SIGREGS
 from lewm.training.plot import plot_training
+from lewm.training.trainer import seeded
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
@@ -168,7 +169,7 @@ def test_the_model_begins_alike_whatever_the_objective_is(tiny, dataset):
     with Dataset.open(dataset) as opened:
         episodes = np.arange(opened.num_episodes)
         configs = [resolve(tiny, None, changes) for changes in CASES.values()]
-        model, *others = (loop._new_learners(config, opened, episodes)[0] for config in configs)
+        model, *others = (preparation.new_learners(config, opened, episodes)[0] for config in configs)
     for other in others:
         for name, tensor in model.state_dict().items():
             assert torch.equal(tensor, other.state_dict()[name]), name
@@ -208,7 +209,7 @@ def test_a_head_is_trained(tiny, dataset, tmp_path):
     config = resolve(tiny, None, CASES["pldm, every term"])
     train(config, dataset, tmp_path / "run", CPU)
     tensors = run.read_tensors(tmp_path / "run" / run.TRAINING)
-    with loop.seeded(config.training.seed, 0, CPU):
+    with seeded(config.training.seed, 0, CPU):
         build(config.model)
         begun = OBJECTIVES["pldm"](config.objective, config.model, 0)
     for name, parameter in begun.named_parameters():
@@ -217,7 +218,7 @@ def test_a_head_is_trained(tiny, dataset, tmp_path):
 
 
 def test_parameters_that_are_frozen_or_idle_stay_and_the_training_resumes(tiny, dataset, tmp_path, monkeypatch):
-    make = loop._new_learners
+    make = preparation.new_learners
 
     def frozen(*some):
         model, objective = make(*some)
@@ -227,7 +228,7 @@ def test_parameters_that_are_frozen_or_idle_stay_and_the_training_resumes(tiny, 
         return model, objective
 
     begun = []
-    monkeypatch.setattr(loop, "_new_learners", frozen)
+    monkeypatch.setattr(preparation, "new_learners", frozen)
     train(tiny, dataset, tmp_path / "whole", CPU)
     killed_and_resumed(tiny, dataset, tmp_path / "pieces", 3)
     whole, pieces = (run.read_tensors(tmp_path / name / run.TRAINING) for name in ("whole", "pieces"))
