@@ -132,16 +132,7 @@ def rolled_out_by_hand(model, latents, candidates, history):
 def predicting(request, tiny, make_model):
     """Makes a model for each kind of predictor, with weights that all matter."""
     section = {**tiny.model.predictor.model_dump(), "kind": request.param, "history": 3}
-
-    def make(changes):
-        model = make_model({"model.predictor": section, **changes})
-        generator = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for weight in model.prediction_projector.parameters():
-                weight.normal_(0, 0.3, generator=generator)
-        return model
-
-    return make
+    return lambda changes: make_model({"model.predictor": section, **changes})
 
 
 @pytest.mark.parametrize("L", [1, 2, 3])
@@ -167,6 +158,15 @@ def test_only_a_residual_predictor_adds_to_the_latent_of_each_step(predicting):
         added = model.predict(latents, actions) - made
     expected = latents if model.config.predictor.kind == "residual" else torch.zeros_like(latents)
     torch.testing.assert_close(added, expected)
+
+
+def test_a_residual_predictor_begins_with_no_change(tiny):
+    section = {**tiny.model.predictor.model_dump(), "kind": "residual", "history": 3}
+    model = build(resolve(tiny, None, {"model.predictor": section}).model)
+    latents, candidates = torch.randn(2, 3, 8), torch.randn(2, 3, 4, 10)
+    assert torch.equal(model.predict(latents, candidates[:, 0, :3]), latents)
+    rolled_out = model.eval().rollout(latents[:, :1], candidates)
+    assert torch.equal(rolled_out, latents[:, :1, None].expand_as(rolled_out))
 
 
 def test_a_predictor_without_projector_is_rolled_out_by_steps(predicting):

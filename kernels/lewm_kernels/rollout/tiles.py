@@ -150,8 +150,6 @@ def columns(width: int, size: int) -> int:
 
 def unsupported(packed: Packed) -> str | None:
     """The property of a model that the kernels do not support, or None."""
-    if packed.residual:
-        return "they do not add the last latent to what a residual predictor gives"
     widest = _WIDTHS[packed.tail_weight.element_size()]
     width = max(packed.width, packed.latent)
     if width > widest:
