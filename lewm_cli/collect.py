@@ -39,6 +39,12 @@ def collect(
             help='Factors drawn for each episode, separated by commas, or all; see "lewm envs".', show_default="none"
         ),
     ] = "",
+    max_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps until an episode is cut, for goals far away.", show_default="the environment's"
+        ),
+    ] = None,
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
     detail: options.Detail = None,
     seed: options.Seed = 0,
@@ -101,6 +107,7 @@ def collect(
                 noise=place.default_noise if noise is None else noise,
                 repeat=repeat,
                 vary=vary,
+                max_steps=max_steps,
                 frame_size=frame_size,
                 seed=seed,
                 num_envs=num_envs,

@@ -19,6 +19,8 @@ from lewm_cli.probe import probe
 from lewm_cli.report import report
 from lewm_cli.surprise import surprise
 from lewm_cli.train import train
+from lewm_cli.train_head import train_head
+from lewm_cli.train_policy import train_policy
 
 # The base of all errors of usage. It comes from click, or from the copy of click that a newer Typer contains.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -55,6 +57,8 @@ app = typer.Typer(
 )
 app.command()(collect)
 app.command()(train)
+app.command()(train_head)
+app.command()(train_policy)
 app.command()(plan)
 app.command()(decode)
 app.command()(probe)
@@ -98,7 +102,7 @@ def _show_version() -> None:
     output.show(f"lewm {found.pop('lewm')}{of_commit}", ", ".join(f"{name} {found[name]}" for name in found))
 
 
-_COMMANDS = {command.callback.__name__ for command in app.registered_commands if command.callback} | {
+_COMMANDS = {command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback} | {
     str(group.name) for group in app.registered_groups
 }
 

@@ -24,6 +24,11 @@ Detail = Annotated[
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
 
+TrainedOn = Annotated[
+    Path | None,
+    typer.Option("--data", help="The dataset of the run's training, if it has moved.", show_default="the run's own"),
+]
+
 
 def auto_or_number(text: str, least: int, option: str) -> int | None:
     """The number that was typed, from `least` to `MOST`; None for "auto"."""

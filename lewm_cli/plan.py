@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lewm_cli import options, output, results
+from lewm_cli import options, output, plan_table, results
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from lewm.evaluation.report import EvalReport
 
 FROM_ENV = "from-env"
@@ -37,6 +35,14 @@ def plan(
             show_default="held-out",
         ),
     ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="planner|idm",
+            help="Who decides. planner: a search. idm: the policy of 'lewm train-policy', without a search.",
+            show_default="the run's",
+        ),
+    ] = None,
     planner: Annotated[
         str | None,
         typer.Option(metavar="KIND", help="How to search for plans: cem, icem, mppi, adam.", show_default="the run's"),
@@ -46,7 +52,7 @@ def plan(
         typer.Option(
             metavar="KIND",
             help="Cost of a plan. last, min, mean: distance to the goal at the last imagined step, at the nearest, or "
-            "averaged over all. head: given by a learnt head.",
+            "averaged over all. head: the steps to the goal, by the head of 'lewm train-head'.",
             show_default="the run's",
         ),
     ] = None,
@@ -82,8 +88,9 @@ def plan(
     warm_start: Annotated[
         str | None,
         typer.Option(
-            metavar="on|off",
-            help="on: the search begins at the blocks left of the plan before.",
+            metavar="on|idm|off",
+            help="on: the search begins at the blocks left of the plan before. idm: at the plan of the policy of "
+            "'lewm train-policy'.",
             show_default="the run's",
         ),
     ] = None,
@@ -180,6 +187,7 @@ def plan(
     if tasks == FROM_ENV and place.restorable:
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     flags = {
+        "agent": agent,
         "planner.kind": planner,
         "planner.samples": samples,
         "planner.elites": elites,
@@ -225,7 +233,7 @@ def plan(
         if json:
             output.show_json(report.as_dict())
         else:
-            output.show(_table(report))
+            output.show(plan_table.table(report))
 
     columns = (TaskProgressColumn(), output.column(lambda task: task.fields["solved"]))
     with results.shown_anyway(show), output.progress_bar(*columns) as bar:
@@ -255,43 +263,3 @@ def _refuse(values: Mapping[str, Any], reason: str) -> None:
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
-
-
-def _table(report: EvalReport) -> Table:
-    from rich.table import Table
-
-    from lewm.evaluation.from_env import PICTURE
-    from lewm.evaluation.report import agent_name
-
-    goals = f"goals {report.goal_offset} steps ahead"
-    if report.goal_offset is None:
-        goals = "the goal in the picture" if report.protocol == PICTURE else "the environment's own goals"
-    title = f"{goals}, {report.budget} steps allowed, protocol {report.protocol}"
-    measures = ("success", "95 % interval")
-    if report.latent_distance is not None:
-        measures = ("distance at the start", "at the end")
-    table = Table("agent", "solved", *measures, title=title, title_justify="left")
-    agent = agent_name(report.planner["planner"]["kind"])
-    for name, result in ((agent, report), ("random actions", report.random)):
-        if result.latent_distance is not None:
-            distances = (f"{result.latent_distance.start:.3g}", f"{result.latent_distance.end:.3g}")
-            table.add_row(name, "not known", *distances)
-        elif result.interval_95 is not None:
-            low, high = result.interval_95
-            solved = f"{result.successes} of {result.episodes}"
-            table.add_row(name, solved, f"{result.success_rate:.1%}", f"{low:.1%} - {high:.1%}")
-    planner = report.planner
-    lines = [f"{report.seconds_per_plan:.2g} s a plan in {planner['precision']}, {planner['precision_reason']}"]
-    if report.seconds_preparing:
-        lines.append(f"{report.seconds_preparing:.2g} s beside the plans to compile kernels and to capture CUDA graphs")
-    if report.latent_distance is None:
-        lines.append(f"{report.discarded_solved} starts discarded as solved already")
-    else:
-        lines += [
-            "Nothing tells here whether a goal is reached. Distances to it are in latent space,",
-            f"mean over {report.episodes} tasks; at 0 the model sees no difference.",
-        ]
-    if report.discarded_ended:
-        lines.append(f"{report.discarded_ended} draws discarded because the episode ended before the goal")
-    table.caption, table.caption_justify = "\n".join(lines), "left"
-    return table

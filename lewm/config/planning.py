@@ -127,7 +127,8 @@ class HeadCost(Cost):
     """What a learnt head computes from a latent and the goal's, such as the steps between them."""
 
     kind: Literal["head"] = "head"
-    path: Annotated[str, Field(min_length=1)]  # a file that `lewm.planning.costs.head.save_head` wrote
+    # A file that `lewm.planning.costs.head.save_head` wrote; for `lewm plan`, the head of the run when None.
+    path: Annotated[str, Field(min_length=1)] | None = None
     over: Literal["last", "min", "mean"] = "last"  # which of the latents count
     # 0: the head replaces the distance. Else the cost is the head's z-score plus so many times the distance's z-score,
     # both among the candidates that are given together.
@@ -137,6 +138,9 @@ class HeadCost(Cost):
 class Planning(Section):
     """Planner and cost, and how a plan is made and executed."""
 
+    # planner: a search decides. idm: the policy that was learnt on the run's latents decides, without a search; then
+    # the settings of planner, cost and warm start are not used.
+    agent: Literal["planner", "idm"] = "planner"
     planner: Planner
     cost: Cost
     horizon: Blocks  # H
@@ -147,8 +151,9 @@ class Planning(Section):
     horizon_end: Literal["shrink", "fixed"] = "shrink"
     # Latents that a plan begins from, with the actions between them: the present, and those of the blocks before it.
     context: Annotated[Int, Field(gt=0, le=MOST_HISTORY)] = 1
-    # on: the search begins at the blocks that are left of the plan before. off: it begins anew.
-    warm_start: Literal["on", "off"] = "off"
+    # on: the search begins at the blocks that are left of the plan before. idm: it begins at the plan of the policy
+    # that was learnt on the run's latents. off: it begins anew.
+    warm_start: Literal["on", "idm", "off"] = "off"
     # How the predictor's matrix products are rounded; sums are always float32. `choose_precision` decides what auto is.
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     # on: candidates are clamped to the action bounds that are stored with the run, so that what is imagined can be

@@ -19,8 +19,10 @@ from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
 from lewm.files import check_output
+from lewm.heads.files import own_policy, with_own_head
 from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
+from lewm.planning.policy import uses_policy
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.recipes import PUBLISHED
@@ -125,9 +127,9 @@ def evaluate_run(
 
     Raises:
         DataError: the seed does not fit in 64 bits.
-        LewmError: the run, its tasks or the decoder to imagine with is missing, or they do not belong together; the
-            run's world has no simulator; the device does not have the precision, or its memory is too small for a
-            single plan; nothing can be written where the report, the tasks or the films belong.
+        LewmError: the run, its tasks or the decoder, head or policy that is asked for is missing, or they do not belong
+            together; the run's world has no simulator; the device does not have the precision, or its memory is too
+            small for a single plan; nothing can be written where the report, the tasks or the films belong.
         NotKeptError: the result is there, but it could not be written.
     """
     check_seed(request.seed)
@@ -150,13 +152,15 @@ def _evaluate(
     films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
     frame_size = run.trained_on.frame_size[0]
     model = run.model
-    controller = Controller(model, request.planning, request.seed, place.action_groups, on_compile)
+    planning = with_own_head(run, request.planning)
+    policy = own_policy(run) if uses_policy(planning) and place.action_groups is None else None
+    controller = Controller(model, planning, request.seed, place.action_groups, on_compile, policy)
     controller.prepare()  # finds the faults of the settings before tasks are drawn
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
     tasks = _tasks(request, run, place)
     if tasks.protocol == PAPER:
         published = {key: value for key, value in PUBLISHED.items() if key not in request.chosen}
-        controller = replace(controller, planning=request.planning.model_copy(update=published))
+        controller = replace(controller, planning=planning.model_copy(update=published))
     _warn_of_short_budget(controller, tasks)
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)

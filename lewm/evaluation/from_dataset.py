@@ -92,10 +92,17 @@ def draw_tasks(
 
 
 def _too_few(dataset: Dataset, found: int, protocol: str, goal_offset: int, count: int) -> LewmError:
+    longest = int(dataset.lengths.max()) - 1
+    if goal_offset > longest:
+        return LewmError(
+            f"{dataset.path}: the longest episode has {longest} steps, and the goals are {goal_offset} steps ahead",
+            'Give a smaller --goal-offset, or train on longer episodes: "lewm collect --max-steps" makes them.',
+        )
+    enough = int((dataset.lengths > goal_offset).sum())
     return LewmError(
-        f"{dataset.path}: {found} different {protocol} tasks with the goal {goal_offset} steps ahead, "
-        f"{count} asked for",
-        "Ask for fewer --episodes, a smaller --goal-offset, or collect more data.",
+        f"{dataset.path}: {found} different {protocol} tasks with the goal {goal_offset} steps ahead, {count} asked "
+        f"for; {enough} of {len(dataset.lengths)} episodes are that long",
+        'Ask for fewer --episodes or a smaller --goal-offset, or train on more or longer episodes: see "lewm collect".',
     )
 
 

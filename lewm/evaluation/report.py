@@ -5,6 +5,7 @@ N tasks.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,9 +14,12 @@ from lewm.evaluation.tasks import Tasks
 from lewm.measures.intervals import wilson_interval
 
 
-def agent_name(planner: str) -> str:
-    """What tables call the agent that plans with a planner of that kind, for example "LeWM + CEM"."""
-    return f"LeWM + {planner.upper()}"
+def agent_name(planning: Mapping[str, Any]) -> str:
+    """What tables call the agent that these settings of planning make, for example "LeWM + CEM"."""
+    if planning["agent"] == "idm":
+        return "LeWM + GC-IDM"
+    first = " from GC-IDM" if planning["warm_start"] == "idm" else ""
+    return f"LeWM + {planning['planner']['kind'].upper()}{first}"
 
 
 @dataclass(frozen=True)

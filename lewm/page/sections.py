@@ -116,7 +116,7 @@ def training(path: Path, take: Take) -> Content:
 def planning(path: Path, take: Take) -> Content:
     """plan-*.json: how often plans reach their goals, and the first films."""
     report = read_report(path)
-    agents = {agent_name(report["planner"]["planner"]["kind"]): report, "random actions": report["random"]}
+    agents = {agent_name(report["planner"]): report, "random actions": report["random"]}
     body = other_weights(path, report)
     if report["success_rate"] is None:
         rows = [

@@ -23,6 +23,7 @@ from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, dynamics_of
 from lewm.planning.one_hot import OneHot
 from lewm.planning.plan import Context, Plan
 from lewm.planning.planners import PLANNERS
+from lewm.planning.policy import Policy, check_policy, uses_policy
 from lewm.planning.precision import Precision, choose_precision
 from lewm.planning.schedule import Schedule
 from lewm.planning.solver import OnCompile, OnIteration, Problem, Solver
@@ -43,11 +44,13 @@ class Controller:
         on_compile: Called after each kernel that was compiled, with the number of compiled kernels and of all kernels
             to compile. Kernels are compiled on CUDA devices, when the first plans are made for some number of
             environments.
+        policy: The learnt policy, where the settings ask for it.
 
     Raises:
         LewmError: the model's device does not have the precision, or too little memory for the candidates of one plan;
-            the model's actions are not as wide as the groups; actions are choices, which the planner cannot search; or
-            the context is longer than what the predictor sees.
+            the model's actions are not as wide as the groups; actions are choices, which the planner cannot search;
+            the context is longer than what the predictor sees; or the settings ask for a policy, and it is missing, is
+            for another model, or actions are choices.
     """
 
     model: WorldModel
@@ -55,6 +58,7 @@ class Controller:
     seed: int
     action_groups: tuple[int, ...] | None = None
     on_compile: OnCompile = lambda compiled, total: None
+    policy: Policy | None = None
 
     def __post_init__(self) -> None:
         search = line_of(PLANNERS, "PLANNERS", self.planning.planner)
@@ -78,6 +82,8 @@ class Controller:
                 f"a context of {self.planning.context} latents, and the predictor sees at most {self.model.history}",
                 f"Use --context {self.model.history}{' or fewer' if self.model.history > 1 else ''}.",
             )
+        if uses_policy(self.planning):
+            check_policy(self.policy, self.model, self.action_groups)
 
     @property
     def schedule(self) -> Schedule:
@@ -106,6 +112,8 @@ class Controller:
     ) -> Plan:
         """A plan for each environment, of as many blocks as the schedule has for plan number `replan`.
 
+        Where the agent is the policy, a plan has only the blocks that are executed, and its cost is NaN.
+
         Args:
             context: What each environment has shown: `planning.context` latents, or fewer at the start of an episode.
             goals: Embeddings of the goals, from `embed`.
@@ -118,9 +126,15 @@ class Controller:
             LewmError: the memory is too small for a single environment, or the checkpoint has no action statistics.
         """
         device = self.model.device
+        horizon, execute = self.schedule.stage(replan)
+        if self.planning.agent == "idm":
+            chosen = self._follow(context, goals, horizon, execute)
+            return Plan(chosen, goals.new_full((len(goals),), torch.nan), goals.new_zeros(len(goals), 0))
+        if self.planning.warm_start == "idm":
+            left = self._follow(context, goals, horizon, horizon)
         number = torch.full((), replan, device=device)
         problem = Problem(context, goals, torch.from_numpy(episodes).to(device), number, left)
-        return self.solver.solve(problem, self.schedule.stage(replan)[0], on_iteration)
+        return self.solver.solve(problem, horizon, on_iteration)
 
     @torch.inference_mode()
     def actions(self, blocks: Float[Tensor, "B K A"]) -> Float32[np.ndarray, "B steps action_dim"]:
@@ -204,6 +218,27 @@ class Controller:
             LewmError: the checkpoint has no action statistics, or the cost cannot be made.
         """
         _ = self.solver
+
+    def _follow(
+        self, context: Context, goals: Float[Tensor, "B D"], horizon: int, count: int
+    ) -> Float[Tensor, "B K A"]:
+        """The first blocks of the policy, each chosen where the blocks before it are imagined to lead.
+
+        Args:
+            horizon: Blocks until the planned arrival.
+            count: K.
+        """
+        assert self.policy is not None
+        latents, chosen = context.latents[:, -1], goals.new_zeros(len(goals), 0, self.model.config.action_block)
+        for done in range(count):
+            if done:
+                latents = self.imagine(context, chosen)[:, -1]
+            steps = torch.full((len(goals),), (horizon - done) * self.model.config.frameskip, device=goals.device)
+            block = self.policy(latents, goals, steps)
+            if self.bounds is not None:
+                block = self.bounds.normalized(self.model.block_statistics()).clamp(block)
+            chosen = torch.cat([chosen, block[:, None]], dim=1)
+        return chosen
 
     @property
     def _unpacked(self) -> str | None:

@@ -91,8 +91,8 @@ def test_a_head_is_given_by_its_file(run, tmp_path, tiny):
     named = planner_of(run, *given, "--set", "cost.over=min", "--set", "cost.distance_weight=0.5")
     assert named["cost"] == {"kind": "head", "path": str(path), "over": "min", "distance_weight": 0.5}
     problem, remedy = refused(run, "--cost", "head")
-    assert problem == "the options: cost.path: Field required"
-    assert remedy.startswith("Set it with --set cost.path=VALUE")
+    assert problem == f"{run}: no head.safetensors, so nothing that tells the steps to a goal"
+    assert remedy == f'Train one with "lewm train-head --run {run}".'
     path.unlink()
     problem, remedy = refused(run, *given)
     assert problem == f"{path}: no such file"

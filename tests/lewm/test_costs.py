@@ -75,7 +75,7 @@ def drawn(environments, samples, horizon, width=D, seed=0):
 
 
 def head_in_numpy(path, earlier, later):
-    head = load_head(path, CPU)
+    head, _ = load_head(path, CPU)
     x = np.concatenate([earlier, later, earlier - later, np.abs(earlier - later)], axis=-1)
     *hidden, last = [(layer.weight.double().numpy(), layer.bias.double().numpy()) for layer in (*head.hidden, head.out)]
     for weight, bias in hidden:
@@ -167,7 +167,7 @@ def of_two(tmp_path):
 def test_a_head_of_known_weights_is_what_they_say(of_two):
     earlier, later = torch.randn(2, 50, D, generator=torch.Generator().manual_seed(0))
     apart = (earlier - later)[:, :2].abs().sum(dim=-1)
-    torch.testing.assert_close(load_head(of_two, CPU)(earlier, later), torch.nn.functional.softplus(apart))
+    torch.testing.assert_close(load_head(of_two, CPU)[0](earlier, later), torch.nn.functional.softplus(apart))
 
 
 def test_plans_reach_what_the_head_looks_at(of_two):

@@ -105,8 +105,15 @@ def test_the_hash_names_the_tasks(dataset):
 def test_too_few_windows_and_wrong_protocols_are_refused(dataset):
     with pytest.raises(LewmError, match="10000 asked for"):
         draw(dataset, count=10_000)
-    with pytest.raises(LewmError, match="0 different held-out tasks"):
+    longest = int(dataset.lengths.max()) - 1
+    with pytest.raises(
+        LewmError, match=f"the longest episode has {longest} steps, and the goals are {10**30}"
+    ) as caught:
         draw(dataset, goal_offset=10**30)
+    assert "lewm collect --max-steps" in caught.value.remedy
+    enough = int((dataset.lengths > longest).sum())
+    with pytest.raises(LewmError, match=f"{enough} of {dataset.num_episodes} episodes are that long"):
+        draw(dataset, "paper", goal_offset=longest, count=enough + 1)
     with pytest.raises(LewmError, match='Did you mean "held-out"'):
         draw(dataset, "heldout")
 

@@ -23,8 +23,9 @@ def path(tmp_path):
 @pytest.mark.parametrize("widths", [(), (8,), (8, 24, 16)])
 def test_a_file_has_the_whole_head(widths, path):
     head = Head(D, widths)
-    save_head(path, head)
-    loaded = load_head(path, CPU)
+    save_head(path, head, "digest")
+    loaded, checkpoint = load_head(path, CPU)
+    assert checkpoint == "digest"
     assert (loaded.latent, loaded.widths) == (D, widths)
     pairs = torch.randn(2, 9, D)
     assert torch.equal(loaded(*pairs), head(*pairs))
@@ -34,7 +35,7 @@ def test_a_file_has_the_whole_head(widths, path):
 def test_a_head_that_is_loaded_in_inference_mode_passes_gradients(path):
     save_head(path, Head(D))
     with torch.inference_mode():
-        head = load_head(path, CPU)
+        head, _ = load_head(path, CPU)
     earlier, later = torch.randn(2, 4, D, generator=torch.Generator().manual_seed(0))
     assert torch.autograd.grad(head(earlier.requires_grad_(), later).sum(), earlier)[0].any()
 
@@ -47,7 +48,7 @@ def damage(path):
 
 def state_other(path, **changes):
     """A file that states sizes which its tensors do not have."""
-    about = {"latent": D, "widths": [16, 8]} | changes
+    about = {"latent": D, "widths": [16, 8], "checkpoint_sha256": None} | changes
     save_tensors(path, Head(D, (16, 8)).state_dict(), {METADATA: json.dumps(about)})
 
 
@@ -87,3 +88,9 @@ def test_a_file_that_is_no_head_is_refused(harm, says, path):
 def test_a_head_of_odd_widths_is_refused():
     with pytest.raises(LewmError, match="multiples of 8"):
         Head(D, (16, 9))
+
+
+def test_a_cost_without_a_file_says_where_heads_are_from():
+    with pytest.raises(LewmError, match=r"cost\.path names no file") as caught:
+        COSTS["head"](HeadCost(), CPU)
+    assert "lewm train-head" in caught.value.remedy

@@ -32,7 +32,7 @@ AHEAD = 4
 TOGETHER = 32  # environments in one process, where the world computes them together
 
 # Upper limits, far beyond useful values, so that a typing error is reported before it fills the memory.
-MOST_EPISODES, MOST_TOGETHER, MOST_SIDE = 10**9, 4096, 4096
+MOST_EPISODES, MOST_TOGETHER, MOST_SIDE, MOST_STEPS = 10**9, 4096, 4096, 10**5
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ def collect(
     seed: int,
     repeat: float | None = None,
     vary: str = "",
+    max_steps: int | None = None,
     num_envs: int | None = None,
     workers: int | None = 0,
     mode: Literal["create", "append", "overwrite"] = "create",
@@ -113,6 +114,7 @@ def collect(
         seed: Seed of every random choice, at least 0.
         repeat: Probability that an episode's previous action is taken again; None means the world's default.
         vary: Factors of variation drawn for each episode, "agent.color,door.position", or "all".
+        max_steps: Steps until an episode is truncated; None means the world's own limit.
         num_envs: Environments that run together in this process; None chooses a fast number. The file does not depend
             on it.
         workers: Processes that run one environment each instead; None means one for each core where the world gains
@@ -131,6 +133,8 @@ def collect(
         workers = cores() if world.workers and num_envs is None else 0
     if num_envs is None:
         num_envs = 1 if world.workers else TOGETHER
+    if max_steps is not None and max_steps < 1:
+        raise DataError(f"episodes of at most {max_steps} steps", "Give at least 1.")
     if episodes < 1 or num_envs < 1 or workers < 0 or not 0 <= seed < SEEDS:
         raise DataError(
             f"{episodes} episodes in {num_envs} environments and {workers} workers from seed {seed}",
@@ -141,11 +145,12 @@ def collect(
         ("environments run together", num_envs, MOST_TOGETHER),
         ("workers", workers, MOST_TOGETHER),
         ("pixels a side of a frame", frame_size, MOST_SIDE),
+        ("steps of an episode", max_steps or 0, MOST_STEPS),
     ):
         if number > most:
             raise DataError(f"{number:,} {what}, at most {most:,}", "Ask for fewer.")
     repeat = world.default_repeat if repeat is None else float(repeat)
-    settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed)
+    settings = Settings(policy, float(noise), repeat, named_factors(world, vary), frame_size, seed, max_steps)
     world.policy_parts(policy)  # complains here rather than in every worker
     with _writer(path, _attributes(world, settings), mode, commit) as writer:
         missing = episodes - writer.num_episodes
@@ -166,7 +171,7 @@ def cores() -> int:
 
 
 def _attributes(world: World, settings: Settings) -> dict[str, Any]:
-    """The file's attributes, which say how its episodes were made."""
+    """The file's attributes, which say how its episodes were made; those that are None are not written."""
     return {
         "env": world.name,
         "env_id": world.gymnasium_id,
@@ -180,7 +185,7 @@ def _attributes(world: World, settings: Settings) -> dict[str, Any]:
 
 def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | None) -> Writer:
     if mode != "append" or not path.exists():
-        noted = attributes if commit is None else {**attributes, "commit": commit}
+        noted = {name: value for name, value in {**attributes, "commit": commit}.items() if value is not None}
         return Writer.create(path, noted, overwrite=mode == "overwrite")
     writer = Writer.append(path)
     for name, value in attributes.items():

@@ -31,6 +31,7 @@ class Settings:
         vary: Factors of variation that are drawn for each episode.
         frame_size: Pixels a side.
         seed: Seed of every random choice.
+        max_steps: Steps until an episode is truncated; the world's own limit when None.
     """
 
     policy: str
@@ -39,6 +40,7 @@ class Settings:
     vary: tuple[str, ...]
     frame_size: int
     seed: int
+    max_steps: int | None = None
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Player:
         self.seconds = Seconds()
         self._world, self._settings = world, settings
         self._env = world.make(num_envs, settings.frame_size, True)
+        if settings.max_steps is not None:
+            self._env.max_episode_steps = settings.max_steps
         try:
             self._policy = world.policy(settings.policy, self._env, settings.noise, settings.repeat)
         except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lewm.planning.costs.distance import last, mean, nearest
-from lewm.planning.costs.head import learnt, load_head
+from lewm.planning.costs.head import head_of, learnt
 from lewm.planning.dynamics import Dynamics
 from lewm.planning.plan import Context, Cost
 
@@ -23,5 +22,5 @@ COSTS: dict[str, Callable[[Any, torch.device], MakeCost]] = {
     "last": lambda settings, device: last,
     "min": lambda settings, device: nearest,
     "mean": lambda settings, device: mean,
-    "head": lambda settings, device: partial(learnt, load_head(Path(settings.path), device), settings),
+    "head": lambda settings, device: partial(learnt, head_of(settings, device), settings),
 }

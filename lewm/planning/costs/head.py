@@ -6,25 +6,24 @@ B environments, S candidates, H horizon in blocks, A action-block width, D laten
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lewm.checkpoints.run import read_with_metadata, restore, save_tensors
+from lewm.checkpoints.sized import load_sized, save_sized
 from lewm.config import HeadCost
 from lewm.errors import LewmError
 from lewm.model.rows import at_least_min_rows
 from lewm.planning.costs.distance import squared
 from lewm.planning.dynamics import Dynamics
 from lewm.planning.plan import Context, Cost
-from lewm.reading import decoding, parse_json
 
 METADATA = "head"  # the key of the JSON text beside the tensors
-REMEDY = "Give the key cost.path a file that lewm.planning.costs.head.save_head wrote."
+REMEDY = 'Give the key cost.path a file that "lewm train-head" or lewm.planning.costs.head.save_head wrote.'
 
 # In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
 WIDTHS = 8
@@ -83,38 +82,45 @@ def _softplus(x: Float[Tensor, " rows"]) -> Float[Tensor, " rows"]:
     return x.clamp(min=0) + (-x.abs()).exp().log1p()
 
 
-def save_head(path: Path, head: Head) -> None:
+def save_head(path: Path, head: Head, checkpoint: str | None = None) -> None:
     """Write a head, with its sizes and a checksum.
+
+    Args:
+        path: The file.
+        head: The head.
+        checkpoint: Digest of the file of weights on whose latents it was trained; None where it is not known.
 
     Raises:
         OSError: there is no room, or the place cannot be written.
     """
-    about = {"latent": head.latent, "widths": head.widths}
-    save_tensors(path, head.state_dict(), {METADATA: json.dumps(about)})
+    save_sized(path, head, METADATA, {"latent": head.latent, "widths": head.widths}, checkpoint)
 
 
-@torch.inference_mode(False)  # no gradient can pass through weights that were made in that mode
-def load_head(path: Path, device: torch.device) -> Head:
-    """A head that `save_head` wrote, in eval mode; its weights ask for no gradient.
+def load_head(path: Path, device: torch.device) -> tuple[Head, str | None]:
+    """A head that `save_head` wrote, in eval mode; its weights ask for no gradient. Beside it the checkpoint's digest.
 
     Raises:
         LewmError: the file is missing, damaged, or no head, or its weights are not finite.
     """
-    tensors, metadata = read_with_metadata(path, REMEDY)
-    with decoding(path, "not a head, or of another version", REMEDY):
-        about = parse_json(metadata[METADATA], str(path), REMEDY)
-        latent, widths = about["latent"], tuple(about["widths"])
-        if len(widths) > len(tensors):
-            raise ValueError(f"{len(widths)} hidden layers")
-        with torch.device("meta"):  # sizes are believed when the tensors in the file have them
-            outline = Head(latent, widths).state_dict()
-        if {name: tensor.shape for name, tensor in outline.items()} != {
-            name: tensor.shape for name, tensor in tensors.items()
-        }:
-            raise ValueError("its tensors have other shapes than it states")
-        head = Head(latent, widths)
-    restore(head, tensors, path, REMEDY)
-    return head.to(device).eval().requires_grad_(False)
+    return load_sized(path, METADATA, _made, device, REMEDY)
+
+
+def _made(sizes: Any, tensors: int) -> Head:  # noqa: ANN401  # what JSON holds
+    latent, widths = sizes["latent"], tuple(sizes["widths"])
+    if len(widths) > tensors:
+        raise ValueError(f"{len(widths)} hidden layers")
+    return Head(latent, widths)
+
+
+def head_of(settings: HeadCost, device: torch.device) -> Head:
+    """The head that the settings name.
+
+    Raises:
+        LewmError: They name none, or its file cannot be used.
+    """
+    if settings.path is None:
+        raise LewmError("the cost is a head, and the key cost.path names no file of one", REMEDY)
+    return load_head(Path(settings.path), device)[0]
 
 
 def learnt(head: Head, settings: HeadCost, dynamics: Dynamics, context: Context, goal: Float[Tensor, "B D"]) -> Cost:

@@ -164,6 +164,27 @@ def test_the_file_does_not_depend_on_the_number_of_environments(tmp_path, num_en
     assert contents(tmp_path / "c.h5")[0]["ep_len"].tolist() != contents(tmp_path / "a.h5")[0]["ep_len"].tolist()
 
 
+@pytest.mark.parametrize("name", ["two-room", "CartPole-v1"])
+def test_episodes_are_cut_where_they_are_asked_to_be(tmp_path, name):
+    place = world(name)
+    settings = {"policy": "random", "noise": 0.0, "frame_size": 16, "seed": 0}
+    own, cut, long = tmp_path / "own.h5", tmp_path / "cut.h5", tmp_path / "long.h5"
+    collect(place, own, 4, **settings)
+    collect(place, cut, 4, max_steps=7, **settings)
+    collect(place, long, 4, max_steps=300, **settings)
+    with Dataset.open(own) as usual, Dataset.open(cut) as short, Dataset.open(long) as other:
+        assert short.lengths.max() == 8
+        assert short.attributes["max_steps"] == 7
+        assert "max_steps" not in usual.attributes
+        np.testing.assert_array_equal(short.episode(2)["pixels"], usual.episode(2)["pixels"][: short.lengths[2]])
+        if name == "two-room":
+            assert other.lengths.max() > usual.lengths.max()
+    with pytest.raises(DataError, match="was collected with max_steps 7, asked to append with max_steps None"):
+        collect(place, cut, 5, mode="append", **settings)
+    with pytest.raises(DataError, match="at most 0 steps"):
+        collect(place, tmp_path / "none.h5", 1, max_steps=0, **settings)
+
+
 def test_append_completes_a_shorter_file(tmp_path):
     run(tmp_path / "whole.h5", 12, commit="abc")
     run(tmp_path / "a.h5", 5, commit="abc")
@@ -176,7 +197,8 @@ def test_append_completes_a_shorter_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("policy", "other"), ("noise", 0.6), ("frame_size", 25), ("seed", 6), ("repeat", 0.5)]
+    ("name", "value"),
+    [("policy", "other"), ("noise", 0.6), ("frame_size", 25), ("seed", 6), ("repeat", 0.5), ("max_steps", 3)],
 )
 def test_append_refuses_other_settings(tmp_path, name, value):
     run(tmp_path / "a.h5", 2)

@@ -1,0 +1,55 @@
+"""The head and the policy of a run: head.safetensors and policy.safetensors, which fit its weights and no others."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from lewm.checkpoints.run import MODEL
+from lewm.config import HeadCost, Planning
+from lewm.errors import LewmError
+from lewm.opened_run import Run
+from lewm.planning.costs.head import load_head
+from lewm.planning.policy import Policy, load_policy
+
+HEAD = "head.safetensors"
+POLICY = "policy.safetensors"
+
+
+def with_own_head(run: Run, planning: Planning) -> Planning:
+    """The settings of planning; where the cost is a head without a path, its path is that of the run's own.
+
+    Raises:
+        LewmError: the run has no head, the head was trained on other weights, or its file is damaged.
+    """
+    if not isinstance(planning.cost, HeadCost):
+        return planning
+    path = run.path / HEAD if planning.cost.path is None else Path(planning.cost.path)
+    remedy = _train(run, "train-head")
+    if planning.cost.path is None and not path.is_file():
+        raise LewmError(f"{run.path}: no {HEAD}, so nothing that tells the steps to a goal", remedy)
+    _check_weights(run, path, load_head(path, run.device)[1], remedy)
+    return planning.model_copy(update={"cost": planning.cost.model_copy(update={"path": str(path)})})
+
+
+def own_policy(run: Run) -> Policy:
+    """The policy of a run.
+
+    Raises:
+        LewmError: the run has none, it was trained on other weights, or its file is damaged.
+    """
+    path, remedy = run.path / POLICY, _train(run, "train-policy")
+    if not path.is_file():
+        raise LewmError(f"{run.path}: no {POLICY}, so no policy", remedy)
+    policy, checkpoint = load_policy(path, run.device)
+    _check_weights(run, path, checkpoint, remedy)
+    return policy
+
+
+def _check_weights(run: Run, path: Path, checkpoint: str | None, remedy: str) -> None:
+    if checkpoint not in (None, run.checkpoint_sha256):
+        raise LewmError(f"{path}: trained on other weights than {MODEL} of the run has now", remedy)
+
+
+def _train(run: Run, command: str) -> str:
+    return f'Train one with "lewm {command} --run {shlex.quote(str(run.path))}".'

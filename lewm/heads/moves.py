@@ -1,0 +1,55 @@
+"""Moments of an episode with a later moment of it as the goal, and the block that was executed between them.
+
+P moves, D latent width, A action-block width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor
+
+from lewm.episode_latents import EpisodeLatents
+from lewm.heads.windows import blocks_after, draw_starts
+from lewm.model.world_model import WorldModel
+
+
+@dataclass(frozen=True, eq=False)
+class Moves:
+    """What a policy learns from, on the model's device.
+
+    Attributes:
+        latents: The latent of each moment.
+        goals: The latent of its goal.
+        steps: Environment steps to the goal.
+        blocks: The normalised block that was executed from the moment on.
+    """
+
+    latents: Float32[Tensor, "P D"]
+    goals: Float32[Tensor, "P D"]
+    steps: Int64[Tensor, " P"]
+    blocks: Float32[Tensor, "P A"]
+
+
+def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: int, rng: np.random.Generator) -> Moves:
+    """Moves whose steps are uniform from 1 on: they are drawn first, then an episode that is long enough.
+
+    Args:
+        model: The world model.
+        latents: The episodes.
+        count: P.
+        longest: The most steps to a goal, less than the longest episode's frames.
+        rng: The source of the draws.
+    """
+    frameskip, device = model.config.frameskip, latents.latents.device
+    steps = rng.integers(1, longest + 1, size=count)
+    starts = draw_starts(latents, np.maximum(steps, frameskip), rng)
+    return Moves(
+        latents=latents.latents[torch.from_numpy(starts).to(device)],
+        goals=latents.latents[torch.from_numpy(starts + steps).to(device)],
+        steps=torch.from_numpy(steps).to(device),
+        blocks=model.normalize_actions(blocks_after(latents, starts, 1, frameskip))[:, 0],
+    )

@@ -1,0 +1,117 @@
+"""Training the temporal head, which tells from two latents how many steps lie between them, and measuring it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lewm.heads.pairs import Pairs
+from lewm.measures.latents import rank_correlation
+from lewm.planning.costs.head import Head
+
+RANGES = 4  # ranges of steps by which the error is told
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Every number of the head's training.
+
+    Pairs, learning rate and weight decay are those of arXiv 2605.22164; the others are our choice.
+    """
+
+    longest: int | None = None  # the most steps between two moments; when None, those of the longest episode
+    imagined: float = 0.5  # share of the pairs whose earlier latent is imagined
+    horizon: int = 5  # the most blocks that are imagined
+    frames: int = 100_000  # at most so many frames of the training episodes
+    pairs: int = 100_000
+    steps: int = 2000
+    batch: int = 512
+    learning_rate: float = 3e-4  # falls to 0 by a cosine
+    weight_decay: float = 1e-4
+    seed: int = 0  # seed of the choice of episodes and pairs, the first weights and the batches
+
+
+@dataclass(frozen=True)
+class StepsError:
+    """Mean absolute error of the head, for pairs of some range of steps; None where there is no such pair.
+
+    Attributes:
+        least, most: The range.
+        real: Steps, from real latents.
+        imagined: Steps, from imagined latents.
+    """
+
+    least: int
+    most: int
+    real: float | None
+    imagined: float | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Spearman's rank correlation with the steps between the moments of pairs.
+
+    Attributes:
+        head: Of what the head tells.
+        distance: Of the latents' Euclidean distance.
+    """
+
+    head: float
+    distance: float
+
+
+def train_head(pairs: Pairs, settings: HeadSettings, on_progress: Callable[[float], None] = lambda share: None) -> Head:
+    """A head that tells the steps between these moments; on a CPU, equal arguments give equal heads.
+
+    Args:
+        pairs: Pairs from the episodes that the model was trained on.
+        settings: The number of steps, their batch and the seed.
+        on_progress: Called with the share of the steps that is done.
+    """
+    device = pairs.steps.device
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(settings.seed)
+        head = Head(pairs.later.shape[1])
+    with torch.no_grad():
+        head.out.bias.fill_(pairs.steps.median())  # from 0, most of the training would go into this one number
+    head.to(device)
+    earlier, later = pairs.earlier.clone(), pairs.later.clone()  # autograd takes the clones, but no inference tensor
+    optimizer = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    generator = torch.Generator().manual_seed(settings.seed)
+    for step in range(settings.steps):
+        chosen = torch.randint(len(later), (settings.batch,), generator=generator).to(device)
+        loss = F.smooth_l1_loss(head(earlier[chosen], later[chosen]), pairs.steps[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        falling.step()
+        on_progress((step + 1) / settings.steps)
+    return head.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def measure_head(head: Head, pairs: Pairs, longest: int) -> tuple[tuple[StepsError, ...], Ranking, Ranking]:
+    """The errors on held-out pairs by range of steps up to `longest`; how real pairs are ranked, and imagined ones."""
+    told = head(pairs.earlier, pairs.later).cpu().double().numpy()
+    apart = (pairs.earlier - pairs.later).norm(dim=-1).cpu().double().numpy()
+    steps, imagined = pairs.steps.cpu().double().numpy(), pairs.imagined.cpu().numpy()
+    edges = np.linspace(0, longest, RANGES + 1).astype(int)
+    errors = []
+    for least, most in zip(edges[:-1] + 1, edges[1:], strict=True):
+        within = (steps >= least) & (steps <= most)
+        of_real, of_imagined = (np.abs(told - steps)[within & kind] for kind in (~imagined, imagined))
+        errors.append(StepsError(int(least), int(most), _mean(of_real), _mean(of_imagined)))
+    real, other = (
+        Ranking(rank_correlation(steps[kind], told[kind]), rank_correlation(steps[kind], apart[kind]))
+        for kind in (~imagined, imagined)
+    )
+    return tuple(errors), real, other
+
+
+def _mean(errors: np.ndarray) -> float | None:
+    return float(errors.mean()) if len(errors) else None

@@ -1,0 +1,64 @@
+"""`lewm train-policy`: run -> a policy that acts without a search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lewm_cli import options, output, results
+
+if TYPE_CHECKING:
+    from lewm.heads.command import PolicyReport
+
+
+def train_policy(
+    run: options.Run = None,
+    data: options.TrainedOn = None,
+    longest: Annotated[
+        int | None,
+        typer.Option(min=1, help="The most steps to a goal.", show_default="those of the longest episode"),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of the policy.")] = 2000,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    json: options.Json = False,
+) -> None:
+    """Learn on a run's frozen latents which action an episode took on its way to a later moment.
+
+    The policy is kept in the run. "lewm plan --agent idm" acts with it, and "--warm-start idm" begins a search at it.
+    """
+    from rich.progress import TaskProgressColumn
+
+    from lewm.files import newest_run
+    from lewm.heads.amortised import PolicySettings
+    from lewm.heads.command import PolicyRequest, train_policy_of
+    from lewm.heads.files import POLICY
+    from lewm.runtime import choose_device
+
+    if run is None:
+        run = newest_run()
+        output.note(f"newest run: {run}")
+    settings = replace(PolicySettings(), longest=longest, steps=steps, seed=seed)
+    where = choose_device(device)
+
+    def show(report: PolicyReport) -> None:
+        if json:
+            output.show_json(report.as_dict())
+        else:
+            output.show(
+                f"held-out episodes: mean squared error {report.error:.3f} of normalised actions, of the mean action "
+                f"{report.mean_action:.3f}"
+            )
+
+    with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
+        task = bar.add_task("policy", total=1)
+        report, path = train_policy_of(
+            PolicyRequest(run, data, settings),
+            where,
+            lambda what, share: bar.update(task, description=what, completed=share),
+        )
+    output.note(f"policy: {run / POLICY}")
+    output.note(f"report: {path}")
+    show(report)

@@ -1,0 +1,124 @@
+"""`lewm train-head`, `lewm train-policy`, and plans with what they have learnt, as a user meets them."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lewm.config import resolve
+from lewm.report_files import read_report
+from lewm.training.loop import train
+from lewm_cli import output
+from lewm_cli.main import app
+from lewm_data.collection.collect import collect
+from lewm_data.envs.registry import world
+
+PLAN = ["--episodes", "3", "--goal-offset", "15", "--budget", "20"]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory):
+    home = tmp_path_factory.mktemp("rooms")
+    collect(world("two-room"), home / "data.h5", 8, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=8)
+    few = {"planning.planner.samples": 8, "planning.planner.elites": 4, "planning.planner.iterations": 2}
+    config = resolve(tiny, None, {"training.steps": 2, "training.held_out": 0.5, "planning.horizon": 3, **few})
+    train(config, home / "data.h5", home / "run", torch.device("cpu"))
+    for command in ("train-head", "train-policy"):
+        code, shown = call(command, home / "run", "--steps", "5")
+        assert code == 0, shown
+    return home / "run"
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def call(command, run, *arguments):
+    result = CliRunner().invoke(app, [command, "--run", str(run), *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        return 1, "\n".join(output.explain(result.exception))
+    return result.exit_code, result.output
+
+
+def report_of(run, kind):
+    (path,) = run.glob(f"{kind}-*.json")
+    return read_report(path)
+
+
+def test_reports_say_how_well_it_was_learnt(run):
+    head, policy = report_of(run, "head"), report_of(run, "policy")
+    assert head["head"]["longest"] == policy["policy"]["longest"] == head["errors"][-1]["most"]
+    assert head["checkpoint_sha256"] == policy["checkpoint_sha256"]
+    assert -1 <= head["real"]["head"] <= 1
+    assert all(one["real"] > 0 for one in head["errors"])
+    assert policy["error"] > 0
+
+
+def test_the_same_command_learns_the_same(run, trained):
+    for command, name in (("train-head", "head"), ("train-policy", "policy")):
+        before = (run / f"{name}.safetensors").read_bytes()
+        assert call(command, run, "--steps", "5")[0] == 0
+        assert (run / f"{name}.safetensors").read_bytes() == before
+        assert call(command, run, "--steps", "5", "--seed", "1")[0] == 0
+        assert (run / f"{name}.safetensors").read_bytes() != before
+
+
+def test_json_is_the_report(run):
+    result = CliRunner().invoke(app, ["train-head", "--run", str(run), "--steps", "2", "--longest", "9", "--json"])
+    printed = json.loads(result.stdout)
+    assert (printed["head"]["steps"], printed["head"]["longest"]) == (2, 9)
+    assert printed in [read_report(path) for path in run.glob("head-*.json")]
+
+
+@pytest.mark.parametrize(
+    ("options", "agent"),
+    [
+        (["--cost", "head"], "LeWM + CEM"),
+        (["--agent", "idm"], "LeWM + GC-IDM"),
+        (["--agent", "idm", "--execute", "1"], "LeWM + GC-IDM"),
+        (["--warm-start", "idm"], "LeWM + CEM from GC-IDM"),
+    ],
+)
+def test_plans_with_what_was_learnt_do_not_depend_on_the_batch(run, options, agent):
+    for batch in ("1", "3"):
+        code, shown = call("plan", run, *PLAN, *options, "--batch", batch, "--video", "gif")
+        assert code == 0, shown
+        assert agent in shown
+    one, other = sorted(run.glob("plan-*.json"))
+    assert read_report(one)["tasks"] == read_report(other)["tasks"]
+    for film in one.with_suffix("").iterdir():
+        assert film.read_bytes() == (other.with_suffix("") / film.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "command", "nothing"),
+    [
+        ("head", ["--cost", "head"], "train-head", "so nothing that tells the steps to a goal"),
+        ("policy", ["--agent", "idm"], "train-policy", "so no policy"),
+        ("policy", ["--warm-start", "idm"], "train-policy", "so no policy"),
+    ],
+)
+def test_what_is_missing_or_of_other_weights_is_named(run, tmp_path, name, options, command, nothing):
+    path = run / f"{name}.safetensors"
+    kept = path.rename(tmp_path / "kept")
+    code, shown = call("plan", run, *PLAN, *options)
+    assert code == 1
+    remedy = f'Train one with "lewm {command} --run {run}".'
+    assert shown == f"{run}: no {name}.safetensors, {nothing}\n{remedy}"
+    kept.rename(path)
+    (run / "model.safetensors").write_bytes((run / "training.safetensors").read_bytes())
+    shutil.copy(run.parent / "run" / "model.safetensors", tmp_path / "same")
+    assert call("plan", run, *PLAN, *options)[0] == 1
+
+
+def test_steps_beyond_the_longest_episode_are_refused(run):
+    for command in ("train-head", "train-policy"):
+        code, shown = call(command, run, "--longest", "101")
+        assert code == 1
+        problem, remedy = shown.splitlines()
+        assert "--longest is 101" in problem
+        assert "lewm collect --max-steps" in remedy

@@ -1,0 +1,171 @@
+"""What is learnt on frozen latents: its examples are what episodes did, and it learns what they show."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lewm.checkpoints.run import save_tensors
+from lewm.episode_latents import EpisodeLatents
+from lewm.errors import LewmError
+from lewm.heads.amortised import PolicySettings, measure_policy, train_policy
+from lewm.heads.moves import Moves, draw_moves
+from lewm.heads.pairs import Pairs, draw_pairs
+from lewm.heads.temporal import HeadSettings, measure_head, train_head
+from lewm.heads.windows import draw_starts
+from lewm.planning.policy import Policy, load_policy, save_policy
+
+CPU = torch.device("cpu")
+LENGTHS = np.array([30, 41, 12, 41])
+STARTS = np.cumsum(LENGTHS) - LENGTHS
+EPISODE, STEP = np.repeat(np.arange(4), LENGTHS), np.concatenate([np.arange(length) for length in LENGTHS])
+
+
+@pytest.fixture(scope="module")
+def model(make_model):
+    return make_model({})
+
+
+@pytest.fixture(scope="module")
+def episodes(model):
+    """Latents whose first numbers are the episode and the step, and actions that are the row."""
+    rows = np.stack([EPISODE, STEP], axis=1)
+    noise = torch.randn(len(rows), model.config.latent - 2, generator=torch.Generator().manual_seed(0))
+    actions = torch.arange(len(rows))[:, None] + torch.zeros(model.config.action_dim)
+    return EpisodeLatents(torch.cat([torch.from_numpy(rows).float(), noise], dim=1), actions, LENGTHS, STARTS)
+
+
+def test_windows_stay_within_their_episodes_and_cover_them(episodes):
+    reach = np.repeat([0, 11, 29, 40], 500)
+    starts = draw_starts(episodes, reach, np.random.default_rng(0))
+    assert (EPISODE[starts] == EPISODE[starts + reach]).all()
+    assert set(starts[reach == 40].tolist()) == {STARTS[1], STARTS[3]}
+    share = np.bincount(EPISODE[starts[reach == 11]], minlength=4) / 500
+    np.testing.assert_allclose(share, 0.25, atol=0.08)  # episodes are drawn, not rows
+
+
+def test_real_pairs_are_moments_of_one_episode_with_their_steps(model, episodes):
+    pairs = draw_pairs(model, episodes, 4000, 40, 0.0, 5, np.random.default_rng(0))
+    assert not pairs.imagined.any()
+    assert torch.equal(pairs.earlier[:, 0], pairs.later[:, 0])
+    assert torch.equal(pairs.later[:, 1] - pairs.earlier[:, 1], pairs.steps)
+    counts = torch.bincount(pairs.steps.long())
+    assert len(counts) == 41
+    assert counts.min() > 50  # uniform, though most windows of the episodes are short
+
+
+def test_imagined_latents_are_predicted_for_the_moment_the_steps_count_from(model, episodes):
+    pairs = draw_pairs(model, episodes, 300, 20, 1.0, 2, np.random.default_rng(0))
+    assert pairs.imagined.all()
+    skip, ways = model.config.frameskip, {}
+    actions = model.normalize_actions(
+        torch.stack([episodes.actions[row : row + skip].flatten() for row in range(len(STEP) - skip)])
+    )
+    for row in range(len(STEP) - 2 * skip):
+        two = torch.stack([actions[row], actions[row + skip]])
+        with torch.inference_mode():
+            predicted = model.rollout(episodes.latents[row][None, None], two[None, None])[0, 0]
+        for blocks in (1, 2):
+            ways[EPISODE[row], STEP[row] + blocks * skip, blocks] = predicted[blocks - 1]
+    for earlier, later, steps in zip(pairs.earlier, pairs.later, pairs.steps, strict=True):
+        moment = (int(later[0]), int(later[1] - steps))
+        found = [ways[*moment, blocks] for blocks in (1, 2) if (*moment, blocks) in ways]
+        assert any(torch.allclose(earlier, one, atol=1e-4) for one in found)
+
+
+def test_pairs_are_real_where_no_episode_is_long_enough_to_imagine(model, episodes):
+    pairs = draw_pairs(model, episodes, 2000, 40, 1.0, 5, np.random.default_rng(0))
+    assert torch.equal(pairs.imagined, pairs.steps <= 40 - model.config.frameskip)
+
+
+def test_moves_have_the_block_that_was_executed(model, episodes):
+    moves = draw_moves(model, episodes, 2000, 40, np.random.default_rng(0))
+    assert torch.equal(moves.latents[:, 0], moves.goals[:, 0])
+    assert torch.equal((moves.goals - moves.latents)[:, 1], moves.steps.float())
+    assert set(moves.steps.tolist()) == set(range(1, 41))
+    rows = torch.from_numpy(STARTS)[moves.latents[:, 0].long()] + moves.latents[:, 1].long()
+    skip = model.config.frameskip
+    executed = torch.stack([episodes.actions[row : row + skip].flatten() for row in rows.tolist()])
+    assert torch.equal(moves.blocks, model.normalize_actions(executed))
+
+
+def walks(seed, episodes=40, length=50, width=8):
+    """Pairs of moments of walks with constant speed, in random directions of a plane."""
+    rng = np.random.default_rng(seed)
+    angles, steps = rng.uniform(0, 2 * np.pi, episodes * 50), rng.integers(length, size=episodes * 50)
+    earlier = rng.normal(size=(len(steps), width))
+    later = earlier.copy()
+    later[:, :2] += steps[:, None] / 20 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    later[:, 2:] = rng.normal(size=(len(steps), width - 2))  # distance there says nothing
+    earlier, later, steps = (torch.from_numpy(one).float() for one in (earlier, later, steps))
+    return Pairs(earlier, later, steps, torch.from_numpy(rng.random(len(steps)) < 0.5))
+
+
+def test_a_head_learns_the_steps_and_the_same_again():
+    settings = HeadSettings(steps=300, batch=128, learning_rate=3e-3)
+    pairs, shares = walks(0), []
+    head = train_head(pairs, settings, shares.append)
+    assert shares[-1] == 1
+    errors, real, imagined = measure_head(head, walks(1), 49)
+    assert min(real.head, imagined.head) > 0.85 > max(real.distance, imagined.distance) + 0.1
+    assert [(one.least, one.most) for one in errors] == [(1, 12), (13, 24), (25, 36), (37, 49)]
+    assert max(max(one.real, one.imagined) for one in errors) < 8
+    again = train_head(pairs, settings)
+    assert all(torch.equal(*both) for both in zip(head.parameters(), again.parameters(), strict=True))
+
+
+def test_a_range_without_pairs_has_no_error(model, episodes):
+    pairs = draw_pairs(model, episodes, 100, 10, 0.0, 5, np.random.default_rng(0))
+    errors, _, _ = measure_head(train_head(pairs, HeadSettings(steps=1)), pairs, 40)
+    assert [one.imagined for one in errors] == [None] * 4
+    assert errors[-1].real is None
+
+
+def moves_of(model, seed):
+    """Moves whose actions lead straight to the goal; the fewer the steps, the stronger."""
+    generator = torch.Generator().manual_seed(seed)
+    latents, goals = torch.randn(2, 1500, 8, generator=generator)
+    steps = torch.randint(1, 21, (1500,), generator=generator)
+    way = (goals - latents)[:, :2] / steps[:, None].float().sqrt()
+    return Moves(latents, goals, steps, way.repeat(1, model.config.action_block // 2))
+
+
+@pytest.fixture(scope="module")
+def policy(model):
+    settings = PolicySettings(steps=200, batch=128, learning_rate=1e-3)
+    return train_policy(moves_of(model, 0), 20, settings)
+
+
+def test_a_policy_learns_where_to_go_and_how_fast(model, policy):
+    held_out = moves_of(model, 1)
+    assert measure_policy(policy, held_out) < 0.25 * held_out.blocks.square().mean()
+    slow, fast = (policy(held_out.latents, held_out.goals, torch.full((1500,), steps)) for steps in (20, 2))
+    assert fast.norm() > 1.5 * slow.norm()
+    assert torch.equal(slow, policy(held_out.latents, held_out.goals, torch.full((1500,), 90)))  # 20 is the most
+
+
+def test_a_policy_chooses_the_same_alone_and_in_any_batch(model, policy):
+    moves = moves_of(model, 2)
+    together = policy(moves.latents, moves.goals, moves.steps)
+    for some in (slice(0, 1), slice(3, 70), slice(1400, 1500)):
+        assert torch.equal(policy(moves.latents[some], moves.goals[some], moves.steps[some]), together[some])
+
+
+def test_a_file_has_the_whole_policy(tmp_path, model, policy):
+    path, moves = tmp_path / "policy.safetensors", moves_of(model, 2)
+    save_policy(path, policy, "digest")
+    loaded, checkpoint = load_policy(path, CPU)
+    assert checkpoint == "digest"
+    given = moves.latents, moves.goals, moves.steps
+    assert torch.equal(loaded(*given), policy(*given))
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("changes", [{"longest": 10**12}, {"latent": 9}, {"action_block": "two"}])
+def test_a_file_that_states_other_sizes_is_no_policy(tmp_path, changes):
+    path = tmp_path / "policy.safetensors"
+    about = {"latent": 8, "action_block": 10, "longest": 20, "checkpoint_sha256": None} | changes
+    save_tensors(path, Policy(8, 10, 20).state_dict(), {"policy": json.dumps(about)})
+    with pytest.raises(LewmError, match="not a policy, or of another version"):
+        load_policy(path, CPU)
