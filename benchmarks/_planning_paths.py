@@ -71,7 +71,8 @@ def all_paths(
     paths: dict[str, Path] = {}
     for precision in precisions:
         paths |= _with_graphs(baselines(model, families, precision), on_cuda)
-    if "stable-worldmodel" in families and _stable_worldmodel.installed():
+    has_no_skip = not model.predictor.residual  # as every model of stable-worldmodel
+    if "stable-worldmodel" in families and has_no_skip and _stable_worldmodel.installed():
         theirs = _stable_worldmodel.StableWorldModel(model)
         paths["stable-worldmodel fp32"] = Path("fp32", _stable_worldmodel.version(), theirs.costs, theirs.solve)
     for precision in precisions:
@@ -164,11 +165,11 @@ def _with_graphs(paths: dict[str, Path], on_cuda: bool) -> dict[str, Path]:
 def _reference(model: WorldModel, precision: str, path: Callable[..., Tensor]) -> Rollout:
     dtype = {"fp64": torch.float64, "bf16": torch.bfloat16}.get(precision, torch.float32)
     parameters = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
-    heads = model.config.predictor.heads
+    heads, residual = model.config.predictor.heads, model.predictor.residual
 
     def roll_out(latents: Tensor, candidates: Tensor) -> Tensor:
         with products_in(precision):
-            return path(parameters, latents.to(dtype), candidates.to(dtype), heads=heads)
+            return path(parameters, latents.to(dtype), candidates.to(dtype), heads=heads, residual=residual)
 
     return roll_out
 

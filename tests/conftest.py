@@ -104,6 +104,8 @@ def make_model(tiny: Config) -> Callable[..., WorldModel]:
             for block in model.predictor.blocks:  # at first zero, and then parts of the model would not matter
                 block.modulation.weight.normal_(0, 0.3, generator=generator)
                 block.modulation.bias.normal_(0, 0.3, generator=generator)
+            for parameter in model.prediction_projector.parameters() if model.predictor.residual else ():
+                parameter.normal_(0, 0.3, generator=generator)  # of the last layer, at first zero too
         model.action_mean.zero_()
         model.action_std.fill_(1)
         return model.eval()

@@ -18,7 +18,7 @@ from lewm.config.limits import (
     MOST_FRAMESKIP,
     MOST_STEPS,
 )
-from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor
+from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor, ResidualPredictor
 from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
 from lewm.config.planning import (
     Adam,
@@ -70,6 +70,7 @@ __all__ = [
     "Planning",
     "PldmObjective",
     "Predictor",
+    "ResidualPredictor",
     "Section",
     "Sigreg",
     "Sketch",

@@ -51,6 +51,17 @@ class AdalnPredictor(Predictor):
         return f"{self.depth} blocks"
 
 
+class ResidualPredictor(AdalnPredictor):
+    """The same transformer, with a skip: it and its projector give the change from each latent to the next one."""
+
+    kind: Literal["residual"] = "residual"  # type: ignore[assignment]  # another kind with the same sizes
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"{super().in_words}, which predict changes"
+
+
 class ActionEmbedder(Section):
     """Action block -> `bottleneck` (linear) -> `hidden` (SiLU) -> latent width."""
 

@@ -86,6 +86,12 @@ class AdalnTransformer(Predictor):
         return self.output(self.norm(x))
 
 
+class ResidualTransformer(AdalnTransformer):
+    """The same transformer, whose projector gives the change from each latent to the next one."""
+
+    residual = True
+
+
 def _modulate(
     x: Float[Tensor, "N T W"], shift: Float[Tensor, "N T W"], scale: Float[Tensor, "N T W"]
 ) -> Float[Tensor, "N T W"]:

@@ -12,7 +12,7 @@ from lewm import config as cfg
 from lewm.errors import LewmError
 from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import ActionEmbedder
-from lewm.model.adaln import AdalnTransformer
+from lewm.model.adaln import AdalnTransformer, ResidualTransformer
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.efficientnet import EfficientnetMap
 from lewm.model.frozen import Frozen
@@ -52,6 +52,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
 # Makes a predictor from a section of its kind and the latent's width.
 PREDICTORS: dict[str, Callable[[Any, int], Predictor]] = {
     "adaln": AdalnTransformer,
+    "residual": ResidualTransformer,
 }
 
 
@@ -93,6 +94,11 @@ def _assemble(config: cfg.Model) -> WorldModel:
     action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
     predictor = cfg.line_of(PREDICTORS, "PREDICTORS", config.predictor)(config.predictor, config.latent)
     prediction_projector = _projector(config.latent, config.predictor.projector_hidden, config.latent)
+    if predictor.residual and isinstance(prediction_projector, Projector):
+        # At first the next latent is the latent itself, which is nearer than a latent with a random change. On frozen
+        # latents of Two-Room and Push-T the held-out error is then lower early in training, and alike at its end.
+        for parameter in prediction_projector[-1].parameters():
+            nn.init.zeros_(parameter)
     return WorldModel(config, encoder, projector, action_embedder, predictor, prediction_projector)
 
 

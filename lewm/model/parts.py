@@ -32,16 +32,20 @@ class Predictor(nn.Module):
     `forward` takes latents and embedded actions, both (N, T, D) with T at most `history`, and returns the following
     latent at each step before the projector, (N, T, D). A step sees the steps up to it and none after it.
 
+    What leaves the projector of a `residual` kind is the change from each latent to the following one.
+
     Nothing else is asked of a kind. A kind whose tensors have the names and meanings that `lewm_kernels.rollout.pack`
     reads also states its `heads`: plans then use that operator. Every other kind is called step by step.
 
     Attributes:
         history: Most latents that it sees.
         heads: Heads of every layer's attention, where the kind can be packed; None where it cannot.
+        residual: Whether the latents are added to what leaves the projector.
     """
 
     history: int
     heads: int | None = None
+    residual: bool = False
 
 
 class Projector(nn.Sequential):

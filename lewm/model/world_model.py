@@ -114,7 +114,8 @@ class WorldModel(nn.Module):
         """
         if latents.shape[1] > self.history:
             raise ValueError(f"{latents.shape[1]} latents, but the predictor sees at most {self.history}")
-        return self.prediction_projector(self.predictor(latents, self.action_embedder(actions)))
+        made: Tensor = self.prediction_projector(self.predictor(latents, self.action_embedder(actions)))
+        return latents + made if self.predictor.residual else made
 
     def rollout(
         self,
@@ -144,7 +145,8 @@ class WorldModel(nn.Module):
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*inputs, *self.parameters())):
             heads = self.predictor.heads
             assert heads is not None
-            return reference.rollout(self.state_dict(keep_vars=True), *inputs, heads=heads)
+            weights, residual = self.state_dict(keep_vars=True), self.predictor.residual
+            return reference.rollout(weights, *inputs, heads=heads, residual=residual)
         return rollout(self.pack(), *inputs)
 
     @property
@@ -174,7 +176,7 @@ class WorldModel(nn.Module):
         heads, obstacle = self.predictor.heads, self.packing_obstacle
         if heads is None or obstacle is not None:
             raise LewmError(f"the model cannot be packed: {obstacle}", "Call its rollout, which predicts step by step.")
-        return pack(self.state_dict(), heads=heads, precision=precision)
+        return pack(self.state_dict(), heads=heads, precision=precision, residual=self.predictor.residual)
 
     def normalize_actions(self, blocks: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
         """Turns action blocks in environment units into z-scores.

@@ -46,26 +46,34 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("B", "S", "L"), [(1, 300, 1), (1, 300, 3), (3, 17, 2), (7, 300, 1), (50, 300, 1)])
+# The kind differs in one kernel, so that its errors need no further shapes.
+CASES = [
+    *((*shape, False) for shape in ((1, 300, 1), (1, 300, 3), (3, 17, 2), (7, 300, 1), (50, 300, 1))),
+    *((*shape, True) for shape in ((1, 300, 3), (50, 300, 1))),
+]
+
+
+@pytest.mark.parametrize(("B", "S", "L", "residual"), CASES)
 @pytest.mark.parametrize(("design", "precision"), FORMS)
 def test_on_a_gpu_the_error_is_at_most_twice_that_of_the_definition(
-    paper, matmul_precision, design, precision, B, S, L
+    paper, matmul_precision, design, precision, B, S, L, residual
 ):
-    given = inputs(B, S, L)
+    given, model = inputs(B, S, L), {"heads": HEADS, "residual": residual}
     environments = zip(*(x.double().split(1) for x in given), strict=True)  # all together would take gigabytes
-    exact = torch.cat([reference.rollout(paper, *one, heads=HEADS) for one in environments])
+    exact = torch.cat([reference.rollout(paper, *one, **model) for one in environments])
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     matmul_precision("high" if precision == "tf32" else "highest")
-    plain = reference.rollout(typed(paper, dtype), *(x.to(dtype) for x in given), heads=HEADS)
-    packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
+    plain = reference.rollout(typed(paper, dtype), *(x.to(dtype) for x in given), **model)
+    packed = pack(typed(paper, torch.float32), precision=precision, **model)
     got = rollout(packed, *given, backend="triton", design=design)
     assert (got - exact).norm() <= 2 * (plain - exact).norm()
     assert torch.equal(got, rollout(packed, *given, backend="triton", design=design))
 
 
+@pytest.mark.parametrize("residual", [False, True], ids=["adaln", "residual"])
 @pytest.mark.parametrize(("design", "precision"), FORMS)
-def test_a_graph_records_it(paper, design, precision):
-    packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision)
+def test_a_graph_records_it(paper, design, precision, residual):
+    packed = pack(typed(paper, torch.float32), heads=HEADS, precision=precision, residual=residual)
     latents, candidates, _ = inputs(2, 100, 1)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())

@@ -78,37 +78,45 @@ SHAPES = [  # B, S, H, L, and the model
     (1, 4, 6, 2, {"history": 4, "layers": 3}),
 ]
 
+every_kind = pytest.mark.parametrize("residual", [False, True], ids=["adaln", "residual"])
 
+
+@every_kind
 @pytest.mark.parametrize(("B", "S", "H", "L", "sizes"), SHAPES)
-def test_error_is_at_most_twice_that_of_the_definition(B, S, H, L, sizes):
+def test_error_is_at_most_twice_that_of_the_definition(B, S, H, L, sizes, residual):
+    model = {"heads": HEADS, "residual": residual}
     ours = definition = 0.0
     for seed in range(10):  # a single one of few numbers is often right by chance
         tensors, given = parameters(**sizes, seed=seed), inputs(B, S, H, L, seed=seed)
-        exact = reference.rollout(tensors, *(x.double() for x in given), heads=HEADS)
+        exact = reference.rollout(tensors, *(x.double() for x in given), **model)
         single = typed(tensors, torch.float32)
-        ours += (rollout(pack(single, heads=HEADS), *given) - exact).square().sum().item()
-        definition += (reference.rollout(single, *given, heads=HEADS) - exact).square().sum().item()
+        ours += (rollout(pack(single, **model), *given) - exact).square().sum().item()
+        definition += (reference.rollout(single, *given, **model) - exact).square().sum().item()
     assert ours <= 4 * definition
 
 
+@every_kind
 @pytest.mark.parametrize(("B", "S", "H", "L", "sizes"), SHAPES)
-def test_bfloat16_is_nearer_to_the_truth_than_the_definition_in_it(B, S, H, L, sizes):
+def test_bfloat16_is_nearer_to_the_truth_than_the_definition_in_it(B, S, H, L, sizes, residual):
+    model = {"heads": HEADS, "residual": residual}
     ours = definition = size = 0.0
     for seed in range(10):
         tensors, given = parameters(**sizes, seed=seed), inputs(B, S, H, L, seed=seed)
-        exact = reference.rollout(tensors, *(x.double() for x in given), heads=HEADS)
+        exact = reference.rollout(tensors, *(x.double() for x in given), **model)
         half = typed(tensors, torch.bfloat16)
-        plain = reference.rollout(half, *(x.bfloat16() for x in given), heads=HEADS)
-        packed = pack(typed(tensors, torch.float32), heads=HEADS, precision="bf16")
+        plain = reference.rollout(half, *(x.bfloat16() for x in given), **model)
+        packed = pack(typed(tensors, torch.float32), precision="bf16", **model)
         ours += (rollout(packed, *given) - exact).square().sum().item()
         definition += (plain - exact).square().sum().item()
         size += exact.square().sum().item()
     assert 1e-8 * size < ours < definition
 
 
-@pytest.fixture(params=["fp32", "bf16"])
+@pytest.fixture(params=[("fp32", False), ("bf16", False), ("fp32", True)], ids=["fp32", "bf16", "residual"])
 def packed(request):
-    return pack(typed(parameters(W=12, head_dim=3), torch.float32), heads=HEADS, precision=request.param)
+    precision, residual = request.param
+    weights = typed(parameters(W=12, head_dim=3), torch.float32)
+    return pack(weights, heads=HEADS, precision=precision, residual=residual)
 
 
 @pytest.fixture(params=[1, 3], ids=lambda threads: f"{threads}-threads")
@@ -242,14 +250,15 @@ def test_matrices_alone_are_in_bfloat16():
     assert (packed.width, packed.latent, packed.inner, packed.history, packed.action_block) == (12, 8, 8, 3, A)
 
 
-def test_the_definition_is_differentiable():
+@every_kind
+def test_the_definition_is_differentiable(residual):
     tensors, (latents, candidates, history) = parameters(layers=1), inputs(1, 2, 3, 2)
     weight = tensors["predictor.blocks.0.qkv.weight"].requires_grad_()
 
     def function(latents, candidates, weight):
-        return reference.rollout(
-            tensors | {"predictor.blocks.0.qkv.weight": weight}, latents, candidates, history.double(), heads=HEADS
-        )
+        changed = tensors | {"predictor.blocks.0.qkv.weight": weight}
+        given = latents, candidates, history.double()
+        return reference.rollout(changed, *given, heads=HEADS, residual=residual)
 
     moving = (latents.double().requires_grad_(), candidates.double().requires_grad_(), weight)
     assert torch.autograd.gradcheck(function, moving, fast_mode=True)

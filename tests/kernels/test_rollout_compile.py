@@ -74,16 +74,22 @@ def loops(ptx):
     return "\n".join(lines[i] for i in sorted(within))
 
 
-def pack(recipe, precision, **predictor):
+def pack(recipe, precision, residual=False, **predictor):
     changes = {f"model.predictor.{key}": value for key, value in {"depth": 2, **predictor}.items()}
     model = build(resolve(recipe("two-room", 2), None, changes).model).eval()
     packed = model.pack("bf16" if precision == "bf16" else "fp32")
-    return dataclasses.replace(packed, precision=precision)  # `pack` refuses TF32 where there is no GPU
+    return dataclasses.replace(
+        packed, precision=precision, residual=residual
+    )  # `pack` refuses TF32 where there is no GPU
 
 
+every_kind = pytest.mark.parametrize("residual", [False, True], ids=["adaln", "residual"])
+
+
+@every_kind
 @pytest.mark.parametrize("capability", SHARED_MEMORY)
-def test_many_split_candidates_of_the_papers_model(compiled_by, usage, capability):
-    compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 720, L=3, H=1, design="split")
+def test_many_split_candidates_of_the_papers_model(compiled_by, usage, capability, residual):
+    compiled = compiled_by(capability, pack(recipes.paper, "bf16", residual), 720, L=3, H=1, design="split")
     assert [name for name, _ in compiled] == [*SPLIT_LAYER, *SPLIT_LAYER, "mlp_kernel"]
     for name, kernel in compiled:
         check(capability, name, kernel, usage)
@@ -94,16 +100,18 @@ def test_many_split_candidates_of_the_papers_model(compiled_by, usage, capabilit
 PRODUCTS = {80: r"\bmma\.sync\S*\.bf16", 90: r"\bwgmma\.\S*\.bf16", 100: r"\btcgen05\.mma\b"}
 
 
-def test_few_split_candidates_of_the_papers_model(compiled_by, usage):
-    for name, kernel in compiled_by(90, pack(recipes.paper, "bf16"), 300, L=1, H=2, design="split"):
+@every_kind
+def test_few_split_candidates_of_the_papers_model(compiled_by, usage, residual):
+    for name, kernel in compiled_by(90, pack(recipes.paper, "bf16", residual), 300, L=1, H=2, design="split"):
         check(90, name, kernel, usage)
         assert usage(kernel)["STACK"] == 0
         assert usage(kernel)["REG"] <= 80
 
 
+@every_kind
 @pytest.mark.parametrize("capability", [90, 100])
-def test_whole_rows_of_the_papers_model(compiled_by, usage, capability):
-    compiled = compiled_by(capability, pack(recipes.paper, "bf16"), 15000, L=3, H=1, design="whole")
+def test_whole_rows_of_the_papers_model(compiled_by, usage, capability, residual):
+    compiled = compiled_by(capability, pack(recipes.paper, "bf16", residual), 15000, L=3, H=1, design="whole")
     layer = ["enter_kernel", *["attention_kernel"] * 3, "mlp_kernel"]
     last_layer = ["enter_kernel", "attention_kernel", "mlp_kernel"]
     assert [name for name, _ in compiled] == [*layer, *last_layer, "mlp_kernel"]

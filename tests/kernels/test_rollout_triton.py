@@ -71,12 +71,8 @@ def typed(tensors, dtype):
     return {name: tensor.to(dtype) for name, tensor in tensors.items()}
 
 
-def packed_in(precision, tensors, heads=2):
-    return pack(typed(tensors, torch.float32), heads=heads, precision=precision)
-
-
-def single(tensors, heads=2):
-    return packed_in("fp32", tensors, heads)
+def single(tensors):
+    return pack(typed(tensors, torch.float32), heads=2)
 
 
 @pytest.fixture
@@ -97,24 +93,28 @@ def products_of_bfloat16(monkeypatch):
 every_design = pytest.mark.parametrize("design", tiles.DESIGNS)
 
 
-CASES = [
-    (1, 5, 1, 4, {}, 2),
-    (2, 9, 1, 2, {"history": 1}, 2),
-    (1, 17, 2, 3, {"depth": 1, "width": 33}, 1),
-    (1, 5, 5, 2, {"history": 2, "width": 16, "heads": 3}, 2),
+CASES = [  # B, S, L, H, sizes of the predictor, whether it is residual, and seeds
+    (1, 5, 1, 4, {}, False, 2),
+    (2, 9, 1, 2, {"history": 1}, False, 2),
+    (1, 17, 2, 3, {"depth": 1, "width": 33}, False, 1),
+    (1, 5, 5, 2, {"history": 2, "width": 16, "heads": 3}, False, 2),
+    (1, 5, 1, 4, {"depth": 1}, True, 2),
+    (2, 9, 1, 2, {"depth": 1, "history": 1}, True, 2),
+    (1, 17, 3, 2, {"depth": 1, "width": 33}, True, 1),
 ]
 
 
-def errors(design, precision, B, S, L, H, predictor, seeds):
+def errors(design, precision, B, S, L, H, predictor, residual, seeds):
     """Squares of the errors of a design and of the definition in the same dtype, against float64."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     ours = definition = 0.0
-    heads = predictor.get("heads", 2)
+    model = {"heads": predictor.get("heads", 2), "residual": residual}
     for seed in range(seeds):  # a single one of few numbers is often right by chance
         tensors, given = tiny(seed, **predictor), inputs(B, S, L, H, seed=seed)
-        exact = reference.rollout(tensors, *(x.double() for x in given), heads=heads)
-        plain = reference.rollout(typed(tensors, dtype), *(x.to(dtype) for x in given), heads=heads)
-        got = kernels.rollout(packed_in(precision, tensors, heads), *given, design=design)
+        exact = reference.rollout(tensors, *(x.double() for x in given), **model)
+        plain = reference.rollout(typed(tensors, dtype), *(x.to(dtype) for x in given), **model)
+        packed = pack(typed(tensors, torch.float32), precision=precision, **model)
+        got = kernels.rollout(packed, *given, design=design)
         ours += (got - exact).square().sum().item()
         definition += (plain - exact).square().sum().item()
     return ours, definition

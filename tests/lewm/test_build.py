@@ -156,12 +156,49 @@ def rolled_out_by_hand(model, latents, candidates, history):
     return out
 
 
-def test_a_predictor_without_projector_is_rolled_out_by_steps(tiny):
-    changes = {"model.latent": 16, "model.predictor.projector_hidden": None, "model.predictor.history": 3}
-    torch.manual_seed(0)
-    model = build(config_of(tiny, "conv", **changes).model).eval()
-    for block in model.predictor.blocks:
-        torch.nn.init.normal_(block.modulation.weight, std=0.3)
+@pytest.fixture(params=sorted(PREDICTORS))
+def predicting(request, tiny, make_model):
+    """Makes a model for each kind of predictor, with weights that all matter."""
+    section = {**tiny.model.predictor.model_dump(), "kind": request.param, "history": 3}
+    return lambda changes: make_model({"model.predictor": section, **changes})
+
+
+@pytest.mark.parametrize("L", [1, 2, 3])
+def test_every_way_of_rolling_out_takes_the_steps_that_predict_takes(predicting, L):
+    model = predicting({})
+    inputs = torch.randn(2, L, 8), torch.randn(2, 3, 4, 10), torch.randn(2, L - 1, 10)
+    with torch.inference_mode():
+        expected = rolled_out_by_hand(model, *inputs)
+        assert model.packs
+        torch.testing.assert_close(model.rollout(*inputs), expected, rtol=1e-4, atol=1e-5)
+        by_steps = reference.step_by_step(model.predict, *inputs, longest=model.history)
+        torch.testing.assert_close(by_steps, expected, rtol=1e-4, atol=1e-5)
+    with_gradient = model.rollout(*inputs)
+    assert with_gradient.requires_grad
+    torch.testing.assert_close(with_gradient.detach(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_only_a_residual_predictor_adds_to_the_latent_of_each_step(predicting):
+    model = predicting({})
+    latents, actions = torch.randn(2, 3, 8), torch.randn(2, 3, 10)
+    with torch.inference_mode():
+        made = model.prediction_projector(model.predictor(latents, model.action_embedder(actions)))
+        added = model.predict(latents, actions) - made
+    expected = latents if model.config.predictor.kind == "residual" else torch.zeros_like(latents)
+    torch.testing.assert_close(added, expected)
+
+
+def test_a_residual_predictor_begins_with_no_change(tiny):
+    section = {**tiny.model.predictor.model_dump(), "kind": "residual", "history": 3}
+    model = build(resolve(tiny, None, {"model.predictor": section}).model)
+    latents, candidates = torch.randn(2, 3, 8), torch.randn(2, 3, 4, 10)
+    assert torch.equal(model.predict(latents, candidates[:, 0, :3]), latents)
+    rolled_out = model.eval().rollout(latents[:, :1], candidates)
+    assert torch.equal(rolled_out, latents[:, :1, None].expand_as(rolled_out))
+
+
+def test_a_predictor_without_projector_is_rolled_out_by_steps(predicting):
+    model = predicting({"model.encoder.width": 16, "model.latent": 16, "model.predictor.projector_hidden": None})
     inputs = torch.randn(2, 2, 16), torch.randn(2, 3, 4, 10), torch.randn(2, 1, 10)
     assert not model.packs
     with torch.inference_mode():
@@ -211,11 +248,3 @@ def test_a_kind_of_predictor_needs_a_section_and_a_line(tiny):
     assert (candidates.grad != 0).any(dim=-1).all()
     with pytest.raises(LewmError, match='does not know the predictor "mean"'):
         model.pack()
-
-
-def test_steps_of_the_reference_are_those_of_the_model(model):
-    """A rollout by steps equals the operator's."""
-    latents, candidates = torch.randn(2, 1, 8), torch.randn(2, 3, 4, 10)
-    with torch.inference_mode():
-        by_steps = reference.step_by_step(model.predict, latents, candidates, longest=model.history)
-        torch.testing.assert_close(by_steps, model.rollout(latents, candidates), rtol=1e-4, atol=1e-5)

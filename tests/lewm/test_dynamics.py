@@ -17,6 +17,15 @@ CPU = torch.device("cpu")
 B, S = 3, 4
 
 
+@pytest.fixture(
+    params=[("adaln", 1), ("adaln", 3), ("residual", 3)], ids=lambda param: f"{param[0]}-history-{param[1]}"
+)
+def model(request, tiny, make_model):
+    kind, history = request.param
+    section = {**tiny.model.predictor.model_dump(), "kind": kind, "history": history}
+    return make_model({"model.predictor": section})
+
+
 def inputs(model, context, horizon):
     generator = torch.Generator().manual_seed(horizon)
     width = model.config.action_block
@@ -30,7 +39,8 @@ def expected(model, latents, candidates, history):
     """The definition in float64; its gradient is asked for where the candidates' is."""
     weights = {name: tensor.double() for name, tensor in model.state_dict().items()}
     past = None if history is None else history.double()
-    return reference.rollout(weights, latents.double(), candidates.double(), past, heads=model.config.predictor.heads)
+    kind = {"heads": model.predictor.heads, "residual": model.predictor.residual}
+    return reference.rollout(weights, latents.double(), candidates.double(), past, **kind)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -149,11 +149,11 @@ def test_progress_is_told_at_every_iteration(model, planning):
 def test_elites_are_those_of_the_definition_up_to_ties(model, planning):
     wanted = problem(model, 6)
     latents, goals = wanted.context.latents, wanted.goals
-    heads = model.config.predictor.heads
+    kind = {"heads": model.predictor.heads, "residual": model.predictor.residual}
     exact = {name: tensor.double() for name, tensor in model.state_dict().items()}
     candidates = torch.randn(6, 200, 5, model.config.action_block, generator=torch.Generator().manual_seed(1))
     cost = last(PackedDynamics(model), wanted.context, goals)(candidates)
-    reached = reference.rollout(exact, latents.double(), candidates.double(), heads=heads)[:, :, -1]
+    reached = reference.rollout(exact, latents.double(), candidates.double(), **kind)[:, :, -1]
     expected = (reached - goals.double()[:, None]).square().sum(dim=-1)
     torch.testing.assert_close(cost.double(), expected, rtol=1e-4, atol=0)
     for b in range(6):

@@ -17,7 +17,8 @@ here, in float32: 1 + scale, rounded to bfloat16, would lose most of the scale's
 
 # Triton reads the source of device functions and infers their types: type checkers must neither wrap nor check them.
 # mypy: disable-error-code="import-untyped"
-# ruff: noqa: ANN001, ANN201, ANN202
+# Tuples grow by `+`, since Triton does not know `*`.
+# ruff: noqa: ANN001, ANN201, ANN202, RUF005
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ from lewm_kernels.rollout.rows import (
     add_linear,
     attend,
     begin,
+    block,
     gelu,
     linear,
     load,
@@ -51,6 +53,16 @@ def _program(C, N, splits, BLOCK_R: tl.constexpr):
     token = pid // splits % N
     first_c = (pid // splits // N).to(tl.int64) * BLOCK_R  # a candidate's tokens lie side by side: they share keys
     return pid % splits, token, first_c, token.to(tl.int64) * C + first_c
+
+
+@triton.jit
+@no_type_check
+def _add_rows(rows, ptr, o_r, m_r, WIDTH: tl.constexpr, BLOCK_W: tl.constexpr):
+    """Rows plus those of a contiguous matrix."""
+    added = ()
+    for i in tl.static_range(len(rows)):
+        added = added + (rows[i] + block(ptr, i * BLOCK_W, o_r, m_r, WIDTH, WIDTH, BLOCK_W),)
+    return added
 
 
 @triton.jit(do_not_specialize=_PLAIN)
@@ -176,6 +188,7 @@ def mlp_kernel(
     fc1_bias_ptr,
     fc2_weight_ptr,
     fc2_bias_ptr,
+    skip_ptr,
     x_out_ptr,
     y_ptr,
     C,
@@ -195,7 +208,11 @@ def mlp_kernel(
     BLOCK_F: tl.constexpr,
     BLOCK_O: tl.constexpr,
 ):
-    """Computes a branch y in parts of `steps` blocks of hidden units; the projector neither modulates nor keeps x."""
+    """Computes a branch y in parts of `steps` blocks of hidden units; the projector neither modulates nor keeps x.
+
+    The first part contains the rows (N, C, O) of the skip, where there is a `skip_ptr`. They come last, because sums
+    that began with them would round to their size at every step.
+    """
     split, _, first_c, first_row = _program(C, N, splits, BLOCK_R)
     o_r = tl.arange(0, BLOCK_R)
     m_r = o_r < C - first_c
@@ -234,5 +251,8 @@ def mlp_kernel(
         h = linear(x, fc1_weight_ptr, fc1_bias_ptr, o_f, m_f, WIDTH, BLOCK_W, PRECISION)
         h = gelu(h, fc2_weight_ptr.dtype.element_ty == tl.bfloat16)
         rows = add_linear(rows, h, fc2_weight_ptr, o_f, m_f, HIDDEN, OUTPUTS, BLOCK_O, PRECISION)
+    if skip_ptr is not None:
+        m_first = o_r < tl.where(split == 0, C - first_c, 0)
+        rows = _add_rows(rows, skip_ptr + first_row * OUTPUTS, o_r, m_first, OUTPUTS, BLOCK_O)
     y_ptr += (split.to(tl.int64) * N * C + first_row) * OUTPUTS
     store(y_ptr, rows, o_r, m_r, OUTPUTS, BLOCK_O)

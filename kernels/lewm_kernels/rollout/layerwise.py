@@ -33,7 +33,12 @@ class _Layerwise:
         self.qkv = packed.modulation_weight.new_empty(shape if packed.history > 1 else 0)
 
     def predict(
-        self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
+        self,
+        x: Float32[Tensor, "N C W"],
+        modulations: Float[Tensor, "N C M"],
+        place: int,
+        skip: Float32[Tensor, "1 C D"] | None,
+        out: Float32[Tensor, "C D"],
     ) -> None:
         """Predicts the next latent: see `Layers.predict`."""
         packed, branch, bias = self.packed, None, None
@@ -55,6 +60,8 @@ class _Layerwise:
         enter(packed, x, branch, bias, modulations, 6 * last + 5, operand, is_projector=True)
         hidden = _gelu_linear(packed, operand, packed.head_weight, packed.head_bias)
         torch.add(_product(hidden, packed.tail_weight)[0], packed.tail_bias, out=out)
+        if skip is not None:  # after the bias, since the product may be in bfloat16
+            out += skip[0]
 
     def _attend(self, i: int, operand: Float[Tensor, "N C W"], place: int, asking: int) -> Float[Tensor, "n C I"]:
         """The attention of the last `asking` tokens to their windows; keys and values of all N are kept."""

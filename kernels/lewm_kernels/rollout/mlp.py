@@ -47,10 +47,12 @@ def mlp(
     tile: Tile,
     *,
     is_projector: bool,
+    skip: Float32[Tensor, "N C O"] | None = None,
 ) -> Float32[Tensor, "N C W"]:
     """Writes the MLP's branch into `y`; the result is x plus the branch before.
 
-    The gate of the branch before is modulation `chunk`. The projector neither modulates nor keeps x.
+    The gate of the branch before is modulation `chunk`. The projector neither modulates nor keeps x. The first part of
+    the branch contains the skip.
     """
     N, C, _ = x.shape
     outputs, hidden = weights.fc2_weight.shape
@@ -64,6 +66,7 @@ def mlp(
         fc1_bias_ptr=weights.fc1_bias,
         fc2_weight_ptr=weights.fc2_weight,
         fc2_bias_ptr=weights.fc2_bias,
+        skip_ptr=skip,
         x_out_ptr=updated,
         y_ptr=y,
         C=C,

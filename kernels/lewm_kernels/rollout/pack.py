@@ -54,6 +54,7 @@ class Packed:
     Attributes:
         heads: Number of heads in every layer's attention.
         precision: Precision of the matrix products, "fp32", "tf32" or "bf16"; everything else is float32.
+        residual: Whether what `tail_weight` gives is added to the last latent, in float32; it is else the next latent.
         action_in_weight: Product of normalised action blocks; SiLU follows.
         condition_weight: Product to the width of the predictor; SiLU follows.
         modulation_weight: Product to six modulations of every layer: shift, scale and gate of the attention, then of
@@ -67,6 +68,7 @@ class Packed:
 
     heads: int
     precision: str
+    residual: bool
     action_in_weight: Float[Tensor, "E A"]
     action_in_bias: Float32[Tensor, " E"]
     condition_weight: Float[Tensor, "W E"]
@@ -112,7 +114,7 @@ class Packed:
         return self.positions.device
 
 
-def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32") -> Packed:
+def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32", residual: bool = False) -> Packed:
     """Folds and copies the weights, once for a model: later changes of the model do not change the copy.
 
     Args:
@@ -121,6 +123,7 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
         heads: Number of heads in every layer's attention.
         precision: Precision of the matrix products: "fp32", "tf32" (on CUDA devices) or "bf16"; sums are float32 in
             all three.
+        residual: Whether what the projector gives is added to the last latent.
 
     Raises:
         ValueError: If the precision is unknown, or it is tf32 on another device than CUDA.
@@ -160,6 +163,7 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
     return Packed(
         heads,
         precision,
+        residual,
         *cast(action_in),
         *cast(condition),
         *cast(_modulation(source, depth)),

@@ -28,6 +28,7 @@ def rollout(
     history: Float[Tensor, "B P A"] | None = None,
     *,
     heads: int,
+    residual: bool = False,
 ) -> Float[Tensor, "B S H D"]:
     """Computes `lewm_kernels.rollout` for a model in eval mode, in the dtype of its parameters.
 
@@ -37,11 +38,13 @@ def rollout(
         candidates: Normalised action blocks; the first one starts at the last latent of the context.
         history: The L - 1 blocks executed between the context's latents.
         heads: Number of heads in every layer's attention.
+        residual: Whether what the projector gives is added to the last latent.
 
     Source: LeWorldModel, section 3, and the released code.
+    Differs: `residual`, which neither has.
     """
     longest = parameters["predictor.positions"].shape[1]
-    step = functools.partial(predict, parameters, heads=heads)
+    step = functools.partial(predict, parameters, heads=heads, residual=residual)
     return step_by_step(step, latents, candidates, history, longest=longest)
 
 
@@ -82,6 +85,7 @@ def predict(
     blocks: Float[Tensor, "N T A"],
     *,
     heads: int,
+    residual: bool = False,
 ) -> Float[Tensor, "N T D"]:
     """The latent after each of T <= `history` steps, teacher forced; each step sees the steps up to it."""
     p = parameters
@@ -96,7 +100,8 @@ def predict(
         x = _layer(p, f"predictor.blocks.{i}", x, actions, heads)
         i += 1
     x = _norm(p, "predictor.norm", x)
-    return _project(p, _linear(p, "predictor.output", x) if own_width else x)
+    made = _project(p, _linear(p, "predictor.output", x) if own_width else x)
+    return latents + made if residual else made
 
 
 def _layer(

@@ -35,7 +35,12 @@ class _Split:
             self.attention = weights.new_empty(len(packed.layers), packed.history, C, 3 * packed.inner)
 
     def predict(
-        self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
+        self,
+        x: Float32[Tensor, "N C W"],
+        modulations: Float[Tensor, "N C M"],
+        place: int,
+        skip: Float32[Tensor, "1 C D"] | None,
+        out: Float32[Tensor, "C D"],
     ) -> None:
         """Predicts the next latent: see `Layers.predict`."""
         packed, parts = self.packed, None
@@ -46,7 +51,7 @@ class _Split:
             modulations = modulations[-asking:]
             x, parts = self._mlp(x, parts, modulations, 6 * i + 2, of_layer(layer), is_projector=False)
         assert parts is not None, "a predictor has layers"
-        _, parts = self._mlp(x, parts, modulations, 6 * last + 5, of_projector(packed), is_projector=True)
+        _, parts = self._mlp(x, parts, modulations, 6 * last + 5, of_projector(packed), is_projector=True, skip=skip)
         torch.sum(parts, dim=0, out=out[None])
 
     def _attend(
@@ -118,10 +123,13 @@ class _Split:
         weights: Weights,
         *,
         is_projector: bool,
+        skip: Float32[Tensor, "N C O"] | None = None,
     ) -> tuple[Float32[Tensor, "N C W"], Float32[Tensor, "g N C O"]]:
-        """x plus the branch before, and the MLP's branch."""
+        """x plus the branch before, and the MLP's branch, which contains the skip."""
         outputs, hidden = weights.fc2_weight.shape
         tile = mlp_tile(x.shape[1], len(x), x.shape[2], hidden, weights.fc2_weight.element_size())
         branch = x.new_empty(tile.splits, *x.shape[:2], outputs)
-        updated = mlp(self.packed, x, parts, modulations, chunk, weights, branch, tile, is_projector=is_projector)
+        updated = mlp(
+            self.packed, x, parts, modulations, chunk, weights, branch, tile, is_projector=is_projector, skip=skip
+        )
         return updated, branch

@@ -81,6 +81,7 @@ class _Chunk:
 
     def __init__(self, packed: Packed, blocks: Float[Tensor, "C T A"]) -> None:
         self.positions, self.heads, self.products = packed.positions, packed.heads, products_of(packed)
+        self.residual = packed.residual
         self.unit = torch.ones_like(packed.positions[0]), torch.zeros_like(packed.positions[0])
         condition = _silu(through(blocks.transpose(0, 1), self.products.action_in))
         condition = _silu(through(condition, self.products.condition))  # (T, C, W)
@@ -93,10 +94,11 @@ class _Chunk:
         layers, history = len(self.products.layers), len(self.positions)
         L, T = latents.shape[1], len(self.modulations[0])
         tokens = [self._enter(latent) for latent in latents.unbind(dim=1)]
+        latent = latents[:, -1]
         predictions: list[Tensor] = []
         for end in range(L, T + 1):
             if predictions:
-                tokens.append(self._enter(predictions[-1]))
+                tokens.append(self._enter(latent))
             begin = max(0, end - history)
             if predictions and begin == 0:
                 new = end - 1  # the window grows
@@ -105,7 +107,9 @@ class _Chunk:
             x = torch.stack(tokens[new:end]) + self.positions[new - begin : end - begin, None]  # (n, C, W)
             for i in range(layers):
                 x = self._layer(i, x, self.modulations[i][new:end])
-            predictions.append(through(self._norm(x[-1], NORM_EPS), self.products.head, self.products.tail))
+            made = through(self._norm(x[-1], NORM_EPS), self.products.head, self.products.tail)
+            latent = latent + made if self.residual else made
+            predictions.append(latent)
         return torch.stack(predictions, dim=1)
 
     def _enter(self, latent: Float[Tensor, "C D"]) -> Float[Tensor, "C W"]:

@@ -32,9 +32,17 @@ class Layers(Protocol):
     """
 
     def predict(
-        self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
+        self,
+        x: Float32[Tensor, "N C W"],
+        modulations: Float[Tensor, "N C M"],
+        place: int,
+        skip: Float32[Tensor, "1 C D"] | None,
+        out: Float32[Tensor, "C D"],
     ) -> None:
-        """Writes the latent after the last of N new tokens; `place` is the first one's place in the window."""
+        """Writes the latent after the last of N new tokens; `place` is the first one's place in the window.
+
+        The skip, where there is one, is added to what the projector gives.
+        """
 
 
 def rollout(
@@ -62,7 +70,8 @@ def rollout(
             begin = max(0, end - packed.history)
             new = end - 1 if begin == 0 and end > L else begin
             x = _enter(packed, trajectory[new:end]) + packed.positions[new - begin : end - begin, None]
-            layers.predict(x, modulations[new:end], new - begin, trajectory[end])
+            skip = trajectory[end - 1 : end] if packed.residual else None
+            layers.predict(x, modulations[new:end], new - begin, skip, trajectory[end])
     return trajectory[L:].transpose(0, 1).reshape(B, S, H, D)
 
 

@@ -32,7 +32,12 @@ class _Whole:
         self.operands = packed.modulation_weight.new_empty(len(packed.layers), packed.history, C, packed.width)
 
     def predict(
-        self, x: Float32[Tensor, "N C W"], modulations: Float[Tensor, "N C M"], place: int, out: Float32[Tensor, "C D"]
+        self,
+        x: Float32[Tensor, "N C W"],
+        modulations: Float[Tensor, "N C M"],
+        place: int,
+        skip: Float32[Tensor, "1 C D"] | None,
+        out: Float32[Tensor, "C D"],
     ) -> None:
         """Predicts the next latent: see `Layers.predict`."""
         packed, branch = self.packed, None
@@ -52,7 +57,7 @@ class _Whole:
         assert branch is not None, "a predictor has layers"
         weights, y = of_projector(packed), out[None, None]
         tile = whole_mlp_tile(len(weights.fc1_weight))
-        mlp(packed, x, branch, modulations, 6 * last + 5, weights, y, tile, is_projector=True)
+        mlp(packed, x, branch, modulations, 6 * last + 5, weights, y, tile, is_projector=True, skip=skip)
 
     def _attend(
         self, layer: Layer, operands: Float[Tensor, "history C W"], place: int, y: Float[Tensor, "C W"]
