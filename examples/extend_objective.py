@@ -8,7 +8,7 @@ B clips, T frames a clip, A action-block width, D latent width.
 from typing import Annotated, Any, Literal
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -42,7 +42,7 @@ class LewmInverseObjective(Objective):
     def forward(
         self,
         model: Network,
-        frames: UInt8[Tensor, "B T Y X 3"],
+        frames: Shaped[Tensor, "B T ..."],
         actions: Float[Tensor, "B T A"],
         step: int,
         ranks: Ranks,

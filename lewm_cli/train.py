@@ -28,7 +28,12 @@ def train(
         ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU) or paper (GPU).")] = "small",
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default="the recipe's")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps of the last training; --set stages.NAME.steps for a stage.", show_default="the recipe's"
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, instead of --steps.")] = None,
     lambda_: Annotated[
         float | None,
@@ -50,6 +55,8 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train a world model on a dataset: it learns to predict the next embedding.
+
+    Where the configuration has stages, they are trained first, each in RUN/stages/NAME.
 
     The configuration is the recipe, then --config, then --set, then the other options; the later wins.
     """
@@ -86,11 +93,12 @@ def train(
     where = choose_device(device)
     display = _Display(settings, data, where)
     with display.live:
-        report = train_model(settings, data, out, where, resume, display.begin, display.update)
+        report = train_model(settings, data, out, where, resume, display.begin, display.encoded, display.update)
     result = {
         "run": str(report.run),
         "steps": report.steps,
         "seconds": report.seconds,
+        "stages": report.stages,
         "precision": settings.training.precision,
         "compiled": report.compilation.on,
         "health": report.health.as_dict(),
@@ -98,21 +106,24 @@ def train(
     if json:
         output.show_json(result)
     else:
-        output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s")
+        stages = "".join(f", {seconds:.0f} s of them in the stage {name}" for name, seconds in report.stages.items())
+        output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s{stages}")
     _draw(report.run)
 
 
 def _draw(run: Path) -> None:
-    """Draw training.png; where matplotlib is not installed, say so."""
+    """Draw training.png of the run and of its stages; where matplotlib is not installed, say so."""
+    from lewm.checkpoints.run import METRICS, STAGES
     from lewm.errors import LewmError
     from lewm.training.plot import plot_training
     from lewm.training.record import writing_into
 
-    with writing_into(run):
-        try:
-            output.note(f"picture: {plot_training(run)}")
-        except LewmError as error:
-            output.note(*failures.explain(error))
+    for one in (*(path.parent for path in sorted(run.glob(f"{STAGES}/*/{METRICS}"))), run):
+        with writing_into(one):
+            try:
+                output.note(f"picture: {plot_training(one)}")
+            except LewmError as error:
+                output.note(*failures.explain(error))
 
 
 def _dataset(data: Path | None) -> Path:
@@ -142,7 +153,10 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
 
 
 class _Display:
-    """A live bar with the latest metrics under it; where stderr is not a terminal, a line for each health check."""
+    """A live bar with the latest metrics under it; where stderr is not a terminal, a line for each health check.
+
+    Each stage has a bar of its own, and so has the encoding of frames before a training on latents.
+    """
 
     def __init__(self, settings: Config, data: Path, device: torch.device) -> None:
         from rich.console import Group
@@ -150,27 +164,39 @@ class _Display:
 
         self.settings, self.data, self.device = settings, data, device
         self.bar = output.progress_bar(output.count_of("steps"))
-        self.task = self.bar.add_task("train", total=settings.training.steps)
+        self.encoding = output.progress_bar()
         self.training = self.health = ""
-        live = Live(console=output.stderr, get_renderable=lambda: Group(self.bar, self.training, self.health))
+        live = Live(
+            console=output.stderr, get_renderable=lambda: Group(self.encoding, self.bar, self.training, self.health)
+        )
         self.live = live if output.stderr.is_terminal else contextlib.nullcontext()
 
     def begin(self, beginning: Beginning) -> None:
         """Say what is trained, where and how."""
-        compilation = beginning.compilation
+        compilation, stage = beginning.compilation, beginning.stage
+        objective = self.settings.objective if stage is None else self.settings.stages[stage].objective
+        name = "the model" if stage is None else f"the stage {stage}"
         output.note(
             f"{self.data} -> {beginning.run} on {self.device}, in {self.settings.training.precision}, {compilation}"
         )
-        output.note(f"loss: {self.settings.objective.formula()}")
+        if beginning.trainings > 1:
+            output.note(f"training {beginning.number} of {beginning.trainings}: {name}, {beginning.steps} steps")
+        output.note(f"loss: {objective.formula()}")
         if compilation.on:
             output.note("the first step compiles encoder and predictor; without: --set training.compile=off")
         if beginning.resumed:
             output.note(f"goes on from step {beginning.step} of {beginning.steps}")
+        self.bar.add_task(stage or "train", total=beginning.steps, completed=beginning.step)
+
+    def encoded(self, share: float) -> None:
+        """Show how much of the frames is encoded; one bar is there for all trainings."""
+        for task in self.encoding.task_ids or [self.encoding.add_task("encode frames", total=1)]:
+            self.encoding.update(task, completed=share)
 
     def update(self, progress: Progress) -> None:
         metrics = progress.metrics
         terms = "  ".join(f"{name} {value:.4g}" for name, value in metrics["terms"].items())
-        self.bar.update(self.task, completed=progress.step, total=progress.steps)
+        self.bar.update(self.bar.task_ids[-1], completed=progress.step)
         self.training = (
             f"loss {metrics['loss']:.4f}  {terms}  "
             f"gradient norm {metrics['gradient_norm']:.2f}  clips/s {metrics['clips_per_second']:.0f}  "

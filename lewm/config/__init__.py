@@ -19,7 +19,16 @@ from lewm.config.limits import (
     MOST_STEPS,
 )
 from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor, ResidualPredictor
-from lewm.config.objective import Exact, LewmObjective, Objective, PldmObjective, Sigreg, Sketch, Subspaces
+from lewm.config.objective import (
+    Exact,
+    LewmObjective,
+    Objective,
+    PldmObjective,
+    PredictionObjective,
+    Sigreg,
+    Sketch,
+    Subspaces,
+)
 from lewm.config.planning import (
     Adam,
     Cem,
@@ -34,6 +43,7 @@ from lewm.config.planning import (
     Planning,
 )
 from lewm.config.section import Kind, Section, line_of
+from lewm.config.stages import Stage, stage_of
 from lewm.config.training import Evaluation, Training
 from lewm.config.tree import Config, override, parse_value, resolve, validate
 
@@ -69,11 +79,13 @@ __all__ = [
     "Planner",
     "Planning",
     "PldmObjective",
+    "PredictionObjective",
     "Predictor",
     "ResidualPredictor",
     "Section",
     "Sigreg",
     "Sketch",
+    "Stage",
     "Subspaces",
     "Training",
     "VitEncoder",
@@ -81,5 +93,6 @@ __all__ = [
     "override",
     "parse_value",
     "resolve",
+    "stage_of",
     "validate",
 ]

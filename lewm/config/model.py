@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lewm.config.encoder import Encoder
+from lewm.config.encoder import Encoder, FrozenEncoder, JoinedEncoder
 from lewm.config.limits import (
     MOST_ACTIONS,
     MOST_FRAMESKIP,
@@ -88,6 +88,15 @@ class Model(Section):
         """Width A of one action block: `frameskip` actions, flattened."""
         return self.frameskip * self.action_dim
 
+    @property
+    def trains_latents(self) -> bool:
+        """Whether anything that the latents of frames depend on is trained."""
+        return self.projector_hidden is not None or not all(isinstance(one, FrozenEncoder) for one in self.encoders())
+
+    def encoders(self) -> list[Encoder]:
+        """The encoders that are put side by side; the encoder alone where it has no parts."""
+        return _leaves(self.encoder)
+
     @model_validator(mode="after")
     def _encoder_fits_frame(self) -> Model:
         self.encoder.check_frame(self.frame_size)
@@ -101,3 +110,9 @@ class Model(Section):
                 f"latent {self.latent}, expected {width}: the embedding's width, as projector_hidden is none"
             )
         return self
+
+
+def _leaves(encoder: Encoder) -> list[Encoder]:
+    if not isinstance(encoder, JoinedEncoder):
+        return [encoder]
+    return [leaf for part in encoder.parts for leaf in _leaves(part)]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from lewm.config.limits import MOST_WIDTH, Directions, Float, Int, Knots, Width
+from lewm.config.model import Model
 from lewm.config.section import Kind
 
 KnotMax = Annotated[Float, Field(gt=0)]
@@ -112,8 +113,8 @@ class Objective(Kind):
         """The keys of the section that can be lowered so that it holds fewer numbers."""
         return ()
 
-    def check_latent(self, latent: int) -> None:
-        """Raises where it cannot train latents of that width.
+    def check_model(self, model: Model) -> None:
+        """Raises where it cannot train such a model.
 
         Raises:
             ValueError: says why.
@@ -146,9 +147,9 @@ class LewmObjective(Objective):
         """Those of SIGReg."""
         return tuple(f"sigreg.{key}" for key in self.sigreg.sizes())
 
-    def check_latent(self, latent: int) -> None:
+    def check_model(self, model: Model) -> None:
         """Raises where SIGReg cannot be computed for latents of that width."""
-        self.sigreg.check_latent(latent)
+        self.sigreg.check_latent(model.latent)
 
     def against_collapse(self) -> str:
         """Says to raise the weight of SIGReg."""
@@ -180,11 +181,34 @@ class PldmObjective(Objective):
         """The covariances that are computed."""
         return latent**2 * ((steps if self.cov else 0) + (batch if self.cov_t else 0))
 
-    def check_latent(self, latent: int) -> None:
+    def check_model(self, model: Model) -> None:
         """Raises where there are no two dimensions to compare."""
-        if latent < 2 and (self.cov or self.cov_t):
-            raise ValueError(f"model.latent {latent} has no covariances, which objective.cov and objective.cov_t weigh")
+        if model.latent < 2 and (self.cov or self.cov_t):
+            raise ValueError(
+                f"model.latent {model.latent} has no covariances, which objective.cov and objective.cov_t weigh"
+            )
 
     def against_collapse(self) -> str:
         """Says to raise the weight of the standard deviation or of the covariance."""
         return f"raise objective.std (now {self.std:g}) or objective.cov (now {self.cov:g}) with --set"
+
+
+class PredictionObjective(Objective):
+    """The prediction error alone, for a predictor of latents that are not trained.
+
+    Latents that are trained with it become equal for all frames: they are then the easiest to predict.
+    """
+
+    kind: Literal["prediction"] = "prediction"
+
+    def weights(self) -> dict[str, float]:
+        """The single term."""
+        return {"prediction": 1.0}
+
+    def check_model(self, model: Model) -> None:
+        """Raises where anything that the latents depend on is trained."""
+        if model.trains_latents:
+            raise ValueError(
+                "objective.kind prediction is for a frozen model.encoder without a projector after it "
+                "(model.projector_hidden none): latents that are trained collapse, as no other term spreads them"
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -13,6 +13,7 @@ from lewm.config.model import Model
 from lewm.config.objective import Objective
 from lewm.config.planning import Planning
 from lewm.config.section import UNKNOWN_KIND, Kind, Section
+from lewm.config.stages import Stage, StageName
 from lewm.config.training import Evaluation, Training
 from lewm.errors import LewmError, unknown
 from lewm.reading import parse_json, parse_toml, read_json, read_toml
@@ -33,10 +34,22 @@ class Config(Section):
     training: Training
     planning: Planning
     evaluation: Evaluation
+    # In the order in which they are trained, before the training of `model`.
+    stages: dict[StageName, Stage] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Config:
+        for name, stage in self.stages.items():
+            try:
+                stage.config(self)
+            except ValidationError as error:
+                fault = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise ValueError(f"stages.{name}: {fault}") from error
+        return self
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
-        self.objective.check_latent(self.model.latent)
+        self.objective.check_model(self.model)
         context, history = self.planning.context, self.model.predictor.history
         if context > history:
             raise ValueError(f"planning.context {context} exceeds model.predictor.history {history}")
@@ -69,7 +82,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         return section.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
-        parts = fault["loc"]
+        parts = tuple(part for part in fault["loc"] if part != "[key]")  # a wrong name is named by itself
         key = _dotted(parts)
         if fault["type"] == UNKNOWN_KIND:
             context = fault["ctx"]
@@ -87,7 +100,7 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
         settable = _dotted(parts, "KEY") if together or fault["type"].startswith("model") else key
         if fault["type"] == "dict_type":  # a section, of which only keys can be set
-            settable = _dotted(parts, "kind")
+            settable = _dotted(parts, "NAME.KEY" if parts == ("stages",) else "kind")
         raise LewmError(
             f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
             (remedy or SET).replace("{key}", settable),
@@ -100,12 +113,13 @@ def _dotted(parts: tuple[int | str, ...], *more: str) -> str:
 
 def _known_keys(section: type[Section], values: Any, path: tuple[int | str, ...]) -> list[str]:  # noqa: ANN401
     """Names of the fields of the section found at `path`."""
-    for part in path:
-        values = values[part]
-        if isinstance(part, str):  # a number is the place of a section in the field before
-            section = _section_in(section.model_fields[part].annotation)
-        if issubclass(section, Kind) and isinstance(values, Mapping):
-            section = section.kinds[values["kind"]]
+    parts = iter(path)
+    for part in parts:
+        values, annotation = values[part], section.model_fields[str(part)].annotation
+        if get_origin(annotation) in (dict, tuple):  # one of several sections, by its name or its place
+            values = values[next(parts)]
+        section = _section_in(annotation)
+        section = section.kinds[values["kind"]] if issubclass(section, Kind) else section
     return [field.alias or name for name, field in section.model_fields.items()]
 
 

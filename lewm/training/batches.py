@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Shaped
 from torch import Tensor
 
 from lewm_data.store.clips import ClipBatch
@@ -20,12 +21,12 @@ class Batch:
     """Clips as tensors, in environment units.
 
     Attributes:
-        frames: The frames of the clips, see `ClipBatch`.
+        frames: The frames of the clips, see `ClipBatch`, or their latents.
         actions: The action blocks of the clips, see `ClipBatch`.
         copied: On a CUDA device, an event of the stream that copies: it is reached when both have arrived. Else None.
     """
 
-    frames: UInt8[Tensor, "B T Y X 3"]
+    frames: Shaped[Tensor, "B T ..."]
     actions: Float32[Tensor, "B T A"]
     copied: torch.cuda.Event | None = None
 
@@ -41,6 +42,20 @@ class Batch:
         for tensor in (self.frames, self.actions):
             tensor.record_stream(stream)  # or the copying stream could overwrite it once Python frees it
         return self.frames, self.actions
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An endless iterator of batches, which are a function of the seed and the step.
+
+    Attributes:
+        wait_seconds: The total time that `next` has waited for data.
+    """
+
+    wait_seconds: float
+
+    def __next__(self) -> Batch:
+        """The batch of the next step."""
 
 
 def copier(device: torch.device) -> Callable[[ClipBatch], Batch]:

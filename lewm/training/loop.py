@@ -3,57 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from lewm.checkpoints import run
-from lewm.checkpoints.frozen import settled, take_frozen
-from lewm.config import Config, line_of
-from lewm.dataset_checks import check_action_width, said_name
+from lewm.config import Config
+from lewm.dataset_checks import said_name
 from lewm.datasets import fingerprint_of
-from lewm.errors import LewmError
 from lewm.files import file_name, home
-from lewm.measures.latents import sample_pairs
-from lewm.memory import check_training
-from lewm.model.assembly import build, frozen_count, parameter_count
 from lewm.model.frames import warn_if_stretched
-from lewm.model.world_model import WorldModel
 from lewm.opened_run import open_run
 from lewm.surprise.reference import keep, of_training, stored
-from lewm.training import directory, metrics, record, state
+from lewm.training import directory, metrics, record, stages, state
 from lewm.training.actions import check_actions
-from lewm.training.batches import Batch, copier
+from lewm.training.batches import Batches
 from lewm.training.compilation import Compilation
-from lewm.training.health import Health, HeldOut
+from lewm.training.health import Health
 from lewm.training.interruption import Interruption
-from lewm.training.objectives import OBJECTIVES, Objective
-from lewm.training.trainer import Trainer, seeded
-from lewm.world_states import paths_of
-from lewm_data.envs.registry import known_world
-from lewm_data.store.action_bounds import action_bounds
-from lewm_data.store.clips import Clips, action_statistics, split_episodes
+from lewm.training.preparation import check_fits, prepared
+from lewm.training.trainer import Trainer
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.reader import BatchReader
-
-log = logging.getLogger(__name__)
-
-HEALTH_FRAMES = 512  # held-out frames that health is measured on
-HEALTH_PAIRS = 8192
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What is decided before the first step.
+    """What is decided before the first step of a training.
 
     Attributes:
-        run: The run's directory.
+        run: The directory of this training.
+        stage: The stage's name; None for the last training.
+        number: Which training of the run it is, from 1.
+        trainings: How many the run has: its stages and the last one.
         step: Steps that are done already, according to a checkpoint.
         steps: Steps of the whole training.
         resumed: Whether a run is continued.
@@ -61,6 +46,9 @@ class Beginning:
     """
 
     run: Path
+    stage: str | None
+    number: int
+    trainings: int
     step: int
     steps: int
     resumed: bool
@@ -78,13 +66,38 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainReport:
-    """The result of a finished training."""
+    """The result of a finished training.
+
+    Attributes:
+        run: The run's directory.
+        steps: Steps of the last training.
+        seconds: What all of it took here.
+        stages: What each stage took of it that was not finished before.
+        compilation: Whether encoder and predictor were compiled, and why.
+        health: Of the latents at the end.
+    """
 
     run: Path
     steps: int
     seconds: float
+    stages: dict[str, float]
     compilation: Compilation
     health: Health
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all trainings of a run have in common."""
+
+    run: Path
+    config: Config
+    dataset: Dataset
+    identity: run.DatasetIdentity
+    device: torch.device
+    interruption: Interruption
+    on_begin: Callable[[Beginning], None]
+    on_encoded: Callable[[float], None]
+    on_progress: Callable[[Progress], None]
 
 
 def train(
@@ -94,9 +107,10 @@ def train(
     device: torch.device,
     resume: bool = False,
     on_begin: Callable[[Beginning], None] = lambda _: None,
+    on_encoded: Callable[[float], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> TrainReport:
-    """Train a world model on a dataset.
+    """Train a world model on a dataset: first the stages, each a run in RUN/stages/NAME, then the model itself.
 
     No other process can write the run meanwhile. Ctrl-C and SIGTERM end the training after the step at hand, with a
     checkpoint; a second one ends it at once.
@@ -107,9 +121,10 @@ def train(
         out: Run directory; new or empty unless `resume`. None: the first of $LEWM_HOME/runs/ENV-RECIPE,
             ENV-RECIPE-2, ... that is free.
         device: Where to train.
-        resume: Continue the run in `out` from its last checkpoint; on the CPU the result is bit-equal to that of a run
-            never interrupted.
-        on_begin: Called before the first step.
+        resume: Continue the run in `out` from its last checkpoint, in whichever stage that is; on the CPU the result is
+            bit-equal to that of a run never interrupted.
+        on_begin: Called before the first step of each stage, and of the last training.
+        on_encoded: Called with the share of the frames whose latents are computed, where that is done before training.
         on_progress: Called at every logged step.
 
     Raises:
@@ -118,12 +133,13 @@ def train(
         Interrupted: a signal came; says what is kept, and how to go on.
     """
     started = time.perf_counter()
-    config = config.model_copy(update={"model": settled(config.model)})
+    config = stages.settled_config(config)
     with Interruption() as interruption, Dataset.open(data) as dataset:
-        _check_fits(config, dataset, resume)
+        before = {name: stage.config(config) for name, stage in config.stages.items()}
+        for one in (*before.values(), config):
+            check_fits(one, dataset, device, resume)
         check_actions(dataset)
-        learnt, frozen = parameter_count(config.model), frozen_count(config.model)
-        check_training(config, learnt, frozen, dataset.frame_size, device)
+        warn_if_stretched(*dataset.frame_size, (config.model.frame_size,) * 2)
         identity = run.DatasetIdentity(
             path=str(dataset.path.resolve()),
             fingerprint=fingerprint_of(dataset),
@@ -133,134 +149,111 @@ def train(
         )
         with (
             _directory(config, identity, out, resume) as chosen,
-            record.ending(chosen, config.training, interruption, begun_here=not resume),
+            record.ending(chosen, config, interruption, begun_here=not resume),
         ):
-            trainer, reader = _prepare(config, dataset, chosen, device, resume)
-            with reader:
-                # By now every fault of the settings has been found, so that none leaves files behind.
-                _begin(chosen, trainer, None if resume else identity)
-                on_begin(Beginning(chosen, trainer.done, trainer.steps, resume, trainer.compilation))
-                health = _take_steps(chosen, trainer, reader, interruption, on_progress)
-            interruption.settle()
-            if health is None:  # resumed after the last step
-                health = trainer.measure_health(trainer.done)
-            if stored(open_run(chosen)) is None:
-                reference = of_training(trainer.model.eval(), config, dataset)
-                with record.writing_into(chosen):
-                    keep(chosen, reference)
-    return TrainReport(chosen, trainer.steps, time.perf_counter() - started, trainer.compilation, health)
+            callbacks = (on_begin, on_encoded, on_progress)
+            shared = _Shared(chosen, config, dataset, identity, device, interruption, *callbacks)
+            seconds: dict[str, float] = {}
+            if state.kept_step(chosen) is None:  # else the last training has begun, and needs no stage any more
+                for number, (name, of_stage) in enumerate(before.items(), 1):
+                    _train_stage(shared, name, number, of_stage, seconds)
+            trainer, health = _train(shared, config, chosen, None, len(before) + 1, resume)
+    return TrainReport(
+        run=chosen,
+        steps=trainer.steps,
+        seconds=time.perf_counter() - started,
+        stages=seconds,
+        compilation=trainer.compilation,
+        health=health,
+    )
 
 
-def _prepare(
-    config: Config, dataset: Dataset, chosen: Path, device: torch.device, resume: bool
-) -> tuple[Trainer, BatchReader[Batch]]:
-    """The trainer, which begins at the run's checkpoint where one is resumed, and the reader of its batches."""
-    training = config.training
-    trained_on, held_out = split_episodes(dataset.num_episodes, training.held_out, training.seed)
-    clips = Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, trained_on)
-    if clips.too_short:
-        log.warning(
-            "%s: %d of the %d episodes to train on are shorter than a clip of %d steps, and are not used",
-            dataset.path,
-            clips.too_short,
-            len(trained_on),
-            clips.num_frames * clips.frameskip,
+def _train_stage(shared: _Shared, name: str, number: int, config: Config, seconds: dict[str, float]) -> None:
+    """Train a stage, or what is left of it; notes the seconds that it took."""
+    started = time.perf_counter()
+    chosen = stages.directory_of(shared.run, name)
+    resume = (chosen / run.CONFIG).exists()
+    steps = config.training.steps
+    assert steps is not None
+    if resume and stages.has_ended(chosen, steps):
+        return
+    with (
+        _directory(config, shared.identity, chosen, resume),
+        record.ending(chosen, config, shared.interruption, begun_here=not resume),
+    ):
+        _train(shared, config, chosen, name, number, resume)
+    seconds[name] = time.perf_counter() - started
+
+
+def _train(
+    shared: _Shared, config: Config, chosen: Path, stage: str | None, number: int, resume: bool
+) -> tuple[Trainer, Health]:
+    """Train one model, from the first or the last checkpoint on; returns what it ends with."""
+    inputs = (config, shared.dataset, chosen, shared.run / run.STAGES, shared.device, resume, shared.on_encoded)
+    with prepared(*inputs) as (trainer, batches):
+        # By now every fault of the settings has been found, so that none leaves files behind.
+        _begin(shared, chosen, trainer)
+        shared.on_begin(
+            Beginning(
+                run=chosen,
+                stage=stage,
+                number=number,
+                trainings=len(shared.config.stages) + 1,
+                step=trainer.done,
+                steps=trainer.steps,
+                resumed=resume,
+                compilation=trainer.compilation,
+            )
         )
-    steps = training.steps or (training.epochs or 0) * (len(clips) // training.batch_size)
-    model, objective = _new_learners(config, dataset, trained_on)
-    model, objective = model.to(device), objective.to(device)
-    optimizer = state.make_optimizer(model, objective, training)
-    with record.writing_into(chosen):
-        done = state.restore(chosen, model, objective, optimizer, steps) if resume else 0
-    if not done:
-        take_frozen(model)
-    trainer = Trainer(config, steps, done, model, objective, optimizer, _held_out_frames(config, dataset, held_out))
-    return trainer, BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done)
+        health = _take_steps(shared, chosen, trainer, batches)
+    shared.interruption.settle()
+    if health is None:  # resumed after the last step
+        health = trainer.measure_health(trainer.done)
+    if stored(open_run(chosen)) is None:
+        reference = of_training(trainer.model.eval(), config, shared.dataset)
+        with record.writing_into(chosen):
+            keep(chosen, reference)
+    return trainer, health
 
 
-def _begin(chosen: Path, trainer: Trainer, identity: run.DatasetIdentity | None) -> None:
-    """Make the files of the run agree with the steps that are done; a new run, which has an identity, begins here."""
+def _begin(shared: _Shared, chosen: Path, trainer: Trainer) -> None:
+    """Make the files agree with the steps that are done; a new run and its new stage begin here."""
     with record.writing_into(chosen):
-        if identity is not None:
-            run.write_config(chosen, trainer.config, identity)
+        for place, config in ((shared.run, shared.config), (chosen, trainer.config)):
+            if not (place / run.CONFIG).exists():
+                run.write_config(place, config, shared.identity)
         metrics.truncate(chosen / run.METRICS, trainer.done)
         if trainer.done:
             state.renew_model(chosen, trainer.model, trainer.done)
 
 
-def _take_steps(
-    chosen: Path,
-    trainer: Trainer,
-    reader: BatchReader[Batch],
-    interruption: Interruption,
-    on_progress: Callable[[Progress], None],
-) -> Health | None:
+def _take_steps(shared: _Shared, chosen: Path, trainer: Trainer, batches: Batches) -> Health | None:
     """Take the steps that are left, until a signal comes, with log and checkpoints; returns the last health."""
     health: Health | None = None
-    for line in trainer.steps_left(reader, interruption.asked):
+    asked = shared.interruption.asked
+    for line in trainer.steps_left(batches, asked):
         step = line["step"]
         if "health" in line:
             health = line["health"]
             line["health"] = health.as_dict()
         with record.writing_into(chosen):
             metrics.append(chosen / run.METRICS, line)
-        on_progress(Progress(step, trainer.steps, line))
-        last = step == trainer.steps or interruption.asked()
+        shared.on_progress(Progress(step, trainer.steps, line))
+        last = step == trainer.steps or asked()
         if last or step % trainer.config.training.checkpoint_every == 0:
             with record.writing_into(chosen):
                 state.save(chosen, trainer.model, trainer.objective, trainer.optimizer, step)
-        if interruption.asked():
+        if asked():
             break
     return health
-
-
-def _new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tuple[WorldModel, Objective]:
-    """The model and the objective; the model does not depend on the objective."""
-    seed = config.training.seed
-    with seeded(seed, 0, torch.device("cpu")):
-        model = build(config.model)
-        objective = line_of(OBJECTIVES, "OBJECTIVES", config.objective)(config.objective, config.model, seed)
-    mean, std = action_statistics(dataset, episodes)
-    model.action_mean.copy_(torch.from_numpy(np.asarray(mean)))
-    model.action_std.copy_(torch.from_numpy(np.asarray(std)))
-    low, high = action_bounds(dataset, known_world(config.env), episodes)
-    model.action_low.copy_(torch.from_numpy(low))
-    model.action_high.copy_(torch.from_numpy(high))
-    return model, objective
-
-
-def _held_out_frames(config: Config, dataset: Dataset, episodes: np.ndarray) -> HeldOut:
-    rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
-    chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
-    frames = dataset.frames(np.sort(chosen))
-    paths = paths_of(dataset, config.env)
-    if paths is None:
-        return HeldOut(frames)
-    states, path_distance = paths
-    pairs = sample_pairs(states[np.sort(chosen)], path_distance, HEALTH_PAIRS, config.training.seed)
-    return HeldOut(frames, *pairs)
 
 
 def _directory(
     config: Config, identity: run.DatasetIdentity, out: Path | None, resume: bool
 ) -> contextlib.AbstractContextManager[Path]:
-    """The run's directory, locked."""
+    """The directory of a run or a stage, locked."""
     if resume:
         assert out is not None
         return directory.resumed(out, config, identity)
     wanted = out or home() / "runs" / f"{file_name(config.env)}-{config.recipe}"
     return directory.claimed(wanted, numbered=out is None)
-
-
-def _check_fits(config: Config, dataset: Dataset, resume: bool) -> None:
-    if not resume:  # a resumed run has been checked, and its --env cannot change
-        check_action_width(dataset, config.env)
-    if dataset.action_dim != config.model.action_dim:
-        setting = f"Set it with --set model.action_dim={dataset.action_dim}."
-        raise LewmError(
-            f"{dataset.path}: actions have {dataset.action_dim} dimensions, the configuration expects "
-            f"{config.model.action_dim}",
-            "Give --data the dataset that the run was begun with." if resume else setting,
-        )
-    side = config.model.frame_size
-    warn_if_stretched(*dataset.frame_size, (side, side))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lewm.checkpoints import run
-from lewm.config import Training
+from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.training.interruption import Interrupted, Interruption
 from lewm.training.state import kept_step
@@ -27,20 +27,21 @@ def writing_into(directory: Path) -> Iterator[None]:
     except OSError as error:
         problem = f"{directory}: cannot be written: {error.strerror or error}"
         remedy = "Make room" if error.errno in NO_ROOM else "Make it writable"
-        if not (directory / run.CONFIG).exists():
+        if not (run.whole_run(directory) / run.CONFIG).exists():
             raise LewmError(problem, f"{remedy}, then give the same command again.") from error
         raise LewmError(
-            f"{problem}; {_kept(directory)}", f'{remedy}, then go on with "{run.resume_command(directory)}".'
+            f"{problem}; {_said(_kept(run.whole_run(directory)))}",
+            f'{remedy}, then go on with "{run.resume_command(directory)}".',
         ) from error
 
 
 @contextlib.contextmanager
-def ending(directory: Path, training: Training, interruption: Interruption, begun_here: bool) -> Iterator[None]:
+def ending(directory: Path, config: Config, interruption: Interruption, begun_here: bool) -> Iterator[None]:
     """For a block that trains: numbers that are not finite and signals become errors that say what is kept.
 
     Args:
         directory: The run's directory.
-        training: The settings of training.
+        config: Its configuration.
         interruption: The object that handles the signals.
         begun_here: Whether the directory was claimed for this training. Then nothing stays of a training that is
             interrupted before its first checkpoint, and the same command begins again.
@@ -52,24 +53,35 @@ def ending(directory: Path, training: Training, interruption: Interruption, begu
     try:
         yield
     except FloatingPointError as error:
-        rounding = " or --precision fp32" if training.precision != "fp32" else ""
+        rounding = " or --precision fp32" if config.training.precision != "fp32" else ""
         raise LewmError(
-            f"{directory}: {error}; {_kept(directory)}",
-            f"Train anew with a lower --set training.learning_rate (now {training.learning_rate:g}){rounding}.",
+            f"{directory}: {error}; {_said(_kept(run.whole_run(directory)))}",
+            f"Train anew with a lower --set training.learning_rate (now {config.training.learning_rate:g}){rounding}.",
         ) from error
     except KeyboardInterrupt as error:
         number = interruption.arrived or signal.SIGINT
-        if kept_step(directory) is None and begun_here:
+        kept = _kept(directory)
+        if kept is None and begun_here:
             for name in (run.CONFIG, run.METRICS):
                 (directory / name).unlink(missing_ok=True)
             raise Interrupted(
                 number, "interrupted before a checkpoint was written: nothing is kept", "Give the same command again."
             ) from error
         raise Interrupted(
-            number, f"interrupted: {_kept(directory)}", f"To go on: {run.resume_command(directory)}"
+            number, f"interrupted: {_said(kept)}", f"To go on: {run.resume_command(directory)}"
         ) from error
 
 
-def _kept(directory: Path) -> str:
-    step = kept_step(directory)
-    return "no checkpoint was written yet" if step is None else f"the checkpoint of step {step} is kept"
+def _kept(directory: Path) -> str | None:
+    """The newest checkpoint of a run or, before its last training has one, of its stages; None where there is none."""
+    if (step := kept_step(directory)) is not None:
+        return f"the checkpoint of step {step}"
+    stages = run.read_config(directory)[0].stages if (directory / run.CONFIG).exists() else {}
+    for name in reversed(stages):
+        if (step := kept_step(directory / run.STAGES / name)) is not None:
+            return f"the checkpoint of step {step} of the stage {name}"
+    return None
+
+
+def _said(kept: str | None) -> str:
+    return "no checkpoint was written yet" if kept is None else f"{kept} is kept"

@@ -76,7 +76,7 @@ def restore(directory: Path, model: WorldModel, objective: Objective, optimizer:
         return _load(newest, _learnt(model, objective), optimizer)
     except LewmError as error:
         fault = error.problem
-    if _is_finished(directory, steps):
+    if is_finished(directory, steps):
         raise LewmError(
             f"{fault}; the run is finished, and the weights in {run.MODEL} are whole",
             f"Use the run as it is. To train its last steps again, remove {run.MODEL} first.",
@@ -125,7 +125,7 @@ def _keep_previous(directory: Path) -> None:
         newest.replace(previous)
 
 
-def _is_finished(directory: Path, steps: int) -> bool:
+def is_finished(directory: Path, steps: int) -> bool:
     """Whether model.safetensors is sound and was written after the last step."""
     try:
         return run.read_with_metadata(directory / run.MODEL)[1].get("step") == str(steps)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,12 +17,11 @@ from torch import Tensor
 from lewm.config import Config
 from lewm.model.world_model import WorldModel
 from lewm.ranks import Ranks
-from lewm.training.batches import Batch
+from lewm.training.batches import Batch, Batches
 from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure
 from lewm.training.objectives import Loss, Network, Objective
 from lewm.training.schedule import learning_rate
-from lewm_data.store.reader import BatchReader
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Trainer:
         objective: The objective, on the same device.
         optimizer: The optimiser of the parameters of both.
         held_out: The data that health is measured on.
+        on_latents: Whether the batches hold latents instead of frames.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Trainer:
         objective: Objective,
         optimizer: torch.optim.AdamW,
         held_out: HeldOut,
+        on_latents: bool = False,
     ) -> None:
         self.config, self.steps, self.model, self.objective = config, steps, model, objective
         self.optimizer, self.held_out, self.ranks = optimizer, held_out, Ranks()
@@ -58,13 +60,16 @@ class Trainer:
         self.compilation = choose_compilation(config.training.compile, self.device)
         log.info("encoder and predictor are %s", self.compilation)
         self.network: Network = Compiled.of(model) if self.compilation.on else model  # called in training mode
+        if on_latents:
+            self.network = OnLatents(self.network.predict)
         self.terms = tuple(config.objective.weights())
         self.sums = torch.zeros(len(self.terms) + 2, device=self.device)  # loss, its terms, gradient norm
         self.done = done
         self.warned = False
+        self.health: Health | None = None  # of latents that are not trained: it stays as it is
 
     def steps_left(
-        self, reader: BatchReader[Batch], asked_to_stop: Callable[[], bool] = lambda: False
+        self, reader: Batches, asked_to_stop: Callable[[], bool] = lambda: False
     ) -> Iterator[dict[str, Any]]:
         """Take the steps that are left; yields the metrics of every step at which something is logged or saved.
 
@@ -103,13 +108,20 @@ class Trainer:
             since, mark, waited = self.done, time.perf_counter(), reader.wait_seconds
 
     def measure_health(self, step: int) -> Health:
-        """Health on held-out data; warns, once, when the latents have collapsed."""
-        health = measure(self.model, self.held_out, self.config.training.seed, step)
+        """Health on held-out data; warns, once, when the latents have collapsed.
+
+        Latents that are not trained are measured once.
+        """
+        if self.health is not None:
+            return self.health
+        trained = self.config.model.trains_latents
+        health = measure(self.model, self.held_out, self.config.training.seed, step if trained else 0)
+        if not trained:
+            self.health = health
         begun = step > self.steps * BEGUN
         if health.collapsed and begun and not self.warned:
             self.warned = True
-            on_the_way = chain(self.model.encoder.parameters(), self.model.projector.parameters())
-            if any(parameter.requires_grad for parameter in on_the_way):
+            if trained:
                 advice = self.config.objective.against_collapse()
             else:
                 advice = "the encoder is frozen: use other weights, or train a projector (model.projector_hidden)"
@@ -146,6 +158,21 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
             loss: Loss = self.objective(self.network, frames, actions, self.done, self.ranks)
         return loss
+
+
+@dataclass(frozen=True, eq=False)
+class OnLatents:
+    """What the loss calls where batches hold latents.
+
+    Attributes:
+        predict: See `Network`.
+    """
+
+    predict: Callable[[Tensor, Tensor], Tensor]
+
+    def encode(self, latents: Tensor) -> Tensor:
+        """The latents themselves."""
+        return latents
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.surprise import reference
-from lewm.training import loop, metrics, trainer
+from lewm.training import loop, metrics, preparation, trainer
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
 from lewm.training.objectives import Loss
@@ -253,8 +253,8 @@ def test_weights_that_overflow_are_not_written(tiny, dataset, tmp_path, monkeypa
             with torch.no_grad():
                 models[0].projector[0].weight[0, 0] = torch.inf
 
-    models, make = [], loop._new_learners
-    monkeypatch.setattr(loop, "_new_learners", lambda *some: models.extend(make(*some)) or tuple(models))
+    models, make = [], preparation.new_learners
+    monkeypatch.setattr(preparation, "new_learners", lambda *some: models.extend(make(*some)) or tuple(models))
     message = r"weights are not finite after step 4 \(model\.projector\.0\.weight\); the checkpoint of step 2 is kept"
     with pytest.raises(LewmError, match=message):
         train(tiny, dataset, directory, CPU, on_progress=poison)

@@ -45,11 +45,7 @@ class BatchReader(Generic[T]):
     def __init__(
         self, clips: Clips, batch_size: int, seed: int, prepare: Callable[[ClipBatch], T], start_step: int = 0
     ) -> None:
-        if not 1 <= batch_size <= len(clips):
-            raise DataError(
-                f"{clips.dataset.path}: {len(clips)} clips are not enough for a batch of {batch_size}",
-                "Use a smaller --batch-size, or collect more episodes.",
-            )
+        check_batch_size(clips, batch_size)
         self.wait_seconds = 0.0
         self._clips, self._prepare, self._step = clips, prepare, start_step
         self._order = ClipOrder(len(clips), batch_size, seed)
@@ -99,6 +95,19 @@ class BatchReader(Generic[T]):
     def _prepare_next(self) -> Future[T]:
         read = self._read.popleft()  # done by then, because it was submitted earlier
         return self._thread.submit(lambda: self._prepare(read.result()))
+
+
+def check_batch_size(clips: Clips, batch_size: int) -> None:
+    """Pass if there are clips for a batch of that size.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    if not 1 <= batch_size <= len(clips):
+        raise DataError(
+            f"{clips.dataset.path}: {len(clips)} clips are not enough for a batch of {batch_size}",
+            "Use a smaller --batch-size, or collect more episodes.",
+        )
 
 
 class ClipOrder:

@@ -3,7 +3,12 @@
 from lewm.training.objectives.lewm import LewmObjective
 from lewm.training.objectives.loss import Loss, Network, Objective
 from lewm.training.objectives.pldm import PldmObjective
+from lewm.training.objectives.prediction import PredictionObjective
 
-OBJECTIVES: dict[str, type[Objective]] = {"lewm": LewmObjective, "pldm": PldmObjective}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "lewm": LewmObjective,
+    "pldm": PldmObjective,
+    "prediction": PredictionObjective,
+}
 
 __all__ = ["OBJECTIVES", "Loss", "Network", "Objective"]

@@ -5,7 +5,7 @@ B clips, T frames a clip, A action-block width.
 
 from __future__ import annotations
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from lewm import config as cfg
@@ -28,7 +28,7 @@ class LewmObjective(Objective):
     def forward(
         self,
         model: Network,
-        frames: UInt8[Tensor, "B T Y X 3"],
+        frames: Shaped[Tensor, "B T ..."],
         actions: Float[Tensor, "B T A"],
         step: int,
         ranks: Ranks,

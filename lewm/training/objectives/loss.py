@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from lewm import config as cfg
@@ -32,10 +32,13 @@ class Loss:
 
 @runtime_checkable
 class Network(Protocol):
-    """The functions of a world model that the loss calls: those of `WorldModel`, compiled or not."""
+    """The functions of a world model that the loss calls: those of `WorldModel`, compiled or not.
+
+    Where the latents are not trained and were computed before, `encode` takes the latents themselves.
+    """
 
     def encode(self, frames: Tensor, /) -> Tensor:
-        """Embeddings of frames."""
+        """Embeddings of frames, (B, T, D)."""
 
     def predict(self, latents: Tensor, actions: Tensor, /) -> Tensor:
         """The next latent after each step, teacher-forced."""
@@ -60,7 +63,7 @@ class Objective(nn.Module):
     def forward(
         self,
         model: Network,
-        frames: UInt8[Tensor, "B T Y X 3"],
+        frames: Shaped[Tensor, "B T ..."],
         actions: Float[Tensor, "B T A"],
         step: int,
         ranks: Ranks,
@@ -69,7 +72,8 @@ class Objective(nn.Module):
 
         Args:
             model: The world model, in training mode, so that BatchNorm normalises over the batch.
-            frames: Frames of the clips; T is the predictor's history + 1.
+            frames: What `model.encode` takes: frames of the clips or, where the latents are not trained, the latents
+                of these frames. T is the predictor's history + 1.
             actions: Normalised blocks; the last is not used.
             step: Number of steps that are done; with the seed it decides what is drawn anew each step.
             ranks: The processes whose batches together make one.

@@ -6,7 +6,7 @@ B clips, T frames a clip, D latent width, A action-block width, G groups of N sa
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +52,7 @@ class PldmObjective(Objective):
     def forward(
         self,
         model: Network,
-        frames: UInt8[Tensor, "B T Y X 3"],
+        frames: Shaped[Tensor, "B T ..."],
         actions: Float[Tensor, "B T A"],
         step: int,
         ranks: Ranks,
