@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lewm import recipes
-from lewm.config import Config, ConvEncoder, VitEncoder, resolve
+from lewm.config import Config, ConvEncoder, ResidualPredictor, VitEncoder, resolve
 from lewm.errors import LewmError
 from lewm.model import build
+from lewm.training.stages import settled_config
 
 SMALL = recipes.small("two-room", 2)
 
@@ -193,10 +194,25 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 def test_recipes_take_the_actions_of_the_world_and_know_its_history():
-    for name, histories in (("small", [1, 3]), ("paper", [3, 3])):
+    for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3])):
         found = [recipes.recipe(name, env, 5).model for env in ("two-room", "cube")]
         assert [model.predictor.history for model in found] == histories
         assert [model.action_block for model in found] == [25, 25]
+
+
+def test_the_small_recipe_trains_two_encoders_in_push_t_and_joins_them():
+    config = recipes.small("push-t", 2)
+    assert list(config.stages) == ["keypoints", "features"]
+    assert not config.model.trains_latents
+    assert config.model.latent == sum(stage.latent for stage in config.stages.values())
+    model = build(settled_config(config).model)
+    assert model.encoder.width == config.model.latent
+    assert isinstance(config.model.predictor, ResidualPredictor)
+
+
+def test_a_world_without_a_row_is_trained_as_the_others_are():
+    unknown, reacher = (recipes.small(env, 2) for env in ("my-robot", "reacher"))
+    assert unknown.model_copy(update={"env": "reacher"}) == reacher
 
 
 @given(
@@ -222,7 +238,7 @@ def test_round_trip_through_json(seed, rate, weight, channels, execute):
     assert json.loads(config.to_json())["objective"]["lambda"] == weight
 
 
-@pytest.mark.parametrize("name", ["small", "paper"])
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_recipes_take_names_of_no_world_and_config_files_only_plain_ones(name):
     config = recipes.recipe(name, "my-robot", 3)
     assert config.env == "my-robot"
