@@ -19,7 +19,7 @@ main() {
         sizes+=(--tasks 2 --steps 4 --train="--set training.batch_size=8 --set objective.sigreg.directions=32")
         sizes+=(--plan="--samples 8 --elites 2 --iterations 2")
     fi
-    step train "$TOTAL" "$PYTHON" benchmarks/bench_within.py push-t --recipe small "${sizes[@]}" --device "$DEVICE" \
+    step train "$TOTAL" "$PYTHON" benchmarks/bench_within.py push-t --recipe medium "${sizes[@]}" --device "$DEVICE" \
         --json "$OUT/world-push-t-$KIND.json"
     end
 }

@@ -10,6 +10,7 @@ from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
 from _planner_tables import objectives, planners
 from _planning_tables import growth, on_gpus, patches, planning, stages
+from _recipe_tables import recipes
 from _sigreg_tables import exact, floor, philox, sigreg
 from _world_tables import collecting, worlds
 
@@ -190,6 +191,7 @@ PAGES = {
     "README.md": {
         "success": success,
         "recipe": recipe,
+        "recipes": recipes,
         "worlds": worlds,
         "planners": planners,
         "objectives": objectives,

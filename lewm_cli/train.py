@@ -27,7 +27,7 @@ def train(
             show_default="as the file says",
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU) or paper (GPU).")] = "small",
+    recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU), medium or paper (GPU).")] = "small",
     steps: Annotated[
         int | None,
         typer.Option(

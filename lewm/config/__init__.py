@@ -3,24 +3,22 @@
 What may be one of several kinds (encoder, predictor, objective, planner, cost) is a `Kind`; its `kind` says which.
 """
 
-from lewm.config.limits import (
-    MOST_BLOCKS,
-    MOST_FRAMESKIP,
-    MOST_STEPS,
-)
-from lewm.config.model import (
-    ActionEmbedder,
-    AdalnPredictor,
+from lewm.config.encoder import (
     ConvEncoder,
     EfficientnetEncoder,
     Encoder,
     FrozenEncoder,
     FrozenProjector,
-    Model,
-    Predictor,
-    ResidualPredictor,
+    ImpalaEncoder,
+    JoinedEncoder,
     VitEncoder,
 )
+from lewm.config.limits import (
+    MOST_BLOCKS,
+    MOST_FRAMESKIP,
+    MOST_STEPS,
+)
+from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor, ResidualPredictor
 from lewm.config.objective import (
     Exact,
     LewmObjective,
@@ -68,6 +66,8 @@ __all__ = [
     "FrozenProjector",
     "HeadCost",
     "Icem",
+    "ImpalaEncoder",
+    "JoinedEncoder",
     "Kind",
     "LastCost",
     "LewmObjective",

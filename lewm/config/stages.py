@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from lewm.config.encoder import Encoder
 from lewm.config.limits import Steps, Width
-from lewm.config.model import Encoder, Model, Predictor
+from lewm.config.model import Model, Predictor
 from lewm.config.objective import Objective
 from lewm.config.section import Section
 

@@ -82,8 +82,8 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         return section.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
-        parts = [str(part) for part in fault["loc"] if part != "[key]"]  # a wrong name is named by itself
-        key = ".".join(parts)
+        parts = tuple(part for part in fault["loc"] if part != "[key]")  # a wrong name is named by itself
+        key = _dotted(parts)
         if fault["type"] == UNKNOWN_KIND:
             context = fault["ctx"]
             wrong = unknown(f"{key} in {source}:", context["kind"], context["known"].split(", "))
@@ -91,34 +91,43 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         if fault["type"] == "extra_forbidden":
             known = _known_keys(section, values, parts[:-1])
             inside = reduce(lambda branch, part: branch[part], parts[:-1], values)
-            where = f", where {'.'.join([*parts[:-1], 'kind'])} is {inside['kind']}" if "kind" in inside else ""
-            raise unknown(f"key in {source}{where}:", key, [".".join([*parts[:-1], name]) for name in known]) from error
+            where = f", where {_dotted(parts[:-1], 'kind')} is {inside['kind']}" if "kind" in inside else ""
+            raise unknown(f"key in {source}{where}:", key, [_dotted(parts[:-1], name) for name in known]) from error
         if fault["type"] == "dict_type":
             fault["msg"] = "expected a section with keys of its own"
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
         # A fault of a whole section concerns several of its keys together, and only a single key can be set.
         together = fault["type"] == "value_error" and isinstance(fault["input"], dict)
-        settable = ".".join([*parts, "KEY"]) if together or fault["type"].startswith("model") else key
+        settable = _dotted(parts, "KEY") if together or fault["type"].startswith("model") else key
         if fault["type"] == "dict_type":  # a section, of which only keys can be set
-            settable = ".".join([*parts, "NAME.KEY" if parts == ["stages"] else "kind"])
+            settable = _dotted(parts, "NAME.KEY" if parts == ("stages",) else "kind")
         raise LewmError(
             f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
             (remedy or SET).replace("{key}", settable),
         ) from error
 
 
-def _known_keys(section: type[Section], values: Any, path: list[str]) -> list[str]:  # noqa: ANN401
+def _dotted(parts: tuple[int | str, ...], *more: str) -> str:
+    return ".".join(map(str, [*parts, *more]))
+
+
+def _known_keys(section: type[Section], values: Any, path: tuple[int | str, ...]) -> list[str]:  # noqa: ANN401
     """Names of the fields of the section found at `path`."""
     parts = iter(path)
     for part in parts:
-        values = values[part]
-        annotation = section.model_fields[part].annotation
-        if get_origin(annotation) is dict:  # sections by names of the user's
-            values, annotation = values[next(parts)], get_args(annotation)[1]
-        inner: Any = next(one for one in (annotation, *get_args(annotation)) if isinstance(one, type))  # not its None
-        assert issubclass(inner, Section)
-        section = inner.kinds[values["kind"]] if issubclass(inner, Kind) else inner
+        values, annotation = values[part], section.model_fields[str(part)].annotation
+        if get_origin(annotation) in (dict, tuple):  # one of several sections, by its name or its place
+            values = values[next(parts)]
+        section = _section_in(annotation)
+        section = section.kinds[values["kind"]] if issubclass(section, Kind) else section
     return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _section_in(annotation: Any) -> Any:  # noqa: ANN401
+    """The section of an annotation: alone, or one of several, or None."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for found in map(_section_in, get_args(annotation)) if found is not None), None)
 
 
 def resolve(recipe: Config, file: Path | None = None, assignments: Mapping[str, Any] | None = None) -> Config:
@@ -175,10 +184,19 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
-    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; `steps` replaces `epochs`."""
+    """Overlay `change` on `base`. A part that changes its `kind` replaces the old part; `steps` replaces `epochs`.
+
+    One of several sections in a list is named by its place: {"parts": {"1": {"width": 32}}}.
+    """
     for key, value in change.items():
         old = base.get(key)
-        if isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind"):
+        places = {str(i): item for i, item in enumerate(old)} if isinstance(old, list) else {}
+        if isinstance(value, dict) and places and value.keys() <= places.keys():
+            _merge(places, value)
+            base[key] = list(places.values())
+        elif (
+            isinstance(value, dict) and isinstance(old, dict) and value.get("kind", old.get("kind")) == old.get("kind")
+        ):
             _merge(old, value)
         else:
             base[key] = value

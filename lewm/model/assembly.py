@@ -16,6 +16,8 @@ from lewm.model.adaln import AdalnTransformer, ResidualTransformer
 from lewm.model.conv_encoder import ConvolutionalEncoder
 from lewm.model.efficientnet import EfficientnetMap
 from lewm.model.frozen import Frozen
+from lewm.model.impala import Impala
+from lewm.model.joined import Joined
 from lewm.model.parts import Encoder, Predictor, Projector
 from lewm.model.vision_transformer import VisionTransformer
 from lewm.model.world_model import WorldModel
@@ -24,7 +26,7 @@ from lewm.model.world_model import WorldModel
 def _frozen(section: cfg.FrozenEncoder, frame_size: int) -> Frozen:
     if section.encoder is None:
         raise LewmError(
-            f"model.encoder: what {section.weights} is built of is not known yet",
+            f"a frozen encoder, {section.weights}: what it is built of is not known yet",
             "Give the configuration to lewm.checkpoints.frozen.settled first, as training does.",
         )
     encoder, projector = _encoder(section.encoder, frame_size), section.projector
@@ -33,12 +35,18 @@ def _frozen(section: cfg.FrozenEncoder, frame_size: int) -> Frozen:
     return Frozen(encoder, Projector(encoder.width, projector.hidden, projector.latent), projector.latent)
 
 
+def _joined(section: cfg.JoinedEncoder, frame_size: int) -> Joined:
+    return Joined([_encoder(part, frame_size) for part in section.parts])
+
+
 # Makes an encoder from a section of its kind and the frame's side in pixels.
 ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
     "vit": VisionTransformer,
     "conv": ConvolutionalEncoder,
     "efficientnet": EfficientnetMap,
+    "impala": Impala,
     "frozen": _frozen,
+    "joined": _joined,
 }
 
 # Makes a predictor from a section of its kind and the latent's width.

@@ -10,21 +10,29 @@ from lewm.checkpoints.run import DatasetIdentity, load_run, save_tensors, write_
 from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.model import ENCODERS, PREDICTORS, build
-from lewm.model.assembly import parameter_count
+from lewm.model.assembly import frozen_count, parameter_count
+from lewm.model.frozen import Frozen
 from lewm.model.parts import Predictor
 from lewm_kernels.rollout import reference
 
 SIDE = 16
 VIT = {"kind": "vit", "patch": 4, "width": 24, "depth": 2, "heads": 3, "mlp": 32}
+FROZEN = {
+    "kind": "frozen",
+    "weights": "nowhere",
+    "encoder": VIT,
+    "projector": {"hidden": 32, "latent": 12},
+}
+KEYPOINTS = {"kind": "conv", "channels": [4], "width": 16, "dilations": [1, 2], "keypoints": 3, "features": 5}
 SECTIONS = {
     "vit": VIT,
     "conv": {"kind": "conv", "channels": [4, 8], "width": 16},
     "efficientnet": {"kind": "efficientnet"},
-    "frozen": {
-        "kind": "frozen",
-        "weights": "nowhere",
-        "encoder": VIT,
-        "projector": {"hidden": 32, "latent": 12},
+    "impala": {"kind": "impala", "channels": [4, 8], "blocks": 2, "width": 16},
+    "frozen": FROZEN,
+    "joined": {
+        "kind": "joined",
+        "parts": [{"kind": "joined", "parts": [VIT, FROZEN]}, KEYPOINTS],
     },
 }
 
@@ -76,9 +84,15 @@ def test_an_embedding_is_the_same_alone_and_in_any_batch(encoding):
 
 def test_gradients_reach_the_parameters_that_are_trained_and_no_others(encoding):
     model = trained(encoding)
-    frozen = encoding.model.encoder.kind == "frozen"
-    assert all((parameter.grad is None) == frozen for parameter in model.encoder.parameters())
+    frozen = {
+        parameter
+        for module in model.encoder.modules()
+        if isinstance(module, Frozen)
+        for parameter in module.parameters()
+    }
+    assert all((parameter.grad is None) == (parameter in frozen) for parameter in model.encoder.parameters())
     assert all(parameter.grad is not None for parameter in model.projector.parameters())
+    assert frozen_count(encoding.model) == sum(parameter.numel() for parameter in frozen)
     learnt = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     assert parameter_count(encoding.model) == learnt
 
@@ -98,6 +112,20 @@ def test_a_frame_that_the_encoder_cannot_take_is_refused(encoding):
     size = SIDE + 1
     with pytest.raises(LewmError, match=f"frame_size {size}"):
         resolve(encoding, None, {"model.frame_size": size})
+
+
+def test_a_frame_that_a_part_cannot_take_names_the_part(tiny):
+    parts = [KEYPOINTS, {**KEYPOINTS, "channels": [4] * 5}]
+    with pytest.raises(LewmError, match=r"model: parts\.1: frame_size 16 cannot be halved 5 times"):
+        resolve(tiny, None, {"model.encoder": {"kind": "joined", "parts": parts}})
+
+
+def test_joined_parts_stand_side_by_side_in_their_order(tiny):
+    encoder = build(config_of(tiny, "joined").model).encoder.eval()
+    pixels = torch.randn(3, 3, SIDE, SIDE)
+    first, second = encoder.parts
+    with torch.inference_mode():
+        assert torch.equal(encoder(pixels), torch.cat([first(pixels), second(pixels)], dim=1))
 
 
 @pytest.mark.parametrize("kind", ["vit", "conv"])

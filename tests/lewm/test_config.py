@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lewm import recipes
-from lewm.config import Config, ConvEncoder, VitEncoder, resolve
+from lewm.config import Config, ConvEncoder, ResidualPredictor, VitEncoder, resolve
 from lewm.errors import LewmError
 from lewm.model import build
+from lewm.training.stages import settled_config
 
 SMALL = recipes.small("two-room", 2)
 
@@ -56,6 +57,52 @@ def test_another_kind_of_encoder_replaces_the_old_one():
     config = resolve(SMALL, None, {"model.encoder": values})
     assert config.model.encoder == VitEncoder(**values)
     assert isinstance(SMALL.model.encoder, ConvEncoder)
+
+
+CONV, JOINED = {"kind": "conv", "channels": [8], "width": 16}, {"model.encoder.kind": "joined"}
+
+
+def parts_of(config):
+    return [part.model_dump(include={"kind", "width"}) for part in config.model.encoder.parts]
+
+
+def test_joined_parts_can_be_given_in_a_file_and_by_assignment_and_each_is_set_by_its_place(tmp_path):
+    file = tmp_path / "joined.toml"
+    file.write_text(
+        '[model.encoder]\nkind = "joined"\n'
+        + '[[model.encoder.parts]]\nkind = "conv"\nchannels = [8]\nwidth = 16\n' * 2
+    )
+    from_file = resolve(SMALL, file)
+    conv = '{kind = "conv", channels = [8], width = 16}'
+    assigned = resolve(SMALL, None, JOINED | {"model.encoder.parts": f"[{conv}, {conv}]"})
+    assert from_file == assigned
+    assert parts_of(assigned) == [{"kind": "conv", "width": 16}] * 2
+    wider = resolve(assigned, None, {"model.encoder.parts.1.width": "24"})
+    assert parts_of(wider) == [{"kind": "conv", "width": 16}, {"kind": "conv", "width": 24}]
+    vit = {"kind": "vit", "patch": 8, "width": 32, "depth": 1, "heads": 2, "mlp": 64}
+    other = resolve(wider, None, {f"model.encoder.parts.0.{key}": value for key, value in vit.items()})
+    assert parts_of(other) == [{"kind": "vit", "width": 32}, {"kind": "conv", "width": 24}]
+    assert Config.from_json(other.to_json(), "config.json") == other
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model.encoder.parts.1.chanels": [4]},
+            r'where model\.encoder\.parts\.1\.kind is conv: "model\.encoder\.parts\.1\.chanels"\n'
+            r'Did you mean "model\.encoder\.parts\.1\.channels"',
+        ),
+        ({"model.encoder.parts.1.width": 0}, r"model\.encoder\.parts\.1\.width: .*\n.*parts\.1\.width=VALUE"),
+        ({"model.encoder.parts.0.kind": "cnov"}, r'model\.encoder\.parts\.0\.kind in the options: "cnov"\n.*"conv"'),
+        ({"model.encoder.parts.2.width": 8}, r"model\.encoder\.parts: .*valid tuple"),
+        ({"model.encoder.parts": []}, r"model\.encoder\.parts: .*at least 1 item"),
+    ],
+)
+def test_faults_of_joined_parts_name_the_part(changes, message):
+    joined = resolve(SMALL, None, JOINED | {"model.encoder.parts": [CONV, CONV]})
+    with pytest.raises(LewmError, match=message):
+        resolve(joined, None, changes)
 
 
 @pytest.mark.parametrize(
@@ -147,10 +194,25 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 def test_recipes_take_the_actions_of_the_world_and_know_its_history():
-    for name, histories in (("small", [1, 3]), ("paper", [3, 3])):
+    for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3])):
         found = [recipes.recipe(name, env, 5).model for env in ("two-room", "cube")]
         assert [model.predictor.history for model in found] == histories
         assert [model.action_block for model in found] == [25, 25]
+
+
+def test_the_small_recipe_trains_two_encoders_in_push_t_and_joins_them():
+    config = recipes.small("push-t", 2)
+    assert list(config.stages) == ["keypoints", "features"]
+    assert not config.model.trains_latents
+    assert config.model.latent == sum(stage.latent for stage in config.stages.values())
+    model = build(settled_config(config).model)
+    assert model.encoder.width == config.model.latent
+    assert isinstance(config.model.predictor, ResidualPredictor)
+
+
+def test_a_world_without_a_row_is_trained_as_the_others_are():
+    unknown, reacher = (recipes.small(env, 2) for env in ("my-robot", "reacher"))
+    assert unknown.model_copy(update={"env": "reacher"}) == reacher
 
 
 @given(
@@ -176,7 +238,7 @@ def test_round_trip_through_json(seed, rate, weight, channels, execute):
     assert json.loads(config.to_json())["objective"]["lambda"] == weight
 
 
-@pytest.mark.parametrize("name", ["small", "paper"])
+@pytest.mark.parametrize("name", recipes.RECIPES)
 def test_recipes_take_names_of_no_world_and_config_files_only_plain_ones(name):
     config = recipes.recipe(name, "my-robot", 3)
     assert config.env == "my-robot"

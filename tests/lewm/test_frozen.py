@@ -168,6 +168,57 @@ def test_a_section_that_was_filled_in_may_name_its_weights_by_another_path(tiny,
         assert torch.equal(model.encoder(pixels), theirs.eval().projector(theirs.encoder(pixels)))
 
 
+def joined_config(tiny, *parts, **changes):
+    return resolve(tiny, None, {"model.encoder": {"kind": "joined", "parts": list(parts)}, **changes})
+
+
+def test_frozen_parts_are_filled_and_their_run_needs_no_source_any_more(tiny, source, tmp_path):
+    directory, theirs = source
+    frozen = {"kind": "frozen", "weights": str(directory)}
+    inner = {"kind": "joined", "parts": [{**frozen, "output": "embedding"}, CONV]}
+    config = joined_config(tiny, frozen, inner, **{"model.projector_hidden": None, "model.latent": 8 + 16 + 16})
+    model = begun(config).eval()
+    pixels = torch.randn(3, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        embedding = theirs.encoder(pixels)
+        assert torch.equal(model.encoder(pixels)[:, :24], torch.cat([theirs.projector(embedding), embedding], dim=1))
+    write_run(tmp_path / "run", config.model_copy(update={"model": model.config}), model)
+    shutil.rmtree(directory)
+    again = load_run(tmp_path / "run")
+    assert again.config == model.config == settled(model.config)
+    with torch.inference_mode():
+        assert torch.equal(again.embed(frames(3)), model.embed(frames(3)))
+
+
+def test_frozen_parts_stay_in_eval_mode_and_trained_ones_do_not(tiny, source):
+    model = begun(joined_config(tiny, {"kind": "frozen", "weights": str(source[0])}, CONV)).train()
+    frozen, trained = model.encoder.parts
+    assert not any(module.training for module in frozen.modules())
+    assert all(module.training for module in trained.modules())
+    model.encode(frames(32)[None]).square().sum().backward()
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+    assert all(parameter.grad is not None for parameter in trained.parameters())
+
+
+def test_errors_of_a_frozen_part_name_the_part(tiny, source, tmp_path):
+    directory, _ = source
+    nowhere = {"kind": "frozen", "weights": str(tmp_path / "nowhere")}
+    with pytest.raises(
+        LewmError, match=r"^model\.encoder\.parts\.1\.weights: .*\nGive model\.encoder\.parts\.1\.weights"
+    ):
+        settled(joined_config(tiny, CONV, nowhere).model)
+    path = tmp_path / "empty.pt"
+    torch.save({}, path)
+    with pytest.raises(LewmError, match=r"\nSet model\.encoder\.parts\.1\.module and"):
+        begun(joined_config(tiny, CONV, {"kind": "frozen", "weights": str(path), "encoder": CONV}))
+    model = build(settled(joined_config(tiny, CONV, {"kind": "frozen", "weights": str(directory)}).model))
+    other = resolve(tiny, None, {"model.encoder.width": 24})
+    shutil.rmtree(directory)
+    write_run(directory, other, build(other.model))
+    with pytest.raises(LewmError, match=r"another model than the one that model\.encoder\.parts\.1 describes"):
+        take_frozen(model)
+
+
 def file_config(tiny, weights, **section):
     values = {"kind": "frozen", "weights": str(weights), "encoder": CONV, **section}
     return resolve(tiny, None, {"model.encoder": values})

@@ -1,0 +1,46 @@
+"""The table of the recipes, for tables.py."""
+
+from lewm.config import Config, Encoder, JoinedEncoder, Objective, Predictor
+from lewm.recipes import MEDIUM, RECIPES, SMALL, paper
+
+ACTIONS = 2  # numbers in an action; nothing in the table depends on it
+
+
+def recipes() -> str:
+    """The settings of each recipe by world: a row for each training, and how its model plans."""
+    header = "| recipe | world | training | encoder | latent | predictor | history | loss | steps | planner | cost "
+    rows = [header + "| context | execute |", "|---" * 13 + "|"]
+    for name, worlds in (("small", SMALL), ("medium", MEDIUM)):
+        for world in worlds:
+            rows += _rows(RECIPES[name](world.replace(" ", "-"), ACTIONS), world)
+    return "\n".join([*rows, *_rows(paper("every-world", ACTIONS), "every world"), ""])
+
+
+def _rows(config: Config, world: str) -> list[str]:
+    model, planning, training = config.model, config.planning, config.training
+    before = [
+        [name, *_trained(stage.encoder, stage.latent, stage.predictor, stage.objective), f"{stage.steps:,}"]
+        for name, stage in config.stages.items()
+    ]
+    length = f"{training.steps:,}" if training.steps else f"{training.epochs} epochs"
+    last = ["the model", *_trained(model.encoder, model.latent, model.predictor, config.objective), length]
+    search = f"{planning.planner.kind}, {planning.planner.samples} × {planning.planner.iterations}"
+    execute = f"{planning.execute or planning.horizon} of {planning.horizon}"
+    plans = [search, planning.cost.kind, str(planning.context), execute]
+    cells = [*([*row, "-", "-", "-", "-"] for row in before), [*last, *plans]]
+    return [f"| {' | '.join([config.recipe, world, *row])} |" for row in cells]
+
+
+def _trained(encoder: Encoder, latent: int, predictor: Predictor, objective: Objective) -> list[str]:
+    return [_encoder(encoder), str(latent), predictor.kind, str(predictor.history), objective.formula()]
+
+
+def _encoder(encoder: Encoder) -> str:
+    """An encoder by its kind and what is set in it; parts of a joined one by their weights."""
+    if isinstance(encoder, JoinedEncoder):
+        return f"joined: {', '.join(_encoder(part) for part in encoder.parts)}"
+    settings = [
+        f"{key} {'-'.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for key, value in encoder.model_dump(exclude_defaults=True).items()
+    ]
+    return " ".join([encoder.kind, ", ".join(settings)])
