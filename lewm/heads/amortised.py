@@ -45,8 +45,9 @@ def train_policy(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of the first weights and of dropout
         policy = Policy(latents.shape[1], blocks.shape[1], longest).to(device)
-        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        optimizer = torch.optim.AdamW(policy.parameters(), **rates)
+        optimizer = torch.optim.AdamW(
+            policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
         generator = torch.Generator().manual_seed(settings.seed)
         for step in range(settings.steps):

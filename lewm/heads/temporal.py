@@ -111,7 +111,8 @@ def measure_head(
         within = (steps >= least) & (steps <= most)
         of_real, of_imagined = (np.abs(told - steps)[within & kind] for kind in (~imagined, imagined))
         errors.append(StepsError(int(least), int(most), _mean(of_real), _mean(of_imagined)))
-    return tuple(errors), *(_ranking(steps[kind], told[kind], apart[kind]) for kind in (~imagined, imagined))
+    real, other = (_ranking(steps[kind], told[kind], apart[kind]) for kind in (~imagined, imagined))
+    return tuple(errors), real, other
 
 
 def _ranking(steps: np.ndarray, told: np.ndarray, apart: np.ndarray) -> Ranking | None:
