@@ -79,10 +79,10 @@ def _table(report: HeadReport) -> Table:
     for error in report.errors:
         shown = ("-" if value is None else f"{value:.1f}" for value in (error.real, error.imagined))
         table.add_row(f"{error.least} to {error.most}", *shown)
-    real, imagined = report.real, report.imagined
-    table.caption = (
-        f"rank correlation with the steps: head {real.head:.2f}, imagined {imagined.head:.2f}; latent distance "
-        f"{real.distance:.2f}, imagined {imagined.distance:.2f}"
+    table.caption = "\n".join(
+        f"rank correlation with the steps, {kind}: head {ranking.head:.2f}, latent distance {ranking.distance:.2f}"
+        for kind, ranking in (("real", report.real), ("imagined", report.imagined))
+        if ranking is not None
     )
     table.caption_justify = "left"
     return table

@@ -22,8 +22,8 @@ class PolicySettings:
     longest: int | None = None  # the most steps to a goal; when None, those of the longest episode
     frames: int = 100_000  # at most so many frames of the training episodes
     moves: int = 200_000
-    steps: int = 2000
-    batch: int = 512
+    steps: int = 1000
+    batch: int = 256
     learning_rate: float = 3e-4  # falls to 0 by a cosine
     weight_decay: float = 1e-2
     seed: int = 0  # seed of the choice of episodes and moves, the first weights, dropout and the batches
@@ -45,8 +45,9 @@ def train_policy(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of the first weights and of dropout
         policy = Policy(latents.shape[1], blocks.shape[1], longest).to(device)
-        rates = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        optimizer = torch.optim.AdamW(policy.parameters(), **rates)
+        optimizer = torch.optim.AdamW(
+            policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
         falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
         generator = torch.Generator().manual_seed(settings.seed)
         for step in range(settings.steps):

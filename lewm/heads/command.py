@@ -64,15 +64,15 @@ class HeadReport:
 
     Attributes:
         errors: The head's errors on held-out episodes, by range of steps.
-        real: How held-out pairs are ranked.
+        real: How held-out pairs are ranked; None where there are none.
         imagined: The same where the earlier latent is imagined.
         head: The settings of its training.
         seconds: What encoding, training and measuring took.
     """
 
     errors: tuple[StepsError, ...]
-    real: Ranking
-    imagined: Ranking
+    real: Ranking | None
+    imagined: Ranking | None
     head: HeadSettings
     seconds: float
     checkpoint_sha256: str

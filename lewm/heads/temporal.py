@@ -95,8 +95,13 @@ def train_head(pairs: Pairs, settings: HeadSettings, on_progress: Callable[[floa
 
 
 @torch.inference_mode()
-def measure_head(head: Head, pairs: Pairs, longest: int) -> tuple[tuple[StepsError, ...], Ranking, Ranking]:
-    """The errors on held-out pairs by range of steps up to `longest`; how real pairs are ranked, and imagined ones."""
+def measure_head(
+    head: Head, pairs: Pairs, longest: int
+) -> tuple[tuple[StepsError, ...], Ranking | None, Ranking | None]:
+    """The errors on held-out pairs by range of steps up to `longest`; how real pairs are ranked, and imagined ones.
+
+    A ranking is None where there is no pair of the kind.
+    """
     told = head(pairs.earlier, pairs.later).cpu().double().numpy()
     apart = (pairs.earlier - pairs.later).norm(dim=-1).cpu().double().numpy()
     steps, imagined = pairs.steps.cpu().double().numpy(), pairs.imagined.cpu().numpy()
@@ -106,11 +111,12 @@ def measure_head(head: Head, pairs: Pairs, longest: int) -> tuple[tuple[StepsErr
         within = (steps >= least) & (steps <= most)
         of_real, of_imagined = (np.abs(told - steps)[within & kind] for kind in (~imagined, imagined))
         errors.append(StepsError(int(least), int(most), _mean(of_real), _mean(of_imagined)))
-    real, other = (
-        Ranking(rank_correlation(steps[kind], told[kind]), rank_correlation(steps[kind], apart[kind]))
-        for kind in (~imagined, imagined)
-    )
+    real, other = (_ranking(steps[kind], told[kind], apart[kind]) for kind in (~imagined, imagined))
     return tuple(errors), real, other
+
+
+def _ranking(steps: np.ndarray, told: np.ndarray, apart: np.ndarray) -> Ranking | None:
+    return Ranking(rank_correlation(steps, told), rank_correlation(steps, apart)) if len(steps) else None
 
 
 def _mean(errors: np.ndarray) -> float | None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from lewm.checkpoints.run import read_tensors, save_tensors
 from lewm.config import resolve
 from lewm.report_files import read_report
 from lewm.training.loop import train
@@ -110,9 +111,12 @@ def test_what_is_missing_or_of_other_weights_is_named(run, tmp_path, name, optio
     remedy = f'Train one with "lewm {command} --run {run}".'
     assert shown == f"{run}: no {name}.safetensors, {nothing}\n{remedy}"
     kept.rename(path)
-    (run / "model.safetensors").write_bytes((run / "training.safetensors").read_bytes())
-    shutil.copy(run.parent / "run" / "model.safetensors", tmp_path / "same")
-    assert call("plan", run, *PLAN, *options)[0] == 1
+    weights = read_tensors(run / "model.safetensors")
+    name_of_one = next(one for one, tensor in weights.items() if tensor.is_floating_point())
+    save_tensors(run / "model.safetensors", weights | {name_of_one: weights[name_of_one] + 0.01})
+    code, shown = call("plan", run, *PLAN, *options)
+    assert code == 1
+    assert shown == f"{path}: trained on other weights than model.safetensors of the run has now\n{remedy}"
 
 
 def test_steps_beyond_the_longest_episode_are_refused(run):

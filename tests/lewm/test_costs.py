@@ -238,8 +238,8 @@ def test_a_head_for_other_latents_is_refused(heads):
     [
         ({"planning.cost.kind": "means"}, r'planning\.cost\.kind in the options: "means"\nDid you mean "mean"\?'),
         (
-            {"planning.cost.kind": "head"},
-            r"planning\.cost\.path: Field required\nSet it with --set planning\.cost\.path=",
+            {"planning.cost.kind": "head", "planning.cost.path": ""},
+            r"planning\.cost\.path: .*at least 1 character",
         ),
         ({"planning.cost.over": "min"}, r'"planning\.cost\.over"'),
         (

@@ -59,19 +59,18 @@ def test_imagined_latents_are_predicted_for_the_moment_the_steps_count_from(mode
     pairs = draw_pairs(model, episodes, 300, 20, 1.0, 2, np.random.default_rng(0))
     assert pairs.imagined.all()
     skip, ways = model.config.frameskip, {}
-    actions = model.normalize_actions(
-        torch.stack([episodes.actions[row : row + skip].flatten() for row in range(len(STEP) - skip)])
-    )
-    for row in range(len(STEP) - 2 * skip):
-        two = torch.stack([actions[row], actions[row + skip]])
+    for row, (episode, step) in enumerate(zip(EPISODE, STEP, strict=True)):
+        blocks = min(2, (LENGTHS[episode] - 1 - step) // skip)
+        if blocks == 0:
+            continue
+        executed = episodes.actions[row : row + blocks * skip].reshape(1, 1, blocks, model.config.action_block)
         with torch.inference_mode():
-            predicted = model.rollout(episodes.latents[row][None, None], two[None, None])[0, 0]
-        for blocks in (1, 2):
-            ways[EPISODE[row], STEP[row] + blocks * skip, blocks] = predicted[blocks - 1]
+            predicted = model.rollout(episodes.latents[row][None, None], model.normalize_actions(executed))[0, 0]
+        for block in range(blocks):
+            ways.setdefault((episode, step + (block + 1) * skip), []).append(predicted[block])
     for earlier, later, steps in zip(pairs.earlier, pairs.later, pairs.steps, strict=True):
-        moment = (int(later[0]), int(later[1] - steps))
-        found = [ways[*moment, blocks] for blocks in (1, 2) if (*moment, blocks) in ways]
-        assert any(torch.allclose(earlier, one, atol=1e-4) for one in found)
+        found = ways[int(later[0]), int(later[1] - steps)]
+        assert any(torch.allclose(earlier, one, atol=1e-3) for one in found)
 
 
 def test_pairs_are_real_where_no_episode_is_long_enough_to_imagine(model, episodes):
@@ -117,7 +116,9 @@ def test_a_head_learns_the_steps_and_the_same_again():
 
 def test_a_range_without_pairs_has_no_error(model, episodes):
     pairs = draw_pairs(model, episodes, 100, 10, 0.0, 5, np.random.default_rng(0))
-    errors, _, _ = measure_head(train_head(pairs, HeadSettings(steps=1)), pairs, 40)
+    errors, real, imagined = measure_head(train_head(pairs, HeadSettings(steps=1)), pairs, 40)
+    assert real is not None
+    assert imagined is None
     assert [one.imagined for one in errors] == [None] * 4
     assert errors[-1].real is None
 

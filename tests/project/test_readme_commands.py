@@ -43,6 +43,8 @@ SMALLER = {
     "plan": ["--samples", "8", "--elites", "2", "--iterations", "1"],
     "probe": ["--episodes", "20"],
     "decode": ["--steps", "3"],
+    "train-head": ["--steps", "3"],
+    "train-policy": ["--steps", "3"],
     "envs show": ["--episodes", "1", "--frame-size", "16"],
     "surprise": ["--alpha", "0.1"],  # for which few clean frames are enough
     "surprise --suite": ["--episodes", "2"],
