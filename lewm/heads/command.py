@@ -172,7 +172,7 @@ def train_policy_of(
     """
     settings = request.settings
     with _opened(request, device, POLICY, "policy") as (run, data, out):
-        if world_to_act_in(run.path, run.config, ACTS).action_groups is not None:
+        if world_to_act_in(run, ACTS).action_groups is not None:
             raise LewmError(
                 f"{run.path}: the actions of {run.config.env} are choices, and a policy gives numbers",
                 'Plan with "lewm plan --planner cem".',
