@@ -34,6 +34,24 @@ def collecting() -> str:
     return "\n".join([*rows, "", f"{what}; {report['cpu']}, {report['time'][:10]}.", ""])
 
 
+def drawing() -> str:
+    """Time and difference of the ways to draw the worlds of MuJoCo."""
+    report = json.loads((RESULTS / "drawing-cpu.json").read_text())
+    rows = [
+        "| world | px | drawn by | ms a frame | mean difference of 255 | PSNR | collected frames a second |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    named = {"MuJoCo itself": "MuJoCo itself", "before": "lewm before these limits"}
+    for row in report["results"]:
+        way = named.get(row["way"], "lewm" if row["way"] == row["world"] else f"lewm, {row['way']}")
+        apart, rate = row.get("to MuJoCo itself"), row.get("collected_a_second")
+        psnr = "-" if apart is None or apart["psnr"] is None else f"{apart['psnr']:.1f} dB"
+        cells = [row["world"], str(row["frame_size"]), way, f"{row['ms_a_frame']:.1f}"]
+        cells += ["-" if apart is None else f"{apart['mean']:.2f}", psnr, "-" if rate is None else f"{rate:.0f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*rows, "", f"Seconds of the processor, one core; {report['cpu']}, {report['time'][:10]}.", ""])
+
+
 def worlds() -> str:
     """Success of the small recipe in worlds other than Two-Room, one row for each training seed."""
     rows = [

@@ -12,7 +12,7 @@ from _planner_tables import objectives, planners
 from _planning_tables import growth, on_gpus, patches, planning, stages
 from _recipe_tables import recipes
 from _sigreg_tables import exact, floor, philox, sigreg
-from _world_tables import collecting, worlds
+from _world_tables import collecting, drawing, worlds
 
 from lewm.recipes import small
 
@@ -199,7 +199,7 @@ PAGES = {
         "surprise": surprise,
         "speed": speed,
     },
-    "data/README.md": {"collecting": collecting},
+    "data/README.md": {"collecting": collecting, "drawing": drawing},
     "kernels/README.md": {
         "floor": floor,
         "sigreg": sigreg,
