@@ -58,7 +58,7 @@ def content(directory):
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in sorted(directory.rglob("*"))
-        if path.suffix in (".safetensors", ".json") and path.name != run.PREVIOUS
+        if path.suffix == ".safetensors" and path.name != run.PREVIOUS
     }
 
 
