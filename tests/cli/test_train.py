@@ -102,3 +102,28 @@ def test_metrics_are_a_log(command, tmp_path):
     assert result.exit_code == 0, result.output
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == sorted(set(steps))
+
+
+STAGE = (
+    "{encoder = {kind = 'conv', channels = [4], width = 8}, latent = 8, projector_hidden = 8, steps = 2, "
+    "objective = {kind = 'lewm'}, predictor = {kind = 'adaln', history = 1, projector_hidden = 8, width = 8, "
+    "depth = 1, heads = 1, head_dim = 8, mlp = 8, dropout = 0, embedding_dropout = 0}}"
+)
+
+
+def test_each_stage_is_announced_and_has_a_picture(command, tmp_path):
+    last = ["model.encoder={kind = 'frozen', weights = 'stage:places'}", "model.projector_hidden=none"]
+    last += ["model.latent=8", "objective.kind=prediction", f"stages.places={STAGE}"]
+    plain = [*command[: command.index("--set")], "--set", "model.frame_size=16", "--set", "training.held_out=0.5"]
+    result = CliRunner().invoke(app, [*plain, "--json", *(word for one in last for word in ("--set", one))])
+    assert result.exit_code == 0, (result.output, result.exception)
+    told = json.loads(result.stdout)
+    assert told["steps"] == 4
+    assert list(told["stages"]) == ["places"]
+    said = words(result.stderr)
+    first, second = said.index("training 1 of 2: the stage places, 2 steps"), said.index("training 2 of 2: the model")
+    assert "loss: prediction + 0.09 · sigreg" in said[first:second]
+    assert "loss: prediction" in said[second:]
+    assert "sigreg" not in said[second:]
+    for directory in (tmp_path / "run", tmp_path / "run" / run.STAGES / "places"):
+        assert (directory / plot.PICTURE).is_file()

@@ -1,7 +1,11 @@
 """The sections of stages: what a stage takes from its run, and the errors that name its keys."""
 
+import re
+from pathlib import Path
+
 import pytest
 
+from lewm import recipes
 from lewm.config import Config, resolve
 from lewm.errors import LewmError
 
@@ -75,3 +79,13 @@ def test_the_prediction_error_alone_is_refused_where_latents_are_trained(staged,
     assert staged.objective.formula() == "prediction"
     with pytest.raises(LewmError, match=r"objective\.kind prediction is for a frozen model\.encoder .* collapse"):
         resolve(staged, None, change)
+
+
+def test_the_file_in_readme_is_a_training_in_stages(tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", (Path(__file__).parents[2] / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "stages.toml").write_text(text)
+    small = recipes.small("two-room", 2)
+    config = resolve(small, tmp_path / "stages.toml", {"model.projector_hidden": "none"})
+    assert not config.model.trains_latents
+    stage = config.stages["places"].config(config)
+    assert (stage.model, stage.objective, stage.training) == (small.model, small.objective, small.training)

@@ -55,9 +55,9 @@ def train_into(out, at=0, resume=False):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), int(said or 0)
 
 def content(out):
-    files = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix == ".safetensors"}
+    files = {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.safetensors")}
     steps = [json.loads(line)["step"] for line in (out / run.METRICS).read_text().splitlines()]
-    return files, steps, sorted(path.name for path in out.iterdir())
+    return files, steps, sorted(str(path.relative_to(out)) for path in out.rglob("*"))
 
 status, changes = train_into(home / "whole")
 assert status == 0
@@ -77,12 +77,19 @@ print(changes)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it forks")
-def test_killed_before_a_change_of_a_file_a_training_ends_in_the_undisturbed_weights(tiny, tmp_path):
+@pytest.mark.parametrize("staged", [False, True])
+def test_killed_before_a_change_of_a_file_a_training_ends_in_the_undisturbed_weights(tiny, tmp_path, staged):
     data = tmp_path / "two-room.h5"
     collect(world("two-room"), data, 4, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=4)
     changes = {"steps": 4, "log_every": 2, "evaluate_every": 4, "checkpoint_every": 2}
     content = json.loads(tiny.to_json())
     content["training"] |= changes
+    if staged:
+        parts = ("encoder", "latent", "projector_hidden", "predictor")
+        stage = {name: content["model"][name] for name in parts} | {"objective": content["objective"], "steps": 2}
+        content["stages"] = {"first": stage}
+        content["model"] |= {"encoder": {"kind": "frozen", "weights": "stage:first"}, "projector_hidden": None}
+        content["objective"] = {"kind": "prediction"}
     command = [sys.executable, "-c", CAMPAIGN, json.dumps(content), str(data), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
