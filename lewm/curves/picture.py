@@ -46,7 +46,8 @@ def draw_curves(path: Path, curves: Sequence[Curve]) -> None:
             panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
             panel.xaxis.set_major_formatter(lambda seconds, place: f"{seconds:g}")
             panel.xaxis.set_minor_formatter(ticker.NullFormatter())
-        drawn.suptitle(f"{curves[0].world}: seeds {', '.join(str(curve.seed) for curve in curves)}")
+        seeds = ", ".join(str(curve.seed) for curve in curves)
+        drawn.suptitle(f"{curves[0].world}, training {'seed' if len(curves) == 1 else 'seeds'} {seeds}")
 
 
 def _draw_success(panel: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401

@@ -20,7 +20,7 @@ def test_each_checkpoint_that_is_wanted_is_copied_once_and_stages_at_their_ends(
     identity = DatasetIdentity("data.h5", "0", (64, 64), 3, None)
 
     def begin(directory, steps):
-        directory.mkdir(parents=True)
+        directory.mkdir(parents=True, exist_ok=True)
         write_config(directory, resolve(recipes.small("two-room", 2), None, {"training.steps": steps}), identity)
 
     def save(directory, step):
