@@ -16,6 +16,7 @@ LEWM = "#3b4cc0"
 COLOURS = (LEWM, "#dd8452", "#55a868", "#8172b3", "#c44e52")  # of quantities
 LEAST_R2 = -0.25  # what is lower is drawn here: the probe reads nothing
 DASHED = "--"
+LEGEND: dict[str, Any] = {"fontsize": "small", "frameon": True, "framealpha": 0.8, "edgecolor": "none"}
 
 Value = Callable[[Point], float | None]
 
@@ -29,6 +30,8 @@ def draw_curves(path: Path, curves: Sequence[Curve]) -> None:
         LewmError: Matplotlib is not installed.
     """
     with figure(path, 3 * WIDTH, 2 * HEIGHT + 0.4) as drawn:
+        from matplotlib import ticker
+
         panels = drawn.subplots(2, 3)
         (success, reading, share), (rank, follows, error) = panels
         _draw_success(success, curves)
@@ -40,8 +43,11 @@ def draw_curves(path: Path, curves: Sequence[Curve]) -> None:
         follows.set(title="Rank correlation of latent and true distance", ylim=(min(0.0, follows.get_ylim()[0]), 1.02))
         for panel in panels.flat:
             panel.set(xscale="log", xlabel="training, seconds")
+            panel.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
             panel.xaxis.set_major_formatter(lambda seconds, place: f"{seconds:g}")
-        drawn.suptitle(f"{curves[0].world}: seeds {', '.join(str(curve.seed) for curve in curves)}")
+            panel.xaxis.set_minor_formatter(ticker.NullFormatter())
+        seeds = ", ".join(str(curve.seed) for curve in curves)
+        drawn.suptitle(f"{curves[0].world}, training {'seed' if len(curves) == 1 else 'seeds'} {seeds}")
 
 
 def _draw_success(panel: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401
@@ -51,7 +57,7 @@ def _draw_success(panel: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401
             seconds = [point.train_seconds for point in points]
             low, high = zip(*(point.plan["interval_95"] for point in points), strict=True)
             panel.vlines(seconds, low, high, color=LEWM, alpha=0.4, linewidth=4)
-            if stage is not None:
+            if stage is not None and curve is curves[0]:
                 place = (seconds[-1], points[-1].plan["success_rate"])
                 panel.annotate(stage, place, xytext=(4, 5), textcoords="offset points", fontsize="small")
     random = [point.plan["random"]["success_rate"] for curve in curves for point in curve.points]
@@ -61,7 +67,7 @@ def _draw_success(panel: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401
         solved, tasks = (sum(oracle[name] for oracle in oracles) for name in ("successes", "episodes"))
         panel.axhline(solved / tasks, color=GREEN, linestyle=DASHED, label=f"oracle: {solved} of {tasks} tasks")
     panel.set(title="Tasks solved", ylim=(-0.02, 1.04))
-    panel.legend(fontsize="small")
+    panel.legend(**LEGEND)
 
 
 def _draw_reading(panel: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401
@@ -70,7 +76,7 @@ def _draw_reading(panel: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401
             value = _r2(name, probe)
             _lines(panel, curves, value, colour, label, style)
     panel.set(title="What a probe reads, R² (dashed: linear)", ylim=(min(-0.02, panel.get_ylim()[0]), 1.02))
-    panel.legend(fontsize="small")
+    panel.legend(**LEGEND)
 
 
 def _draw_open_loop(share: Any, error: Any, curves: Sequence[Curve]) -> None:  # noqa: ANN401
@@ -85,10 +91,10 @@ def _draw_open_loop(share: Any, error: Any, curves: Sequence[Curve]) -> None:  #
             _lines(error, curves, _relative(what, name), colour, name if what == "imagined" else None, style)
     error.axhline(1, color=PALE, linestyle=":", label="nothing moves")
     share.set(title=f"{measured[0].steps} steps ahead: share within the tolerance", ylim=(-0.02, 1.04))
-    error.set(title="Its median error (dashed: true frame)", yscale="log")
+    error.set(title="Its median error (dashed: true frame)", ylabel="1: nothing moves", yscale="log")
     error.yaxis.set_major_formatter(lambda ratio, place: f"{ratio:g}")
     for panel in (share, error):
-        panel.legend(fontsize="small")
+        panel.legend(**LEGEND)
 
 
 def _r2(name: str, probe: str) -> Value:
