@@ -1,6 +1,7 @@
 # Two commands set everything up on a fresh machine with Python >= 3.11 and make:
 #   make quickstart   from data to a page of pictures, quickstart/index.html; says how to go on
 #   make test         the checks and the tests
+# make worlds runs another world's small recipe from data to a page: make worlds WORLD=reacher
 # On a quiet machine, make bench measures everything again and rewrites the tables. docs/gpu.md is about machines with a
 # GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
 
@@ -8,8 +9,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 HOME_DIR := $(CURDIR)/.lewm/quickstart
+WORLD ?= push-t
 
-.PHONY: quickstart test check soak fuzz bench gpu-wheels gpu-pass gpu-train clean
+.PHONY: quickstart worlds test check soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +34,17 @@ quickstart: $(VENV)/installed
 	@echo 'quickstart/index.html shows what was made. To go on with it, type these two lines:'
 	@echo '    source "$(BIN)/activate"'
 	@echo '    export LEWM_HOME="$(HOME_DIR)"'
+
+worlds: export LEWM_HOME := $(CURDIR)/.lewm/worlds/$(WORLD)
+worlds: $(VENV)/installed
+	@echo 'Collecting and training in $(WORLD): README.md says how long each takes on two cores.'
+	rm -rf "$(LEWM_HOME)"
+	$(BIN)/lewm collect --env $(WORLD)
+	$(BIN)/lewm train
+	$(BIN)/lewm plan --video mp4
+	$(BIN)/lewm probe
+	$(BIN)/lewm report --out worlds/$(WORLD)
+	@echo 'worlds/$(WORLD)/index.html shows what was made.'
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -61,6 +74,11 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
 	$(BIN)/python benchmarks/bench_worlds.py push-t --json benchmarks/results/world-push-t-cpu.json
 	$(BIN)/python benchmarks/bench_worlds.py reacher --episodes 400 --json benchmarks/results/world-reacher-cpu.json
+	for world in two-room push-t; do \
+		$(BIN)/python benchmarks/bench_data.py $$world --json benchmarks/results/data-$$world-cpu.json || exit 1; \
+		$(BIN)/python benchmarks/bench_far.py $$world --json benchmarks/results/far-$$world-cpu.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/bench_worlds.py push-t --curve --json lewm/curves/push-t.json
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg_exact.py --json benchmarks/results/sigreg-exact-cpu.json
 	for world in two-room push-t; do \
@@ -82,4 +100,4 @@ gpu-pass gpu-train:
 	PYTHON=$(PYTHON) bash benchmarks/$(subst -,_,$@).sh $(wildcard .lewm/gpu-wheels)
 
 clean:
-	rm -rf $(VENV) .lewm quickstart build dist *.egg-info
+	rm -rf $(VENV) .lewm quickstart worlds build dist *.egg-info

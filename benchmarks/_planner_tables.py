@@ -1,30 +1,28 @@
 """The tables of the results of bench_planners.py and bench_objectives.py, for tables.py."""
 
-import json
 import statistics
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from _cells import load, machines
+
 WORLDS = ("two-room", "push-t")
 
 
 def planners() -> str:
     """Planner, cost, context and replanning on the same tasks: a row for each setting, with success in each world."""
-    reports = {world: _load(f"planners-{world}-cpu.json") for world in WORLDS}
+    reports = {world: load(f"planners-{world}-cpu.json") for world in WORLDS}
     settings = {_setting(row["plan"]["planner"]): None for report in reports.values() for row in report["results"]}
     columns = " | ".join(f"{world}: solved | 95 % interval | won, lost | ms a plan" for world in WORLDS)
     rows = [f"| planner | cost | context | execute | {columns} |", f"|{'---|' * (4 + 4 * len(WORLDS))}"]
     for setting in settings:
         cells = [cell for report in reports.values() for cell in _cells(report["results"], setting)]
         rows.append(f"| {' | '.join([*setting, *cells])} |")
-    return "\n".join([*rows, "", _machines(reports.values()), ""])
+    return "\n".join([*rows, "", machines(reports.values()), ""])
 
 
 def objectives() -> str:
     """SIGReg as a sketch and exact: success and training time on the same data, tasks and seeds."""
-    reports = {world: _load(f"objectives-{world}-cpu.json") for world in WORLDS}
+    reports = {world: load(f"objectives-{world}-cpu.json") for world in WORLDS}
     rows = ["| world | SIGReg | seeds | solved | prediction error | training |", "|---|---|---|---|---|---|"]
     for world, report in reports.items():
         for name in dict.fromkeys(row["objective"] for row in report["results"]):
@@ -34,7 +32,7 @@ def objectives() -> str:
             seconds = f"{statistics.median(row['train']['seconds'] for row in some):.0f} s"
             seeds = ", ".join(str(row["seed"]) for row in some)
             rows.append(f"| {' | '.join([world, name, seeds, solved, errors, seconds])} |")
-    return "\n".join([*rows, "", _machines(reports.values()), ""])
+    return "\n".join([*rows, "", machines(reports.values()), ""])
 
 
 def _setting(planner: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -70,17 +68,3 @@ def _against(first: dict[str, Any], plan: dict[str, Any]) -> str:
     both = list(zip(first["tasks"], plan["tasks"], strict=True))
     won, lost = both.count(("0", "1")), both.count(("1", "0"))
     return f"+{won} −{lost}"
-
-
-def _load(name: str) -> dict[str, Any]:
-    path = RESULTS / name
-    return json.loads(path.read_text()) if path.exists() else {"results": []}
-
-
-def _machines(reports: Iterable[dict[str, Any]]) -> str:
-    days = {
-        f"{report['cores']} cores of an {report['cpu']}, {report['time'][:10]}"
-        for report in reports
-        if report["results"]
-    }
-    return f"Measured on {'; '.join(sorted(days))}." if days else "Not measured."

@@ -1,10 +1,10 @@
 """The tables of the results of bench_collect.py and bench_worlds.py, for tables.py."""
 
 import json
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from _cells import RESULTS, between, duration, each_seed, machines, success_of
+
 PATHS = ("bare loop", "collect", "collect, every core")
 
 
@@ -53,25 +53,29 @@ def drawing() -> str:
 
 
 def worlds() -> str:
-    """Success of the small recipe in worlds other than Two-Room, one row for each training seed."""
+    """Success of the small recipe in worlds other than Two-Room: each training seed, and all of them together."""
     rows = [
-        "| world | data | seed | LeWM + CEM | 95 % interval | random actions | its 95 % interval | train | plan |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| world | data | tasks a seed | seed: solved | interquartile mean | 95 % interval | random actions "
+        "| collect | train | plan |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("world-*-cpu.json"))]
     for report in reports:
-        for result in report["results"]:
-            plan, data = result["plan"], result["data"]
-            agents = [
-                f"{one['successes']} of {one['episodes']} = {one['success_rate']:.1%} | "
-                f"{one['interval_95'][0]:.1%} to {one['interval_95'][1]:.1%}"
-                for one in (plan, plan["random"])
-            ]
-            minutes = [f"{result['seconds'][stage] / 60:.1f} min" for stage in ("train", "plan")]
-            what = f"{data['episodes']} episodes, {data['policy']}"
-            rows.append(f"| {' | '.join([result['world'], what, str(result['seed']), *agents, *minutes])} |")
-    days = {f"{report['cores']} cores of an {report['cpu']}, {report['time'][:10]}" for report in reports}
-    return "\n".join([*rows, "", f"Measured on {'; '.join(sorted(days))}.", ""])
+        results = report["results"]
+        data, plans = results[0]["data"], [result["plan"] for result in results]
+        planned, floor = success_of(plans), success_of([plan["random"] for plan in plans])
+        cells = [
+            results[0]["world"],
+            f"{data['episodes']:,} episodes, {data['frames']:,} frames, {data['policy']}",
+            ", ".join(sorted({str(plan["episodes"]) for plan in plans})),
+            each_seed(results),
+            f"{planned.value:.1%}",
+            between(planned),
+            f"{floor.value:.1%} ({between(floor)})",
+            *(duration([result["seconds"][stage] for result in results]) for stage in ("collect", "train", "plan")),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*rows, "", machines(reports), ""])
 
 
 def _row(rows: list[dict[str, Any]], kind: str) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from _cells import load, machines
+from _data_tables import data, far
 from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
 from _planner_tables import objectives, planners
@@ -17,7 +18,6 @@ from _world_tables import collecting, drawing, worlds
 from lewm.recipes import small
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def filled(page: str, text: str) -> str:
 
 def success() -> str:
     """Success of the small recipe, one row a training seed."""
-    report = _load("quickstart-cpu.json")
+    report = load("quickstart-cpu.json")
     rows = [
         "| training seed | LeWM + CEM | 95 % interval | random actions | collect | train | plan | probe | suite |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -52,7 +52,7 @@ def success() -> str:
             f"| {result['seed']} | {plan['successes']} of {plan['episodes']} = {plan['success_rate']:.1%} "
             f"| {low:.1%} to {high:.1%} | {plan['random']['success_rate']:.1%} | {times} |"
         )
-    return "\n".join([*rows, "", _machine(report), ""])
+    return "\n".join([*rows, "", machines([report]), ""])
 
 
 def recipe() -> str:
@@ -63,7 +63,7 @@ def recipe() -> str:
     ]
     names = ["quickstart-cpu", "recipe-lambda-0.01-steps-800", "recipe-lambda-0.03-steps-250"]
     for name in [*names, "recipe-lambda-0.09-steps-250"]:
-        (result,) = [r for r in _load(f"{name}.json")["results"] if r["seed"] == 1]
+        (result,) = [r for r in load(f"{name}.json")["results"] if r["seed"] == 1]
         options, health = result.get("options", []), result["train"]["health"]
         weight = (
             options[options.index("--lambda") + 1] if options else small("two-room", 2).objective.weights()["sigreg"]
@@ -79,7 +79,7 @@ def recipe() -> str:
 def probing() -> str:
     """The agent's position, read from the latents and from the baselines: the worst of all training seeds."""
     rows = ["| read from | linear MSE | linear r | MLP MSE | MLP r |", "|---|---|---|---|---|"]
-    results = _load("quickstart-cpu.json")["results"]
+    results = load("quickstart-cpu.json")["results"]
     for features in [one["features"] for one in results[0]["probe"]["probed"]]:
         probed = [one for result in results for one in result["probe"]["probed"] if one["features"] == features]
         cells = []
@@ -92,7 +92,7 @@ def probing() -> str:
 
 def surprise() -> str:
     """Every perturbation over all training seeds: the worst of each measure."""
-    results = _load("quickstart-cpu.json")["results"]
+    results = load("quickstart-cpu.json")["results"]
     rows = [
         "| event | AUROC | p | detected | AUROC, actions unknown | p | detected |",
         "|---|---|---|---|---|---|---|",
@@ -132,7 +132,7 @@ def surprise() -> str:
 
 def speed() -> str:
     """The times that users notice: rendering, SIGReg, planning, surprise."""
-    rooms, statistic, plans = _load("two_room-cpu.json"), _load("sigreg-cpu.json"), _load("planning-cpu.json")
+    rooms, statistic, plans = load("two_room-cpu.json"), load("sigreg-cpu.json"), load("planning-cpu.json")
     rows = ["| what | measured |", "|---|---|"]
     for size in (64, 224):
         best = max((r for r in rooms["results"] if r["frame_size"] == size), key=lambda r: r["frames_per_second"])
@@ -159,7 +159,7 @@ def speed() -> str:
             what = f"{r['samples']} candidates, {r['horizon']} blocks, {r['iterations']} iterations"
             rows.append(f"| a plan of the {r['model']} model, {what} | {r['median_ms'] / 1e3:.2g} s; {slower} |")
     rows += on_gpus()
-    watched = _load("surprise-cpu.json")["results"]
+    watched = load("surprise-cpu.json")["results"]
     longest = max(r["frames"] for r in watched)
     for r in watched:
         if r["frames"] == longest:
@@ -170,7 +170,7 @@ def speed() -> str:
     memory = {r["frames"]: r["peak_bytes"] for r in watched if r["case"] == "actions unknown"}
     grown = " and ".join(f"{size / 2**20:.0f} MiB for {frames:,} frames" for frames, size in sorted(memory.items()))
     rows.append(f"| its peak memory, PyTorch included | {grown} |")
-    days = sorted({report["time"][:10] for report in (rooms, statistic, plans, _load("surprise-cpu.json"))})
+    days = sorted({report["time"][:10] for report in (rooms, statistic, plans, load("surprise-cpu.json"))})
     return "\n".join([*rows, "", f"Measured on {rooms['cores']} cores of an {rooms['cpu']}, {' and '.join(days)}.", ""])
 
 
@@ -179,20 +179,14 @@ def _rounded(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _machine(report: dict[str, Any]) -> str:
-    return f"Measured on {report['cores']} cores of an {report['cpu']}, {report['time'][:10]}."
-
-
-def _load(name: str) -> dict[str, Any]:
-    return json.loads((RESULTS / name).read_text())
-
-
 PAGES = {
     "README.md": {
         "success": success,
         "recipe": recipe,
         "recipes": recipes,
         "worlds": worlds,
+        "data": data,
+        "far": far,
         "planners": planners,
         "objectives": objectives,
         "probing": probing,

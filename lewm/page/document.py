@@ -137,6 +137,16 @@ img, video { display: block; max-width: 100%; height: auto; border-radius: .5rem
 video { width: 100%; background: #c8c8c8; }
 figcaption { font-size: .875rem; margin-top: .4rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1.1rem; }
+.chart { width: 100%; height: auto; font-size: 12px; fill: var(--quiet); }
+.chart line { stroke: var(--line); }
+.chart polyline { fill: none; stroke-width: 1.5; stroke-linejoin: round; }
+.theirs polyline { stroke: var(--quiet); stroke-opacity: .6; }
+.ours polyline { stroke: var(--accent); stroke-width: 2.5; }
+.ours circle { fill: var(--accent); }
+.key { display: flex; flex-wrap: wrap; gap: .2rem 1.4rem; }
+.key span::before { content: ""; display: inline-block; width: 1.6em; margin-right: .5em; vertical-align: .25em; }
+.key .ours::before { border-top: 3px solid var(--accent); }
+.key .theirs::before { border-top: 2px solid var(--quiet); }
 footer { margin-top: 2rem; font-size: .875rem; }
 @media print { body { max-width: none; padding: 0; } section { break-inside: avoid; } }
 """

@@ -13,6 +13,7 @@ from lewm.evaluation.report import agent_name
 from lewm.model.assembly import frozen_count, parameter_count
 from lewm.page import elements, findings
 from lewm.page.content import Content, other_weights
+from lewm.page.course import health_beside, success_beside
 from lewm.page.document import KeyNumber
 from lewm.page.media import LARGEST, Take, figure, is_inside, media_of
 from lewm.reading import read_json
@@ -110,14 +111,16 @@ def training(path: Path, take: Take) -> Content:
         body += elements.picture(
             take(curves), f"Loss terms and the health of the latent space over {last['step']} steps"
         )
-    return Content(body, numbers)
+    config, _ = run.read_config(path.parent)
+    return Content(body + health_beside(config.env, lines), numbers)
 
 
 def planning(path: Path, take: Take) -> Content:
     """plan-*.json: how often plans reach their goals, and the first films."""
     report = read_report(path)
     agents = {agent_name(report["planner"]): report, "random actions": report["random"]}
-    body = other_weights(path, report)
+    warning = other_weights(path, report)
+    body = warning
     if report["success_rate"] is None:
         rows = [
             (name, *(f"{one['latent_distance'][at]:.3g}" for at in ("start", "end"))) for name, one in agents.items()
@@ -134,6 +137,9 @@ def planning(path: Path, take: Take) -> Content:
             for name, one in agents.items()
         ]
         body += elements.table(("agent", "solved", "success", "95 % interval"), solved)
+        if not warning:
+            config, _ = run.read_config(path.parent)
+            body += success_beside(config.env, read_metrics(path.parent / run.METRICS), report)
     offset = report["goal_offset"]
     goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
     body += elements.facts(

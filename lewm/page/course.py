@@ -1,0 +1,87 @@
+"""The course of a run's training beside that of the runs that come with lewm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lewm.curves.committed import committed_curves
+from lewm.curves.curve import Curve
+from lewm.page import elements
+from lewm.page.chart import Line, chart
+
+TASKS = ("protocol", "goal_offset", "budget")  # equal where two success rates can be compared
+KEY = (
+    '<p class="quiet key"><span class="ours">This run</span>'
+    '<span class="theirs">The runs that come with lewm</span></p>'
+)
+
+Moment = tuple[str | None, int]  # a stage of the training and a step of it
+
+
+def health_beside(env: str, lines: Sequence[dict[str, Any]]) -> str:
+    """Effective rank and distance correlation of a run's metrics; empty for a world without a committed curve."""
+    curves = committed_curves(env)
+    if not curves:
+        return ""
+    ends = ", ".join(f"{curve.points[-1].effective_rank:.1f}" for curve in curves)
+    told = f"At the end of their training, the runs of this world that come with lewm had an effective rank of {ends}."
+    figures = [
+        chart(title, [_of_run(lines, name), *(_of_curve(curve, _values(curve, name)) for curve in curves)])
+        for name, title in (
+            ("effective_rank", "Effective rank of the latents"),
+            ("distance_correlation", "Rank correlation of latent distance and the shortest path in the world"),
+        )
+    ]
+    return elements.paragraph(told) + KEY + elements.grid(filter(None, figures))
+
+
+def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[str, Any]) -> str:
+    """Success of a run; empty where no committed curve has tasks of that kind.
+
+    Args:
+        env: The run's world.
+        lines: Its metrics.
+        report: Its report of `lewm plan`, with the weights that it has now.
+    """
+    curves = [one for one in committed_curves(env) if all(report[key] == one.points[-1].plan[key] for key in TASKS)]
+    if not curves or not lines:
+        return ""
+    rates = ", ".join(f"{curve.points[-1].plan['success_rate']:.1%}" for curve in curves)
+    low, high = report["interval_95"]
+    told = (
+        f"This run solved {report['success_rate']:.1%} of its tasks ({low:.1%} to {high:.1%}). At the end of their "
+        f"training, the runs of this world that come with lewm solved {rates}."
+    )
+    ours = Line(((_steps(lines)[-1], 100.0 * report["success_rate"]),), True, (100.0 * low, 100.0 * high))
+    theirs = [_of_curve(curve, [100 * point.plan["success_rate"] for point in curve.points]) for curve in curves]
+    return elements.paragraph(told) + KEY + elements.grid([chart("Solved tasks", [ours, *theirs], " %", 100.0)])
+
+
+def over_training(moments: Iterable[Moment]) -> list[float]:
+    """Steps counted from the beginning of training: those of a stage follow the last step of the stage before."""
+    counted = [0.0]
+    before, stage = 0.0, None
+    for name, step in moments:
+        if name != stage:
+            before, stage = counted[-1], name
+        counted.append(before + step)
+    return counted[1:]
+
+
+def _steps(lines: Sequence[dict[str, Any]]) -> list[float]:
+    return over_training((line.get("stage"), line["step"]) for line in lines)
+
+
+def _of_run(lines: Sequence[dict[str, Any]], name: str) -> Line:
+    checks = [(x, line["health"][name]) for x, line in zip(_steps(lines), lines, strict=True) if "health" in line]
+    return Line(tuple((x, float(y)) for x, y in checks if y is not None), True)
+
+
+def _of_curve(curve: Curve, values: Sequence[float | None]) -> Line:
+    steps = over_training((point.stage, point.step) for point in curve.points)
+    return Line(tuple((x, float(y)) for x, y in zip(steps, values, strict=True) if y is not None), False)
+
+
+def _values(curve: Curve, name: str) -> list[float | None]:
+    return [getattr(point, name) for point in curve.points]

@@ -1,0 +1,215 @@
+"""The course of training beside that of the runs that come with lewm: charts, sentences, and where there are none."""
+
+import json
+import math
+import re
+
+import pytest
+
+from lewm.checkpoints.run import DatasetIdentity, write_config
+from lewm.curves import committed
+from lewm.curves.committed import committed_curves
+from lewm.page.chart import Line, chart
+from lewm.page.command import write_page
+from lewm.page.course import over_training
+from lewm.report_files import write_report
+from lewm.training.metrics import NUMBERS
+from lewm_data.envs.registry import WORLDS
+
+
+def curve(seed, rates, correlations=(0.5, 0.7)):
+    """A curve of two stages, with a point at the end of each."""
+    points = [
+        {
+            "stage": stage,
+            "step": step,
+            "train_seconds": 10.0,
+            "plan": {
+                "success_rate": rate,
+                "episodes": 200,
+                "protocol": "held-out",
+                "goal_offset": 25,
+                "budget": 50,
+            },
+            "r2": {},
+            "effective_rank": 10 * rate,
+            "distance_correlation": correlation,
+            "open_loop": None,
+        }
+        for stage, step, rate, correlation in zip(("encoder", "dynamics"), (200, 100), rates, correlations, strict=True)
+    ]
+    return {"world": "two-room", "seed": seed, "data": {}, "points": points, "oracle": None}
+
+
+@pytest.fixture
+def ship(tmp_path, monkeypatch):
+    """Makes curves the ones that come with lewm."""
+    folder = tmp_path / "curves"
+    folder.mkdir()
+    monkeypatch.setattr(committed, "FOLDER", folder)
+
+    def put(*curves):
+        (folder / "two-room.json").write_text(json.dumps({"results": curves}))
+
+    return put
+
+
+@pytest.fixture
+def run(tmp_path, tiny):
+    """A run with metrics, whose health was measured twice, and a plan."""
+    directory = tmp_path / "mine"
+    write_config(directory, tiny, DatasetIdentity("/data/rooms.h5", "ef" * 32, (16, 16), 20, "two-room"))
+    lines = [dict.fromkeys(NUMBERS, 1.0) | {"step": step, "terms": {"prediction": 0.5}} for step in (100, 200, 250)]
+    for line, rank in zip(lines[:2], (2.0, 4.0), strict=True):
+        line["health"] = dict.fromkeys(("std_min", "std_mean", "sigreg"), 1.0) | {
+            "effective_rank": rank,
+            "distance_correlation": 0.25,
+            "curve": [],
+        }
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_plan(directory)
+    return directory
+
+
+class Plan:
+    def __init__(self, **changed):
+        agent = {"successes": 5, "episodes": 10, "interval_95": [0.24, 0.76], "latent_distance": None}
+        self.content = {
+            **agent,
+            "success_rate": 0.5,
+            "random": {**agent, "success_rate": 0.1},
+            "protocol": "held-out",
+            "goal_offset": 25,
+            "budget": 50,
+            "discarded_solved": 0,
+            "tasks_sha256": "ab" * 32,
+            "seconds_per_plan": 0.1,
+            "planner": {"planner": {"kind": "cem"}, "cost": {"kind": "last"}, "horizon": 5, "execute": 5, "context": 1},
+            "checkpoint_sha256": "cd" * 32,
+        } | changed
+
+    def as_dict(self):
+        return self.content
+
+
+def write_plan(directory, **changed):
+    write_report(directory / "plan-20260101-000000.json", Plan(**changed))
+
+
+def page(run):
+    text = (run / "report" / "index.html").read_text() if write_page(run) else ""
+    titles = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    return text, titles
+
+
+RANK, FOLLOWS = (
+    "Effective rank of the latents",
+    "Rank correlation of latent distance and the shortest path in the world",
+)
+
+
+def test_a_run_is_drawn_beside_the_committed_curves(run, ship):
+    ship(curve(0, (0.3, 0.8)), curve(1, (0.4, 0.7)))
+    text, titles = page(run)
+    assert titles == [RANK, FOLLOWS, "Solved tasks"]
+    for words in (
+        "This run solved 50.0% of its tasks (24.0% to 76.0%).",
+        "the runs of this world that come with lewm solved 80.0%, 70.0%.",
+        "had an effective rank of 8.0, 7.0.",
+    ):
+        assert words in text, words
+    assert text.count('<g class="theirs">') == 6, "two curves in each of three charts"
+    assert text.count('<g class="ours">') == 4, "two lines, a dot, and its interval"
+
+
+def test_a_world_without_a_committed_curve_shows_nothing(run, ship):
+    text, titles = page(run)
+    assert titles == []
+    assert "come with lewm" not in text
+
+
+@pytest.mark.parametrize("changed", [{"goal_offset": 100}, {"budget": 150}, {"protocol": "paper"}])
+def test_success_on_tasks_of_another_kind_is_not_compared(run, ship, changed):
+    ship(curve(0, (0.3, 0.8)))
+    write_plan(run, **changed)
+    assert page(run)[1] == [RANK, FOLLOWS]
+
+
+def test_success_of_other_weights_is_not_compared(run, ship, monkeypatch):
+    ship(curve(0, (0.3, 0.8)))
+    monkeypatch.setattr("lewm.page.sections.other_weights", lambda path, report: "<p>other weights</p>")
+    text, titles = page(run)
+    assert titles == [RANK, FOLLOWS]
+    assert "other weights" in text
+
+
+def test_a_run_without_a_plan_has_its_metrics_beside_them(run, ship):
+    ship(curve(0, (0.3, 0.8)))
+    (run / "plan-20260101-000000.json").unlink()
+    text, titles = page(run)
+    assert titles == [RANK, FOLLOWS]
+    assert text.count('<g class="ours">') == 2
+
+
+def test_a_world_without_distances_has_no_chart_of_them(run, ship):
+    ship(curve(0, (0.3, 0.8), correlations=(None, None)))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines[:2]:
+        line["health"]["distance_correlation"] = None
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert page(run)[1] == [RANK, "Solved tasks"]
+
+
+def test_steps_of_a_stage_follow_those_of_the_stage_before():
+    assert over_training([("encoder", 100), ("encoder", 200), ("dynamics", 50), ("dynamics", 100)]) == [
+        100,
+        200,
+        250,
+        300,
+    ]
+    assert over_training([(None, 10), (None, 20)]) == [10, 20]
+
+
+def places(svg, kind):
+    (path,) = re.findall(rf'<g class="{kind}"><polyline points="(.*?)">', svg)
+    return [tuple(map(float, pair.split(","))) for pair in path.split()]
+
+
+def test_lines_go_where_the_numbers_of_the_axes_say():
+    svg = chart("a", [Line(((0.0, 0.0), (500.0, 50.0), (1000.0, 100.0)), True)], " %")
+    numbers = dict(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">([0-9.k]+)</text>', svg))
+    assert list(numbers.values()) == ["0", "200", "400", "600", "800", "1k"]
+    (left, bottom), middle, (right, top) = places(svg, "ours")
+    assert (left, right) == (float(min(numbers, key=float)), float(max(numbers, key=float)))
+    assert middle == ((left + right) / 2, (top + bottom) / 2)
+    assert top < bottom, "100 % is above 0 %"
+    labels = re.findall(r'y="([0-9.]+)" text-anchor="end">([0-9]+) %</text>', svg)
+    assert [number for _, number in labels] == ["0", "20", "40", "60", "80", "100"]
+    assert float(labels[-1][0]) == top + 4
+
+
+def test_ours_is_drawn_last_above_the_others():
+    svg = chart("a", [Line(((0.0, 1.0), (1.0, 2.0)), True), Line(((0.0, 2.0), (1.0, 1.0)), False)])
+    assert svg.index('class="theirs"') < svg.index('class="ours"')
+
+
+@pytest.mark.parametrize("value", [0.0, -0.3, 1e-9, 1e300, 2.0**53])
+def test_every_number_has_a_place_within_the_drawing(value):
+    svg = chart("a", [Line(((1.0, value),), True)])
+    ((x, y),) = places(svg, "ours")
+    assert 0 <= x <= 320
+    assert 0 <= y <= 200
+
+
+def test_what_is_not_finite_is_left_out():
+    assert chart("a", [Line(((1.0, math.nan), (2.0, math.inf)), True)]) == ""
+    assert len(places(chart("a", [Line(((1.0, math.nan), (2.0, 3.0)), True)]), "ours")) == 1
+
+
+def test_a_title_is_escaped():
+    assert "<b>" not in chart("<b>", [Line(((1.0, 1.0),), True)])
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_curves_that_come_with_lewm_are_of_their_world(world):
+    assert all(curve.world == world and curve.points for curve in committed_curves(world))
