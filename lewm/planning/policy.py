@@ -53,10 +53,11 @@ class Policy(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in sizes)
         self.dropout = nn.Dropout(DROPOUT)
         self.steps_in = nn.Linear(STEPS_WIDTH, WIDTH)
-        self.steps_out = nn.ModuleList(nn.Linear(WIDTH, 2 * WIDTH) for _ in sizes)
-        for modulation in self.steps_out:
+        modulations = [nn.Linear(WIDTH, 2 * WIDTH) for _ in sizes]
+        for modulation in modulations:
             nn.init.zeros_(modulation.weight)
             nn.init.zeros_(modulation.bias)
+        self.steps_out = nn.ModuleList(modulations)
         self.out = nn.Linear(WIDTH, -(-action_block // WIDTHS) * WIDTHS)  # what is beyond A is not used
         self.register_buffer("table", _sinusoidal(longest))
 
