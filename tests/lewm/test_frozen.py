@@ -219,6 +219,18 @@ def test_errors_of_a_frozen_part_name_the_part(tiny, source, tmp_path):
         take_frozen(model)
 
 
+def test_parts_may_come_from_stages_and_an_error_names_the_part(tiny, source):
+    directory, theirs = source
+    model = joined_config(tiny, CONV, {"kind": "frozen", "weights": f"stage:{directory.name}"}).model
+    built = build(settled(model, {directory.name: tiny.model}))
+    take_frozen(built, directory.parent)
+    pixels = torch.randn(3, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        assert torch.equal(built.encoder.parts[1](pixels), theirs.projector(theirs.encoder(pixels)))
+    with pytest.raises(LewmError, match=r"^model\.encoder\.parts\.1\.weights: stage:source: no such stage"):
+        settled(model)
+
+
 def file_config(tiny, weights, **section):
     values = {"kind": "frozen", "weights": str(weights), "encoder": CONV, **section}
     return resolve(tiny, None, {"model.encoder": values})
