@@ -39,7 +39,11 @@ def staged(tiny):
 def with_stages(tiny):
     model = tiny.model.model_dump(mode="json")
     first = {name: model[name] for name in ("encoder", "latent", "projector_hidden", "predictor")}
-    first |= {"objective": {"kind": "lewm", "sigreg": {"kind": "sketch", "directions": 64}}, "steps": 4}
+    first |= {
+        "objective": {"kind": "lewm", "sigreg": {"kind": "sketch", "directions": 64}},
+        "steps": 4,
+        "learning_rate": 1e-3,
+    }
     second = first | {"encoder": {"kind": "frozen", "weights": "stage:first", "output": "embedding"}, "latent": 6}
     return resolve(
         tiny,
