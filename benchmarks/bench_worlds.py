@@ -14,6 +14,7 @@ and `draw_curves.py` draws it. Simulating every candidate takes long: --oracle-t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--episodes", type=int, default=1000, help="episodes to collect")
     parser.add_argument("--data", type=Path, help="an existing dataset")
+    parser.add_argument("--home", help="keep the runs in this directory, as runs/WORLD-RECIPE, ...-2 and so on")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--recipe", default="small")
@@ -48,7 +50,8 @@ def main() -> None:
         "--oracle-set", nargs="+", default=[], metavar="KEY=VALUE", help="keys that are others for the oracle"
     )
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home:
+    kept = arguments.home
+    with contextlib.nullcontext(kept) if kept else tempfile.TemporaryDirectory() as home:
         data, collecting = arguments.data, None
         if data is None:
             data = Path(home) / "data.h5"
