@@ -99,7 +99,7 @@ OTHER = "other worlds"
 SMALL: Mapping[str, World] = {
     "two-room": World(Trained(FLATTENED, 64, 0.01, 250, 1e-3, SLIM), 1, SEARCH, LastCost(), context=1, execute=1),
     "push-t": World(
-        Trained(BOTH, 128, None, 10_000, 2e-3, WIDE),
+        Trained(BOTH, 128, None, 20_000, 2e-3, WIDE),
         HISTORY,
         SEARCH,
         LastCost(),
