@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from _checkpoints import Checkpoint, Copies, noted, spaced
-from _work import once
+from _work import once, short
 
 from lewm.config import Config, resolve
-from lewm.curves.curve import letters
 from lewm.curves.open_loop import measure_open_loop
 from lewm.evaluation.command import fitting_batch
 from lewm.evaluation.from_dataset import draw_tasks
@@ -65,7 +64,7 @@ def point(home: Path, checkpoint: Checkpoint, tasks: int, multistage: bool) -> d
         "stage": checkpoint.stage or ("last" if multistage else None),
         "step": checkpoint.step,
         "train_seconds": checkpoint.seconds,
-        "plan": {**planned, "tasks": letters(planned["tasks"])},
+        "plan": short(planned),
         "r2": {name: {probe: one[probe]["r2"] for probe in ("linear", "mlp")} for name, one in scores.items()},
         "effective_rank": space["effective_rank"],
         "distance_correlation": space["distance_correlation"],

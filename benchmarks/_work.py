@@ -19,10 +19,12 @@ from _results import locked
 from bench_quickstart import run
 
 from lewm.checkpoints.run import MODEL
+from lewm.curves.curve import letters
 from lewm.files import sha256
 from lewm_data.temporary import replacing
 
 COPIED = 4096  # rows at a time
+LEAST = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")  # enough to draw tasks
 
 
 def add_work(parser: ArgumentParser) -> None:
@@ -69,6 +71,16 @@ def once(home: Path, name: str, *command: str, out: Path | None = None) -> tuple
         with replacing(kept) as temporary:
             temporary.write_text(json.dumps({**same, "result": result, "seconds": seconds}))
     return result, seconds
+
+
+def short(planned: dict[str, Any]) -> dict[str, Any]:
+    """What `lewm plan` shows, with one letter for each task in place of all that is known of it."""
+    return {**planned, "tasks": letters(planned["tasks"])}
+
+
+def same_tasks(plan: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two reports are of the same weights and the same tasks."""
+    return all(plan[name] == other[name] for name in ("checkpoint_sha256", "tasks_sha256"))
 
 
 def described(data: Path) -> dict[str, Any]:

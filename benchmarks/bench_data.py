@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from _results import Results
-from _work import add_work, described, first_episodes, once, working
+from _work import LEAST, add_work, described, first_episodes, once, short, working
 
-from lewm.curves.curve import letters
 from lewm_data.envs.registry import world
 
 # Seconds of training a seed; three seeds where that is cheap. With one seed, only large differences count.
@@ -103,10 +102,9 @@ def _measure(
         tasks = _tasks(home, arguments.world, seed, arguments.tasks)
         ours = ("--run", str(out), "--tasks", str(tasks), "--seed", str(seed))
         planned, planning = once(home, f"plan-{name}", "plan", *ours)
-        planned = {**planned, "tasks": letters(planned["tasks"])}
         row = {"world": arguments.world, "setting": setting, "frames": described(data)["frames"], "seed": seed}
         seconds = {"collect": collecting, "train": training, "plan": planning}
-        results.put({**row, "seconds": seconds, "plan": planned})
+        results.put({**row, "seconds": seconds, "plan": short(planned)})
         print(f"{' '.join(options)}, seed {seed}: {planned['success_rate']:.1%}", flush=True)
     data.unlink()
 
@@ -129,9 +127,8 @@ def _tasks(home: Path, name: str, seed: int, count: int) -> Path:
     once(home, "tasks", "collect", *drawn, out=data)
     options = ("--data", str(data), "--steps", "1", "--set", "training.held_out=0.9")
     once(home, "drawing", "train", *options, out=drawing)
-    least = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")
     saved = ("--episodes", str(count), "--seed", str(seed), "--save-tasks", str(tasks))
-    once(home, f"tasks-{seed}", "plan", "--run", str(drawing), *least, *saved)
+    once(home, f"tasks-{seed}", "plan", "--run", str(drawing), *LEAST, *saved)
     return tasks
 
 

@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from _results import Results
-from _work import add_work, once, working
-
-from lewm.curves.curve import letters
+from _work import LEAST, add_work, once, same_tasks, short, working
 
 BUDGETS = {25: 50, 50: 100, 100: 150}  # environment steps allowed, by goal offset
 SEEDS = {"two-room": (0, 1, 2)}  # three where training is cheap
@@ -31,7 +29,6 @@ SETTINGS = [
     *(("--planner", "cem", "--warm-start", "idm", "--cost", cost) for cost in COSTS),
     ("--agent", "idm"),
 ]
-LEAST = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")  # to draw tasks
 
 
 def main() -> None:
@@ -84,19 +81,14 @@ def _plan(arguments: argparse.Namespace, home: Path, run: Path, seed: int, offse
     drawn, _ = once(home, f"draw-{seed}-{offset}", "plan", *of, *LEAST, *goals, "--save-tasks", str(tasks))
     for number, setting in enumerate(SETTINGS[: arguments.only]):
         row = results.find((seed, offset, number))
-        if row is None or not _same(row["plan"], drawn):
+        if row is None or not same_tasks(row["plan"], drawn):
             named = f"plan-{seed}-{offset}-{number}"
             planned, _ = once(home, named, "plan", *of, *setting, "--tasks", str(tasks))
-            planned = {**planned, "tasks": letters(planned["tasks"])}
+            planned = short(planned)
             planned["planner"].get("cost", {}).pop("path", None)  # of a head: a path of this machine
             row = {"world": arguments.world, "seed": seed, "options": list(setting), "plan": planned}
             results.put(row)
         print(f"seed {seed}, goal {offset}, {' '.join(setting)}: {row['plan']['success_rate']:.1%}", flush=True)
-
-
-def _same(plan: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two reports are of the same weights and the same tasks."""
-    return all(plan[name] == other[name] for name in ("checkpoint_sha256", "tasks_sha256"))
 
 
 if __name__ == "__main__":

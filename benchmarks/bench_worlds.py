@@ -22,11 +22,10 @@ from typing import Any
 
 from _curve import checkpoints, oracle, planner_of, point
 from _results import Results
-from _work import add_work, described, once, working
+from _work import add_work, described, once, short, working
 
 from lewm.checkpoints.run import MODEL
 from lewm.config import Config, resolve
-from lewm.curves.curve import letters
 from lewm.files import sha256
 from lewm.recipes import recipe
 from lewm_cli.options import assignments
@@ -88,8 +87,7 @@ def _successes(
             planned, seconds = once(home, f"plan-{seed}", *planning)
             del trained["run"]  # a path of this machine
             times = {"collect": collecting, "train": training, "plan": seconds}
-            planned = {**planned, "tasks": letters(planned["tasks"])}
-            row = {**alike, "seed": seed, "seconds": times, "train": trained, "plan": planned}
+            row = {**alike, "seed": seed, "seconds": times, "train": trained, "plan": short(planned)}
             results.put(row)
         rate, random = row["plan"]["success_rate"], row["plan"]["random"]["success_rate"]
         print(f"seed {seed}: {rate:.1%} (random {random:.1%})", flush=True)
