@@ -7,7 +7,6 @@ import json
 import pkgutil
 import shutil
 import signal
-import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,8 +106,9 @@ class Prepared:
     def __init__(self, base: Path) -> None:
         self.base = base
         base.mkdir(parents=True)
-        (base / "tiny.toml").write_text(TINY)
-        (base / "staged.json").write_text(json.dumps(staged()))
+        tiny = base / "tiny.toml"
+        tiny.write_text(TINY)
+        (base / "staged.json").write_text(json.dumps(staged(tiny)))
 
     @cached_property
     def some(self) -> Path:
@@ -166,14 +166,18 @@ class Prepared:
         return self.base / name
 
 
-def staged() -> dict[str, Any]:
-    """TINY with a stage, whose encoder the last training takes."""
-    whole = tomllib.loads(TINY)
+def staged(tiny: Path) -> dict[str, Any]:
+    """The settings of a file with a stage in addition, whose encoder the last training takes."""
+    from lewm import recipes
+    from lewm.config import resolve
+
+    whole = json.loads(resolve(recipes.small("two-room", 2), tiny).to_json())
     model, objective = whole["model"], whole["objective"]
-    parts = ("encoder", "latent", "projector_hidden", "predictor")
-    stage = {name: model[name] for name in parts} | {"objective": {"kind": "lewm", **objective}, "steps": 10}
+    stage = {name: model[name] for name in ("encoder", "latent", "projector_hidden", "predictor")}
+    stage |= {"objective": objective, "steps": 10}
     model |= {"encoder": {"kind": "frozen", "weights": "stage:first"}, "projector_hidden": None}
-    return whole | {"objective": {"kind": "prediction"}, "stages": {"first": stage}}
+    sections = {"model": model, "objective": {"kind": "prediction"}, "training": whole["training"]}
+    return sections | {"stages": {"first": stage}}
 
 
 def scenes(prepared: Prepared) -> list[Scene]:
