@@ -15,7 +15,7 @@ main() {
     begin
     local sizes=(--frame-size 96 --episodes 10000 --collect-seconds 175 --train-seconds 250 --plan-seconds 90)
     if [ "$SIZE" = tiny ]; then
-        sizes=(--frame-size 32 --episodes 12 --collect-seconds 60 --train-seconds 60 --plan-seconds 60)
+        sizes=(--frame-size 32 --episodes 12 --collect-seconds 300 --train-seconds 300 --plan-seconds 300)
         sizes+=(--tasks 2 --steps 4 --train="--set training.batch_size=8 --set objective.sigreg.directions=32")
         sizes+=(--plan="--samples 8 --elites 2 --iterations 2")
     fi

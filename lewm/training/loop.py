@@ -135,10 +135,10 @@ def train(
     started = time.perf_counter()
     config = stages.settled_config(config)
     with Interruption() as interruption, Dataset.open(data) as dataset:
+        check_actions(dataset)  # first: clips hold actions as float32
         before = {name: stage.config(config) for name, stage in config.stages.items()}
         for one in (*before.values(), config):
             check_fits(one, dataset, device, resume)
-        check_actions(dataset)
         warn_if_stretched(*dataset.frame_size, (config.model.frame_size,) * 2)
         identity = run.DatasetIdentity(
             path=str(dataset.path.resolve()),

@@ -128,9 +128,9 @@ def test_on_a_cuda_device_every_design_precision_and_form_is_a_path(module, monk
 def test_the_reference_has_a_form_in_each_precision(module, monkeypatch, precision, expected):
     paths, seen = module("_planning_paths"), []
 
-    def roll_out(parameters, latents, candidates, heads):
+    def roll_out(parameters, latents, candidates, heads, residual):
         seen.append((latents.dtype, torch.get_float32_matmul_precision()))
-        return reference.rollout(parameters, latents, candidates, heads=heads)
+        return reference.rollout(parameters, latents, candidates, heads=heads, residual=residual)
 
     monkeypatch.setattr(paths, "reference", types.SimpleNamespace(rollout=roll_out))
     model = build(recipes.small("two-room", 2).model).eval()

@@ -31,6 +31,8 @@ def readers(seeds: Seeds) -> list[Reader]:
         Reader("run, training", 150, _run_with(run, "training.safetensors", _tensors), resume),
         Reader("run, reference", 300, _run_with(run, "reference.safetensors", _tensors), read_reference),
         Reader("run, decoder", 300, _run_with(run, "decoder.safetensors", _tensors), read_decoder),
+        Reader("run, head", 300, _run_with(run, "head.safetensors", _tensors), read_head),
+        Reader("run, policy", 300, _run_with(run, "policy.safetensors", _tensors), read_policy),
         Reader("report, metrics", 250, _run_with(run, "metrics.jsonl", _lines), write_page),
         *(
             Reader(f"report, {kind}", 150, _run_with(run, f"{kind}-*.json", _sealed_json), write_page)
@@ -84,6 +86,24 @@ def read_decoder(directory: Path) -> None:
     from lewm.decoding.decoder_file import load_decoder
 
     load_decoder(directory, torch.device("cpu"))
+
+
+def read_head(directory: Path) -> None:
+    """The run's head, as the cost of plans."""
+    from lewm.config import HeadCost
+    from lewm.heads.files import with_own_head
+    from lewm.opened_run import open_run
+
+    run = open_run(directory)
+    with_own_head(run, run.config.planning.model_copy(update={"cost": HeadCost()}))
+
+
+def read_policy(directory: Path) -> None:
+    """The run's policy."""
+    from lewm.heads.files import own_policy
+    from lewm.opened_run import open_run
+
+    own_policy(open_run(directory))
 
 
 def write_page(directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import shutil
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import _victim
 from _victim import Ended, Kill
@@ -44,6 +46,7 @@ evaluate_every = 10
 checkpoint_every = 5
 """
 PLAN = "--episodes 3 --samples 16 --elites 4 --iterations 2 --horizon 2 --goal-offset 5 --budget 10 --video gif"
+LEARNT = "--cost head --warm-start idm"
 COLLECT = ["collect", "--frame-size", "16", "--workers", "0"]
 
 
@@ -103,7 +106,9 @@ class Prepared:
     def __init__(self, base: Path) -> None:
         self.base = base
         base.mkdir(parents=True)
-        (base / "tiny.toml").write_text(TINY)
+        tiny = base / "tiny.toml"
+        tiny.write_text(TINY)
+        (base / "staged.json").write_text(json.dumps(staged(tiny)))
 
     @cached_property
     def some(self) -> Path:
@@ -118,9 +123,12 @@ class Prepared:
     @cached_property
     def train(self) -> list[str]:
         """The command that trains a run; what follows says where."""
-        data = self._collected("home/datasets/two-room.h5", "--episodes", "60")
-        paths = ["--config", str(self.base / "tiny.toml"), "--data", str(data)]
-        return ["train", "--device", "cpu", *paths, "--seed", "1", "--out"]
+        return self._train("tiny.toml")
+
+    @cached_property
+    def train_staged(self) -> list[str]:
+        """The command that trains a run in stages; what follows says where."""
+        return self._train("staged.json")
 
     @cached_property
     def whole(self) -> tuple[Path, int]:
@@ -138,15 +146,38 @@ class Prepared:
         return run
 
     @cached_property
-    def decoded(self) -> Path:
-        """A run with a decoder."""
+    def extended(self) -> Path:
+        """A run with a decoder, a head and a policy."""
         run, _ = self.whole
-        must(_victim.run(["decode", "--run", str(run), "--steps", "10"], self.base))
+        for command in ("decode", "train-head", "train-policy"):
+            must(_victim.run([command, "--run", str(run), "--steps", "10"], self.base))
         return run
+
+    @cached_property
+    def _data(self) -> Path:
+        return self._collected("home/datasets/two-room.h5", "--episodes", "60")
+
+    def _train(self, settings: str) -> list[str]:
+        paths = ["--config", str(self.base / settings), "--data", str(self._data)]
+        return ["train", "--device", "cpu", *paths, "--seed", "1", "--out"]
 
     def _collected(self, name: str, *arguments: str) -> Path:
         must(_victim.run([*COLLECT, *arguments, "--out", str(self.base / name)], self.base))
         return self.base / name
+
+
+def staged(tiny: Path) -> dict[str, Any]:
+    """The settings of a file with a stage in addition, whose encoder the last training takes."""
+    from lewm import recipes
+    from lewm.config import resolve
+
+    whole = json.loads(resolve(recipes.small("two-room", 2), tiny).to_json())
+    model, objective = whole["model"], whole["objective"]
+    stage = {name: model[name] for name in ("encoder", "latent", "projector_hidden", "predictor")}
+    stage |= {"objective": objective, "steps": 10}
+    model |= {"encoder": {"kind": "frozen", "weights": "stage:first"}, "projector_hidden": None}
+    sections = {"model": model, "objective": {"kind": "prediction"}, "training": whole["training"]}
+    return sections | {"stages": {"first": stage}}
 
 
 def scenes(prepared: Prepared) -> list[Scene]:
@@ -198,11 +229,15 @@ def _trainings(prepared: Prepared) -> list[Scene]:
     def first(folder: Path) -> list[str]:
         return [*prepared.train, str(out(folder))]
 
+    def first_staged(folder: Path) -> list[str]:
+        return [*prepared.train_staged, str(out(folder))]
+
     def resume(folder: Path) -> list[str]:
         return ["train", "--device", "cpu", "--resume", "--out", str(out(folder))]
 
     return [
         Scene("train", nothing, first, lambda folder: [resume(folder), first(folder)]),
+        Scene("train in stages", nothing, first_staged, lambda folder: [resume(folder), first_staged(folder)]),
         Scene("train --resume", stopped, resume, lambda folder: [resume(folder)]),
     ]
 
@@ -212,12 +247,17 @@ def _readers_of(prepared: Prepared) -> list[Scene]:
         return folder / "home" / "runs" / "r"
 
     def begin(folder: Path) -> None:
-        shutil.copytree(prepared.decoded, out(folder))
+        shutil.copytree(prepared.extended, out(folder))
 
-    def begin_undecoded(folder: Path) -> None:
-        begin(folder)
-        for path in out(folder).glob("decode*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    def without(kind: str) -> Callable[[Path], None]:
+        """As before the command that writes reports of this kind."""
+
+        def begin_without(folder: Path) -> None:
+            begin(folder)
+            for path in out(folder).glob(f"{kind}*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+        return begin_without
 
     def again(name: str, begin: Callable[[Path], None], *arguments: str, may_stay: str = "") -> Scene:
         def command(folder: Path) -> list[str]:
@@ -227,8 +267,10 @@ def _readers_of(prepared: Prepared) -> list[Scene]:
         return Scene(name, begin, command, lambda folder: [command(folder)], may_stay)
 
     return [
-        again("decode", begin_undecoded, "--steps", "10", may_stay="runs/r/.lock"),  # training's lock, not needed
-        again("plan", begin, *PLAN.split(), "--save-tasks", "{folder}/home/tasks.json"),
+        again("decode", without("decode"), "--steps", "10", may_stay="runs/r/.lock"),  # training's lock, not needed
+        again("train-head", without("head"), "--steps", "10"),
+        again("train-policy", without("policy"), "--steps", "10"),
+        again("plan", begin, *f"{PLAN} {LEARNT}".split(), "--save-tasks", "{folder}/home/tasks.json"),
         again("probe", begin, "--seed", "0"),
         again("report", begin, "--out", "{folder}/home/page"),
     ]

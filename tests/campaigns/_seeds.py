@@ -44,11 +44,12 @@ class Seeds:
 
     @cached_property
     def run(self) -> Path:
-        """A run with a decoder and a report of each kind."""
+        """A run with a decoder, a head, a policy and a report of each kind."""
         run = self.base / "home" / "runs" / "r"
         paths = ["--config", str(self.settings), "--data", str(self.data), "--out", str(run)]
         self._call("train", "--device", "cpu", *paths)
-        self._call("decode", "--run", str(run), "--steps", "10")
+        for command in ("decode", "train-head", "train-policy"):
+            self._call(command, "--run", str(run), "--steps", "10")
         self._call("plan", "--run", str(run), *PLAN.split(), "--save-tasks", str(self.tasks))
         self._call("probe", "--run", str(run))
         self._call("surprise", str(self.videos["mp4"]), "--run", str(run))

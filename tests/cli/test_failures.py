@@ -222,7 +222,7 @@ def texts(path):
 
 
 # Options of other programs: git, docker, pip.
-OTHERS = {"--porcelain", "--shm-size", "--upgrade", "--force-reinstall"}
+OTHERS = {"--curve", "--porcelain", "--shm-size", "--upgrade", "--force-reinstall"}
 
 
 def test_every_option_and_command_that_a_text_names_exists():

@@ -211,8 +211,11 @@ def test_the_small_recipe_trains_two_encoders_in_push_t_and_joins_them():
 
 
 def test_a_world_without_a_row_is_trained_as_the_others_are():
-    unknown, reacher = (recipes.small(env, 2) for env in ("my-robot", "reacher"))
-    assert unknown.model_copy(update={"env": "reacher"}) == reacher
+    row = recipes.SMALL[recipes.OTHER]
+    unknown = recipes.small("my-robot", 2)
+    assert (unknown.model.encoder, unknown.model.latent) == (row.trained.encoder, row.trained.latent)
+    assert (unknown.training.steps, unknown.planning.execute) == (row.trained.steps, row.execute)
+    assert unknown.objective.weights()["sigreg"] == row.trained.lambda_
 
 
 @given(

@@ -84,7 +84,15 @@ class Plan:
             "discarded_solved": 0,
             "tasks_sha256": "ab" * 32,
             "seconds_per_plan": 0.1,
-            "planner": {"planner": {"kind": "cem"}, "cost": {"kind": "last"}, "horizon": 5, "execute": 5, "context": 1},
+            "planner": {
+                "agent": "planner",
+                "warm_start": "off",
+                "planner": {"kind": "cem"},
+                "cost": {"kind": "last"},
+                "horizon": 5,
+                "execute": 5,
+                "context": 1,
+            },
             "checkpoint_sha256": "cd" * 32,
         } | changed
 
