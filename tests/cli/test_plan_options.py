@@ -129,7 +129,11 @@ def test_a_planner_is_given_no_option_of_another(run, without_elites):
         (["--set", "planner.sample=2"], '"planner.sample"', 'Did you mean "planner.samples"? Known: planner.elites, '),
         (["--set", "contxt=2"], '"contxt"', 'Did you mean "context"?'),
         (["--set", "cost.path=file"], '"cost.path"', "Known: cost.kind."),
-        (["--warm-start", "maybe"], "warm_start: Input should be 'on' or 'off', got 'maybe'", "--set warm_start=VALUE"),
+        (
+            ["--warm-start", "maybe"],
+            "warm_start: Input should be 'on', 'idm' or 'off', got 'maybe'",
+            "--set warm_start=VALUE",
+        ),
         (["--horizon-end", "grow"], "horizon_end: Input should be 'shrink' or 'fixed'", "--set horizon_end=VALUE"),
         (["--elites", "9"], "planner: elites 9 exceeds samples 8", "--set planner.KEY=VALUE"),
         (["--execute", "4"], "execute 4 exceeds horizon 3", "--set KEY=VALUE"),
