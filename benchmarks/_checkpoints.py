@@ -6,17 +6,19 @@ are copied too.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 
-from lewm.checkpoints.run import CONFIG, MODEL, read_config
+from lewm.checkpoints.run import CONFIG, MODEL, STAGES, read_config
 
-STAGES = "stages"
+NOTE = "checkpoints.json"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ class Copies:
                 self.checkpoints.append(Checkpoint(stage, step, written - self._begun - self._copying, copy))
         self._copying += time.time() - begun
 
+    def note(self, of: Any) -> None:  # noqa: ANN401
+        """Notes what was copied, and of which training, for `noted` to read."""
+        rows = [(one.stage, one.step, one.seconds, one.run.name) for one in self.checkpoints]
+        (self.into / NOTE).write_text(json.dumps({"of": of, "checkpoints": rows}))
+
     def _trainings(self) -> Iterator[tuple[str | None, Path, Collection[int]]]:
         """Each stage that has begun, its run, and the steps whose checkpoints are copied."""
         folder = self.run / STAGES
@@ -75,6 +82,15 @@ class Copies:
             if (run / CONFIG).exists():
                 yield run.name, run, [read_config(run)[0].training.steps]
         yield None, self.run, self.steps
+
+
+def noted(into: Path, of: Any) -> list[Checkpoint] | None:  # noqa: ANN401
+    """The copies of a training that ended before; None where there are none, or they are of another training."""
+    if not (into / NOTE).exists():
+        return None
+    note = json.loads((into / NOTE).read_text())
+    rows = note["checkpoints"]
+    return [Checkpoint(*row, into / name) for *row, name in rows] if note["of"] == of else None
 
 
 def spaced(steps: int, count: int) -> list[int]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from _checkpoints import Checkpoint, Copies, spaced
-from bench_quickstart import run as command
+from _checkpoints import Checkpoint, Copies, noted, spaced
+from _work import once, short
 
 from lewm.config import Config, resolve
-from lewm.curves.curve import letters
 from lewm.curves.open_loop import measure_open_loop
 from lewm.evaluation.command import fitting_batch
 from lewm.evaluation.from_dataset import draw_tasks
@@ -28,24 +28,35 @@ PROBED_EPISODES = 300  # the default of `lewm probe`, so that both embed the sam
 
 
 def checkpoints(config: Config, data: Path, home: Path, count: int) -> list[Checkpoint]:
-    """Trains once; returns copies of the checkpoints at about `count` points, geometrically spaced."""
+    """Trains once; returns copies of the checkpoints at about `count` points, geometrically spaced.
+
+    Where the same training has ended in this folder before, its copies are taken.
+    """
     steps = config.training.steps
     assert steps is not None, "a curve needs a training of a fixed number of steps"
     points = spaced(steps, count)
-    out = home / f"training-{config.training.seed}"
-    copies = Copies(out, points, home / f"points-{config.training.seed}")
+    out, into = (home / f"{name}-{config.training.seed}" for name in ("training", "points"))
     # Every point but the last is a multiple of the first.
     often = resolve(config, None, {"training.checkpoint_every": points[0]})
-    train(often, data, out, CPU, on_progress=lambda progress: copies.look())
-    copies.look()
-    return copies.checkpoints
+    of = {"config": often.model_dump(mode="json", by_alias=True), "data": str(data), "size": data.stat().st_size}
+    before = noted(into, of)
+    if before is None:
+        for folder in (out, into):
+            shutil.rmtree(folder, ignore_errors=True)
+        copies = Copies(out, points, into)
+        train(often, data, out, CPU, on_progress=lambda progress: copies.look())
+        copies.look()
+        copies.note(of)
+        before = copies.checkpoints
+    return before
 
 
 def point(home: Path, checkpoint: Checkpoint, tasks: int, multistage: bool) -> dict[str, Any]:
     """What the model is worth at a checkpoint, measured with a user's commands, and its open loop."""
     directory = str(checkpoint.run)
-    planned, _ = command(str(home), "plan", "--run", directory, "--episodes", str(tasks))
-    probed, _ = command(str(home), "probe", "--run", directory)
+    name = f"{checkpoint.run.parent.name}-{checkpoint.run.name}"
+    planned, _ = once(home, f"plan-{name}", "plan", "--run", directory, "--episodes", str(tasks))
+    probed, _ = once(home, f"probe-{name}", "probe", "--run", directory)
     (space,) = [one for one in probed["spaces"] if one["features"] == TRAINED]
     scores = {one["property"]: one for one in probed["probed"] if one["features"] == TRAINED}
     open_loop = measure_open_loop(open_run(checkpoint.run), PROBED_EPISODES, SEED)
@@ -53,7 +64,7 @@ def point(home: Path, checkpoint: Checkpoint, tasks: int, multistage: bool) -> d
         "stage": checkpoint.stage or ("last" if multistage else None),
         "step": checkpoint.step,
         "train_seconds": checkpoint.seconds,
-        "plan": {**planned, "tasks": letters(planned["tasks"])},
+        "plan": short(planned),
         "r2": {name: {probe: one[probe]["r2"] for probe in ("linear", "mlp")} for name, one in scores.items()},
         "effective_rank": space["effective_rank"],
         "distance_correlation": space["distance_correlation"],
@@ -86,5 +97,10 @@ def oracle(
         "tasks": "".join(str(int(bool(one.solved))) for one in Outcome.each(played)),
         "tasks_sha256": drawn.sha256(),
         "seconds_per_plan": seconds.per_plan,
-        "planner": config.planning.model_dump(mode="json", by_alias=True, exclude={"cost", "precision"}),
+        "planner": planner_of(config),
     }
+
+
+def planner_of(config: Config) -> dict[str, Any]:
+    """The settings with which an oracle plans."""
+    return config.planning.model_dump(mode="json", by_alias=True, exclude={"cost", "precision"})

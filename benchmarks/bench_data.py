@@ -3,24 +3,23 @@
     python benchmarks/bench_data.py two-room --json benchmarks/results/data-two-room-cpu.json
 
 The tasks come from a dataset of their own, collected with another seed by the world's default policy, so that no
-training saw them. A training seed has the same tasks with all data. What the JSON file has already is not measured
-again, so that an interrupted benchmark continues; for new code, begin a new file.
+training saw them. A training seed has the same tasks with all data. With --data, a dataset of the world's defaults, the
+settings that differ only in the number of episodes take their first ones from it.
+
+What the JSON file and the folder --work have already is not measured again: so an interrupted benchmark continues, and
+processes may share both, each with some of the settings. For new code, begin a new file.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import h5py
-from _report import write_report
-from bench_quickstart import run
+from _results import Results
+from _work import LEAST, add_work, described, first_episodes, once, short, working
 
-from lewm.curves.curve import letters
 from lewm_data.envs.registry import world
 
 # Seconds of training a seed; three seeds where that is cheap. With one seed, only large differences count.
@@ -55,49 +54,81 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world")
     parser.add_argument("--json", type=Path, required=True)
+    add_work(parser)
+    parser.add_argument("--data", type=Path, help="an existing dataset of the world's defaults")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds; three in Two-Room, else one")
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--only", type=int, help="only this many settings, from the first")
+    parser.add_argument("--only", type=int, nargs="+", help="the numbers of some settings; 0 is the world's defaults")
+    parser.add_argument("--list", action="store_true", help="show the settings with their numbers, and do nothing")
     arguments = parser.parse_args()
+    every = settings(arguments.world)
+    if arguments.list:
+        for number, setting in enumerate(every):
+            print(number, setting)
+        return
     seeds = arguments.seeds or SEEDS.get(arguments.world, ONE_SEED)
-    results = json.loads(arguments.json.read_text())["results"] if arguments.json.exists() else []
-    with tempfile.TemporaryDirectory() as home:
-        for setting in settings(arguments.world)[: arguments.only]:
-            measured = {row["seed"] for row in results if row["setting"] == setting}
-            missing = [seed for seed in seeds if seed not in measured]
-            if not missing:
-                continue
-            data = Path(home) / "data.h5"
-            options = [word for name, value in setting.items() for word in (f"--{name}", str(value))]
-            _, collecting = run(home, "collect", "--env", arguments.world, *options, "--out", str(data))
-            with h5py.File(data) as file:
-                frames = len(file["action"])
-            for seed in missing:
-                trained, training = run(home, "train", "--data", str(data), "--seed", str(seed))
-                tasks = _tasks(home, arguments.world, seed, arguments.tasks)
-                ours = ("--tasks", str(tasks), "--seed", str(seed))
-                planned, planning = run(home, "plan", "--run", trained["run"], *ours)
-                planned["tasks"] = letters(planned["tasks"])
-                seconds = {"collect": collecting, "train": training, "plan": planning}
-                row = {"world": arguments.world, "setting": setting, "frames": frames, "seed": seed}
-                results.append(row | {"seconds": seconds, "plan": planned})
-                write_report(arguments.json, f"data in {arguments.world}", results)
-                print(f"{' '.join(options)}, seed {seed}: {planned['success_rate']:.1%}", flush=True)
-            data.unlink()
+
+    def key(row: dict[str, Any]) -> tuple[int, int]:
+        return every.index(row["setting"]), row["seed"]
+
+    results = Results(arguments.json, f"data in {arguments.world}", {"world": arguments.world}, key)
+    with working(arguments.work) as home:
+        for number in range(len(every)) if arguments.only is None else arguments.only:
+            missing = [seed for seed in seeds if not _is_measured(results.find((number, seed)), arguments.tasks)]
+            if missing:
+                _measure(arguments, home, every[number], number, missing, results)
 
 
-def _tasks(home: str, name: str, seed: int, count: int) -> Path:
+def _is_measured(row: dict[str, Any] | None, tasks: int) -> bool:
+    return row is not None and row["plan"]["episodes"] == tasks
+
+
+def _measure(
+    arguments: argparse.Namespace,
+    home: Path,
+    setting: dict[str, Any],
+    number: int,
+    seeds: list[int],
+    results: Results,
+) -> None:
+    """Collects with one setting; trains and plans with some seeds."""
+    data, collecting = home / f"data-{number}.h5", None
+    options = [word for name, value in setting.items() for word in (f"--{name}", str(value))]
+    if not _taken(arguments.data, setting, data):
+        _, collecting = once(home, f"collect-{number}", "collect", "--env", arguments.world, *options, out=data)
+    for seed in seeds:
+        name, out = f"{number}-{seed}", home / f"run-{number}-{seed}"
+        _, training = once(home, f"train-{name}", "train", "--data", str(data), "--seed", str(seed), out=out)
+        tasks = _tasks(home, arguments.world, seed, arguments.tasks)
+        ours = ("--run", str(out), "--tasks", str(tasks), "--seed", str(seed))
+        planned, planning = once(home, f"plan-{name}", "plan", *ours)
+        row = {"world": arguments.world, "setting": setting, "frames": described(data)["frames"], "seed": seed}
+        seconds = {"collect": collecting, "train": training, "plan": planning}
+        results.put({**row, "seconds": seconds, "plan": short(planned)})
+        print(f"{' '.join(options)}, seed {seed}: {planned['success_rate']:.1%}", flush=True)
+    data.unlink()
+
+
+def _taken(source: Path | None, setting: dict[str, Any], data: Path) -> bool:
+    """Whether `data` has the episodes of a setting because those of an existing dataset are its first ones."""
+    if source is None:
+        return False
+    given = described(source)
+    if any(given[name] != setting[name] for name in ("policy", "noise")) or given["episodes"] < setting["episodes"]:
+        return False
+    first_episodes(source, setting["episodes"], data)
+    return True
+
+
+def _tasks(home: Path, name: str, seed: int, count: int) -> Path:
     """The tasks of a training seed. A run that is hardly trained draws them from what it holds out, which is most."""
-    data, drawing, tasks = Path(home) / "tasks.h5", Path(home) / "drawing", Path(home) / f"tasks-{seed}.json"
-    if not data.exists():
-        drawn = ("--episodes", str(TASKS_EPISODES), "--seed", str(TASKS_SEED), "--out", str(data))
-        run(home, "collect", "--env", name, *drawn)
-        options = ("--steps", "1", "--set", "training.held_out=0.9", "--out", str(drawing))
-        run(home, "train", "--data", str(data), *options)
-    if not tasks.exists():
-        least = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")
-        saved = ("--episodes", str(count), "--seed", str(seed), "--save-tasks", str(tasks))
-        run(home, "plan", "--run", str(drawing), *least, *saved)
+    data, drawing, tasks = home / "tasks.h5", home / "drawing", home / f"tasks-{seed}.json"
+    drawn = ("--env", name, "--episodes", str(TASKS_EPISODES), "--seed", str(TASKS_SEED))
+    once(home, "tasks", "collect", *drawn, out=data)
+    options = ("--data", str(data), "--steps", "1", "--set", "training.held_out=0.9")
+    once(home, "drawing", "train", *options, out=drawing)
+    saved = ("--episodes", str(count), "--seed", str(seed), "--save-tasks", str(tasks))
+    once(home, f"tasks-{seed}", "plan", "--run", str(drawing), *LEAST, *saved)
     return tasks
 
 

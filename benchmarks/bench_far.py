@@ -2,23 +2,21 @@
 
     python benchmarks/bench_far.py two-room --json benchmarks/results/far-two-room-cpu.json
 
-It collects episodes long enough for the farthest goal. For each seed it trains a run, its temporal head and its policy.
-With --run it takes trained runs, which have both already. What the JSON file has for the same weights and tasks is not
-planned again, so that an interrupted benchmark with --run continues.
+It collects episodes long enough for the farthest goal; with --data it uses an existing file of such episodes. For each
+seed it trains a run, its temporal head and its policy; with --run it takes trained runs, which have both already.
+
+What the JSON file has for the same weights and tasks, and what the folder --work has, is not made again: so an
+interrupted benchmark continues, and processes for one seed each may share both.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from _report import write_report
-from bench_quickstart import run
-
-from lewm.curves.curve import letters
+from _results import Results
+from _work import LEAST, add_work, once, same_tasks, short, working
 
 BUDGETS = {25: 50, 50: 100, 100: 150}  # environment steps allowed, by goal offset
 SEEDS = {"two-room": (0, 1, 2)}  # three where training is cheap
@@ -38,49 +36,59 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("world")
     parser.add_argument("--json", type=Path, required=True)
+    add_work(parser)
+    parser.add_argument("--data", type=Path, help=f"an existing dataset, of episodes of up to {STEPS} steps")
     parser.add_argument("--run", type=Path, nargs="+", help="trained runs with head and policy, one for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", help="training seeds; three in Two-Room, else one")
     parser.add_argument("--episodes", type=int, default=1000, help="episodes to collect")
     parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--goals", type=int, nargs="+", choices=BUDGETS, default=[*BUDGETS], help="goal offsets")
     parser.add_argument("--only", type=int, help="only this many settings, from the first")
     arguments = parser.parse_args()
     seeds = arguments.seeds or SEEDS.get(arguments.world, ONE_SEED)
-    results = json.loads(arguments.json.read_text())["results"] if arguments.json.exists() else []
-    with tempfile.TemporaryDirectory() as home:
-        runs = arguments.run or _trained(home, arguments.world, arguments.episodes, seeds)
-        for seed, directory in zip(seeds, runs, strict=True):
-            for offset, budget in BUDGETS.items():
-                tasks = Path(home) / f"tasks-{seed}-{offset}.json"
-                least = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")
-                goals = ("--goal-offset", str(offset), "--budget", str(budget), "--episodes", str(arguments.tasks))
-                drawn, _ = run(home, "plan", "--run", str(directory), *least, *goals, "--save-tasks", str(tasks))
-                for setting in SETTINGS[: arguments.only]:
-                    if any(row["options"] == list(setting) and _same(row["plan"], drawn) for row in results):
-                        continue
-                    planned, _ = run(home, "plan", "--run", str(directory), *setting, "--tasks", str(tasks))
-                    planned["tasks"] = letters(planned["tasks"])
-                    row = {"world": arguments.world, "seed": seed, "options": list(setting), "plan": planned}
-                    results.append(row)
-                    write_report(arguments.json, f"goals far away in {arguments.world}", results)
-                    print(f"seed {seed}, goal {offset}, {' '.join(setting)}: {planned['success_rate']:.1%}", flush=True)
+    if arguments.run is not None and len(arguments.run) != len(seeds):
+        parser.error(f"{len(arguments.run)} runs for {len(seeds)} seeds")
+    results = Results(arguments.json, f"goals far away in {arguments.world}", {"world": arguments.world}, _key)
+    with working(arguments.work) as home:
+        for number, seed in enumerate(seeds):
+            run = arguments.run[number].resolve() if arguments.run else _trained(arguments, home, seed)
+            for offset in arguments.goals:
+                _plan(arguments, home, run, seed, offset, results)
 
 
-def _trained(home: str, world: str, episodes: int, seeds: tuple[int, ...]) -> list[Path]:
-    data = Path(home) / "data.h5"
-    longer = ("--episodes", str(episodes), "--max-steps", str(STEPS), "--out", str(data))
-    run(home, "collect", "--env", world, *longer)
-    runs = []
-    for seed in seeds:
-        trained, _ = run(home, "train", "--data", str(data), "--seed", str(seed))
-        for command in ("train-head", "train-policy"):
-            run(home, command, "--run", trained["run"])
-        runs.append(Path(trained["run"]))
-    return runs
+def _key(row: dict[str, Any]) -> tuple[int, int, int]:
+    return row["seed"], row["plan"]["goal_offset"], SETTINGS.index(tuple(row["options"]))
 
 
-def _same(plan: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two reports are of the same weights and the same tasks."""
-    return all(plan[name] == other[name] for name in ("checkpoint_sha256", "tasks_sha256"))
+def _trained(arguments: argparse.Namespace, home: Path, seed: int) -> Path:
+    """A run with its head and its policy."""
+    data, run = arguments.data, home / f"run-{seed}"
+    if data is None:
+        data = home / "data.h5"
+        longer = ("--episodes", str(arguments.episodes), "--max-steps", str(STEPS))
+        once(home, "collect", "collect", "--env", arguments.world, *longer, out=data)
+    once(home, f"train-{seed}", "train", "--data", str(data.resolve()), "--seed", str(seed), out=run)
+    for command in ("train-head", "train-policy"):
+        once(home, f"{command}-{seed}", command, "--run", str(run))
+    return run
+
+
+def _plan(arguments: argparse.Namespace, home: Path, run: Path, seed: int, offset: int, results: Results) -> None:
+    """Plans with each setting at one goal offset."""
+    tasks = home / f"tasks-{seed}-{offset}.json"
+    goals = ("--goal-offset", str(offset), "--budget", str(BUDGETS[offset]), "--episodes", str(arguments.tasks))
+    of = ("--run", str(run))
+    drawn, _ = once(home, f"draw-{seed}-{offset}", "plan", *of, *LEAST, *goals, "--save-tasks", str(tasks))
+    for number, setting in enumerate(SETTINGS[: arguments.only]):
+        row = results.find((seed, offset, number))
+        if row is None or not same_tasks(row["plan"], drawn):
+            named = f"plan-{seed}-{offset}-{number}"
+            planned, _ = once(home, named, "plan", *of, *setting, "--tasks", str(tasks))
+            planned = short(planned)
+            planned["planner"].get("cost", {}).pop("path", None)  # of a head: a path of this machine
+            row = {"world": arguments.world, "seed": seed, "options": list(setting), "plan": planned}
+            results.put(row)
+        print(f"seed {seed}, goal {offset}, {' '.join(setting)}: {row['plan']['success_rate']:.1%}", flush=True)
 
 
 if __name__ == "__main__":

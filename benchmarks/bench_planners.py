@@ -18,6 +18,7 @@ from typing import Any
 
 from _planner_times import against_the_first, seconds_a_plan
 from _report import write_report
+from _work import LEAST, same_tasks, short
 from bench_quickstart import run
 
 from lewm.config import Planning
@@ -69,16 +70,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         directory = arguments.run or _trained(home, arguments.world)
         tasks = Path(home) / "tasks.json"
-        least = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")
         saved = ("--episodes", str(arguments.tasks), "--save-tasks", str(tasks))
-        drawn, _ = run(home, "plan", "--run", str(directory), *least, *saved)
-        results = [row for row in _measured(arguments.json) if _same(row["plan"], drawn)]
+        drawn, _ = run(home, "plan", "--run", str(directory), *LEAST, *saved)
+        results = [row for row in _measured(arguments.json) if same_tasks(row["plan"], drawn)]
         for setting in SETTINGS[arguments.world][: arguments.only]:
             options = _complete(setting)
             if any(row["options"] == options for row in results):
                 continue
             planned, _ = run(home, "plan", "--run", str(directory), *options, "--tasks", str(tasks))
-            results.append({"world": arguments.world, "options": options, "plan": _short(planned)})
+            results.append({"world": arguments.world, "options": options, "plan": short(planned)})
             write_report(arguments.json, f"planners in {arguments.world}", results)
             print(f"{' '.join(options)}: {planned['success_rate']:.1%}", flush=True)
         results.sort(key=lambda row: row["options"] != _complete(PAPER))  # with which the others are compared
@@ -97,12 +97,6 @@ def _add_times(results: list[dict[str, Any]], directory: Path, turns: int) -> No
         row |= {"seconds_a_plan": statistics.median(seconds), "times_the_first": ratio}
 
 
-def _short(planned: dict[str, Any]) -> dict[str, Any]:
-    """The report with one letter for each task, in place of all that is known of it: 1 where it was solved."""
-    letters = "".join(str(int(task["planner"]["solved"])) for task in planned["tasks"])
-    return {**planned, "tasks": letters}
-
-
 def _complete(setting: tuple[str, ...]) -> list[str]:
     """All options of a setting: those that it leaves out are the paper's."""
     given = dict(zip(PAPER[::2], PAPER[1::2], strict=True)) | dict(zip(setting[::2], setting[1::2], strict=True))
@@ -118,11 +112,6 @@ def _trained(home: str, world: str) -> Path:
 def _measured(path: Path) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = json.loads(path.read_text())["results"] if path.exists() else []
     return results
-
-
-def _same(plan: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two reports are of the same weights and the same tasks."""
-    return all(plan[name] == other[name] for name in ("checkpoint_sha256", "tasks_sha256"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The pictures of the curves that bench_worlds.py --curve measured.
+"""The pictures of the curves that come with lewm, which bench_worlds.py --curve measured.
 
     python benchmarks/draw_curves.py
 
-It draws docs/curve-WORLD.png for each benchmarks/results/curve-WORLD-cpu.json.
+It draws docs/curve-WORLD.png for each lewm/curves/WORLD.json.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from lewm.curves.committed import FOLDER
 from lewm.curves.curve import read_curves
 from lewm.curves.picture import draw_curves
 
@@ -22,10 +23,11 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="*", help="other files of curves")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="the folder of the pictures")
     arguments = parser.parse_args()
-    committed = sorted((ROOT / "benchmarks" / "results").glob("curve-*-cpu.json"))
-    for path in arguments.results or committed:
+    for path in arguments.results or sorted(FOLDER.glob("*.json")):
         curves = read_curves(path)
-        draw_curves(arguments.out / f"curve-{curves[0].world}.png", curves)
+        picture = arguments.out / f"curve-{curves[0].world}.png"
+        draw_curves(picture, curves)
+        print(picture)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from lewm.config.encoder import Encoder
-from lewm.config.limits import Steps, Width
+from lewm.config.limits import Float, Steps, Width
 from lewm.config.model import Model, Predictor
 from lewm.config.objective import Objective
 from lewm.config.section import Section
@@ -32,6 +32,7 @@ class Stage(Section):
     predictor: Predictor
     objective: Objective
     steps: Steps
+    learning_rate: Annotated[Float, Field(gt=0)]
 
     def model(self, last: Model) -> Model:
         """The model that the stage trains.
@@ -55,10 +56,11 @@ class Stage(Section):
             ValidationError: Its parts do not fit.
         """
         context = min(whole.planning.context, self.predictor.history)
+        own = {"steps": self.steps, "epochs": None, "learning_rate": self.learning_rate}
         changes = {
             "model": self.model(whole.model),
             "objective": self.objective,
-            "training": whole.training.model_copy(update={"steps": self.steps, "epochs": None}),
+            "training": whole.training.model_copy(update=own),
             "planning": whole.planning.model_copy(update={"context": context}),
             "stages": {},
         }

@@ -7,6 +7,7 @@
     {
       "world": "push-t",
       "seed": 0,                                   of the training
+      "options": ["--recipe", "small"],            of the training, as for `lewm train`
       "data": {"episodes": 1000, "frames": 131072, "policy": "expert"},
       "points": [                                  in the order of training
         {
@@ -54,18 +55,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lewm.errors import LewmError
+from lewm.measures.intervals import Estimate
 from lewm.reading import read_json
 
 MOST_BYTES = 2**25  # size of a file; a point has some thousands
 REMEDY = "Give a file that benchmarks/bench_worlds.py wrote with --curve."
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval."""
-
-    value: float
-    interval_95: tuple[float, float]
 
 
 @dataclass(frozen=True)

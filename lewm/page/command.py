@@ -119,8 +119,9 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
 
     def take(file: Path) -> str:
         (built / FILES / part.name).mkdir(exist_ok=True)
-        shutil.copyfile(file, built / FILES / part.name / file.name)
-        return f"{FILES}/{part.name}/{quote(os.fsencode(file.name))}"
+        name = file.name if file.parent.parent.name != run.STAGES else f"{file.parent.name}-{file.name}"
+        shutil.copyfile(file, built / FILES / part.name / name)
+        return f"{FILES}/{part.name}/{quote(os.fsencode(name))}"
 
     if not is_inside(path, directory, LARGEST_TEXT):
         return _odd(part, path, "not a regular file inside the run", command)

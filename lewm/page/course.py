@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from lewm.curves.committed import committed_curves
@@ -27,7 +28,10 @@ def health_beside(env: str, lines: Sequence[dict[str, Any]]) -> str:
     ends = ", ".join(f"{curve.points[-1].effective_rank:.1f}" for curve in curves)
     told = f"At the end of their training, the runs of this world that come with lewm had an effective rank of {ends}."
     figures = [
-        chart(title, [_of_run(lines, name), *(_of_curve(curve, _values(curve, name)) for curve in curves)])
+        chart(
+            title,
+            [*_of_run(lines, name), *(line for curve in curves for line in _of_curve(curve, _values(curve, name)))],
+        )
         for name, title in (
             ("effective_rank", "Effective rank of the latents"),
             ("distance_correlation", "Rank correlation of latent distance and the shortest path in the world"),
@@ -41,7 +45,7 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
 
     Args:
         env: The run's world.
-        lines: Its metrics.
+        lines: Its metrics, those of its stages included.
         report: Its report of `lewm plan`, with the weights that it has now.
     """
     curves = [one for one in committed_curves(env) if all(report[key] == one.points[-1].plan[key] for key in TASKS)]
@@ -54,7 +58,8 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
         f"training, the runs of this world that come with lewm solved {rates}."
     )
     ours = Line(((_steps(lines)[-1], 100.0 * report["success_rate"]),), True, (100.0 * low, 100.0 * high))
-    theirs = [_of_curve(curve, [100 * point.plan["success_rate"] for point in curve.points]) for curve in curves]
+    rates_of = ((curve, [100 * point.plan["success_rate"] for point in curve.points]) for curve in curves)
+    theirs = [line for curve, values in rates_of for line in _of_curve(curve, values)]
     return elements.paragraph(told) + KEY + elements.grid([chart("Solved tasks", [ours, *theirs], " %", 100.0)])
 
 
@@ -73,14 +78,21 @@ def _steps(lines: Sequence[dict[str, Any]]) -> list[float]:
     return over_training((line.get("stage"), line["step"]) for line in lines)
 
 
-def _of_run(lines: Sequence[dict[str, Any]], name: str) -> Line:
-    checks = [(x, line["health"][name]) for x, line in zip(_steps(lines), lines, strict=True) if "health" in line]
-    return Line(tuple((x, float(y)) for x, y in checks if y is not None), True)
+def _of_run(lines: Sequence[dict[str, Any]], name: str) -> list[Line]:
+    values = [line["health"][name] if "health" in line else None for line in lines]
+    return _lines([line.get("stage") for line in lines], _steps(lines), values, True)
 
 
-def _of_curve(curve: Curve, values: Sequence[float | None]) -> Line:
+def _of_curve(curve: Curve, values: Sequence[float | None]) -> list[Line]:
     steps = over_training((point.stage, point.step) for point in curve.points)
-    return Line(tuple((x, float(y)) for x, y in zip(steps, values, strict=True) if y is not None), False)
+    return _lines([point.stage for point in curve.points], steps, values, False)
+
+
+def _lines(stages: list[str | None], steps: list[float], values: Sequence[float | None], ours: bool) -> list[Line]:
+    """A line for each stage that has values: each stage has latents of its own."""
+    known = [(stage, x, float(y)) for stage, x, y in zip(stages, steps, values, strict=True) if y is not None]
+    by_stage = groupby(known, key=lambda one: one[0])
+    return [Line(tuple((x, y) for _, x, y in some), ours) for _, some in by_stage]
 
 
 def _values(curve: Curve, name: str) -> list[float | None]:

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from lewm.checkpoints import run
-from lewm.errors import LewmError
 from lewm.evaluation.report import agent_name
 from lewm.model.assembly import frozen_count, parameter_count
-from lewm.page import elements, findings
+from lewm.page import elements, findings, learning
 from lewm.page.content import Content, other_weights
-from lewm.page.course import health_beside, success_beside
+from lewm.page.course import success_beside
 from lewm.page.document import KeyNumber
-from lewm.page.media import LARGEST, Take, figure, is_inside, media_of
+from lewm.page.media import Take, figure, media_of
 from lewm.reading import read_json
 from lewm.report_files import read_report
-from lewm.training.metrics import read_metrics
-from lewm.training.plot import PICTURE
 
+# Where a search begins, by `planning.warm_start`.
+BEGINS = {"off": "anew", "on": "at the rest of the plan before", "idm": "at the plan of the run's policy"}
 FILMS = 6  # how many are shown; a plan can have hundreds
 LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
@@ -79,42 +78,6 @@ def model(path: Path, take: Take) -> Content:
     return Content(body, tuple(numbers))
 
 
-def training(path: Path, take: Take) -> Content:
-    """metrics.jsonl: the last numbers, and training.png."""
-    lines = read_metrics(path)
-    if not lines:
-        raise LewmError(f"{path}: no whole line in it", "Train further.")
-    last = lines[-1]
-    rows = [
-        *((name, f"{value:.4g}", "term of the loss, without its weight") for name, value in last["terms"].items()),
-        ("Speed", f"{last['clips_per_second']:,.0f}", "clips a second"),
-    ]
-    numbers: tuple[KeyNumber, ...] = ()
-    checks = [line["health"] for line in lines if "health" in line]
-    if checks:
-        health = checks[-1]
-        rows += [
-            ("Effective rank", f"{health['effective_rank']:.1f}", "directions that the latents use, held-out data"),
-            (
-                "Standard deviation",
-                f"{health['std_mean']:.2f}",
-                f"of a latent number; the least {health['std_min']:.2f}",
-            ),
-        ]
-        numbers = (KeyNumber(f"{health['effective_rank']:.1f}", "effective rank", "of the latents, held-out data"),)
-        if health["curve"]:
-            told = "between latent distance and the shortest path in the world"
-            rows.append(("Rank correlation", f"{health['distance_correlation']:.2f}", told))
-    body = elements.table(("", "last value", "what it is"), rows)
-    curves = path.parent / PICTURE
-    if is_inside(curves, path.parent, LARGEST):
-        body += elements.picture(
-            take(curves), f"Loss terms and the health of the latent space over {last['step']} steps"
-        )
-    config, _ = run.read_config(path.parent)
-    return Content(body + health_beside(config.env, lines), numbers)
-
-
 def planning(path: Path, take: Take) -> Content:
     """plan-*.json: how often plans reach their goals, and the first films."""
     report = read_report(path)
@@ -139,7 +102,7 @@ def planning(path: Path, take: Take) -> Content:
         body += elements.table(("agent", "solved", "success", "95 % interval"), solved)
         if not warning:
             config, _ = run.read_config(path.parent)
-            body += success_beside(config.env, read_metrics(path.parent / run.METRICS), report)
+            body += success_beside(config.env, learning.lines_of(path.parent), report)
     offset = report["goal_offset"]
     goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
     body += elements.facts(
@@ -172,9 +135,13 @@ def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
     if execute < horizon:
         ends = {"shrink": "the blocks left until the arrival", "fixed": "as many blocks"}
         next_plan = f" before the next plan, which has {ends[planning['horizon_end']]}"
-    return [
+    searched = [
         ("Planner", ", ".join([planner["kind"].upper(), *_settings(planner)])),
         ("Cost", ", ".join([cost["kind"], *_settings(cost)])),
+        ("Search begins", BEGINS[planning["warm_start"]]),
+    ]
+    return [
+        *([("Policy", "learnt on the run's latents, no search")] if planning["agent"] == "idm" else searched),
         ("Horizon", f"{_count(horizon, 'block')}, {execute} executed{next_plan}"),
         ("Context", _count(planning["context"], "latent")),
     ]
@@ -197,7 +164,26 @@ def _success(agent: dict[str, Any], label: str) -> KeyNumber:
 
 PARTS = (
     Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model),
-    Part("training", "Training", run.METRICS, "lewm train --resume --out {run}", "how training went", training),
+    Part(
+        "training", "Training", run.METRICS, "lewm train --resume --out {run}", "how training went", learning.training
+    ),
+    Part(
+        "head",
+        "Temporal head",
+        "head-[0-9]*.json",
+        "lewm train-head --run {run}",
+        "how well the steps to a goal are told, for goals far away",
+        learning.head,
+    ),
+    Part(
+        "policy",
+        "Policy",
+        "policy-[0-9]*.json",
+        "lewm train-policy --run {run}",
+        "how well a policy acts without a search",
+        learning.policy,
+        acts=True,
+    ),
     Part(
         "planning",
         "Planning",

@@ -15,7 +15,7 @@ def staged(tiny):
     """A stage, and a last training on its latents, with a longer history than the stage's."""
     model = tiny.model.model_dump(mode="json")
     stage = {name: model[name] for name in ("encoder", "latent", "projector_hidden", "predictor")}
-    stage |= {"objective": {"kind": "lewm", "lambda": 0.02}, "steps": 4}
+    stage |= {"objective": {"kind": "lewm", "lambda": 0.02}, "steps": 4, "learning_rate": 0.02}
     changes = {
         "stages": {"places": stage},
         "model.encoder": {"kind": "frozen", "weights": "stage:places"},
@@ -32,7 +32,7 @@ def test_a_stage_is_a_training_of_its_own_and_takes_from_the_run_what_it_does_no
     plain = stage.config(staged)
     assert (plain.model.encoder, plain.objective.lambda_) == (tiny.model.encoder, 0.02)
     assert plain.model.predictor.history == plain.planning.context == 2
-    assert plain.training == staged.training.model_copy(update={"steps": 4})
+    assert plain.training == staged.training.model_copy(update={"steps": 4, "learning_rate": 0.02})
     assert plain.model.action_embedder == staged.model.action_embedder
     assert (plain.stages, plain.env, plain.evaluation) == ({}, staged.env, staged.evaluation)
     in_epochs = resolve(staged, None, {"training.epochs": 2})

@@ -86,7 +86,8 @@ def test_killed_before_a_change_of_a_file_a_training_ends_in_the_undisturbed_wei
     content["training"] |= changes
     if staged:
         parts = ("encoder", "latent", "projector_hidden", "predictor")
-        stage = {name: content["model"][name] for name in parts} | {"objective": content["objective"], "steps": 2}
+        stage = {name: content["model"][name] for name in parts} | {"objective": content["objective"]}
+        stage |= {"steps": 2, "learning_rate": 1e-3}
         content["stages"] = {"first": stage}
         content["model"] |= {"encoder": {"kind": "frozen", "weights": "stage:first"}, "projector_hidden": None}
         content["objective"] = {"kind": "prediction"}
