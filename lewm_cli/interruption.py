@@ -11,6 +11,7 @@ RETRY = 0.01  # seconds
 
 # What is kept, and what to do, where a command that is interrupted has not said so itself.
 _AGAIN = "Give the same command again."
+_ENDED = "interrupted: there is no report of this; the run keeps the {0} that it had, or one whose training had ended"
 _WORDS = {
     "train": (
         "interrupted",
@@ -23,6 +24,8 @@ _WORDS = {
         "interrupted: there is no report of this; a decoder whose training had ended is kept in the run",
         "Give the same command again, without --retrain: it uses what is kept.",
     ),
+    "train-head": (_ENDED.format("head"), _AGAIN),
+    "train-policy": (_ENDED.format("policy"), _AGAIN),
     "report": ("interrupted: the page was not written, and an earlier one is as it was", _AGAIN),
     "doctor": ("interrupted: the self-tests did not end; they change nothing", _AGAIN),
 }

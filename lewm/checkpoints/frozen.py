@@ -53,7 +53,7 @@ NAMES = {
 }
 
 
-def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({})) -> Model:
+def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({}), section: str = "model") -> Model:
     """The configuration with all that it takes to build the model; called once, when a training begins.
 
     Where the section of a frozen encoder has no `encoder`, it is filled in from the model at `weights`; joined parts
@@ -63,15 +63,17 @@ def settled(config: Model, stages: Mapping[str, Model] = MappingProxyType({})) -
     Args:
         config: The model's section.
         stages: The models of the stages that are trained before it, which are settled themselves.
+        section: How the keys of `config` begin in the whole configuration, for errors: "model" or "stages.NAME".
 
     Raises:
         LewmError: the weights cannot be read, or do not fit the frames or the latent of `config`.
     """
-    encoder = _settled(config.encoder, config.frame_size, stages, "model.encoder")
+    encoder = _settled(config.encoder, config.frame_size, stages, f"{section}.encoder")
     if encoder == config.encoder:
         return config
     values = {**dict(config), "encoder": encoder}
-    return validate(Model, values, "model", "Set model.frame_size, model.latent or model.projector_hidden to fit.")
+    remedy = f"Set model.frame_size, {section}.latent or {section}.projector_hidden to fit."
+    return validate(Model, values, section, remedy)
 
 
 def _settled(section: Encoder, frame_size: int, stages: Mapping[str, Model], key: str) -> Encoder:
@@ -93,7 +95,7 @@ def _settled(section: Encoder, frame_size: int, stages: Mapping[str, Model], key
     return _filled(section, source)
 
 
-def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
+def take_frozen(model: WorldModel, stages: Path | None = None, section: str = "model") -> None:
     """Fill frozen encoders with the weights that their sections name; does nothing where there is none.
 
     Called when a training begins, after which the weights are in the checkpoints of the run.
@@ -101,11 +103,12 @@ def take_frozen(model: WorldModel, stages: Path | None = None) -> None:
     Args:
         model: The model that is trained.
         stages: The directory with the runs of its stages, if it has any.
+        section: See `settled`.
 
     Raises:
         LewmError: the weights cannot be read, or are of another model than when the configuration was settled.
     """
-    _take(model.encoder, model.config.encoder, model.config.frame_size, stages, "model.encoder")
+    _take(model.encoder, model.config.encoder, model.config.frame_size, stages, f"{section}.encoder")
 
 
 def _take(encoder: nn.Module, section: Encoder, frame_size: int, stages: Path | None, key: str) -> None:

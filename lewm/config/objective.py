@@ -120,8 +120,12 @@ class Objective(Kind):
             ValueError: says why.
         """
 
-    def against_collapse(self) -> str:
-        """What to change where the latents collapse: an imperative, without a full stop."""
+    def against_collapse(self, section: str) -> str:
+        """What to change where the latents collapse: an imperative, without a full stop.
+
+        Args:
+            section: How the keys of the objective begin in the whole configuration: "objective", or that of a stage.
+        """
         return "give the terms of the objective that spread the latents more weight"
 
 
@@ -151,9 +155,9 @@ class LewmObjective(Objective):
         """Raises where SIGReg cannot be computed for latents of that width."""
         self.sigreg.check_latent(model.latent)
 
-    def against_collapse(self) -> str:
+    def against_collapse(self, section: str) -> str:
         """Says to raise the weight of SIGReg."""
-        return f"raise --lambda (now {self.lambda_:g})"
+        return f"raise {section}.lambda (now {self.lambda_:g}) with --set"
 
 
 class PldmObjective(Objective):
@@ -188,9 +192,9 @@ class PldmObjective(Objective):
                 f"model.latent {model.latent} has no covariances, which objective.cov and objective.cov_t weigh"
             )
 
-    def against_collapse(self) -> str:
+    def against_collapse(self, section: str) -> str:
         """Says to raise the weight of the standard deviation or of the covariance."""
-        return f"raise objective.std (now {self.std:g}) or objective.cov (now {self.cov:g}) with --set"
+        return f"raise {section}.std (now {self.std:g}) or {section}.cov (now {self.cov:g}) with --set"
 
 
 class PredictionObjective(Objective):

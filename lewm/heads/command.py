@@ -136,7 +136,7 @@ def train_head_of(
         begun = time.perf_counter()
         model = run.model
         seen, unseen = _latents(model, data, settings, on_progress)
-        longest, unseen_longest = _longest(data.dataset, settings.longest, seen, unseen)
+        longest, unseen_longest = _longest(data.dataset, model.config.frameskip, settings.longest, seen, unseen)
         shape = (settings.imagined, settings.horizon)
         pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, _rng(settings, 1))
         head = train_head(pairs, settings, lambda share: on_progress("training the head", share))
@@ -180,7 +180,7 @@ def train_policy_of(
         begun = time.perf_counter()
         model = run.model
         seen, unseen = _latents(model, data, settings, on_progress)
-        longest, unseen_longest = _longest(data.dataset, settings.longest, seen, unseen)
+        longest, unseen_longest = _longest(data.dataset, model.config.frameskip, settings.longest, seen, unseen)
         moves = draw_moves(model, seen, settings.moves, longest, _rng(settings, 1))
         policy = train_policy(moves, longest, settings, lambda share: on_progress("training the policy", share))
         held_out = draw_moves(model, unseen, MEASURED, unseen_longest, _rng(settings, 2))
@@ -232,16 +232,24 @@ def _some(dataset: Dataset, episodes: Int64[np.ndarray, " E"], frames: int, seed
     return drawn[: max(1, count)]
 
 
-def _longest(dataset: Dataset, asked: int | None, seen: EpisodeLatents, unseen: EpisodeLatents) -> tuple[int, int]:
+def _longest(
+    dataset: Dataset, frameskip: int, asked: int | None, seen: EpisodeLatents, unseen: EpisodeLatents
+) -> tuple[int, int]:
     """The most steps between two moments, in training and in held-out episodes."""
-    longest = int(seen.lengths.max()) - 1
+    longest, unseen_longest = (int(episodes.lengths.max()) - 1 for episodes in (seen, unseen))
+    if unseen_longest < frameskip:
+        raise LewmError(
+            f"{dataset.path}: the longest held-out episode has {unseen_longest} steps, and a block has {frameskip}: "
+            "the errors cannot be measured",
+            "Train on more or longer episodes, or hold out more of them with --set training.held_out=SHARE.",
+        )
     if asked is not None and asked > longest:
         raise LewmError(
             f"{dataset.path}: the longest training episode has {longest} steps, and --longest is {asked}",
             'Give a smaller --longest, or train on longer episodes: see "lewm collect --max-steps".',
         )
     longest = asked or longest
-    return longest, min(longest, int(unseen.lengths.max()) - 1)
+    return longest, min(longest, unseen_longest)
 
 
 def _rng(settings: HeadSettings | PolicySettings, use: int) -> np.random.Generator:

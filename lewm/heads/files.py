@@ -25,7 +25,7 @@ def with_own_head(run: Run, planning: Planning) -> Planning:
     if not isinstance(planning.cost, HeadCost):
         return planning
     path = run.path / HEAD if planning.cost.path is None else Path(planning.cost.path)
-    remedy = _train(run, "train-head")
+    remedy = f'Train one with "lewm train-head --run {_quoted(run)}".'
     if planning.cost.path is None and not path.is_file():
         raise LewmError(f"{run.path}: no {HEAD}, so nothing that tells the steps to a goal", remedy)
     _check_weights(run, path, load_head(path, run.device)[1], remedy)
@@ -38,7 +38,8 @@ def own_policy(run: Run) -> Policy:
     Raises:
         LewmError: the run has none, it was trained on other weights, or its file is damaged.
     """
-    path, remedy = run.path / POLICY, _train(run, "train-policy")
+    path = run.path / POLICY
+    remedy = f'Train one with "lewm train-policy --run {_quoted(run)}".'
     if not path.is_file():
         raise LewmError(f"{run.path}: no {POLICY}, so no policy", remedy)
     policy, checkpoint = load_policy(path, run.device)
@@ -51,5 +52,5 @@ def _check_weights(run: Run, path: Path, checkpoint: str | None, remedy: str) ->
         raise LewmError(f"{path}: trained on other weights than {MODEL} of the run has now", remedy)
 
 
-def _train(run: Run, command: str) -> str:
-    return f'Train one with "lewm {command} --run {shlex.quote(str(run.path))}".'
+def _quoted(run: Run) -> str:
+    return shlex.quote(str(run.path))

@@ -180,7 +180,7 @@ def _train_stage(shared: _Shared, name: str, number: int, config: Config, second
         return
     with (
         _directory(config, shared.identity, chosen, resume),
-        record.ending(chosen, config, shared.interruption, begun_here=not resume),
+        record.ending(chosen, config, shared.interruption, begun_here=not resume, stage=name),
     ):
         _train(shared, config, chosen, name, number, resume)
     seconds[name] = time.perf_counter() - started
@@ -190,7 +190,7 @@ def _train(
     shared: _Shared, config: Config, chosen: Path, stage: str | None, number: int, resume: bool
 ) -> tuple[Trainer, Health]:
     """Train one model, from the first or the last checkpoint on; returns what it ends with."""
-    inputs = (config, shared.dataset, chosen, shared.run / run.STAGES, shared.device, resume, shared.on_encoded)
+    inputs = (config, shared.dataset, chosen, shared.run / run.STAGES, stage, shared.device, resume, shared.on_encoded)
     with prepared(*inputs) as (trainer, batches):
         # By now every fault of the settings has been found, so that none leaves files behind.
         _begin(shared, chosen, trainer)

@@ -23,6 +23,7 @@ from lewm.training.batches import Batches, copier
 from lewm.training.health import HeldOut
 from lewm.training.latent_batches import LatentBatches, latents_fit
 from lewm.training.objectives import OBJECTIVES, Objective
+from lewm.training.stages import section_of
 from lewm.training.trainer import Trainer, seeded
 from lewm.world_states import paths_of
 from lewm_data.envs.registry import known_world
@@ -64,6 +65,7 @@ def prepared(
     dataset: Dataset,
     directory: Path,
     stages: Path,
+    stage: str | None,
     device: torch.device,
     resume: bool,
     on_encoded: Callable[[float], None],
@@ -77,6 +79,7 @@ def prepared(
         dataset: The dataset, which fits it.
         directory: The run's directory.
         stages: The directory with the runs of the stages before it.
+        stage: The name of the stage that is trained; None for the last training.
         device: Where to train.
         resume: Whether the run has begun.
         on_encoded: Called with the share of the frames whose latents are computed.
@@ -98,12 +101,13 @@ def prepared(
     with record.writing_into(directory):
         done = state.restore(directory, model, objective, optimizer, steps) if resume else 0
     if not done:
-        take_frozen(model, stages)
+        take_frozen(model, stages, section_of(stage))
     on_latents = not config.model.trains_latents and done < steps
     if on_latents and not latents_fit(clips, config.model.latent, device):
         log.warning("the latents of all frames are too large for the memory: they are computed again at each step")
         on_latents = False
-    trainer = Trainer(config, steps, done, model, objective, optimizer, _held_out_frames(config, dataset), on_latents)
+    held_out = _held_out_frames(config, dataset)
+    trainer = Trainer(config, steps, done, model, objective, optimizer, held_out, on_latents, stage)
     if on_latents:
         yield trainer, LatentBatches(clips, model, training.batch_size, training.seed, done, on_encoded)
     else:

@@ -11,6 +11,7 @@ from lewm.checkpoints import run
 from lewm.config import Config
 from lewm.errors import LewmError
 from lewm.training.interruption import Interrupted, Interruption
+from lewm.training.stages import section_of
 from lewm.training.state import kept_step
 from lewm_data.disk import NO_ROOM
 
@@ -36,7 +37,9 @@ def writing_into(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending(directory: Path, config: Config, interruption: Interruption, begun_here: bool) -> Iterator[None]:
+def ending(
+    directory: Path, config: Config, interruption: Interruption, begun_here: bool, stage: str | None = None
+) -> Iterator[None]:
     """For a block that trains: numbers that are not finite and signals become errors that say what is kept.
 
     Args:
@@ -45,6 +48,7 @@ def ending(directory: Path, config: Config, interruption: Interruption, begun_he
         interruption: The object that handles the signals.
         begun_here: Whether the directory was claimed for this training. Then nothing stays of a training that is
             interrupted before its first checkpoint, and the same command begins again.
+        stage: The name of the stage that is trained; None for the last training.
 
     Raises:
         LewmError: the loss or the weights are not finite.
@@ -54,9 +58,10 @@ def ending(directory: Path, config: Config, interruption: Interruption, begun_he
         yield
     except FloatingPointError as error:
         rounding = " or --precision fp32" if config.training.precision != "fp32" else ""
+        key = "training.learning_rate" if stage is None else f"{section_of(stage)}.learning_rate"
         raise LewmError(
             f"{directory}: {error}; {_said(_kept(run.whole_run(directory)))}",
-            f"Train anew with a lower --set training.learning_rate (now {config.training.learning_rate:g}){rounding}.",
+            f"Train anew with a lower --set {key} (now {config.training.learning_rate:g}){rounding}.",
         ) from error
     except KeyboardInterrupt as error:
         number = interruption.arrived or signal.SIGINT

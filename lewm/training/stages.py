@@ -27,7 +27,7 @@ def settled_config(config: Config) -> Config:
     models: dict[str, Model] = {}
     stages: dict[str, Stage] = {}
     for name, stage in config.stages.items():
-        models[name] = settled(stage.model(config.model), models)
+        models[name] = settled(stage.model(config.model), models, section_of(name))
         stages[name] = stage.model_copy(update={"encoder": models[name].encoder})
     last = settled(config.model, models)
     taken = _taken(last)
@@ -38,6 +38,11 @@ def settled_config(config: Config) -> Config:
             log.warning("the stage %s is not trained: no encoder takes its weights (stage:%s)", name, name)
     used = {name: stage for name, stage in stages.items() if name in taken}
     return config.model_copy(update={"model": last, "stages": used})
+
+
+def section_of(stage: str | None) -> str:
+    """How the keys of a training's model begin in the configuration of its run; None stands for the last training."""
+    return "model" if stage is None else f"stages.{stage}"
 
 
 def directory_of(whole: Path, stage: str) -> Path:

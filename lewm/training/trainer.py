@@ -22,6 +22,7 @@ from lewm.training.compilation import Compiled, choose_compilation
 from lewm.training.health import Health, HeldOut, measure
 from lewm.training.objectives import Loss, Network, Objective
 from lewm.training.schedule import learning_rate
+from lewm.training.stages import section_of
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Trainer:
         optimizer: The optimiser of the parameters of both.
         held_out: The data that health is measured on.
         on_latents: Whether the batches hold latents instead of frames.
+        stage: The name of the stage that is trained; None for the last training.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Trainer:
         optimizer: torch.optim.AdamW,
         held_out: HeldOut,
         on_latents: bool = False,
+        stage: str | None = None,
     ) -> None:
         self.config, self.steps, self.model, self.objective = config, steps, model, objective
         self.optimizer, self.held_out, self.ranks = optimizer, held_out, Ranks()
@@ -64,7 +67,7 @@ class Trainer:
             self.network = OnLatents(self.network.predict)
         self.terms = tuple(config.objective.weights())
         self.sums = torch.zeros(len(self.terms) + 2, device=self.device)  # loss, its terms, gradient norm
-        self.done = done
+        self.done, self.stage = done, stage
         self.warned = False
         self.health: Health | None = None  # of latents that are not trained: it stays as it is
 
@@ -122,9 +125,11 @@ class Trainer:
         if health.collapsed and begun and not self.warned:
             self.warned = True
             if trained:
-                advice = self.config.objective.against_collapse()
+                section = "objective" if self.stage is None else f"{section_of(self.stage)}.objective"
+                advice = self.config.objective.against_collapse(section)
             else:
-                advice = "the encoder is frozen: use other weights, or train a projector (model.projector_hidden)"
+                key = f"{section_of(self.stage)}.projector_hidden"
+                advice = f"the encoder is frozen: use other weights, or train a projector ({key})"
             log.warning(
                 "the latents are collapsing at step %d: mean standard deviation %.3g, effective rank %.1f of %d. "
                 "The model no longer tells frames apart; %s.",

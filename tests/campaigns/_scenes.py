@@ -46,7 +46,6 @@ evaluate_every = 10
 checkpoint_every = 5
 """
 PLAN = "--episodes 3 --samples 16 --elites 4 --iterations 2 --horizon 2 --goal-offset 5 --budget 10 --video gif"
-LEARNT = "--cost head --warm-start idm"
 COLLECT = ["collect", "--frame-size", "16", "--workers", "0"]
 
 
@@ -270,7 +269,7 @@ def _readers_of(prepared: Prepared) -> list[Scene]:
         again("decode", without("decode"), "--steps", "10", may_stay="runs/r/.lock"),  # training's lock, not needed
         again("train-head", without("head"), "--steps", "10"),
         again("train-policy", without("policy"), "--steps", "10"),
-        again("plan", begin, *f"{PLAN} {LEARNT}".split(), "--save-tasks", "{folder}/home/tasks.json"),
+        again("plan", begin, *PLAN.split(), "--warm-start", "idm", "--save-tasks", "{folder}/home/tasks.json"),
         again("probe", begin, "--seed", "0"),
         again("report", begin, "--out", "{folder}/home/page"),
     ]

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -15,6 +16,8 @@ from lewm_cli import output
 from lewm_cli.main import app
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
+from lewm_data.store.clips import split_episodes
+from lewm_data.store.writer import Writer
 
 PLAN = ["--episodes", "3", "--goal-offset", "15", "--budget", "20"]
 
@@ -117,6 +120,21 @@ def test_what_is_missing_or_of_other_weights_is_named(run, tmp_path, name, optio
     code, shown = call("plan", run, *PLAN, *options)
     assert code == 1
     assert shown == f"{path}: trained on other weights than model.safetensors of the run has now\n{remedy}"
+
+
+def test_held_out_episodes_without_a_whole_block_are_refused(tmp_path, tiny):
+    data, (held_out,) = tmp_path / "data.h5", split_episodes(2, 0.5, tiny.training.seed)[1]
+    with Writer.create(data, {"env": "two-room"}) as writer:
+        for episode in (0, 1):
+            rows = 4 if episode == held_out else 40
+            action = np.linspace(-1, 1, rows * 2, dtype=np.float32).reshape(rows, 2)
+            writer.write_episode({"pixels": np.zeros((rows, 16, 16, 3), np.uint8), "action": action})
+    config = resolve(tiny, None, {"training.steps": 1, "training.held_out": 0.5, "training.batch_size": 8})
+    train(config, data, tmp_path / "run", torch.device("cpu"))
+    for command in ("train-head", "train-policy"):
+        code, shown = call(command, tmp_path / "run", "--steps", "2")
+        assert code == 1
+        assert "the longest held-out episode has 3 steps, and a block has 5" in shown
 
 
 def test_steps_beyond_the_longest_episode_are_refused(run):

@@ -8,7 +8,6 @@ import sys
 import time
 import weakref
 from pathlib import Path
-from types import SimpleNamespace
 
 import h5py
 import pytest
@@ -108,6 +107,8 @@ COMMANDS = {
     "probe": ("lewm.probing.command.probe_run", "no report of this probe"),
     "surprise": ("lewm.surprise.command.watch_video", "no report of this"),
     "decode": ("lewm.decoding.command.decode_run", "a decoder whose training had ended is kept"),
+    "train-head": ("lewm.heads.command.train_head_of", "the head that it had, or one whose training had ended"),
+    "train-policy": ("lewm.heads.command.train_policy_of", "the policy that it had, or one whose training had ended"),
     "report": ("lewm.page.command.write_page", "the page was not written"),
     "doctor": ("lewm.doctor.diagnose", "the self-tests did not end"),
     "envs": ("lewm_data.envs.overview.overview", "interrupted"),
@@ -121,9 +122,14 @@ def test_every_command_says_what_is_true_there(monkeypatch, capsys, tmp_path, co
     monkeypatch.setattr(place, lambda *_, **__: signal.raise_signal(number))
     monkeypatch.setattr("lewm.files.newest_run", lambda: tmp_path)
     if command == "plan":
-        from lewm import recipes
+        import torch
 
-        run = SimpleNamespace(config=recipes.small("two-room", 2))
+        from lewm import recipes
+        from lewm.checkpoints.run import DatasetIdentity
+        from lewm.opened_run import Run
+
+        data = DatasetIdentity("rooms.h5", "ef" * 32, (64, 64), 20, "two-room")
+        run = Run(tmp_path, recipes.small("two-room", 2), data, torch.device("cpu"))
         monkeypatch.setattr("lewm.opened_run.open_run", lambda path: run)
     monkeypatch.setattr(sys, "argv", ["lewm", command, *(["video.mp4"] if command == "surprise" else [])])
     before = signal.getsignal(signal.SIGTERM)

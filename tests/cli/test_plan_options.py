@@ -68,6 +68,14 @@ def test_every_option_reaches_the_report(run):
     assert named["precision_reason"] != planner_of(run)["precision_reason"]
 
 
+@pytest.mark.parametrize("option", ["--planner=cem", "--samples=6", "--cost=head", "--warm-start=idm"])
+def test_options_of_a_search_are_refused_where_the_policy_decides(run, option):
+    code, shown = call(run, "--agent", "idm", option)
+    assert code == 2
+    assert option.partition("=")[0] in shown
+    assert "the policy decides" in shown
+
+
 def test_keys_are_set_as_options_are(run):
     assignments = ["planner.samples=6", "planner.elites=3", "cost.kind=mean", "context=3", "warm_start=on", "execute=2"]
     named = planner_of(run, *(word for pair in assignments for word in ("--set", pair)))
@@ -129,7 +137,11 @@ def test_a_planner_is_given_no_option_of_another(run, without_elites):
         (["--set", "planner.sample=2"], '"planner.sample"', 'Did you mean "planner.samples"? Known: planner.elites, '),
         (["--set", "contxt=2"], '"contxt"', 'Did you mean "context"?'),
         (["--set", "cost.path=file"], '"cost.path"', "Known: cost.kind."),
-        (["--warm-start", "maybe"], "warm_start: Input should be 'on' or 'off', got 'maybe'", "--set warm_start=VALUE"),
+        (
+            ["--warm-start", "maybe"],
+            "warm_start: Input should be 'on', 'idm' or 'off', got 'maybe'",
+            "--set warm_start=VALUE",
+        ),
         (["--horizon-end", "grow"], "horizon_end: Input should be 'shrink' or 'fixed'", "--set horizon_end=VALUE"),
         (["--elites", "9"], "planner: elites 9 exceeds samples 8", "--set planner.KEY=VALUE"),
         (["--execute", "4"], "execute 4 exceeds horizon 3", "--set KEY=VALUE"),

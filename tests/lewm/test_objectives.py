@@ -242,7 +242,7 @@ def test_parameters_that_are_frozen_or_idle_stay_and_the_training_resumes(tiny, 
 
 
 COLLAPSING = {
-    "lewm": ({"objective.lambda": 0}, "raise --lambda (now 0)."),
+    "lewm": ({"objective.lambda": 0}, "raise objective.lambda (now 0) with --set."),
     "pldm": (
         dict.fromkeys(["objective.std", "objective.cov", "objective.std_t"], 0),
         "raise objective.std (now 0) or objective.cov (now 0) with --set.",

@@ -16,6 +16,8 @@ from lewm.training import latent_batches, metrics, preparation
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
 from lewm.training.metrics import read_metrics
+from lewm.training.objectives.lewm import LewmObjective
+from lewm.training.objectives.loss import Loss
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
@@ -203,6 +205,27 @@ def test_a_full_disk_in_a_stage_names_the_run_that_goes_on(staged, dataset, tmp_
     assert f'"lewm train --resume --out {directory}"' in remedy
 
 
+def test_what_helps_a_stage_is_a_key_of_the_stage(staged, dataset, tmp_path, monkeypatch, caplog):
+    flat = {"stages.first.objective.lambda": 0, "stages.first.steps": 60, "stages.first.learning_rate": 1e-2}
+
+    def poisoned(*arguments):
+        loss = compute(*arguments)
+        return Loss(loss.total * torch.nan, loss.terms)
+
+    with pytest.raises(Killed):
+        train(resolve(staged, None, flat), dataset, tmp_path / "flat", CPU, on_progress=at_the_end_of_a_stage)
+    assert "raise stages.first.objective.lambda (now 0) with --set" in caplog.text
+    compute = LewmObjective.forward
+    monkeypatch.setattr(LewmObjective, "forward", poisoned)
+    with pytest.raises(LewmError, match=r"a lower --set stages\.first\.learning_rate \(now 0\.001\)"):
+        train(staged, dataset, tmp_path / "run", CPU)
+
+
+def at_the_end_of_a_stage(progress):
+    if progress.step == progress.steps:
+        raise Killed
+
+
 def test_a_stage_that_no_encoder_takes_is_not_trained(staged, dataset, tmp_path, caplog):
     config = resolve(staged, None, {"model.encoder.weights": "stage:first", "model.latent": 8})
     assert list(train(config, dataset, tmp_path / "run", CPU).stages) == ["first"]
@@ -213,7 +236,8 @@ def test_a_stage_that_no_encoder_takes_is_not_trained(staged, dataset, tmp_path,
 def test_a_stage_that_is_not_trained_before_is_told_before_anything_is_trained(staged, dataset, tmp_path):
     for key in ("model.encoder.weights", "stages.first.encoder"):
         value = "stage:third" if key.startswith("model") else {"kind": "frozen", "weights": "stage:second"}
-        with pytest.raises(LewmError, match=r"stage:(third|second): no such stage is trained before\nStages that are"):
+        said = r"\.weights: stage:(third|second): no such stage is trained before\nStages that are"
+        with pytest.raises(LewmError, match=f"^{key.removesuffix('.weights')}{said}"):
             train(resolve(staged, None, {key: value}), dataset, tmp_path / "run", CPU)
         assert not (tmp_path / "run").exists()
 

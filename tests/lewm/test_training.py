@@ -142,7 +142,7 @@ def test_collapse_is_said_in_words(tiny, dataset, tmp_path, caplog):
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 1
     assert "the latents are collapsing" in messages[0]
-    assert "raise --lambda" in messages[0]
+    assert "raise objective.lambda" in messages[0]
 
 
 @pytest.mark.parametrize("projector", [True, False])
@@ -155,7 +155,7 @@ def test_where_the_latents_are_not_trained_no_weight_of_a_loss_is_advised(tiny, 
     train(resolve(tiny, None, {"model.encoder": encoder, **changes}), dataset, tmp_path / "run", CPU)
     (message,) = [record.getMessage() for record in caplog.records]
     assert "the latents are collapsing" in message
-    assert ("raise --lambda" in message) == projector
+    assert ("raise objective.lambda" in message) == projector
     assert ("use other weights, or train a projector" in message) != projector
 
 
