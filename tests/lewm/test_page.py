@@ -231,7 +231,7 @@ def test_it_shows_the_newest_of_every_part(finished):
         "5.3",
         "clips a second",
         "1 to 25 3.4 4.5 26 to 50 6.7 -",
-        "real latents 0.91 0.52 Mean errors in steps",
+        "real latents 0.91 0.52 The errors are means in steps",
         "the policy 0.432 always the mean action 0.998",
         "6 of 8 75.0% 25.0% to 75.0%",
         "1 of 8 12.5%",
@@ -349,10 +349,10 @@ def test_a_line_that_is_being_written_hides_no_others(finished):
 )
 def test_how_much_of_a_plan_is_executed(run, execute, end, told):
     report = plan_report(6)
-    report["planner"] |= {"execute": execute, "horizon_end": end, "cost": {"kind": "head", "weights": "a.pt"}}
+    report["planner"] |= {"execute": execute, "horizon_end": end, "cost": {"kind": "head", "path": "/home/me/a.pt"}}
     fill(run, "plan-20260101-000000", [], report)
     said = Page(write_page(run).page).said
-    assert f"Cost head, weights a.pt Search begins anew Horizon 5 blocks, {told} 3 latents" in said
+    assert f"Cost head, path a.pt Search begins anew Horizon 5 blocks, {told} 3 latents" in said
 
 
 @pytest.mark.parametrize(
