@@ -72,13 +72,18 @@ bench: $(VENV)/installed
 		--json benchmarks/results/planning-cpu.json
 	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
-	$(BIN)/python benchmarks/bench_worlds.py push-t --json benchmarks/results/world-push-t-cpu.json
-	$(BIN)/python benchmarks/bench_worlds.py reacher --episodes 400 --json benchmarks/results/world-reacher-cpu.json
+	for world in two-room push-t reacher cube; do \
+		$(BIN)/python benchmarks/bench_worlds.py $$world --json benchmarks/results/world-$$world-cpu.json || exit 1; \
+	done
+	for world in two-room push-t reacher; do \
+		$(BIN)/python benchmarks/bench_worlds.py $$world --curve --seeds 0 --oracle-set planning.planner.samples=100 \
+			--json lewm/curves/$$world.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/draw_curves.py
 	for world in two-room push-t; do \
 		$(BIN)/python benchmarks/bench_data.py $$world --json benchmarks/results/data-$$world-cpu.json || exit 1; \
 		$(BIN)/python benchmarks/bench_far.py $$world --json benchmarks/results/far-$$world-cpu.json || exit 1; \
 	done
-	$(BIN)/python benchmarks/bench_worlds.py push-t --curve --json lewm/curves/push-t.json
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg_exact.py --json benchmarks/results/sigreg-exact-cpu.json
 	for world in two-room push-t; do \
