@@ -239,8 +239,8 @@ def _longest(
     longest, unseen_longest = (int(episodes.lengths.max()) - 1 for episodes in (seen, unseen))
     if unseen_longest < frameskip:
         raise LewmError(
-            f"{dataset.path}: the longest held-out episode has {unseen_longest} steps, and a block has {frameskip}: the "
-            "errors cannot be measured",
+            f"{dataset.path}: the longest held-out episode has {unseen_longest} steps, and a block has {frameskip}: "
+            "the errors cannot be measured",
             "Train on more or longer episodes, or hold out more of them with --set training.held_out=SHARE.",
         )
     if asked is not None and asked > longest:
