@@ -190,7 +190,8 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
     """
     for key, value in change.items():
         old = base.get(key)
-        places = {str(i): item for i, item in enumerate(old)} if isinstance(old, list) else {}
+        sections = isinstance(old, list) and all(isinstance(item, dict) for item in old)
+        places = {str(i): item for i, item in enumerate(old)} if sections else {}
         if isinstance(value, dict) and places and value.keys() <= places.keys():
             _merge(places, value)
             base[key] = list(places.values())

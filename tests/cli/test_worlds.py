@@ -6,6 +6,7 @@ import h5py
 import pytest
 from typer.testing import CliRunner
 
+from lewm import recipes
 from lewm_cli.main import app
 from lewm_data.envs.mujoco.headless import choose_renderer
 from lewm_data.envs.overview import is_installed
@@ -23,6 +24,18 @@ TINY = [
     *("--set", "objective.sigreg.directions=32"),
     *("--set", "training.held_out=0.5"),
 ]
+
+
+def tiny(name):
+    """Options of a small training. A recipe with stages is small in each of its own parts; what stages join stays."""
+    stages = recipes.small(name, 2).stages
+    if not stages:
+        return TINY
+    return [
+        *("--set", "model.frame_size=16"),
+        *("--set", "training.held_out=0.5"),
+        *(word for stage in stages for word in ("--set", f"stages.{stage}.steps=2")),
+    ]
 
 
 def call(*arguments):
@@ -49,7 +62,7 @@ def test_collect_train_and_plan(name, tmp_path, monkeypatch):
         assert {f"factor.{factor}" for factor in place.factors} <= set(file)
         assert file["action"].shape[1] == place.action_dim
         assert file["state"].shape[1] == place.state_dim
-    call("train", "--steps", "2", "--batch-size", "4", *TINY)
+    call("train", "--steps", "2", "--batch-size", "4", *tiny(name))
     planner = ["--samples", "8", "--elites", "4", "--iterations", "1", "--horizon", "2"]
     shown = call("plan", "--episodes", "2", "--protocol", "paper", "--budget", "20", *planner, "--json")
     report = json.loads(shown)

@@ -77,7 +77,7 @@ print(changes)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it forks")
-@pytest.mark.parametrize(("staged", "every"), [(False, 13), (True, 37)])
+@pytest.mark.parametrize(("staged", "every"), [(False, 13), (True, 23)])
 def test_killed_before_a_change_of_a_file_a_training_ends_in_the_undisturbed_weights(tiny, tmp_path, staged, every):
     data = tmp_path / "two-room.h5"
     collect(world("two-room"), data, 4, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=4)

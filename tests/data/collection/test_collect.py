@@ -167,6 +167,7 @@ def test_the_file_does_not_depend_on_the_number_of_environments(tmp_path, num_en
 @pytest.mark.parametrize("name", ["two-room", "CartPole-v1"])
 def test_episodes_are_cut_where_they_are_asked_to_be(tmp_path, name):
     place = world(name)
+    # What is repeated is drawn after all actions that an episode may have, so it depends on how many these are
     settings = {"policy": "random", "noise": 0.0, "repeat": 0.0, "frame_size": 16, "seed": 0}
     own, cut, long = tmp_path / "own.h5", tmp_path / "cut.h5", tmp_path / "long.h5"
     collect(place, own, 4, **settings)
