@@ -190,8 +190,9 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
     """
     for key, value in change.items():
         old = base.get(key)
-        sections = isinstance(old, list) and all(isinstance(item, dict) for item in old)
-        places = {str(i): item for i, item in enumerate(old)} if sections else {}
+        places: dict[str, Any] = {}
+        if isinstance(old, list) and all(isinstance(item, dict) for item in old):
+            places = {str(i): item for i, item in enumerate(old)}
         if isinstance(value, dict) and places and value.keys() <= places.keys():
             _merge(places, value)
             base[key] = list(places.values())
