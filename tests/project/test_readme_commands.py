@@ -66,6 +66,8 @@ def smaller(words):
     if "--resume" in words:  # goes on with what the run has
         return []
     more = [word for start, added in SMALLER.items() if words[: len(start.split())] == start.split() for word in added]
+    if "--agent" in words:  # without a search, which could be made smaller
+        more = []
     if words[0] == "collect" and "--env" in words:  # worlds that take their time
         more += ["--episodes", "1" if named else "6"]
     if words[0] == "plan" and words[1:] != ["--tasks", "tasks.json"]:  # the file has its own number of episodes
