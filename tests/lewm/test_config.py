@@ -214,7 +214,7 @@ def test_a_world_without_a_row_is_trained_as_the_others_are():
     row = recipes.SMALL[recipes.OTHER]
     unknown = recipes.small("my-robot", 2)
     assert (unknown.model.encoder, unknown.model.latent) == (row.trained.encoder, row.trained.latent)
-    assert (unknown.training.steps, unknown.planning.context) == (row.trained.steps, row.history)
+    assert (unknown.training.steps, unknown.planning.context) == (row.trained.steps, row.context)
     assert unknown.objective.weights()["sigreg"] == row.trained.lambda_
 
 
