@@ -8,8 +8,9 @@ ACTIONS = 2  # numbers in an action; nothing in the table depends on it
 
 def recipes() -> str:
     """The settings of each recipe by world: a row for each training, and how its model plans."""
-    header = "| recipe | world | training | encoder | latent | predictor | history | loss | steps | planner | cost "
-    rows = [header + "| context | execute |", "|---" * 13 + "|"]
+    header = "| recipe | world | training | encoder | latent | predictor | history | loss | steps "
+    header += "| learning rate | planner | cost | context | execute |"
+    rows = [header, "|---" * 14 + "|"]
     for name, worlds in (("small", SMALL), ("medium", MEDIUM)):
         for world in worlds:
             rows += _rows(RECIPES[name](world.replace(" ", "-"), ACTIONS), world)
@@ -19,11 +20,17 @@ def recipes() -> str:
 def _rows(config: Config, world: str) -> list[str]:
     model, planning, training = config.model, config.planning, config.training
     before = [
-        [name, *_trained(stage.encoder, stage.latent, stage.predictor, stage.objective), f"{stage.steps:,}"]
+        [
+            name,
+            *_trained(stage.encoder, stage.latent, stage.predictor, stage.objective),
+            f"{stage.steps:,}",
+            f"{stage.learning_rate:g}",
+        ]
         for name, stage in config.stages.items()
     ]
     length = f"{training.steps:,}" if training.steps else f"{training.epochs} epochs"
     last = ["the model", *_trained(model.encoder, model.latent, model.predictor, config.objective), length]
+    last.append(f"{training.learning_rate:g}")
     search = f"{planning.planner.kind}, {planning.planner.samples} × {planning.planner.iterations}"
     execute = f"{planning.execute or planning.horizon} of {planning.horizon}"
     plans = [search, planning.cost.kind, str(planning.context), execute]
@@ -32,7 +39,8 @@ def _rows(config: Config, world: str) -> list[str]:
 
 
 def _trained(encoder: Encoder, latent: int, predictor: Predictor, objective: Objective) -> list[str]:
-    return [_encoder(encoder), str(latent), predictor.kind, str(predictor.history), objective.formula()]
+    shape = f"{predictor.kind}, width {predictor.width}"
+    return [_encoder(encoder), str(latent), shape, str(predictor.history), objective.formula()]
 
 
 def _encoder(encoder: Encoder) -> str:

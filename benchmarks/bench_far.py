@@ -43,7 +43,9 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=1000, help="episodes to collect")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--goals", type=int, nargs="+", choices=BUDGETS, default=[*BUDGETS], help="goal offsets")
-    parser.add_argument("--only", type=int, help="only this many settings, from the first")
+    numbers = range(len(SETTINGS))
+    told = "the numbers of some settings: " + "; ".join(f"{one}: {' '.join(SETTINGS[one])}" for one in numbers)
+    parser.add_argument("--only", type=int, nargs="+", choices=numbers, default=numbers, help=told)
     arguments = parser.parse_args()
     seeds = arguments.seeds or SEEDS.get(arguments.world, ONE_SEED)
     if arguments.run is not None and len(arguments.run) != len(seeds):
@@ -79,7 +81,8 @@ def _plan(arguments: argparse.Namespace, home: Path, run: Path, seed: int, offse
     goals = ("--goal-offset", str(offset), "--budget", str(BUDGETS[offset]), "--episodes", str(arguments.tasks))
     of = ("--run", str(run))
     drawn, _ = once(home, f"draw-{seed}-{offset}", "plan", *of, *LEAST, *goals, "--save-tasks", str(tasks))
-    for number, setting in enumerate(SETTINGS[: arguments.only]):
+    for number in arguments.only:
+        setting = SETTINGS[number]
         row = results.find((seed, offset, number))
         if row is None or not same_tasks(row["plan"], drawn):
             named = f"plan-{seed}-{offset}-{number}"

@@ -31,6 +31,9 @@ from lewm.recipes import recipe
 from lewm_cli.options import assignments
 from lewm_data.envs.registry import world
 
+# The data of each world's recipe, as options of `lewm collect`; other worlds have its defaults.
+DATA = {"push-t": ("--episodes", "4000"), "cube": ("--episodes", "500", "--detail", "coarse")}
+
 
 def main() -> None:
     """Collects once, then measures each seed."""
@@ -38,7 +41,7 @@ def main() -> None:
     parser.add_argument("world")
     parser.add_argument("--json", type=Path, required=True)
     add_work(parser)
-    parser.add_argument("--episodes", type=int, default=1000, help="episodes to collect")
+    parser.add_argument("--episodes", type=int, help="episodes to collect; else as many as the world's recipe has")
     parser.add_argument("--data", type=Path, help="an existing dataset")
     parser.add_argument("--collected", type=Path, help="what `lewm collect --json` showed of it, for the time it took")
     parser.add_argument("--tasks", type=int, default=200)
@@ -58,7 +61,9 @@ def main() -> None:
             collecting = json.loads(arguments.collected.read_text())["seconds"]
         if data is None:
             data = home / "data.h5"
-            collect = ("--env", arguments.world, "--episodes", str(arguments.episodes))
+            collect = ("--env", arguments.world, *DATA.get(arguments.world, ()))
+            if arguments.episodes is not None:
+                collect += ("--episodes", str(arguments.episodes))
             _, collecting = once(home, "collect", "collect", *collect, out=data)
         alike = {
             "world": arguments.world,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _cells import load, machines
+from _curve_tables import curves
 from _data_tables import data, far
 from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
@@ -185,6 +186,7 @@ PAGES = {
         "recipe": recipe,
         "recipes": recipes,
         "worlds": worlds,
+        "curves": curves,
         "data": data,
         "far": far,
         "planners": planners,

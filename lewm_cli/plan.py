@@ -216,10 +216,14 @@ def plan(
         source = FromEnv(episodes or 200, settings, goal)
     else:
         source = FromDataset(data, protocol or "held-out", episodes or 200, settings)
+    chosen = validate(Planning, planning, "the options", SET)
+    if chosen.agent == "idm":
+        of_search = {"--planner": planner, "--samples": samples, "--elites": elites, "--iterations": iterations}
+        _refuse(of_search | {"--cost": cost, "--warm-start": warm_start}, "the policy decides, without a search")
     request = PlanRequest(
         run=run,
         tasks=source,
-        planning=validate(Planning, planning, "the options", SET),
+        planning=chosen,
         seed=seed,
         chosen=assignments,
         batch=together,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lewm.page.elements import text
 
 WIDTH, HEIGHT = 320, 200  # of the drawing, in its own units, which the page scales
-LEFT, RIGHT, TOP, BOTTOM = 40, 12, 8, 36  # margins, which hold the numbers of the axes
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 8, 36  # margins, which hold the numbers of the axes
 MOST_TICKS = 5
 STEPS = (1, 2, 5, 10)  # ticks are multiples of one of them times a power of ten
 
@@ -59,18 +59,19 @@ def chart(title: str, lines: Sequence[Line], unit: str = "", top: float | None =
         drawn.append(_line([place(*point) for point in one.points], one.ours))
         if one.interval and one.points:
             x = one.points[-1][0]
-            drawn.append(_line([place(x, end) for end in one.interval], one.ours))
+            drawn.append(_line([place(x, end) for end in one.interval], one.ours, dots=False))
     said = text(title)
     svg = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
     return f"<figure>{svg}<figcaption>{said}</figcaption></figure>"
 
 
-def _line(points: Iterable[Point], ours: bool) -> str:
+def _line(points: Iterable[Point], ours: bool, dots: bool = True) -> str:
     places = list(points)
     kind = "ours" if ours else "theirs"
     path = " ".join(f"{x},{y}" for x, y in places)
-    dots = "".join(f'<circle cx="{x}" cy="{y}" r="{3.5 if ours else 2}"></circle>' for x, y in places[:1] + places[-1:])
-    return f'<g class="{kind}"><polyline points="{path}"></polyline>{dots}</g>'
+    radius, ends = 3.5 if ours else 2, places[:1] + places[-1:] if dots else []
+    circles = "".join(f'<circle cx="{x}" cy="{y}" r="{radius}"></circle>' for x, y in ends)
+    return f'<g class="{kind}"><polyline points="{path}"></polyline>{circles}</g>'
 
 
 def _grid(at: Point, words: str) -> str:

@@ -37,7 +37,7 @@ def health_beside(env: str, lines: Sequence[dict[str, Any]]) -> str:
             ("distance_correlation", "Rank correlation of latent distance and the shortest path in the world"),
         )
     ]
-    return elements.paragraph(told) + KEY + elements.grid(filter(None, figures))
+    return elements.paragraph(told) + KEY + elements.grid(filter(None, figures), "pairs")
 
 
 def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[str, Any]) -> str:
@@ -60,7 +60,9 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
     ours = Line(((_steps(lines)[-1], 100.0 * report["success_rate"]),), True, (100.0 * low, 100.0 * high))
     rates_of = ((curve, [100 * point.plan["success_rate"] for point in curve.points]) for curve in curves)
     theirs = [line for curve, values in rates_of for line in _of_curve(curve, values)]
-    return elements.paragraph(told) + KEY + elements.grid([chart("Solved tasks", [ours, *theirs], " %", 100.0)])
+    return (
+        elements.paragraph(told) + KEY + elements.grid([chart("Solved tasks", [ours, *theirs], " %", 100.0)], "pairs")
+    )
 
 
 def over_training(moments: Iterable[Moment]) -> list[float]:

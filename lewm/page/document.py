@@ -118,10 +118,10 @@ dl, dd { margin: 0; }
 .numbers { margin-top: 1.75rem; }
 .numbers > div { padding: .9rem 1.1rem 1rem; }
 .numbers dt, .numbers span { font-size: .85rem; }
-.numbers b { display: block; font-size: 1.8rem; line-height: 1.25; letter-spacing: -.02em; }
+.numbers b { display: block; font-size: 1.6rem; line-height: 1.25; letter-spacing: -.02em; }
 .numbers span { color: var(--quiet); }
 .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(9rem, 22%), 1fr)); gap: .8rem 1.2rem; }
-.facts, .wide, .grid { margin-bottom: 1.4rem; }
+.facts, .wide, .grid, .pairs { margin-bottom: 1.4rem; }
 .facts dt { font-size: .85rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -137,6 +137,7 @@ img, video { display: block; max-width: 100%; height: auto; border-radius: .5rem
 video { width: 100%; background: #c8c8c8; }
 figcaption { font-size: .875rem; margin-top: .4rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1.1rem; }
+.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.1rem; }
 .chart { width: 100%; height: auto; font-size: 12px; fill: var(--quiet); }
 .chart line { stroke: var(--line); }
 .chart polyline { fill: none; stroke-width: 1.5; stroke-linejoin: round; }

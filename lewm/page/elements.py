@@ -59,9 +59,9 @@ def video(source: str, caption: str) -> str:
     return f"<figure><video controls muted loop playsinline {shown}></video><figcaption>{said}</figcaption></figure>"
 
 
-def grid(figures: Iterable[str]) -> str:
-    """Figures side by side, as many as fit."""
-    return f'<div class="grid">{"".join(figures)}</div>'
+def grid(figures: Iterable[str], kind: str = "grid") -> str:
+    """Figures side by side, as many as fit; of the kind "pairs", two are wide enough to read."""
+    return f'<div class="{html.escape(kind)}">{"".join(figures)}</div>'
 
 
 def _class(kind: str) -> str:

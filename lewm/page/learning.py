@@ -73,8 +73,8 @@ def head(path: Path, take: Take) -> Content:
     body += elements.table(("rank correlation with the steps", "head", "latent distance"), rows)
     settings = report["head"]
     body += elements.paragraph(
-        f"Mean errors in steps, on held-out episodes. The head was trained for {settings['steps']:,} steps on pairs of "
-        f"moments that lie at most {settings['longest']} steps apart.",
+        f"The errors are means in steps, on held-out episodes. The head was trained for {settings['steps']:,} steps "
+        f"on pairs of moments that lie at most {settings['longest']} steps apart.",
         "quiet",
     )
     return Content(body)
@@ -88,8 +88,8 @@ def policy(path: Path, take: Take) -> Content:
     body += elements.table(("", "mean squared error"), rows)
     settings = report["policy"]
     body += elements.paragraph(
-        "Of normalised actions in held-out episodes, at goals which these episodes reached at most "
-        f"{settings['longest']} steps later. The policy was trained for {settings['steps']:,} steps.",
+        "The errors are those of normalised actions in held-out episodes, at goals which these episodes reached at "
+        f"most {settings['longest']} steps later. The policy was trained for {settings['steps']:,} steps.",
         "quiet",
     )
     return Content(body)
@@ -111,7 +111,7 @@ def _stages(directory: Path, names: list[str], take: Take) -> str:
     if not rows:
         return ""
     columns = ("stage before", "encoder", "steps", "last terms of the loss", "effective rank", "rank correlation")
-    return elements.table(columns, rows) + elements.grid(pictures)
+    return elements.table(columns, rows) + elements.grid(pictures, "pairs")
 
 
 def _picture(directory: Path, lines: list[dict[str, Any]], before: str, take: Take, whole: Path | None = None) -> str:

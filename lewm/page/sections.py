@@ -74,7 +74,7 @@ def model(path: Path, take: Take) -> Content:
     learnt, frozen = parameter_count(config.model), frozen_count(config.model)
     numbers = [KeyNumber(f"{learnt:,}", "trained parameters", f"{config.model.latent} numbers a latent")]
     if frozen:
-        numbers.append(KeyNumber(f"{frozen:,}", "frozen parameters", "of the encoder, trained elsewhere"))
+        numbers.append(KeyNumber(f"{frozen:,}", "frozen parameters", "of the encoder, trained before"))
     return Content(body, tuple(numbers))
 
 
@@ -148,8 +148,12 @@ def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _settings(section: dict[str, Any]) -> list[str]:
-    """Each key of a section with its value, except its kind."""
-    return [f"{key.replace('_', ' ')} {value}" for key, value in section.items() if key != "kind"]
+    """Each key of a section with its value, except its kind; a file without its folders."""
+    return [
+        f"{key.replace('_', ' ')} {Path(value).name if key == 'path' and value else value}"
+        for key, value in section.items()
+        if key != "kind"
+    ]
 
 
 def _success(agent: dict[str, Any], label: str) -> KeyNumber:

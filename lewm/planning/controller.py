@@ -129,6 +129,7 @@ class Controller:
         horizon, execute = self.schedule.stage(replan)
         if self.planning.agent == "idm":
             chosen = self._follow(context, goals, horizon, execute)
+            on_iteration(1.0)
             return Plan(chosen, goals.new_full((len(goals),), torch.nan), goals.new_zeros(len(goals), 0))
         if self.planning.warm_start == "idm":
             left = self._follow(context, goals, horizon, horizon)

@@ -41,3 +41,14 @@ def test_each_checkpoint_that_is_wanted_is_copied_once_and_stages_at_their_ends(
     for one in copies.checkpoints:
         assert {path.name for path in one.run.iterdir()} == {CONFIG, MODEL}
         assert module("_checkpoints")._step(one.run / MODEL) == one.step
+
+
+def test_copies_are_found_again_only_for_the_same_training(module, tmp_path):
+    checkpoints = module("_checkpoints")
+    copies = checkpoints.Copies(tmp_path / "run", [1], tmp_path / "copies")
+    copies.into.mkdir()
+    copies.checkpoints.append(checkpoints.Checkpoint("places", 3, 1.5, copies.into / "places-3"))
+    assert checkpoints.noted(copies.into, {"steps": 1}) is None
+    copies.note({"steps": 1})
+    assert checkpoints.noted(copies.into, {"steps": 1}) == copies.checkpoints
+    assert checkpoints.noted(copies.into, {"steps": 2}) is None

@@ -68,6 +68,14 @@ def test_every_option_reaches_the_report(run):
     assert named["precision_reason"] != planner_of(run)["precision_reason"]
 
 
+@pytest.mark.parametrize("option", ["--planner=cem", "--samples=6", "--cost=head", "--warm-start=idm"])
+def test_options_of_a_search_are_refused_where_the_policy_decides(run, option):
+    code, shown = call(run, "--agent", "idm", option)
+    assert code == 2
+    assert option.partition("=")[0] in shown
+    assert "the policy decides" in shown
+
+
 def test_keys_are_set_as_options_are(run):
     assignments = ["planner.samples=6", "planner.elites=3", "cost.kind=mean", "context=3", "warm_start=on", "execute=2"]
     named = planner_of(run, *(word for pair in assignments for word in ("--set", pair)))

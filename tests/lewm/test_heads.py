@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lewm.checkpoints.run import save_tensors
+from lewm.config import resolve
 from lewm.episode_latents import EpisodeLatents
 from lewm.errors import LewmError
 from lewm.heads.amortised import PolicySettings, measure_policy, train_policy
@@ -14,6 +15,8 @@ from lewm.heads.moves import Moves, draw_moves
 from lewm.heads.pairs import Pairs, draw_pairs
 from lewm.heads.temporal import HeadSettings, measure_head, train_head
 from lewm.heads.windows import draw_starts
+from lewm.planning.controller import Controller
+from lewm.planning.plan import Context
 from lewm.planning.policy import Policy, load_policy, save_policy
 
 CPU = torch.device("cpu")
@@ -150,6 +153,21 @@ def test_a_policy_chooses_the_same_alone_and_in_any_batch(model, policy):
     together = policy(moves.latents, moves.goals, moves.steps)
     for some in (slice(0, 1), slice(3, 70), slice(1400, 1500)):
         assert torch.equal(policy(moves.latents[some], moves.goals[some], moves.steps[some]), together[some])
+
+
+def test_a_policy_decides_at_each_imagined_latent_and_with_the_steps_that_are_left(model, tiny, policy):
+    planning = resolve(tiny, None, {"planning.agent": "idm", "planning.horizon": 3, "planning.execute": 2}).planning
+    controller = Controller(model, planning, 0, policy=policy)
+    moves, skip, shares = moves_of(model, 3), model.config.frameskip, []
+    start, goals = moves.latents[:5], moves.goals[:5]
+    with torch.inference_mode():
+        first = policy(start, goals, torch.full((5,), 3 * skip))
+        reached = controller.imagine(Context(start[:, None]), first[:, None])[:, 0]
+        second = policy(reached, goals, torch.full((5,), 2 * skip))
+    plan = controller.plan(Context(start[:, None]), goals, np.arange(5), 0, on_iteration=shares.append)
+    torch.testing.assert_close(plan.actions, torch.stack([first, second], dim=1))
+    assert not torch.allclose(second, policy(reached, goals, torch.full((5,), 3 * skip)))
+    assert shares == [1.0]
 
 
 def test_a_file_has_the_whole_policy(tmp_path, model, policy):

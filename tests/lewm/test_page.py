@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 import torch
 
+from lewm import recipes
 from lewm.checkpoints.run import DatasetIdentity, save_tensors, write_config
 from lewm.config import resolve
 from lewm.errors import LewmError
@@ -24,6 +25,7 @@ from lewm.page.media import LARGEST
 from lewm.page.sections import FILMS
 from lewm.report_files import new_report, read_report, write_report
 from lewm.training.metrics import NUMBERS
+from lewm.training.stages import settled_config
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = '<script>alert("1")&amp;\'%41 #{run}?'
@@ -100,6 +102,28 @@ def plan_report(successes):
             "horizon_end": "shrink",
             "context": 3,
         },
+        "checkpoint_sha256": "cd" * 32,
+    }
+
+
+def head_report():
+    return {
+        "errors": [
+            {"least": 1, "most": 25, "real": 3.44, "imagined": 4.55},
+            {"least": 26, "most": 50, "real": 6.66, "imagined": None},
+        ],
+        "real": {"head": 0.91, "distance": 0.52},
+        "imagined": None,
+        "head": {"steps": 2000, "longest": 50},
+        "checkpoint_sha256": "cd" * 32,
+    }
+
+
+def policy_report():
+    return {
+        "error": 0.4321,
+        "mean_action": 0.998,
+        "policy": {"steps": 1000, "longest": 50},
         "checkpoint_sha256": "cd" * 32,
     }
 
@@ -181,6 +205,8 @@ def finished(run):
     lines[1]["health"] = health
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (run / "training.png").write_text("curves")
+    fill(run, "head-20260101-000000", [], head_report())
+    fill(run, "policy-20260101-000000", [], policy_report())
     fill(run, "plan-20260101-000000", ["episode-0000.mp4"], plan_report(2))
     fill(run, "plan-20260102-000000", [f"episode-{i:04d}.mp4" for i in range(9)], plan_report(6))
     fill(run, "probe-20260101-000000", ["scatter.png", "map.png", "notes.txt"], probe_report())
@@ -195,7 +221,8 @@ def finished(run):
 def test_it_shows_the_newest_of_every_part(finished):
     result = write_page(finished)
     assert result.page == str(finished / "report" / "index.html")
-    assert result.sections == ("model", "training", "planning", "probing", "decoding", "surprise", "suite")
+    before = ("model", "training", "head", "policy")
+    assert result.sections == (*before, "planning", "probing", "decoding", "surprise", "suite")
     page = Page(result.page)
     for words in (
         "mine",
@@ -203,6 +230,9 @@ def test_it_shows_the_newest_of_every_part(finished):
         "prediction 0.1667 term of the loss",  # the value in the last line
         "5.3",
         "clips a second",
+        "1 to 25 3.4 4.5 26 to 50 6.7 -",
+        "real latents 0.91 0.52 The errors are means in steps",
+        "the policy 0.432 always the mean action 0.998",
         "6 of 8 75.0% 25.0% to 75.0%",
         "1 of 8 12.5%",
         "held-out (abababababab)",
@@ -284,6 +314,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
     page = Page(result.page)
     for command in (
         f"lewm train --resume --out {run}",
+        f"lewm train-head --run {run}",
+        f"lewm train-policy --run {run}",
         f"lewm plan --video mp4 --run {run}",
         f"lewm probe --run {run}",
         f"lewm decode --run {run}",
@@ -317,10 +349,51 @@ def test_a_line_that_is_being_written_hides_no_others(finished):
 )
 def test_how_much_of_a_plan_is_executed(run, execute, end, told):
     report = plan_report(6)
-    report["planner"] |= {"execute": execute, "horizon_end": end, "cost": {"kind": "head", "weights": "a.pt"}}
+    report["planner"] |= {"execute": execute, "horizon_end": end, "cost": {"kind": "head", "path": "/home/me/a.pt"}}
     fill(run, "plan-20260101-000000", [], report)
     said = Page(write_page(run).page).said
-    assert f"Cost head, weights a.pt Horizon 5 blocks, {told} 3 latents" in said
+    assert f"Cost head, path a.pt Search begins anew Horizon 5 blocks, {told} 3 latents" in said
+
+
+@pytest.mark.parametrize(
+    ("agent", "warm_start", "told"),
+    [
+        ("planner", "off", "Cost last Search begins anew Horizon"),
+        ("planner", "idm", "Cost last Search begins at the plan of the run's policy Horizon"),
+        ("idm", "off", "Policy learnt on the run's latents, no search Horizon"),
+    ],
+)
+def test_who_decides_and_where_a_search_begins(run, agent, warm_start, told):
+    report = plan_report(6)
+    report["planner"] |= {"agent": agent, "warm_start": warm_start}
+    fill(run, "plan-20260101-000000", [], report)
+    said = Page(write_page(run).page).said
+    assert told in said
+    assert ("Cost" in said) == (agent == "planner")
+
+
+def test_stages_are_shown_with_their_pictures(tmp_path):
+    config, run = settled_config(recipes.small("push-t", 2)), tmp_path / "run"
+    identity = DatasetIdentity("/data/t.h5", "ef" * 32, (64, 64), 20, "push-t")
+    directories = {name: run / "stages" / name for name in config.stages}
+    for name, directory in directories.items():
+        write_config(directory, config.stages[name].config(config), identity)
+    write_config(run, config, identity)
+    for number, directory in enumerate((*directories.values(), run)):
+        terms = {"prediction": 0.1 + number, "sigreg": 7.0}
+        (directory / "metrics.jsonl").write_text(
+            json.dumps(dict.fromkeys(NUMBERS, 1.0) | {"step": 100, "terms": terms}) + "\n"
+        )
+        (directory / "training.png").write_text(directory.name)
+    page = Page(write_page(run).page)
+    for words in ("100 prediction 0.1, sigreg 7 - -", "100 prediction 1.1, sigreg 7 - -", "prediction 2.1 term"):
+        assert words in page.said, words
+    shown = {file.name: file.read_text() for file in page.shown()}
+    assert shown == {
+        "keypoints-training.png": "keypoints",
+        "features-training.png": "features",
+        "training.png": "run",
+    }
 
 
 def test_where_success_is_not_known_the_distances_are_shown(run):

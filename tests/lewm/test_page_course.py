@@ -11,7 +11,7 @@ from lewm.curves import committed
 from lewm.curves.committed import committed_curves
 from lewm.page.chart import Line, chart
 from lewm.page.command import write_page
-from lewm.page.course import over_training
+from lewm.page.course import _of_run, over_training
 from lewm.report_files import write_report
 from lewm.training.metrics import NUMBERS
 from lewm_data.envs.registry import WORLDS
@@ -126,7 +126,7 @@ def test_a_run_is_drawn_beside_the_committed_curves(run, ship):
         "had an effective rank of 8.0, 7.0.",
     ):
         assert words in text, words
-    assert text.count('<g class="theirs">') == 6, "two curves in each of three charts"
+    assert text.count('<g class="theirs">') == 12, "two stages of two curves in each of three charts"
     assert text.count('<g class="ours">') == 4, "two lines, a dot, and its interval"
 
 
@@ -176,6 +176,18 @@ def test_steps_of_a_stage_follow_those_of_the_stage_before():
         300,
     ]
     assert over_training([(None, 10), (None, 20)]) == [10, 20]
+
+
+def test_each_stage_has_a_line_of_its_own():
+    health = [{"health": {"effective_rank": rank}} for rank in (2.0, 3.0, 9.0)]
+    staged = [
+        {"stage": "places", "step": 100, **health[0]},
+        {"stage": "places", "step": 200, **health[1]},
+        {"step": 50},
+        {"step": 150, **health[2]},
+    ]
+    points = [line.points for line in _of_run(staged, "effective_rank")]
+    assert points == [((100.0, 2.0), (200.0, 3.0)), ((350.0, 9.0),)]
 
 
 def places(svg, kind):

@@ -114,7 +114,8 @@ def collect(
         seed: Seed of every random choice, at least 0.
         repeat: Probability that an episode's previous action is taken again; None means the world's default.
         vary: Factors of variation drawn for each episode, "agent.color,door.position", or "all".
-        max_steps: Steps until an episode is truncated; None means the world's own limit.
+        max_steps: Steps until an episode is truncated; None means the world's own limit. Random numbers are drawn for
+            all steps at once, so that another limit also changes which actions are repeated.
         num_envs: Environments that run together in this process; None chooses a fast number. The file does not depend
             on it.
         workers: Processes that run one environment each instead; None means one for each core where the world gains
@@ -175,7 +176,7 @@ def _attributes(world: World, settings: Settings) -> dict[str, Any]:
     return {
         "env": world.name,
         "env_id": world.gymnasium_id,
-        **({} if world.detail is None else {DETAIL: world.detail}),
+        DETAIL: world.detail,
         **asdict(settings),
         "vary": ",".join(settings.vary),
         LOW: world.action_space.low.tolist(),
