@@ -106,8 +106,9 @@ def test_metrics_are_a_log(command, tmp_path):
 
 STAGE = (
     "{encoder = {kind = 'conv', channels = [4], width = 8}, latent = 8, projector_hidden = 8, steps = 2, "
-    "objective = {kind = 'lewm'}, predictor = {kind = 'adaln', history = 1, projector_hidden = 8, width = 8, "
-    "depth = 1, heads = 1, head_dim = 8, mlp = 8, dropout = 0, embedding_dropout = 0}}"
+    "learning_rate = 1e-3, objective = {kind = 'lewm'}, predictor = {kind = 'adaln', history = 1, "
+    "projector_hidden = 8, width = 8, depth = 1, heads = 1, head_dim = 8, mlp = 8, dropout = 0, "
+    "embedding_dropout = 0}}"
 )
 
 
