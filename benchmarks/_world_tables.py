@@ -53,7 +53,7 @@ def drawing() -> str:
 
 
 def worlds() -> str:
-    """Success of the small recipe in worlds other than Two-Room: each training seed, and all of them together."""
+    """Success of the small recipe in each world: each training seed, and all of them together."""
     rows = [
         "| world | data | tasks a seed | seed: solved | interquartile mean | 95 % interval | random actions "
         "| collect | train | plan |",

@@ -22,7 +22,7 @@ def test_one_run_has_the_quantiles_of_the_binomial_distribution():
 
 
 def test_five_runs_without_noise_of_tasks():
-    """Of five draws, so many are the one good run: Binomial(5, 1/5). More than 2 with 5.8 %, more than 3 with 0.7 %.
+    """How many of five draws are the one good run is Binomial(5, 1/5): more than 2 with 5.8 %, more than 3 with 0.7 %.
 
     The interquartile mean leaves out one draw at each end; the 97.5 % quantile of 3 good draws is (0 + 1 + 1) / 3.
     """
