@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lewm.evaluation.report import EvalReport
 
 FROM_ENV = "from-env"
+OF_SEARCH = ("planner", "cost", "warm_start")  # what of planning a policy does not use
 SET = 'Set it with --set {key}=VALUE or its option; "lewm plan --help" lists them.'
 
 
@@ -219,7 +220,9 @@ def plan(
     chosen = validate(Planning, planning, "the options", SET)
     if chosen.agent == "idm":
         of_search = {"--planner": planner, "--samples": samples, "--elites": elites, "--iterations": iterations}
-        _refuse(of_search | {"--cost": cost, "--warm-start": warm_start}, "the policy decides, without a search")
+        of_search |= {"--cost": cost, "--warm-start": warm_start}
+        by_key = {f"--set {key}": value for key, value in assignments.items() if key.split(".")[0] in OF_SEARCH}
+        _refuse(of_search | by_key, "the policy decides, without a search")
     request = PlanRequest(
         run=run,
         tasks=source,

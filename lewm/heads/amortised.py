@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from lewm.heads.fitting import FitSettings, fit
 from lewm.heads.moves import Moves
 from lewm.planning.policy import Policy
 
 
 @dataclass(frozen=True)
-class PolicySettings:
+class PolicySettings(FitSettings):
     """Every number of the policy's training. The learning rate is that of arXiv 2605.08732; the others are our choice.
 
     There, 20,000 steps of 8,192 moves take a GPU.
@@ -45,21 +47,11 @@ def train_policy(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of the first weights and of dropout
         policy = Policy(latents.shape[1], blocks.shape[1], longest).to(device)
-        optimizer = torch.optim.AdamW(
-            policy.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-        generator = torch.Generator().manual_seed(settings.seed)
-        for step in range(settings.steps):
-            chosen = torch.randint(len(blocks), (settings.batch,), generator=generator).to(device)
-            told = policy(latents[chosen], goals[chosen], moves.steps[chosen])
-            loss = F.mse_loss(told, blocks[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            falling.step()
-            on_progress((step + 1) / settings.steps)
-    return policy.eval().requires_grad_(False)
+
+        def loss(chosen: Tensor) -> Tensor:
+            return F.mse_loss(policy(latents[chosen], goals[chosen], moves.steps[chosen]), blocks[chosen])
+
+        return fit(policy, loss, len(blocks), settings, on_progress)
 
 
 @torch.inference_mode()

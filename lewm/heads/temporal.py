@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from lewm.heads.fitting import FitSettings, fit
 from lewm.heads.pairs import Pairs
 from lewm.measures.latents import rank_correlation
 from lewm.planning.costs.head import Head
@@ -17,7 +19,7 @@ RANGES = 4  # ranges of steps by which the error is told
 
 
 @dataclass(frozen=True)
-class HeadSettings:
+class HeadSettings(FitSettings):
     """Every number of the head's training.
 
     Pairs, learning rate and weight decay are those of arXiv 2605.22164; the others are our choice.
@@ -80,18 +82,11 @@ def train_head(pairs: Pairs, settings: HeadSettings, on_progress: Callable[[floa
         head.out.bias.fill_(pairs.steps.median())  # from 0, most of the training would go into this one number
     head.to(device)
     earlier, later = pairs.earlier.clone(), pairs.later.clone()  # autograd takes the clones, but no inference tensor
-    optimizer = torch.optim.AdamW(head.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
-    generator = torch.Generator().manual_seed(settings.seed)
-    for step in range(settings.steps):
-        chosen = torch.randint(len(later), (settings.batch,), generator=generator).to(device)
-        loss = F.smooth_l1_loss(head(earlier[chosen], later[chosen]), pairs.steps[chosen])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        falling.step()
-        on_progress((step + 1) / settings.steps)
-    return head.eval().requires_grad_(False)
+
+    def loss(chosen: Tensor) -> Tensor:
+        return F.smooth_l1_loss(head(earlier[chosen], later[chosen]), pairs.steps[chosen])
+
+    return fit(head, loss, len(later), settings, on_progress)
 
 
 @torch.inference_mode()

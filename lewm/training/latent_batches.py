@@ -41,8 +41,8 @@ class LatentBatches:
     Attributes:
         wait_seconds: 0, as nothing is read.
 
-        Raises:
-            DataError: frames cannot be read, or were changed since the dataset was opened.
+    Raises:
+        DataError: frames cannot be read, or were changed since the dataset was opened.
     """
 
     def __init__(

@@ -176,7 +176,7 @@ def _train_stage(shared: _Shared, name: str, number: int, config: Config, second
     resume = (chosen / run.CONFIG).exists()
     steps = config.training.steps
     assert steps is not None
-    if resume and stages.has_ended(chosen, steps):
+    if resume and state.is_finished(chosen, steps):
         return
     with (
         _directory(config, shared.identity, chosen, resume),
@@ -210,7 +210,7 @@ def _train(
     shared.interruption.settle()
     if health is None:  # resumed after the last step
         health = trainer.measure_health(trainer.done)
-    if stored(open_run(chosen)) is None:
+    if stage is None and stored(open_run(chosen)) is None:  # nobody asks a stage what is normal
         reference = of_training(trainer.model.eval(), config, shared.dataset)
         with record.writing_into(chosen):
             keep(chosen, reference)

@@ -8,9 +8,6 @@ from pathlib import Path
 from lewm.checkpoints import run
 from lewm.checkpoints.frozen import settled
 from lewm.config import Config, FrozenEncoder, Model, Stage, stage_of
-from lewm.opened_run import open_run
-from lewm.surprise.reference import stored
-from lewm.training.state import is_finished
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +45,6 @@ def section_of(stage: str | None) -> str:
 def directory_of(whole: Path, stage: str) -> Path:
     """The directory of a stage of the run in `whole`."""
     return whole / run.STAGES / stage
-
-
-def has_ended(directory: Path, steps: int) -> bool:
-    """Whether the training of a stage has written all its files, and its weights are sound."""
-    return is_finished(directory, steps) and stored(open_run(directory)) is not None
 
 
 def _taken(model: Model) -> set[str]:

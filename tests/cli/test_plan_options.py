@@ -68,9 +68,19 @@ def test_every_option_reaches_the_report(run):
     assert named["precision_reason"] != planner_of(run)["precision_reason"]
 
 
-@pytest.mark.parametrize("option", ["--planner=cem", "--samples=6", "--cost=head", "--warm-start=idm"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--planner=cem",
+        "--samples=6",
+        "--cost=head",
+        "--warm-start=idm",
+        "--set planner.samples=6",
+        "--set warm_start=on",
+    ],
+)
 def test_options_of_a_search_are_refused_where_the_policy_decides(run, option):
-    code, shown = call(run, "--agent", "idm", option)
+    code, shown = call(run, "--agent", "idm", *option.split())
     assert code == 2
     assert option.partition("=")[0] in shown
     assert "the policy decides" in shown

@@ -1,0 +1,62 @@
+"""The training of what is learnt on frozen latents: random batches, AdamW, and a learning rate that falls to 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Numbers of a training.
+
+    Attributes:
+        steps: Number of steps.
+        batch: Examples a step.
+        learning_rate: At the first step; it falls to 0 by a cosine.
+        weight_decay: Of AdamW.
+        seed: Seed of the batches.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+
+
+def fit(
+    module: M,
+    loss: Callable[[Int64[Tensor, " batch"]], Float[Tensor, ""]],
+    examples: int,
+    settings: FitSettings,
+    on_progress: Callable[[float], None],
+) -> M:
+    """The module, trained; then in eval mode, and its weights ask for no gradient.
+
+    Args:
+        module: What is trained, on its device.
+        loss: The loss of the examples with these numbers, which are on that device.
+        examples: How many examples there are.
+        settings: See there.
+        on_progress: Called with the share of the steps that is done.
+    """
+    device = next(module.parameters()).device
+    optimizer = torch.optim.AdamW(module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+    generator = torch.Generator().manual_seed(settings.seed)
+    for step in range(settings.steps):
+        chosen = torch.randint(examples, (settings.batch,), generator=generator).to(device)
+        optimizer.zero_grad()
+        loss(chosen).backward()
+        optimizer.step()
+        falling.step()
+        on_progress((step + 1) / settings.steps)
+    return module.eval().requires_grad_(False)
