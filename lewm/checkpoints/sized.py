@@ -36,7 +36,7 @@ def save_sized(path: Path, module: nn.Module, key: str, sizes: Mapping[str, Any]
 
 @torch.inference_mode(False)  # no gradient can pass through weights that were made in that mode
 def load_sized(
-    path: Path, key: str, make: Callable[[Any, int], M], device: torch.device, remedy: str
+    path: Path, key: str, make: Callable[[Any, int], M], device: torch.device, problem: str, remedy: str
 ) -> tuple[M, str | None]:
     """A module in eval mode, whose weights ask for no gradient, and the digest of the weights it was trained on.
 
@@ -45,13 +45,14 @@ def load_sized(
         key: The same name as there.
         make: Makes the module from its sizes and the number of its tensors; wrong sizes are a ValueError.
         device: Where the module is to be.
+        problem: What the error says of a file of another kind.
         remedy: The second line of the error.
 
     Raises:
         LewmError: the file is missing, damaged, or of another kind, or its weights are not finite.
     """
     tensors, metadata = read_with_metadata(path, remedy)
-    with decoding(path, f"not a {key}, or of another version", remedy):
+    with decoding(path, problem, remedy):
         about = parse_json(metadata[key], str(path), remedy)
         checkpoint = about[CHECKPOINT]
         with torch.device("meta"):  # sizes are believed when the tensors in the file have them

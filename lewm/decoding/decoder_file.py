@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from lewm.checkpoints import run as runs
+from lewm.checkpoints.run import MODEL
+from lewm.checkpoints.sized import load_sized, save_sized
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.errors import LewmError
 from lewm.files import sha256
-from lewm.reading import decoding, parse_json
 
 DECODER = "decoder.safetensors"
 METADATA = "decoder"  # the key of the JSON text beside the tensors
@@ -21,13 +21,8 @@ METADATA = "decoder"  # the key of the JSON text beside the tensors
 
 def save_decoder(run: Path, decoder: Decoder) -> None:
     """Write a decoder into the run on whose latents it was trained."""
-    about = {
-        "checkpoint_sha256": sha256(run / runs.MODEL),
-        "latent": decoder.latent,
-        "frame_size": decoder.frame_size,
-        "settings": asdict(decoder.settings),
-    }
-    runs.save_tensors(run / DECODER, decoder.state_dict(), {METADATA: json.dumps(about)})
+    sizes = {"latent": decoder.latent, "frame_size": decoder.frame_size, "settings": asdict(decoder.settings)}
+    save_sized(run / DECODER, decoder, METADATA, sizes, sha256(run / MODEL))
 
 
 def load_decoder(run: Path, device: torch.device) -> Decoder:
@@ -36,28 +31,21 @@ def load_decoder(run: Path, device: torch.device) -> Decoder:
     Raises:
         LewmError: the run has none, its weights are not those the decoder was trained on, or the file is damaged.
     """
-    path = run / DECODER
+    path, remedy = run / DECODER, _train_one(run)
     if not path.is_file():
-        raise LewmError(f"{run}: no {DECODER}, so nothing that turns latents into pictures", _train_one(run))
-    tensors, metadata = runs.read_with_metadata(path, _train_one(run))
-    with decoding(path, "damaged, or of another version", _train_one(run)):
-        about = parse_json(metadata[METADATA], str(path), _train_one(run))
-        trained_on = about["checkpoint_sha256"]
-        height, width = about["frame_size"]
-        settings = DecoderSettings(**about["settings"])
-        if settings.depth > len(tensors):
-            raise ValueError(f"{settings.depth} layers")
-        with torch.device("meta"):  # sizes are believed when the tensors in the file have them
-            outline = Decoder(about["latent"], (height, width), settings).state_dict()
-        if {name: tensor.shape for name, tensor in outline.items()} != {
-            name: tensor.shape for name, tensor in tensors.items()
-        }:
-            raise ValueError("its tensors have other shapes than it states")
-        decoder = Decoder(about["latent"], (height, width), settings)
-    if trained_on != sha256(run / runs.MODEL):
-        raise LewmError(f"{path}: trained on other weights than {runs.MODEL} has now", _train_one(run))
-    runs.restore(decoder, tensors, path, _train_one(run))
-    return decoder.to(device).eval()
+        raise LewmError(f"{run}: no {DECODER}, so nothing that turns latents into pictures", remedy)
+    decoder, checkpoint = load_sized(path, METADATA, _made, device, "damaged, or of another version", remedy)
+    if checkpoint != sha256(run / MODEL):
+        raise LewmError(f"{path}: trained on other weights than {MODEL} has now", remedy)
+    return decoder
+
+
+def _made(sizes: Any, tensors: int) -> Decoder:  # noqa: ANN401  # what JSON holds
+    height, width = sizes["frame_size"]
+    settings = DecoderSettings(**sizes["settings"])
+    if settings.depth > tensors:
+        raise ValueError(f"{settings.depth} layers")
+    return Decoder(sizes["latent"], (height, width), settings)
 
 
 def _train_one(run: Path) -> str:

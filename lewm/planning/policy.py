@@ -110,7 +110,7 @@ def load_policy(path: Path, device: torch.device) -> tuple[Policy, str | None]:
     Raises:
         LewmError: the file is missing, damaged, or no policy, or its weights are not finite.
     """
-    return load_sized(path, METADATA, _made, device, REMEDY)
+    return load_sized(path, METADATA, _made, device, "not a policy, or of another version", REMEDY)
 
 
 def _made(sizes: Any, tensors: int) -> Policy:  # noqa: ANN401  # what JSON holds

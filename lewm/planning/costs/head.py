@@ -102,7 +102,7 @@ def load_head(path: Path, device: torch.device) -> tuple[Head, str | None]:
     Raises:
         LewmError: the file is missing, damaged, or no head, or its weights are not finite.
     """
-    return load_sized(path, METADATA, _made, device, REMEDY)
+    return load_sized(path, METADATA, _made, device, "not a head, or of another version", REMEDY)
 
 
 def _made(sizes: Any, tensors: int) -> Head:  # noqa: ANN401  # what JSON holds
