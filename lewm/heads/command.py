@@ -135,8 +135,7 @@ def train_head_of(
     with _opened(request, device, HEAD, "head") as (run, data, out):
         begun = time.perf_counter()
         model = run.model
-        seen, unseen = _latents(model, data, settings, on_progress)
-        longest, unseen_longest = _longest(data.dataset, model.config.frameskip, settings.longest, seen, unseen)
+        seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
         shape = (settings.imagined, settings.horizon)
         pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, _rng(settings, 1))
         head = train_head(pairs, settings, lambda share: on_progress("training the head", share))
@@ -179,8 +178,7 @@ def train_policy_of(
             )
         begun = time.perf_counter()
         model = run.model
-        seen, unseen = _latents(model, data, settings, on_progress)
-        longest, unseen_longest = _longest(data.dataset, model.config.frameskip, settings.longest, seen, unseen)
+        seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
         moves = draw_moves(model, seen, settings.moves, longest, _rng(settings, 1))
         policy = train_policy(moves, longest, settings, lambda share: on_progress("training the policy", share))
         held_out = draw_moves(model, unseen, MEASURED, unseen_longest, _rng(settings, 2))
@@ -215,13 +213,16 @@ def _opened(
 
 def _latents(
     model: WorldModel, data: RunData, settings: HeadSettings | PolicySettings, on_progress: OnProgress
-) -> tuple[EpisodeLatents, EpisodeLatents]:
-    """Latents of episodes that training saw, and of others that it held out."""
-    seen = _some(data.dataset, data.seen, settings.frames, settings.seed)
-    unseen = _some(data.dataset, data.unseen, HELD_OUT_FRAMES, settings.seed)
+) -> tuple[EpisodeLatents, EpisodeLatents, int, int]:
+    """Latents of episodes that training saw, and of others that it held out; the most steps between two moments."""
+    dataset = data.dataset
+    seen = _some(dataset, data.seen, settings.frames, settings.seed)
+    unseen = _some(dataset, data.unseen, HELD_OUT_FRAMES, settings.seed)
+    longest = _longest(dataset, model.config.frameskip, settings.longest, seen, unseen)
     return (
-        encode_episodes(model, data.dataset, seen, lambda share: on_progress("encoding episodes", share)),
-        encode_episodes(model, data.dataset, unseen, lambda share: on_progress("encoding held-out episodes", share)),
+        encode_episodes(model, dataset, seen, lambda share: on_progress("encoding episodes", share)),
+        encode_episodes(model, dataset, unseen, lambda share: on_progress("encoding held-out episodes", share)),
+        *longest,
     )
 
 
@@ -233,10 +234,10 @@ def _some(dataset: Dataset, episodes: Int64[np.ndarray, " E"], frames: int, seed
 
 
 def _longest(
-    dataset: Dataset, frameskip: int, asked: int | None, seen: EpisodeLatents, unseen: EpisodeLatents
+    dataset: Dataset, frameskip: int, asked: int | None, seen: Int64[np.ndarray, " E"], unseen: Int64[np.ndarray, " n"]
 ) -> tuple[int, int]:
     """The most steps between two moments, in training and in held-out episodes."""
-    longest, unseen_longest = (int(episodes.lengths.max()) - 1 for episodes in (seen, unseen))
+    longest, unseen_longest = (int(dataset.lengths[episodes].max()) - 1 for episodes in (seen, unseen))
     if unseen_longest < frameskip:
         raise LewmError(
             f"{dataset.path}: the longest held-out episode has {unseen_longest} steps, and a block has {frameskip}: "
