@@ -22,11 +22,11 @@ BUDGETS = {25: 50, 50: 100, 100: 150}  # environment steps allowed, by goal offs
 SEEDS = {"two-room": (0, 1, 2)}  # three where training is cheap
 ONE_SEED = (0,)
 STEPS = 200  # of an episode: twice the farthest goal
-COSTS = ("last", "min", "head")
+PLANNERS, COSTS = ("cem", "icem"), ("last", "min", "head")
 # The first setting is the one with which the others are compared. The policy uses no cost.
 SETTINGS = [
-    *(("--planner", planner, "--cost", cost) for planner in ("cem", "icem") for cost in COSTS),
-    *(("--planner", "cem", "--warm-start", "idm", "--cost", cost) for cost in COSTS),
+    *(("--planner", planner, "--cost", cost) for planner in PLANNERS for cost in COSTS),
+    *(("--planner", planner, "--warm-start", "idm", "--cost", cost) for planner in PLANNERS for cost in COSTS),
     ("--agent", "idm"),
 ]
 
