@@ -20,7 +20,7 @@ def train_policy(
         int | None,
         typer.Option(min=1, help="The most steps to a goal.", show_default="those of the longest episode"),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps of the policy.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of the policy.")] = 6000,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     json: options.Json = False,

@@ -24,7 +24,7 @@ class PolicySettings(FitSettings):
     longest: int | None = None  # the most steps to a goal; when None, those of the longest episode
     frames: int = 100_000  # at most so many frames of the training episodes
     moves: int = 200_000
-    steps: int = 1000
+    steps: int = 6000
     batch: int = 256
     learning_rate: float = 3e-4  # falls to 0 by a cosine
     weight_decay: float = 1e-2
