@@ -17,6 +17,7 @@ from typing import Any
 import safetensors
 
 from lewm.checkpoints.run import CONFIG, MODEL, STAGES, read_config
+from lewm_data.temporary import replacing
 
 NOTE = "checkpoints.json"
 
@@ -73,7 +74,8 @@ class Copies:
     def note(self, of: Any) -> None:  # noqa: ANN401
         """Notes what was copied, and of which training, for `noted` to read."""
         rows = [(one.stage, one.step, one.seconds, one.run.name) for one in self.checkpoints]
-        (self.into / NOTE).write_text(json.dumps({"of": of, "checkpoints": rows}))
+        with replacing(self.into / NOTE) as temporary:
+            temporary.write_text(json.dumps({"of": of, "checkpoints": rows}))
 
     def _trainings(self) -> Iterator[tuple[str | None, Path, Collection[int]]]:
         """Each stage that has begun, its run, and the steps whose checkpoints are copied."""

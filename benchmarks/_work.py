@@ -8,8 +8,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from argparse import ArgumentParser
-from collections.abc import Iterator
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,13 @@ from bench_quickstart import run
 from lewm.checkpoints.run import MODEL
 from lewm.curves.curve import letters
 from lewm.files import sha256
+from lewm.heads.files import HEAD, POLICY
 from lewm_data.temporary import replacing
 
 COPIED = 4096  # rows at a time
+# Training seeds: three where a training takes a minute. With one seed, only large differences count.
+SEEDS: dict[str, Sequence[int]] = {"two-room": (0, 1, 2)}
+ONE_SEED = (0,)
 LEAST = ("--planner", "cem", "--iterations", "1", "--samples", "2", "--elites", "2")  # enough to draw tasks
 
 
@@ -31,6 +35,17 @@ def add_work(parser: ArgumentParser) -> None:
     """Adds the option --work."""
     told = "a folder to work in, for an interrupted benchmark to continue from; else a temporary one"
     parser.add_argument("--work", type=Path, help=told)
+
+
+def add_seeds(parser: ArgumentParser) -> None:
+    """Adds the option --seeds."""
+    parser.add_argument("--seeds", type=int, nargs="+", help="training seeds; in Two-Room 0, 1 and 2, else 0")
+
+
+def seeds_of(arguments: Namespace) -> Sequence[int]:
+    """The training seeds of --seeds, or those of the world."""
+    seeds: Sequence[int] = arguments.seeds or SEEDS.get(arguments.world, ONE_SEED)
+    return seeds
 
 
 @contextmanager
@@ -48,7 +63,9 @@ def working(folder: Path | None) -> Iterator[Path]:
 def once(home: Path, name: str, *command: str, out: Path | None = None) -> tuple[dict[str, Any], float]:
     """What `run` returns for a command; it is read where the same command has ended in this folder under this name.
 
-    A command is the same only if the run that it names has the same weights, and the dataset the same size.
+    A command is the same only if the run that it names has the same weights, and the dataset the same size. For
+    `lewm plan`, head and policy must be the same, too. A default that was changed since is not noticed: for new code,
+    begin a new folder.
 
     Args:
         out: What the command writes, its --out. What an interrupted command has left there is removed.
@@ -57,7 +74,8 @@ def once(home: Path, name: str, *command: str, out: Path | None = None) -> tuple
     done = home / "done" / name
     with locked(done):
         given = dict(itertools.pairwise(words))
-        weights = sha256(Path(given["--run"]) / MODEL) if "--run" in given else None
+        names = (MODEL, HEAD, POLICY) if command[0] == "plan" else (MODEL,)
+        weights = [digest(Path(given["--run"]) / name) for name in names] if "--run" in given else None
         size = Path(given["--data"]).stat().st_size if "--data" in given else None
         same = {"command": words, "weights": weights, "size": size}
         kept = done / "result.json"
@@ -76,6 +94,11 @@ def once(home: Path, name: str, *command: str, out: Path | None = None) -> tuple
 def short(planned: dict[str, Any]) -> dict[str, Any]:
     """What `lewm plan` shows, with one letter for each task in place of all that is known of it."""
     return {**planned, "tasks": letters(planned["tasks"])}
+
+
+def digest(path: Path) -> str | None:
+    """Digest of a file; None where there is none."""
+    return sha256(path) if path.exists() else None
 
 
 def same_tasks(plan: dict[str, Any], other: dict[str, Any]) -> bool:

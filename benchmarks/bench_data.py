@@ -18,13 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from _results import Results
-from _work import LEAST, add_work, described, first_episodes, once, short, working
+from _work import LEAST, add_seeds, add_work, described, first_episodes, once, seeds_of, short, working
 
 from lewm_data.envs.registry import world
 
-# Seconds of training a seed; three seeds where that is cheap. With one seed, only large differences count.
-SEEDS = {"two-room": (0, 1, 2)}
-ONE_SEED = (0,)
 EPISODES = 1000
 FEWER_AND_MORE = (100, 300, 3000)
 NOISE = (0.0, 0.5, 2.0)  # of the world's default
@@ -56,7 +53,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     add_work(parser)
     parser.add_argument("--data", type=Path, help="an existing dataset of the world's defaults")
-    parser.add_argument("--seeds", type=int, nargs="+", help="training seeds; three in Two-Room, else one")
+    add_seeds(parser)
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--only", type=int, nargs="+", help="the numbers of some settings; 0 is the world's defaults")
     parser.add_argument("--list", action="store_true", help="show the settings with their numbers, and do nothing")
@@ -66,14 +63,17 @@ def main() -> None:
         for number, setting in enumerate(every):
             print(number, setting)
         return
-    seeds = arguments.seeds or SEEDS.get(arguments.world, ONE_SEED)
+    numbers = range(len(every)) if arguments.only is None else arguments.only
+    if not set(numbers) <= set(range(len(every))):
+        parser.error(f"--only: expected numbers from 0 to {len(every) - 1}")
+    seeds = seeds_of(arguments)
 
     def key(row: dict[str, Any]) -> tuple[int, int]:
         return every.index(row["setting"]), row["seed"]
 
     results = Results(arguments.json, f"data in {arguments.world}", {"world": arguments.world}, key)
     with working(arguments.work) as home:
-        for number in range(len(every)) if arguments.only is None else arguments.only:
+        for number in numbers:
             missing = [seed for seed in seeds if not _is_measured(results.find((number, seed)), arguments.tasks)]
             if missing:
                 _measure(arguments, home, every[number], number, missing, results)

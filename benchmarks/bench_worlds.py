@@ -34,6 +34,8 @@ from lewm_data.envs.registry import world
 # The data of each world's recipe, as options of `lewm collect`; other worlds have its defaults.
 DATA = {"push-t": ("--episodes", "4000"), "cube": ("--episodes", "500", "--detail", "coarse")}
 
+POINTS, ORACLE_TASKS = 6, 20
+
 
 def main() -> None:
     """Collects once, then measures each seed."""
@@ -49,12 +51,18 @@ def main() -> None:
     parser.add_argument("--recipe", default="small")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of the configuration")
     parser.add_argument("--curve", action="store_true", help="measure at points of each training")
-    parser.add_argument("--points", type=int, default=6, help="points of a curve within a training, or its last stage")
-    parser.add_argument("--oracle-tasks", type=int, default=20, help="tasks of the oracle; 0 leaves it out")
+    parser.add_argument("--points", type=int, help="points of a curve within a training, or its last stage; 6")
+    parser.add_argument("--oracle-tasks", type=int, help="tasks of a curve's oracle; 20, and 0 leaves it out")
     parser.add_argument(
-        "--oracle-set", nargs="+", default=[], metavar="KEY=VALUE", help="keys that are others for the oracle"
+        "--oracle-set", nargs="+", metavar="KEY=VALUE", help="keys of planning that are others for the oracle"
     )
     arguments = parser.parse_args()
+    if not arguments.curve and (arguments.points, arguments.oracle_tasks, arguments.oracle_set) != (None, None, None):
+        parser.error("--points, --oracle-tasks and --oracle-set are for --curve")
+    if arguments.data is not None and arguments.episodes is not None:
+        parser.error("--episodes says how many to collect, and --data has them already")
+    if any(not pair.startswith("planning.") for pair in arguments.oracle_set or ()):
+        parser.error("--oracle-set: expected keys that begin with planning.")
     with working(arguments.work) as home:
         data, collecting = arguments.data, None
         if arguments.collected is not None:
@@ -107,7 +115,7 @@ def _curves(arguments: argparse.Namespace, home: Path, data: Path, alike: dict[s
     )
     for seed in arguments.seeds:
         config = resolve(base, None, assignments([*arguments.set, f"training.seed={seed}"]))
-        found = checkpoints(config, data, home, arguments.points)
+        found = checkpoints(config, data, home, POINTS if arguments.points is None else arguments.points)
         multistage = any(one.stage is not None for one in found)
         before = results.find(seed) or {"points": [], "oracle": None}
         known = {
@@ -124,9 +132,10 @@ def _curves(arguments: argparse.Namespace, home: Path, data: Path, alike: dict[s
                 results.put(curve)
             rate = kept[number]["plan"]["success_rate"]
             print(f"seed {seed}, step {one.step}, {one.seconds:.0f} s: {rate:.1%}", flush=True)
-        settings = assignments(arguments.oracle_set)
-        if arguments.oracle_tasks and not _is_same(curve["oracle"], arguments.oracle_tasks, config, settings):
-            curve["oracle"] = oracle(found[-1], arguments.oracle_tasks, settings, _say_oracle)
+        settings = assignments(arguments.oracle_set or [])
+        tasks = ORACLE_TASKS if arguments.oracle_tasks is None else arguments.oracle_tasks
+        if tasks and not _is_same(curve["oracle"], tasks, config, settings):
+            curve["oracle"] = oracle(found[-1], tasks, settings, _say_oracle)
         results.put(curve)
 
 

@@ -27,7 +27,14 @@ def plan(
             show_default="the run's",
         ),
     ] = None,
-    horizon: Annotated[int | None, typer.Option(min=1, help="Blocks planned ahead.", show_default="the run's")] = None,
+    horizon: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Blocks planned ahead; with --agent idm, in how many blocks the policy is to arrive.",
+            show_default="the run's; with --agent idm as many as the goal is ahead",
+        ),
+    ] = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="Tasks.", show_default="200")] = None,
     protocol: Annotated[
         str | None,

@@ -64,8 +64,8 @@ def run_planner(
     Returns:
         What became of the tasks, and how long planning took.
     """
-    solver, device, frameskip = controller.solver, controller.model.device, controller.model.config.frameskip
-    seconds, plans, prepared = 0.0, 0, solver.seconds_preparing
+    device, frameskip = controller.model.device, controller.model.config.frameskip
+    seconds, plans, prepared = 0.0, 0, controller.seconds_preparing
     meter = _Meter(on_progress, -(-len(tasks) // batch), controller.schedule.plans(-(-tasks.budget // frameskip)))
     imagination = _Imagination(controller, decode, on_film) if decode and on_film else None
 
@@ -93,7 +93,7 @@ def run_planner(
     played = run_episodes(
         world, tasks, frame_size, batch, agent, latent_distance(controller), films, meter.batch_finished
     )
-    preparing = solver.seconds_preparing - prepared
+    preparing = controller.seconds_preparing - prepared
     return played, Seconds((seconds - preparing) / max(1, plans), preparing)
 
 

@@ -18,8 +18,8 @@ from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
-from lewm.files import check_output
-from lewm.heads.files import own_policy, with_own_head
+from lewm.files import check_output, sha256
+from lewm.heads.files import POLICY, head_digest, own_policy, with_own_head
 from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.policy import uses_policy
@@ -161,6 +161,8 @@ def _evaluate(
     if tasks.protocol == PAPER:
         published = {key: value for key, value in PUBLISHED.items() if key not in request.chosen}
         controller = replace(controller, planning=planning.model_copy(update=published))
+    if not controller.searches and "horizon" not in request.chosen:
+        controller = replace(controller, planning=_arriving(controller, tasks))
     _warn_of_short_budget(controller, tasks)
     if request.save_tasks:
         write_tasks(request.save_tasks, tasks)
@@ -193,6 +195,8 @@ def _evaluate(
             "precision_reason": controller.precision.reason,
         },
         checkpoint_sha256=run.checkpoint_sha256,
+        head_sha256=head_digest(controller.planning),
+        policy_sha256=None if policy is None else sha256(run.path / POLICY),
         versions=versions(),
     )
     with keeping(out, report):
@@ -223,6 +227,15 @@ def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
         return tasks.protocol
     _, held_out = run.split(run.trained_on.episodes)
     return tasks.protocol_for(run.trained_on.fingerprint, held_out, request.tasks.path)
+
+
+def _arriving(controller: Controller, tasks: Tasks) -> Planning:
+    """Settings with which the policy is to arrive in as many blocks as the goals are ahead, where that is known."""
+    planning = controller.planning
+    if tasks.goal_offset is None:
+        return planning
+    blocks = -(-tasks.goal_offset // controller.model.config.frameskip)
+    return planning.model_copy(update={"horizon": max(blocks, planning.execute or 1)})
 
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:

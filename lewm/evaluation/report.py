@@ -125,6 +125,7 @@ class EvalReport:
         seconds_preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
         tasks: What became of each task.
         planner: The settings of planning. `precision` is the one that was used, and `precision_reason` says why.
+        head_sha256, policy_sha256: Digests of the files of the head and of the policy; None where none was used.
     """
 
     success_rate: float | None
@@ -144,6 +145,8 @@ class EvalReport:
     seconds_preparing: float
     planner: dict[str, Any]
     checkpoint_sha256: str
+    head_sha256: str | None
+    policy_sha256: str | None
     versions: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from lewm_data.store.dataset import Dataset
 
 HELD_OUT_FRAMES = 20_000  # at most so many frames of the held-out episodes
 MEASURED = 4000  # held-out pairs, or moves, that the error is measured on
+MEASURED_IMAGINED = 0.5  # share of these pairs whose earlier latent is imagined
 ACTS = "Train a policy for a world that has a simulator."
 
 OnProgress = Callable[[str, float], None]  # what is done now, and which share of it is done
@@ -139,7 +140,9 @@ def train_head_of(
         shape = (settings.imagined, settings.horizon)
         pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, _rng(settings, 1))
         head = train_head(pairs, settings, lambda share: on_progress("training the head", share))
-        held_out = draw_pairs(model, unseen, MEASURED, unseen_longest, 0.5, settings.horizon, _rng(settings, 2))
+        held_out = draw_pairs(
+            model, unseen, MEASURED, unseen_longest, MEASURED_IMAGINED, settings.horizon, _rng(settings, 2)
+        )
         errors, real, imagined = measure_head(head, held_out, longest)
         report = HeadReport(
             errors=errors,
@@ -216,9 +219,10 @@ def _latents(
 ) -> tuple[EpisodeLatents, EpisodeLatents, int, int]:
     """Latents of episodes that training saw, and of others that it held out; the most steps between two moments."""
     dataset = data.dataset
-    seen = _some(dataset, data.seen, settings.frames, settings.seed)
-    unseen = _some(dataset, data.unseen, HELD_OUT_FRAMES, settings.seed)
-    longest = _longest(dataset, model.config.frameskip, settings.longest, seen, unseen)
+    frameskip = model.config.frameskip
+    seen = _some(dataset, data.seen, frameskip, settings.frames, settings.seed)
+    unseen = _some(dataset, data.unseen, frameskip, HELD_OUT_FRAMES, settings.seed)
+    longest = _longest(dataset, frameskip, settings.longest, seen, unseen)
     return (
         encode_episodes(model, dataset, seen, lambda share: on_progress("encoding episodes", share)),
         encode_episodes(model, dataset, unseen, lambda share: on_progress("encoding held-out episodes", share)),
@@ -226,9 +230,15 @@ def _latents(
     )
 
 
-def _some(dataset: Dataset, episodes: Int64[np.ndarray, " E"], frames: int, seed: int) -> Int64[np.ndarray, " n"]:
-    """Episodes in a random order, as many as have at most so many frames together; at least one."""
-    drawn = np.random.default_rng([seed, len(episodes)]).permutation(episodes)
+def _some(
+    dataset: Dataset, episodes: Int64[np.ndarray, " E"], frameskip: int, frames: int, seed: int
+) -> Int64[np.ndarray, " n"]:
+    """Episodes in a random order, as many as have at most so many frames together; at least one.
+
+    Those that are shorter than a block are left out, if there are others.
+    """
+    long_enough = episodes[dataset.lengths[episodes] > frameskip]
+    drawn = np.random.default_rng([seed, len(episodes)]).permutation(long_enough if len(long_enough) else episodes)
     count = int((np.cumsum(dataset.lengths[drawn]) <= frames).sum())
     return drawn[: max(1, count)]
 
@@ -246,7 +256,7 @@ def _longest(
         )
     if asked is not None and asked > longest:
         raise LewmError(
-            f"{dataset.path}: the longest training episode has {longest} steps, and --longest is {asked}",
+            f"{dataset.path}: --longest is {asked}, and the longest training episode that is used has {longest} steps",
             'Give a smaller --longest, or train on longer episodes: see "lewm collect --max-steps".',
         )
     longest = asked or longest

@@ -8,6 +8,7 @@ from pathlib import Path
 from lewm.checkpoints.run import MODEL
 from lewm.config import HeadCost, Planning
 from lewm.errors import LewmError
+from lewm.files import sha256
 from lewm.opened_run import Run
 from lewm.planning.costs.head import load_head
 from lewm.planning.policy import Policy, load_policy
@@ -17,12 +18,12 @@ POLICY = "policy.safetensors"
 
 
 def with_own_head(run: Run, planning: Planning) -> Planning:
-    """The settings of planning; where the cost is a head without a path, its path is that of the run's own.
+    """The settings of planning; where a search uses a head without a path, its path is that of the run's own.
 
     Raises:
         LewmError: the run has no head, the head was trained on other weights, or its file is damaged.
     """
-    if not isinstance(planning.cost, HeadCost):
+    if planning.agent == "idm" or not isinstance(planning.cost, HeadCost):
         return planning
     path = run.path / HEAD if planning.cost.path is None else Path(planning.cost.path)
     remedy = f'Train one with "lewm train-head --run {_quoted(run)}".'
@@ -30,6 +31,13 @@ def with_own_head(run: Run, planning: Planning) -> Planning:
         raise LewmError(f"{run.path}: no {HEAD}, so nothing that tells the steps to a goal", remedy)
     _check_weights(run, path, load_head(path, run.device)[1], remedy)
     return planning.model_copy(update={"cost": planning.cost.model_copy(update={"path": str(path)})})
+
+
+def head_digest(planning: Planning) -> str | None:
+    """Digest of the file of the head that these settings of `with_own_head` use; None where they use none."""
+    if planning.agent == "idm" or not isinstance(planning.cost, HeadCost) or planning.cost.path is None:
+        return None
+    return sha256(Path(planning.cost.path))
 
 
 def own_policy(run: Run) -> Policy:

@@ -45,7 +45,7 @@ def fit(
         module: What is trained, on its device.
         loss: The loss of the examples with these numbers, which are on that device.
         examples: How many examples there are.
-        settings: See there.
+        settings: Steps, batch, learning rate, weight decay and seed.
         on_progress: Called with the share of the steps that is done.
     """
     device = next(module.parameters()).device

@@ -1,4 +1,4 @@
-"""Moments of an episode with a later moment of it as the goal, and the block that was executed between them.
+"""Moments of an episode with a later moment of it as the goal, and the block that was executed from the first on.
 
 P moves, D latent width, A action-block width.
 """
@@ -35,7 +35,10 @@ class Moves:
 
 
 def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: int, rng: np.random.Generator) -> Moves:
-    """Moves whose steps are uniform from 1 on: they are drawn first, then an episode that is long enough.
+    """Moves whose steps are drawn first, and then an episode that is long enough.
+
+    There are more moves to near goals, which say more about the first block: the steps are the longest times the square
+    of a uniform number.
 
     Args:
         model: The world model.
@@ -45,7 +48,7 @@ def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: 
         rng: The source of the draws.
     """
     frameskip, device = model.config.frameskip, latents.latents.device
-    steps = rng.integers(1, longest + 1, size=count)
+    steps = np.ceil(longest * (1 - rng.random(count)) ** 2).astype(np.int64)  # from 1 to the longest
     starts = draw_starts(latents, np.maximum(steps, frameskip), rng)
     return Moves(
         latents=latents.latents[torch.from_numpy(starts).to(device)],

@@ -100,7 +100,7 @@ def measure_head(
     told = head(pairs.earlier, pairs.later).cpu().double().numpy()
     apart = (pairs.earlier - pairs.later).norm(dim=-1).cpu().double().numpy()
     steps, imagined = pairs.steps.cpu().double().numpy(), pairs.imagined.cpu().numpy()
-    edges = np.linspace(0, longest, RANGES + 1).astype(int)
+    edges = np.unique(np.linspace(0, longest, RANGES + 1).astype(int))  # fewer ranges where there are fewer steps
     errors = []
     for least, most in zip(edges[:-1] + 1, edges[1:], strict=True):
         within = (steps >= least) & (steps <= most)

@@ -12,6 +12,9 @@ from torch import Tensor
 # was found not to depend on the number of rows (float32, MKL). A plan must not depend on the episodes beside it.
 MIN_ROWS = 64
 
+# In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
+WIDTHS = 8
+
 
 def at_least_min_rows(
     function: Callable[[Tensor], Tensor], rows: Float[Tensor, "rows ..."], least: int = MIN_ROWS

@@ -63,7 +63,8 @@ class Controller:
     def __post_init__(self) -> None:
         search = line_of(PLANNERS, "PLANNERS", self.planning.planner)
         choose_precision(self.planning.precision, self.model.device, self._unpacked)
-        check_planning(self.planning, self.model.config.action_block, self.model.device)
+        if self.searches:
+            check_planning(self.planning, self.model.config.action_block, self.model.device)
         width = self.model.config.action_dim
         if self.action_groups is not None and sum(self.action_groups) != width:
             raise LewmError(
@@ -84,6 +85,11 @@ class Controller:
             )
         if uses_policy(self.planning):
             check_policy(self.policy, self.model, self.action_groups)
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search decides; else the policy does."""
+        return self.planning.agent == "planner"
 
     @property
     def schedule(self) -> Schedule:
@@ -127,7 +133,7 @@ class Controller:
         """
         device = self.model.device
         horizon, execute = self.schedule.stage(replan)
-        if self.planning.agent == "idm":
+        if not self.searches:
             chosen = self._follow(context, goals, horizon, execute)
             on_iteration(1.0)
             return Plan(chosen, goals.new_full((len(goals),), torch.nan), goals.new_zeros(len(goals), 0))
@@ -213,12 +219,18 @@ class Controller:
             )
 
     def prepare(self) -> None:
-        """Make the solver now, so that what is wrong with the settings is found before anything else is done.
+        """Make the solver now, if there is to be one: what is wrong with the settings is found before all else is done.
 
         Raises:
             LewmError: the checkpoint has no action statistics, or the cost cannot be made.
         """
-        _ = self.solver
+        if self.searches:
+            _ = self.solver
+
+    @property
+    def seconds_preparing(self) -> float:
+        """Seconds spent so far on compiling kernels and capturing CUDA graphs."""
+        return self.solver.seconds_preparing if self.searches else 0.0
 
     def _follow(
         self, context: Context, goals: Float[Tensor, "B D"], horizon: int, count: int

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lewm.checkpoints.sized import load_sized, save_sized
 from lewm.config import Planning
 from lewm.errors import LewmError
-from lewm.model.rows import at_least_min_rows
+from lewm.model.rows import WIDTHS, at_least_min_rows
 from lewm.model.world_model import WorldModel
 
 METADATA = "policy"  # the key of the JSON text beside the tensors
@@ -25,9 +25,6 @@ REMEDY = 'Train one with "lewm train-policy".'
 WIDTH, LAYERS, DROPOUT = 512, 3, 0.1
 STEPS_WIDTH = 64  # F
 FASTEST = 1000  # the ratio of the highest and the lowest frequency of the steps' embedding
-
-# In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
-WIDTHS = 8
 
 
 class Policy(nn.Module):
@@ -52,8 +49,8 @@ class Policy(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(size, WIDTH) for size in sizes)
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in sizes)
         self.dropout = nn.Dropout(DROPOUT)
-        self.steps_in = nn.Linear(STEPS_WIDTH, WIDTH)
-        modulations = [nn.Linear(WIDTH, 2 * WIDTH) for _ in sizes]
+        self.steps_in = nn.Linear(STEPS_WIDTH, STEPS_WIDTH)
+        modulations = [nn.Linear(STEPS_WIDTH, 2 * WIDTH) for _ in sizes]
         for modulation in modulations:
             nn.init.zeros_(modulation.weight)
             nn.init.zeros_(modulation.bias)
@@ -114,7 +111,10 @@ def load_policy(path: Path, device: torch.device) -> tuple[Policy, str | None]:
 
 
 def _made(sizes: Any, tensors: int) -> Policy:  # noqa: ANN401  # what JSON holds
-    return Policy(sizes["latent"], sizes["action_block"], sizes["longest"])
+    latent, action_block, longest = (sizes[name] for name in ("latent", "action_block", "longest"))
+    if not all(type(size) is int and size >= 1 for size in (latent, action_block, longest)):
+        raise ValueError("sizes that are not numbers from 1 on")
+    return Policy(latent, action_block, longest)
 
 
 def uses_policy(planning: Planning) -> bool:

@@ -1,19 +1,28 @@
 """`lewm train-head`, `lewm train-policy`, and plans with what they have learnt, as a user meets them."""
 
+import inspect
 import json
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from lewm.checkpoints.run import read_tensors, save_tensors
+from lewm.checkpoints.run import read_config, read_tensors, save_tensors, write_config
 from lewm.config import resolve
+from lewm.episode_latents import encode_episodes
+from lewm.files import sha256
+from lewm.heads.amortised import PolicySettings
+from lewm.heads.temporal import HeadSettings
+from lewm.opened_run import open_run
 from lewm.report_files import read_report
 from lewm.training.loop import train
 from lewm_cli import output
 from lewm_cli.main import app
+from lewm_cli.train_head import train_head
+from lewm_cli.train_policy import train_policy
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.clips import split_episodes
@@ -53,13 +62,42 @@ def report_of(run, kind):
     return read_report(path)
 
 
+def newest_plan(run):
+    return read_report(max(run.glob("plan-*.json"), key=lambda path: path.stat().st_mtime_ns))
+
+
 def test_reports_say_how_well_it_was_learnt(run):
     head, policy = report_of(run, "head"), report_of(run, "policy")
     assert head["head"]["longest"] == policy["policy"]["longest"] == head["errors"][-1]["most"]
     assert head["checkpoint_sha256"] == policy["checkpoint_sha256"]
-    assert -1 <= head["real"]["head"] <= 1
-    assert all(one["real"] > 0 for one in head["errors"])
-    assert policy["error"] > 0
+
+
+@pytest.mark.parametrize("command", ["train-head", "train-policy"])
+def test_it_learns_from_seen_episodes_and_is_measured_on_others(run, monkeypatch, command):
+    encoded = []
+
+    def noting(model, dataset, episodes, on_progress):
+        encoded.append(sorted(episodes.tolist()))
+        return encode_episodes(model, dataset, episodes, on_progress)
+
+    monkeypatch.setattr("lewm.heads.command.encode_episodes", noting)
+    assert call(command, run, "--steps", "2")[0] == 0
+    assert encoded == [sorted(half.tolist()) for half in open_run(run).split(8)]
+
+
+def test_defaults_of_the_commands_are_those_of_the_library():
+    for command, settings in ((train_head, HeadSettings()), (train_policy, PolicySettings())):
+        options = inspect.signature(command).parameters
+        shared = [one.name for one in fields(settings) if one.name in options]
+        assert "steps" in shared
+        assert {name: options[name].default for name in shared} == {name: getattr(settings, name) for name in shared}
+
+
+def test_a_policy_is_to_arrive_when_the_goal_is_reached_in_the_data(run):
+    for horizon, options in ((3, []), (4, ["--horizon", "4"])):
+        code, shown = call("plan", run, *PLAN, "--agent", "idm", "--set", "execute=2", *options, "--json")
+        assert code == 0, shown
+        assert newest_plan(run)["planner"]["horizon"] == horizon
 
 
 def test_the_same_command_learns_the_same(run, trained):
@@ -69,6 +107,29 @@ def test_the_same_command_learns_the_same(run, trained):
         assert (run / f"{name}.safetensors").read_bytes() == before
         assert call(command, run, "--steps", "5", "--seed", "1")[0] == 0
         assert (run / f"{name}.safetensors").read_bytes() != before
+
+
+def test_plans_name_the_files_of_what_they_used(run):
+    digests = {name: sha256(run / f"{name}.safetensors") for name in ("head", "policy")}
+    for options, used in (
+        ([], []),
+        (["--cost", "head"], ["head"]),
+        (["--agent", "idm"], ["policy"]),
+        (["--cost", "head", "--warm-start", "idm"], ["head", "policy"]),
+    ):
+        assert call("plan", run, *PLAN, *options)[0] == 0
+        report = newest_plan(run)
+        for name, digest in digests.items():
+            assert report[f"{name}_sha256"] == (digest if name in used else None)
+
+
+def test_a_policy_needs_no_head_whatever_the_cost_of_the_run(run):
+    config, trained_on = read_config(run)
+    write_config(run, resolve(config, None, {"planning.cost.kind": "head"}), trained_on)
+    (run / "head.safetensors").unlink()
+    assert "so nothing that tells the steps to a goal" in call("plan", run, *PLAN)[1]
+    code, shown = call("plan", run, *PLAN, "--agent", "idm")
+    assert code == 0, shown
 
 
 def test_json_is_the_report(run):
@@ -137,10 +198,13 @@ def test_held_out_episodes_without_a_whole_block_are_refused(tmp_path, tiny):
         assert "the longest held-out episode has 3 steps, and a block has 5" in shown
 
 
-def test_steps_beyond_the_longest_episode_are_refused(run):
+def test_steps_beyond_the_longest_episode_are_refused(run, monkeypatch):
+    encoded = []
+    monkeypatch.setattr("lewm.heads.command.encode_episodes", lambda *given: encoded.append(given))
     for command in ("train-head", "train-policy"):
         code, shown = call(command, run, "--longest", "101")
         assert code == 1
         problem, remedy = shown.splitlines()
         assert "--longest is 101" in problem
+        assert not encoded
         assert "lewm collect --max-steps" in remedy

@@ -86,6 +86,8 @@ def test_moves_have_the_block_that_was_executed(model, episodes):
     assert torch.equal(moves.latents[:, 0], moves.goals[:, 0])
     assert torch.equal((moves.goals - moves.latents)[:, 1], moves.steps.float())
     assert set(moves.steps.tolist()) == set(range(1, 41))
+    near = (moves.steps <= 10).float().mean()
+    assert abs(near - 0.5) < 0.05  # the square root of a quarter of the longest
     rows = torch.from_numpy(STARTS)[moves.latents[:, 0].long()] + moves.latents[:, 1].long()
     skip = model.config.frameskip
     executed = torch.stack([episodes.actions[row : row + skip].flatten() for row in rows.tolist()])
@@ -123,6 +125,29 @@ def test_a_range_without_pairs_has_no_error(model, episodes):
     assert imagined is None
     assert [one.imagined for one in errors] == [None] * 4
     assert errors[-1].real is None
+
+
+def test_there_are_fewer_ranges_where_there_are_fewer_steps(model, episodes):
+    pairs = draw_pairs(model, episodes, 100, 3, 0.0, 5, np.random.default_rng(0))
+    head = train_head(pairs, HeadSettings(steps=1))
+    for longest, ranges in ((1, [(1, 1)]), (2, [(1, 1), (2, 2)]), (5, [(1, 1), (2, 2), (3, 3), (4, 5)])):
+        assert [(one.least, one.most) for one in measure_head(head, pairs, longest)[0]] == ranges
+
+
+def test_training_ends_with_a_learning_rate_of_zero(monkeypatch):
+    rates = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, closure=None):
+            rates.extend(group["lr"] for group in self.param_groups)
+            assert all(group["weight_decay"] == 0.5 for group in self.param_groups)
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    train_head(walks(0), HeadSettings(steps=9, batch=8, learning_rate=0.01, weight_decay=0.5))
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 0.01
+    assert rates[-1] < 0.0005
 
 
 def moves_of(model, seed):
@@ -180,7 +205,9 @@ def test_a_file_has_the_whole_policy(tmp_path, model, policy):
     assert not loaded.training
 
 
-@pytest.mark.parametrize("changes", [{"longest": 10**12}, {"latent": 9}, {"action_block": "two"}])
+@pytest.mark.parametrize(
+    "changes", [{"longest": 10**12}, {"longest": 20.0}, {"longest": True}, {"latent": 9}, {"action_block": "two"}]
+)
 def test_a_file_that_states_other_sizes_is_no_policy(tmp_path, changes):
     path = tmp_path / "policy.safetensors"
     about = {"latent": 8, "action_block": 10, "longest": 20, "checkpoint_sha256": None} | changes

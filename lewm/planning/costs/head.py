@@ -17,16 +17,13 @@ from torch import Tensor, nn
 from lewm.checkpoints.sized import load_sized, save_sized
 from lewm.config import HeadCost
 from lewm.errors import LewmError
-from lewm.model.rows import at_least_min_rows
+from lewm.model.rows import WIDTHS, at_least_min_rows
 from lewm.planning.costs.distance import squared
 from lewm.planning.dynamics import Dynamics
 from lewm.planning.plan import Context, Cost
 
 METADATA = "head"  # the key of the JSON text beside the tensors
 REMEDY = 'Give the key cost.path a file that "lewm train-head" or lewm.planning.costs.head.save_head wrote.'
-
-# In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
-WIDTHS = 8
 
 OVER: dict[str, Callable[[Float[Tensor, "B S H"]], Float[Tensor, "B S"]]] = {
     "last": lambda steps: steps[:, :, -1],
