@@ -1,0 +1,160 @@
+"""Runs with reports of a known content, and the page that shows them, as a browser reads it."""
+
+import os
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+from lewm.report_files import write_report
+
+VOID = {"meta", "link", "img", "br"}
+HOSTILE = '<script>alert("1")&amp;\'%41 #{run}?'
+
+
+class Page(HTMLParser):
+    """Elements by tag, the text, and whether every element is closed."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.elements, self.text, self._open = Path(path), {}, [], []
+        self.raw = self.path.read_text()
+        self.feed(self.raw)
+        self.close()
+        assert not self._open
+        self.said = " ".join(" ".join(self.text).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.setdefault(tag, []).append(dict(attributes))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, text):
+        self.text.append(text)
+
+    def shown(self):
+        """The files that pictures and videos point to; each is there."""
+        urls = [one["src"].partition("#")[0] for one in self.elements.get("img", []) + self.elements.get("video", [])]
+        files = [self.path.parent / os.fsdecode(unquote_to_bytes(url)) for url in urls]
+        assert all(file.is_file() for file in files)
+        return files
+
+
+@dataclass(frozen=True)
+class Content:
+    """A report of this content."""
+
+    content: dict
+
+    def as_dict(self):
+        return self.content
+
+
+def success(successes, episodes):
+    return {
+        "success_rate": successes / episodes,
+        "successes": successes,
+        "episodes": episodes,
+        "interval_95": [0.25, 0.75],
+    }
+
+
+def plan_report(successes):
+    return {
+        **success(successes, 8),
+        "latent_distance": None,
+        "random": {**success(1, 8), "latent_distance": None},
+        "protocol": "held-out",
+        "goal_offset": 25,
+        "budget": 50,
+        "discarded_solved": 3,
+        "tasks_sha256": "ab" * 32,
+        "seconds_per_plan": 0.123,
+        "planner": {
+            "agent": "planner",
+            "warm_start": "off",
+            "planner": {"kind": "cem", "samples": 300, "elites": 30, "iterations": 9},
+            "cost": {"kind": "last"},
+            "horizon": 5,
+            "execute": 2,
+            "horizon_end": "shrink",
+            "context": 3,
+        },
+        "checkpoint_sha256": "cd" * 32,
+    }
+
+
+def head_report():
+    return {
+        "errors": [
+            {"least": 1, "most": 25, "real": 3.44, "imagined": 4.55},
+            {"least": 26, "most": 50, "real": 6.66, "imagined": None},
+        ],
+        "real": {"head": 0.91, "distance": 0.52},
+        "imagined": None,
+        "head": {"steps": 2000, "longest": 50},
+        "checkpoint_sha256": "cd" * 32,
+    }
+
+
+def policy_report():
+    return {
+        "error": 0.4321,
+        "mean_action": 0.998,
+        "policy": {"steps": 1000, "longest": 50},
+        "checkpoint_sha256": "cd" * 32,
+    }
+
+
+def probe_report(checkpoint="cd" * 32):
+    def score(value):
+        return {"value": value, "interval_95": [value - 0.01, value + 0.01]}
+
+    def probed(features, r):
+        scores = {"mse": score(1 - r), "r": score(r)}
+        return {"property": "agent", "features": features, "linear": scores, "mlp": scores}
+
+    return {
+        "probed": [probed("trained encoder", 0.987), probed("pixel PCA", 0.654)],
+        "episodes": {"train": 60, "validation": 20, "test": 21},
+        "checkpoint_sha256": checkpoint,
+    }
+
+
+def surprise_report(source="/data/falls.mp4", out_video=None):
+    event = {"begin_time": 1.5, "peak_time": 1.75, "end_time": 2.25, "p_value": 0.0002}
+    return {
+        "source": source,
+        "actions": "unknown: the least surprise",
+        "frames": 305,
+        "scored": 300,
+        "flagged": 7,
+        "alpha": 0.01,
+        "events": [event],
+        "out_video": out_video,
+    }
+
+
+def suite_report():
+    def outcome(actions, **values):
+        one = {"perturbation": "agent teleported", "actions": actions, "surprise": 2.5, "untouched": 0.02}
+        return {**one, "p_value": 4e-26, "effect_size": 2.34, "auroc": 0.999, "detected": 0.98, "delay": 0.0, **values}
+
+    unknown = outcome("unknown", p_value=None, effect_size=None, auroc=0.5, delay=None)
+    alarms = {"flagged": 5, "frames": 400, "rate": 0.0125, "interval_95": [0.001, 0.03]}
+    return {
+        "alpha": 0.01,
+        "outcomes": [outcome("known"), unknown],
+        "false_alarms": [{"actions": actions, **alarms} for actions in ("known", "unknown")],
+    }
+
+
+def fill(run, name, media, report=None):
+    """A report of this name and its pictures, whose content is their own name."""
+    write_report(run / f"{name}.json", Content(report or {}))
+    (run / name).mkdir()
+    for one in media:
+        (run / name / one).write_bytes(os.fsencode(one))

@@ -1,0 +1,273 @@
+"""What the page of a run shows, and how it names what is missing."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from lewm import recipes
+from lewm.checkpoints.run import DatasetIdentity, save_tensors, write_config
+from lewm.config import resolve
+from lewm.errors import LewmError
+from lewm.files import sha256
+from lewm.model import build
+from lewm.page.command import write_page
+from lewm.page.findings import FIGURES
+from lewm.page.sections import FILMS
+from lewm.training.metrics import NUMBERS
+from lewm.training.stages import settled_config
+from tests.lewm.page.runs import (
+    HOSTILE,
+    Page,
+    fill,
+    plan_report,
+    probe_report,
+    surprise_report,
+)
+
+
+def test_it_shows_the_newest_of_every_part(finished):
+    result = write_page(finished)
+    assert result.page == str(finished / "report" / "index.html")
+    before = ("model", "training", "head", "policy")
+    assert result.sections == (*before, "planning", "probing", "decoding", "surprise", "suite")
+    page = Page(result.page)
+    for words in (
+        "mine",
+        "rooms.h5 (efefefefefef)",
+        "prediction 0.1667 term of the loss",  # the value in the last line
+        "5.3",
+        "clips a second",
+        "1 to 25 3.4 4.5 26 to 50 6.7 -",
+        "real latents 0.91 0.52 The errors are means in steps",
+        "the policy 0.432 always the mean action 0.998",
+        "6 of 8 75.0% 25.0% to 75.0%",
+        "1 of 8 12.5%",
+        "held-out (abababababab)",
+        "LeWM + CEM 6 of 8",
+        "CEM, samples 300, elites 30, iterations 9",
+        "5 blocks, 2 executed before the next plan, which has the blocks left until the arrival",
+        "3 latents",
+        "0.12 s a plan",
+        "6 of 9 films",
+        "agent, trained encoder 0.013 0.987 0.013 0.987",
+        "agent, pixel PCA 0.346 0.654",
+        "fitted on 60 episodes and tested on 21 others",
+        "falls.mp4",
+        "7; a clean video would have about 3.0",
+        "1 1.50 1.75 2.25 0.0002",
+        "agent teleported 2.500 0.020 4e-26 2.34 0.999 98% 0",
+        "agent teleported 2.500 0.020 - - 0.500 98% -",
+        "1.25% of 400 untouched frames (95 %: 0.10% to 3.00%), at alpha 0.01",
+    ):
+        assert words in page.said, words
+    assert "2 of 8" not in page.said
+    assert "Not there yet" not in page.said
+    shown = [file.name for file in page.shown()]
+    films = [f"episode-{i:04d}.mp4" for i in range(FILMS)]
+    assert shown == [
+        *("training.png", "scatter.png", "map.png", "reconstructions.png", "trace.png"),
+        *films,
+        *("rollout.mp4", "annotated.mp4", "agent-teleported.mp4"),
+    ]
+    assert {file.read_text() for file in page.shown()} == {"curves", *shown} - {"training.png"}
+
+
+def test_trained_and_frozen_parameters_are_counted_apart(tmp_path, tiny):
+    conv = build(tiny.model).encoder
+    frozen = {"kind": "frozen", "weights": "tensors.pt", "encoder": tiny.model.encoder.model_dump()}
+    for name, config in (("all", tiny), ("some", resolve(tiny, None, {"model.encoder": frozen}))):
+        model = build(config.model)
+        directory = tmp_path / name
+        write_config(directory, config, DatasetIdentity("data.h5", "0", (16, 16), 2, None))
+        save_tensors(directory / "model.safetensors", model.state_dict())
+        said = Page(write_page(directory).page).said
+        learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        still = sum(p.numel() for p in conv.parameters())
+        assert f"trained parameters {learnt:,}" in said
+        assert (f"frozen parameters {still:,}" in said) == (name == "some")
+
+
+def test_it_needs_nothing_but_its_folder(finished, tmp_path):
+    folder = Path(write_page(finished).page).parent
+    moved = folder.rename(tmp_path / "sent to a colleague")
+    page = Page(moved / "index.html")
+    assert len(page.shown()) == 14
+    assert not {"script", "iframe", "form"} & set(page.elements)
+    for elements in page.elements.values():
+        for one in elements:
+            for name in ("src", "href"):
+                assert not one.get(name, "").startswith(("http", "/", "file:")), one
+    assert "http" not in page.raw
+    assert "@import" not in page.raw
+    assert "url(" not in page.raw
+    assert str(tmp_path) not in page.raw
+
+
+def test_it_says_to_everyone_what_is_shown(finished):
+    page = Page(write_page(finished).page)
+    assert page.elements["html"] == [{"lang": "en"}]
+    assert all(one["alt"] for one in page.elements["img"])
+    assert all(one["aria-label"] for one in page.elements["video"])
+    for one in page.elements["video"]:
+        assert {"controls", "muted", "loop", "playsinline"} <= set(one)
+    anchors = {one["id"] for one in page.elements["section"]}
+    links = {one["href"][1:] for one in page.elements["a"] if one["href"].startswith("#")}
+    assert links == anchors
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
+    result = write_page(run)
+    assert result.sections == ("model",)
+    page = Page(result.page)
+    for command in (
+        f"lewm train --resume --out {run}",
+        f"lewm train-head --run {run}",
+        f"lewm train-policy --run {run}",
+        f"lewm plan --video mp4 --run {run}",
+        f"lewm probe --run {run}",
+        f"lewm decode --run {run}",
+        f"lewm surprise VIDEO --run {run}",
+        f"lewm surprise --suite two-room --run {run}",
+    ):
+        assert command in page.said, command
+    assert page.shown() == []
+
+
+def test_a_training_that_has_not_logged_yet_is_no_training(run):
+    (run / "metrics.jsonl").touch()
+    assert write_page(run).sections == ("model",)
+
+
+def test_a_line_that_is_being_written_hides_no_others(finished):
+    whole = (finished / "metrics.jsonl").read_text()
+    (finished / "metrics.jsonl").write_text(whole + '{"step": 4, "lo')
+    assert "Effective rank 5.3" in Page(write_page(finished).page).said
+    (finished / "metrics.jsonl").write_text('{"step": 1, "lo')
+    assert "metrics.jsonl is not shown: no whole line in it" in Page(write_page(finished).page).said
+
+
+@pytest.mark.parametrize(
+    ("execute", "end", "told"),
+    [
+        (None, "shrink", "5 executed Context"),
+        (5, "fixed", "5 executed Context"),
+        (1, "fixed", "1 executed before the next plan, which has as many blocks Context"),
+    ],
+)
+def test_how_much_of_a_plan_is_executed(run, execute, end, told):
+    report = plan_report(6)
+    report["planner"] |= {"execute": execute, "horizon_end": end, "cost": {"kind": "head", "path": "/home/me/a.pt"}}
+    fill(run, "plan-20260101-000000", [], report)
+    said = Page(write_page(run).page).said
+    assert f"Cost head, path a.pt Search begins anew Horizon 5 blocks, {told} 3 latents" in said
+
+
+@pytest.mark.parametrize(
+    ("agent", "warm_start", "told"),
+    [
+        ("planner", "off", "Cost last Search begins anew Horizon"),
+        ("planner", "idm", "Cost last Search begins at the plan of the run's policy Horizon"),
+        ("idm", "off", "Policy learnt on the run's latents, no search Horizon"),
+    ],
+)
+def test_who_decides_and_where_a_search_begins(run, agent, warm_start, told):
+    report = plan_report(6)
+    report["planner"] |= {"agent": agent, "warm_start": warm_start}
+    fill(run, "plan-20260101-000000", [], report)
+    said = Page(write_page(run).page).said
+    assert told in said
+    assert ("Cost" in said) == (agent == "planner")
+
+
+def test_stages_are_shown_with_their_pictures(tmp_path):
+    config, run = settled_config(recipes.small("push-t", 2)), tmp_path / "run"
+    identity = DatasetIdentity("/data/t.h5", "ef" * 32, (64, 64), 20, "push-t")
+    directories = {name: run / "stages" / name for name in config.stages}
+    for name, directory in directories.items():
+        write_config(directory, config.stages[name].config(config), identity)
+    write_config(run, config, identity)
+    for number, directory in enumerate((*directories.values(), run)):
+        terms = {"prediction": 0.1 + number, "sigreg": 7.0}
+        (directory / "metrics.jsonl").write_text(
+            json.dumps(dict.fromkeys(NUMBERS, 1.0) | {"step": 100, "terms": terms}) + "\n"
+        )
+        (directory / "training.png").write_text(directory.name)
+    page = Page(write_page(run).page)
+    for words in ("100 prediction 0.1, sigreg 7 - -", "100 prediction 1.1, sigreg 7 - -", "prediction 2.1 term"):
+        assert words in page.said, words
+    shown = {file.name: file.read_text() for file in page.shown()}
+    assert shown == {
+        "keypoints-training.png": "keypoints",
+        "features-training.png": "features",
+        "training.png": "run",
+    }
+
+
+def test_where_success_is_not_known_the_distances_are_shown(run):
+    def unknown(start, end):
+        known = dict.fromkeys(("success_rate", "successes", "interval_95"))
+        return {**known, "episodes": 8, "latent_distance": {"start": start, "end": end}}
+
+    report = {**plan_report(1), **unknown(16.1, 7.16), "random": unknown(16.1, 14.3), "goal_offset": None}
+    fill(run, "plan-20260101-000000", [], report)
+    page = Page(write_page(run).page)
+    for words in (
+        "LeWM + CEM 16.1 7.16",
+        "random actions 16.1 14.3",
+        "in a picture",
+        "16.1 → 7.16",
+        "mean over 8 tasks",
+    ):
+        assert words in page.said, words
+    assert "95 %" not in page.said
+
+
+def test_names_are_text(tmp_path, tiny):
+    run = tmp_path / HOSTILE
+    write_config(run, tiny, DatasetIdentity(f"/data/{HOSTILE}.h5", HOSTILE, (16, 16), 20, "two-room"))
+    report = {**plan_report(1), "protocol": HOSTILE, "tasks_sha256": HOSTILE}
+    fill(run, "plan-20260101-000000", [f"{HOSTILE}.mp4"], report)
+    media = [f"{HOSTILE}.png", os.fsdecode(b"\xff.png")]
+    fill(run, "surprise-20260101-000000", media, surprise_report(f"/data/{HOSTILE}", "/gone.mp4"))
+    page = Page(write_page(run).page)
+    assert "script" not in page.elements
+    assert page.elements["title"] == [{}]
+    assert page.said.count(HOSTILE) > 6
+    contents = [file.read_bytes() for file in page.shown()]
+    assert contents == [f"{HOSTILE}.png".encode(), b"\xff.png", f"{HOSTILE}.mp4".encode()]
+
+
+def test_pictures_that_no_page_could_hold_are_counted(run):
+    fill(run, "decode-20260101-000000", [f"event-{i:03d}.png" for i in range(FIGURES + 5)])
+    page = Page(write_page(run).page)
+    assert len(page.shown()) == FIGURES
+    assert f"{FIGURES} of {FIGURES + 5} pictures and videos" in page.said
+
+
+def test_results_of_other_weights_are_marked(run, tiny):
+    weights = build(tiny.model).state_dict()
+    save_tensors(run / "model.safetensors", weights)
+    fill(run, "probe-20260101-000000", [], probe_report(sha256(run / "model.safetensors")))
+    assert "other weights" not in Page(write_page(run).page).said
+    weights["projector.0.bias"] += 1
+    save_tensors(run / "model.safetensors", weights)
+    assert "Made with other weights than the run has now." in Page(write_page(run).page).said
+
+
+def test_there_is_no_page_over_weights_that_are_not_finite_or_damaged(run, tiny):
+    weights = build(tiny.model).state_dict()
+    weights["projector.0.weight"].fill_(torch.nan)
+    save_tensors(run / "model.safetensors", weights)
+    with pytest.raises(LewmError, match=r"model\.safetensors: not finite: projector\.0\.weight"):
+        write_page(run)
+    (run / "model.safetensors").write_text("weights")
+    with pytest.raises(LewmError, match=r"model\.safetensors: not a safetensors file"):
+        write_page(run)
+
+
+def test_weights_that_are_gone_are_said(run, caplog):
+    write_page(run)
+    assert f'has no model.safetensors; "lewm train --resume --out {run}" writes it' in caplog.text
