@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column
 from rich.text import Text
 
@@ -109,6 +109,14 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
     """A bar with `columns` beside it, then the time passed and left."""
     times = (TimeElapsedColumn(), column(lambda _: "passed,"), TimeRemainingColumn(), column(lambda _: "left"))
     return Progress(column(lambda task: task.description), BarColumn(), *columns, *times, console=stderr)
+
+
+def show_stage(bar: Progress, task: TaskID, what: str, done: float, total: float | None = 1) -> None:
+    """Show what is done now, and how much of it is done; the clock begins anew with each stage."""
+    (shown,) = (one for one in bar.tasks if one.id == task)
+    if shown.description != what:
+        bar.reset(task, description=what)
+    bar.update(task, completed=done, total=total)
 
 
 def column(words: Callable[[Task], str]) -> ProgressColumn:

@@ -91,7 +91,7 @@ def surprise(
         task = bar.add_task("", total=None)
 
         def on_progress(what: str, done: int, total: int | None) -> None:
-            bar.update(task, description=what, completed=done, total=total)
+            output.show_stage(bar, task, what, done, total)
 
         report, path = watch_video(request, where, on_progress)
     output.note(f"report: {path}; a line a frame and a picture: {path.with_suffix('')}")
@@ -126,7 +126,7 @@ def _suite(
         report, path = run_suite(
             SuiteRequest(run, env, episodes, calibrate, alpha, seed),
             device,
-            lambda what, share: bar.update(task, description=what, completed=share),
+            lambda what, share: output.show_stage(bar, task, what, share),
         )
         bar.update(task, completed=1)
     output.note(f"report: {path}; a picture and a video of each perturbation: {path.with_suffix('')}")

@@ -62,7 +62,7 @@ def train_head(
         report, path = train_head_of(
             HeadRequest(run, data, settings),
             where,
-            lambda what, share: bar.update(task, description=what, completed=share),
+            lambda what, share: output.show_stage(bar, task, what, share),
         )
     output.note(f"head: {run / HEAD}")
     output.note(f"report: {path}")

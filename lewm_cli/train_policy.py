@@ -57,7 +57,7 @@ def train_policy(
         report, path = train_policy_of(
             PolicyRequest(run, data, settings),
             where,
-            lambda what, share: bar.update(task, description=what, completed=share),
+            lambda what, share: output.show_stage(bar, task, what, share),
         )
     output.note(f"policy: {run / POLICY}")
     output.note(f"report: {path}")

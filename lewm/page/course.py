@@ -12,10 +12,7 @@ from lewm.page import elements
 from lewm.page.chart import Line, chart
 
 TASKS = ("protocol", "goal_offset", "budget")  # equal where two success rates can be compared
-KEY = (
-    '<p class="quiet key"><span class="ours">This run</span>'
-    '<span class="theirs">The runs that come with lewm</span></p>'
-)
+KEY = '<p class="quiet key"><span class="ours">This run</span><span class="theirs">What comes with lewm</span></p>'
 
 Moment = tuple[str | None, int]  # a stage of the training and a step of it
 
@@ -26,7 +23,7 @@ def health_beside(env: str, lines: Sequence[dict[str, Any]]) -> str:
     if not curves:
         return ""
     ends = ", ".join(f"{curve.points[-1].effective_rank:.1f}" for curve in curves)
-    told = f"At the end of their training, the runs of this world that come with lewm had an effective rank of {ends}."
+    told = f"At the end of training, {_which(curves)} had an effective rank of {ends}."
     figures = [
         chart(
             title,
@@ -41,21 +38,29 @@ def health_beside(env: str, lines: Sequence[dict[str, Any]]) -> str:
 
 
 def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[str, Any]) -> str:
-    """Success of a run; empty where no committed curve has tasks of that kind.
+    """Success of a run; empty where the world has no committed curve, and a sentence where that has other tasks.
 
     Args:
         env: The run's world.
         lines: Its metrics, those of its stages included.
         report: Its report of `lewm plan`, with the weights that it has now.
     """
-    curves = [one for one in committed_curves(env) if all(report[key] == one.points[-1].plan[key] for key in TASKS)]
-    if not curves or not lines:
+    every = committed_curves(env)
+    curves = [one for one in every if all(report[key] == one.points[-1].plan[key] for key in TASKS)]
+    if not every or not lines:
         return ""
+    if not curves:
+        plan = every[0].points[-1].plan
+        return elements.paragraph(
+            f"Success is not compared: the tasks of {_which(every)} have goals {plan['goal_offset']} steps ahead and a "
+            f"budget of {plan['budget']}, and their protocol is {plan['protocol']}.",
+            "quiet",
+        )
     rates = ", ".join(f"{curve.points[-1].plan['success_rate']:.1%}" for curve in curves)
     low, high = report["interval_95"]
     told = (
-        f"This run solved {report['success_rate']:.1%} of its tasks ({low:.1%} to {high:.1%}). At the end of their "
-        f"training, the runs of this world that come with lewm solved {rates}."
+        f"This run solved {report['success_rate']:.1%} of its tasks ({low:.1%} to {high:.1%}). At the end of "
+        f"training, {_which(curves)} solved {rates}."
     )
     ours = Line(((_steps(lines)[-1], 100.0 * report["success_rate"]),), True, (100.0 * low, 100.0 * high))
     rates_of = ((curve, [100 * point.plan["success_rate"] for point in curve.points]) for curve in curves)
@@ -63,6 +68,11 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
     return (
         elements.paragraph(told) + KEY + elements.grid([chart("Solved tasks", [ours, *theirs], " %", 100.0)], "pairs")
     )
+
+
+def _which(curves: Sequence[Curve]) -> str:
+    runs, come = ("run", "comes") if len(curves) == 1 else ("runs", "come")
+    return f"the {runs} of this world that {come} with lewm"
 
 
 def over_training(moments: Iterable[Moment]) -> list[float]:

@@ -125,7 +125,8 @@ def planning(path: Path, take: Take) -> Content:
             "quiet",
         )
     body += media.note()
-    return Content(body, (_success(report, "by plans"), _success(report["random"], "by random actions")))
+    name = f"by {agent_name(report['planner'])}"
+    return Content(body, (_success(report, report, name), _success(report["random"], report, "by random actions")))
 
 
 def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
@@ -156,14 +157,18 @@ def _settings(section: dict[str, Any]) -> list[str]:
     ]
 
 
-def _success(agent: dict[str, Any], label: str) -> KeyNumber:
-    """The success of one agent, or its distance where it cannot be told what is solved."""
+def _success(agent: dict[str, Any], report: dict[str, Any], label: str) -> KeyNumber:
+    """The success of one agent of a report, or its distance where it cannot be told what is solved."""
+    ahead = "" if report["goal_offset"] is None else f", goals {report['goal_offset']} steps ahead"
+    tasks = f"{agent['episodes']} tasks{ahead}"
     if agent["success_rate"] is None:
         start, end = (f"{agent['latent_distance'][at]:.3g}" for at in ("start", "end"))
         return KeyNumber(
-            f"{start} → {end}", f"towards the goal {label}", "latent distance to the goal, before and after"
+            f"{start} → {end}", f"towards the goal {label}", f"latent distance to the goal, before and after; {tasks}"
         )
-    return KeyNumber(f"{agent['success_rate']:.1%}", f"of the goals reached {label}", f"95 %: {_interval(agent)}")
+    return KeyNumber(
+        f"{agent['success_rate']:.1%}", f"of the goals reached {label}", f"95 %: {_interval(agent)}; {tasks}"
+    )
 
 
 PARTS = (

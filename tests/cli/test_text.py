@@ -46,6 +46,24 @@ def test_names_are_shown_as_they_are_wherever_they_stand(name, capsys):
     assert errors.count(name) == 4
 
 
+def test_the_clock_of_a_stage_goes_on_after_another_stage_has_ended(monkeypatch):
+    monkeypatch.setattr(output.stderr, "_file", io.StringIO())
+    with output.progress_bar() as bar:
+        now = 0.0
+        bar.get_time = lambda: now
+        task = bar.add_task("", total=1)
+        for what, at, share in (
+            ("encoding", 0, 0.5),
+            ("encoding", 10, 1),
+            ("training", 20, 0.1),
+            ("training", 50, 0.9),
+        ):
+            now = float(at)
+            output.show_stage(bar, task, what, share)
+        (shown,) = bar.tasks
+        assert (shown.completed, shown.elapsed, shown.finished) == (0.9, 30, False)
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_progress_and_warnings_show_names_as_they_are(name, monkeypatch):
     stream = io.StringIO()

@@ -28,7 +28,7 @@ def test_a_damaged_report_is_one_line_of_the_page(finished, content):
     (finished / "plan-20260103-000000.json").write_bytes(content)
     page = Page(write_page(finished).page)
     assert page.said.count("plan-20260103-000000.json is not shown: ") == 1
-    assert "by plans" not in page.said
+    assert "reached by LeWM" not in page.said
     assert "agent, trained encoder 0.013 0.987" in page.said
 
 
@@ -62,7 +62,7 @@ def test_a_report_of_other_types_is_one_line_of_the_page(finished, change):
     fill(finished, "plan-20260103-000000", ["episode-0000.mp4"], {**plan_report(6), **change})
     page = Page(write_page(finished).page)
     assert "plan-20260103-000000.json is not shown: not as this version of lewm writes it" in page.said
-    assert "by plans" not in page.said
+    assert "reached by LeWM" not in page.said
 
 
 def test_a_number_that_is_not_known_is_a_dash(run):
