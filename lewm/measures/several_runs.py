@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from scipy.stats import trim_mean
 
-from lewm.measures.intervals import Estimate, percentile_interval
+from lewm.measures.intervals import Estimate, percentile_interval, wilson_interval
 
 RESAMPLES = 20_000
 TRIMMED = 0.25  # of the scores at each end, rounded down to whole scores
@@ -46,7 +46,8 @@ def success_over_runs(worlds: Sequence[Counts], seed: int = 0) -> Estimate:
     rates has the variance (a + b) / S. The bootstrap's variance is on average (1 - 1/S) (a + b) / S + b / S: too much
     where runs hardly differ, too little where they differ by more than their tasks explain. The interval of three runs
     then goes from the worst run to the best, since all draws are the worst run in 1 of 27 resamples; it contains the
-    median of all runs that could be trained with the probability 1 - 2^(1 - S), which is 75 %.
+    median of all runs that could be trained with the probability 1 - 2^(1 - S), which is 75 %. Where all tasks were
+    solved, or none, resampling shows no spread at all: then the interval is Wilson's, of all tasks together.
 
     Args:
         worlds: For each world, the solved tasks and all tasks of each run.
@@ -62,7 +63,11 @@ def success_over_runs(worlds: Sequence[Counts], seed: int = 0) -> Estimate:
     outcomes = [np.array([(solved, tasks - solved) for solved, tasks in counts]) for counts in worlds]
     drawn = [_resampled(world, generator) for world in outcomes]
     rates, resampled = (np.concatenate([_share(world, [0]) for world in some], axis=-1) for some in (outcomes, drawn))
-    return Estimate(float(interquartile_mean(rates)), percentile_interval(interquartile_mean(resampled)))
+    value = float(interquartile_mean(rates))
+    solved, tasks = (sum(counts) for counts in zip(*(run for world in worlds for run in world), strict=True))
+    if solved in (0, tasks):
+        return Estimate(value, wilson_interval(solved, tasks))
+    return Estimate(value, percentile_interval(interquartile_mean(resampled)))
 
 
 def paired_difference(first: Bool[np.ndarray, "S T"], second: Bool[np.ndarray, "S T"], seed: int = 0) -> Estimate:

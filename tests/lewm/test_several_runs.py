@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from lewm.measures import several_runs
+from lewm.measures.intervals import wilson_interval
 from lewm.measures.several_runs import interquartile_mean, paired_difference, success_over_runs
 
 RATE = 0.8  # the mean success rate of simulated runs
@@ -35,6 +36,14 @@ def test_three_runs_without_noise_of_tasks_go_from_the_worst_to_the_best():
     found = success_over_runs([[(10, 10), (0, 10), (10, 10)]])
     assert found.value == pytest.approx(2 / 3)
     assert found.interval_95 == (0, 1)
+
+
+@pytest.mark.parametrize("solved", [0, 200])
+def test_where_all_tasks_or_none_are_solved_the_interval_is_still_one(solved):
+    found = success_over_runs([[(solved, 200)] * 3])
+    assert found.value == solved / 200
+    assert found.interval_95 == wilson_interval(3 * solved, 600)
+    assert 0.006 < found.interval_95[1] - found.interval_95[0] < 0.007
 
 
 def test_worlds_are_strata_of_which_every_resample_has_all():
