@@ -20,6 +20,7 @@ from typing import Any
 from _results import Results
 from _work import LEAST, add_seeds, add_work, described, first_episodes, once, seeds_of, short, working
 
+from lewm.recipes import recipe
 from lewm_data.envs.registry import world
 
 EPISODES = 1000
@@ -125,7 +126,9 @@ def _tasks(home: Path, name: str, seed: int, count: int) -> Path:
     data, drawing, tasks = home / "tasks.h5", home / "drawing", home / f"tasks-{seed}.json"
     drawn = ("--env", name, "--episodes", str(TASKS_EPISODES), "--seed", str(TASKS_SEED))
     once(home, "tasks", "collect", *drawn, out=data)
-    options = ("--data", str(data), "--steps", "1", "--set", "training.held_out=0.9")
+    stages = recipe("small", name, world(name).action_dim).stages
+    short_ones = (word for stage in stages for word in ("--set", f"stages.{stage}.steps=1"))
+    options = ("--data", str(data), "--steps", "1", "--set", "training.held_out=0.9", *short_ones)
     once(home, "drawing", "train", *options, out=drawing)
     saved = ("--episodes", str(count), "--seed", str(seed), "--save-tasks", str(tasks))
     once(home, f"tasks-{seed}", "plan", "--run", str(drawing), *LEAST, *saved)
