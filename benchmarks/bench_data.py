@@ -28,6 +28,7 @@ FEWER_AND_MORE = (100, 300, 3000)
 NOISE = (0.0, 0.5, 2.0)  # of the world's default
 SHARES = (0.5, 1.0)  # of the data's episodes that another policy acts in
 TASKS_SEED, TASKS_EPISODES = 1_000_003, 100  # of the dataset from which the tasks come
+PROTOCOL = "tasks of a dataset that no training saw"
 
 
 def settings(name: str) -> list[dict[str, Any]]:
@@ -103,6 +104,7 @@ def _measure(
         tasks = _tasks(home, arguments.world, seed, arguments.tasks)
         ours = ("--run", str(out), "--tasks", str(tasks), "--seed", str(seed))
         planned, planning = once(home, f"plan-{name}", "plan", *ours)
+        planned["protocol"] = PROTOCOL  # `lewm plan` names the file of tasks: a path of this machine
         row = {"world": arguments.world, "setting": setting, "frames": described(data)["frames"], "seed": seed}
         seconds = {"collect": collecting, "train": training, "plan": planning}
         results.put({**row, "seconds": seconds, "plan": short(planned)})
