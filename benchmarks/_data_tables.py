@@ -62,7 +62,8 @@ def _searched(options: Sequence[str]) -> tuple[str, str]:
     """Planner and cost in words."""
     given = dict(zip(options[::2], options[1::2], strict=True))
     if "--agent" in given:
-        return "the policy alone", "-"
+        told = f", told {given['--horizon']} blocks" if "--horizon" in given else ""
+        return "the policy alone" + told, "-"
     begun = ", from the policy's plan" if "--warm-start" in given else ""
     return given["--planner"] + begun, given["--cost"]
 

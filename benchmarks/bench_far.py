@@ -31,6 +31,7 @@ SETTINGS = [
     *(("--planner", planner, "--cost", cost) for planner in PLANNERS for cost in COSTS),
     *(("--planner", planner, "--warm-start", "idm", "--cost", cost) for planner in PLANNERS for cost in COSTS),
     ("--agent", "idm"),
+    ("--agent", "idm", "--horizon", "5"),  # as many blocks as a search has by default, however far the goal is
 ]
 
 

@@ -51,8 +51,8 @@ def main() -> None:
     parser.add_argument("--recipe", default="small")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="keys of the configuration")
     parser.add_argument("--curve", action="store_true", help="measure at points of each training")
-    parser.add_argument("--points", type=int, help="points of a curve within a training, or its last stage; 6")
-    parser.add_argument("--oracle-tasks", type=int, help="tasks of a curve's oracle; 20, and 0 leaves it out")
+    parser.add_argument("--points", type=int, help=f"points of a curve within a training, or its last stage; {POINTS}")
+    parser.add_argument("--oracle-tasks", type=int, help=f"tasks of the oracle; {ORACLE_TASKS}, and 0 leaves it out")
     parser.add_argument(
         "--oracle-set", nargs="+", metavar="KEY=VALUE", help="keys of planning that are others for the oracle"
     )

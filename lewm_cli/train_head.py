@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,8 +42,6 @@ def train_head(
     from lewm.heads.temporal import HeadSettings
     from lewm.runtime import choose_device
 
-    if math.isnan(imagined):
-        raise typer.BadParameter("expected a share from 0 to 1, got nan", param_hint="--imagined")
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")

@@ -230,12 +230,16 @@ def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
 
 
 def _arriving(controller: Controller, tasks: Tasks) -> Planning:
-    """Settings with which the policy is to arrive in as many blocks as the goals are ahead, where that is known."""
+    """Settings with which the policy is to arrive in as many blocks as the goals are ahead, where that is known.
+
+    It looks as often as with the horizon of the settings.
+    """
     planning = controller.planning
     if tasks.goal_offset is None:
         return planning
     blocks = -(-tasks.goal_offset // controller.model.config.frameskip)
-    return planning.model_copy(update={"horizon": max(blocks, planning.execute or 1)})
+    execute = min(planning.execute or planning.horizon, blocks)
+    return planning.model_copy(update={"horizon": blocks, "execute": execute})
 
 
 def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:

@@ -23,21 +23,21 @@ def with_own_head(run: Run, planning: Planning) -> Planning:
     Raises:
         LewmError: the run has no head, the head was trained on other weights, or its file is damaged.
     """
-    if planning.agent == "idm" or not isinstance(planning.cost, HeadCost):
+    cost = _head_cost(planning)
+    if cost is None:
         return planning
-    path = run.path / HEAD if planning.cost.path is None else Path(planning.cost.path)
+    path = run.path / HEAD if cost.path is None else Path(cost.path)
     remedy = f'Train one with "lewm train-head --run {_quoted(run)}".'
-    if planning.cost.path is None and not path.is_file():
+    if cost.path is None and not path.is_file():
         raise LewmError(f"{run.path}: no {HEAD}, so nothing that tells the steps to a goal", remedy)
     _check_weights(run, path, load_head(path, run.device)[1], remedy)
-    return planning.model_copy(update={"cost": planning.cost.model_copy(update={"path": str(path)})})
+    return planning.model_copy(update={"cost": cost.model_copy(update={"path": str(path)})})
 
 
 def head_digest(planning: Planning) -> str | None:
     """Digest of the file of the head that these settings of `with_own_head` use; None where they use none."""
-    if planning.agent == "idm" or not isinstance(planning.cost, HeadCost) or planning.cost.path is None:
-        return None
-    return sha256(Path(planning.cost.path))
+    cost = _head_cost(planning)
+    return None if cost is None or cost.path is None else sha256(Path(cost.path))
 
 
 def own_policy(run: Run) -> Policy:
@@ -53,6 +53,11 @@ def own_policy(run: Run) -> Policy:
     policy, checkpoint = load_policy(path, run.device)
     _check_weights(run, path, checkpoint, remedy)
     return policy
+
+
+def _head_cost(planning: Planning) -> HeadCost | None:
+    """The cost of a search, if it is a head; the policy uses no cost."""
+    return planning.cost if planning.agent == "planner" and isinstance(planning.cost, HeadCost) else None
 
 
 def _check_weights(run: Run, path: Path, checkpoint: str | None, remedy: str) -> None:

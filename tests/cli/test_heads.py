@@ -70,6 +70,9 @@ def test_reports_say_how_well_it_was_learnt(run):
     head, policy = report_of(run, "head"), report_of(run, "policy")
     assert head["head"]["longest"] == policy["policy"]["longest"] == head["errors"][-1]["most"]
     assert head["checkpoint_sha256"] == policy["checkpoint_sha256"]
+    assert -1 <= head["real"]["head"] <= 1
+    assert all(one["real"] > 0 for one in head["errors"])
+    assert policy["error"] > 0
 
 
 @pytest.mark.parametrize("command", ["train-head", "train-policy"])
@@ -93,11 +96,22 @@ def test_defaults_of_the_commands_are_those_of_the_library():
         assert {name: options[name].default for name in shared} == {name: getattr(settings, name) for name in shared}
 
 
-def test_a_policy_is_to_arrive_when_the_goal_is_reached_in_the_data(run):
-    for horizon, options in ((3, []), (4, ["--horizon", "4"])):
-        code, shown = call("plan", run, *PLAN, "--agent", "idm", "--set", "execute=2", *options, "--json")
-        assert code == 0, shown
-        assert newest_plan(run)["planner"]["horizon"] == horizon
+@pytest.mark.parametrize(
+    ("goal", "options", "horizon", "execute"),
+    [
+        ("20", [], 4, 1),
+        ("20", ["--execute", "2"], 4, 2),
+        ("20", ["--horizon", "5"], 5, 1),
+        ("20", ["--set", "execute=none"], 4, 3),  # as often as with the run's 3 blocks, all of them executed
+        ("20", ["--set", "execute=none", "--horizon", "5"], 5, None),
+        ("9", ["--set", "execute=none"], 2, 2),
+    ],
+)
+def test_a_policy_is_to_arrive_when_the_goal_is_reached_in_the_data(run, goal, options, horizon, execute):
+    code, shown = call("plan", run, *PLAN, "--goal-offset", goal, "--agent", "idm", *options)
+    assert code == 0, shown
+    planner = newest_plan(run)["planner"]
+    assert (planner["horizon"], planner["execute"]) == (horizon, execute)
 
 
 def test_the_same_command_learns_the_same(run, trained):

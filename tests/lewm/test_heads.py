@@ -11,6 +11,7 @@ from lewm.config import resolve
 from lewm.episode_latents import EpisodeLatents
 from lewm.errors import LewmError
 from lewm.heads.amortised import PolicySettings, measure_policy, train_policy
+from lewm.heads.command import _some
 from lewm.heads.moves import Moves, draw_moves
 from lewm.heads.pairs import Pairs, draw_pairs
 from lewm.heads.temporal import HeadSettings, measure_head, train_head
@@ -18,6 +19,8 @@ from lewm.heads.windows import draw_starts
 from lewm.planning.controller import Controller
 from lewm.planning.plan import Context
 from lewm.planning.policy import Policy, load_policy, save_policy
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.writer import Writer
 
 CPU = torch.device("cpu")
 LENGTHS = np.array([30, 41, 12, 41])
@@ -125,6 +128,17 @@ def test_a_range_without_pairs_has_no_error(model, episodes):
     assert imagined is None
     assert [one.imagined for one in errors] == [None] * 4
     assert errors[-1].real is None
+
+
+def test_episodes_that_are_shorter_than_a_block_are_left_out_if_there_are_others(tmp_path):
+    with Writer.create(tmp_path / "data.h5", {"env": "arm"}) as writer:
+        for rows in (3, 40, 5):
+            pixels, action = np.zeros((rows, 16, 16, 3), np.uint8), np.zeros((rows, 2), np.float32)
+            writer.write_episode({"pixels": pixels, "action": action})
+    with Dataset.open(tmp_path / "data.h5") as dataset:
+        for seed in range(9):
+            assert _some(dataset, np.arange(3), 5, 20, seed).tolist() == [1]
+            assert set(_some(dataset, np.array([0, 2]), 5, 20, seed).tolist()) == {0, 2}
 
 
 def test_there_are_fewer_ranges_where_there_are_fewer_steps(model, episodes):
