@@ -22,9 +22,17 @@ from lewm.checkpoints.run import MODEL
 from lewm.curves.curve import letters
 from lewm.files import sha256
 from lewm.heads.files import HEAD, POLICY
+from lewm_data.envs.registry import world
+from lewm_data.store.schema import DETAIL
 from lewm_data.temporary import replacing
 
 COPIED = 4096  # rows at a time
+EPISODES = 1000  # that `lewm collect` makes by default
+# What the data of a world's small recipe have other than by default, as options of `lewm collect`.
+OWN_DATA: dict[str, dict[str, Any]] = {
+    "push-t": {"episodes": 4000},
+    "cube": {"episodes": 500, "detail": "coarse"},
+}
 # Training seeds: three where a training takes a minute. With one seed, only large differences count.
 SEEDS: dict[str, Sequence[int]] = {"two-room": (0, 1, 2)}
 ONE_SEED = (0,)
@@ -106,14 +114,31 @@ def same_tasks(plan: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(plan[name] == other[name] for name in ("checkpoint_sha256", "tasks_sha256"))
 
 
+def recipe_data(name: str) -> dict[str, Any]:
+    """The data of a world's small recipe, as options of `lewm collect`."""
+    place = world(name)
+    return {
+        "episodes": EPISODES,
+        "policy": place.default_policy,
+        "noise": place.default_noise,
+        **OWN_DATA.get(name, {}),
+    }
+
+
+def collect_words(options: dict[str, Any]) -> list[str]:
+    """Options of `lewm collect` as the words of a command line."""
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
 def described(data: Path) -> dict[str, Any]:
-    """How a dataset was collected."""
+    """How a dataset was collected; with its detail where its world has several."""
     with h5py.File(data) as file:
         return {
             "episodes": len(file["ep_len"]),
             "frames": len(file["action"]),
             "policy": str(file.attrs["policy"]),
             "noise": float(file.attrs["noise"]),
+            **({DETAIL: str(file.attrs[DETAIL])} if DETAIL in file.attrs else {}),
         }
 
 

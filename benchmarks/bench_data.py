@@ -3,8 +3,9 @@
     python benchmarks/bench_data.py two-room --json benchmarks/results/data-two-room-cpu.json
 
 The tasks come from a dataset of their own, collected with another seed by the world's default policy, so that no
-training saw them. A training seed has the same tasks with all data. With --data, a dataset of the world's defaults, the
-settings that differ only in the number of episodes take their first ones from it.
+training saw them. A training seed has the same tasks with all data. With --data, a dataset as the world's recipe has,
+the settings that differ from it only in the number of episodes take their first ones from it. In Cube, where the search
+solves few tasks with any data, the policy of `lewm train-policy` acts in its place.
 
 What the JSON file and the folder --work have already is not measured again: so an interrupted benchmark continues, and
 processes may share both, each with some of the settings. For new code, begin a new file.
@@ -18,27 +19,39 @@ from pathlib import Path
 from typing import Any
 
 from _results import Results
-from _work import LEAST, add_seeds, add_work, described, first_episodes, once, seeds_of, short, working
+from _work import (
+    LEAST,
+    add_seeds,
+    add_work,
+    collect_words,
+    described,
+    first_episodes,
+    once,
+    recipe_data,
+    seeds_of,
+    short,
+    working,
+)
 
 from lewm.recipes import recipe
 from lewm_data.envs.registry import world
+from lewm_data.store.schema import DETAIL
 
-EPISODES = 1000
-FEWER_AND_MORE = (100, 300, 3000)
+AMOUNTS = (100, 300, 1000, 3000)  # of episodes
 NOISE = (0.0, 0.5, 2.0)  # of the world's default
 SHARES = (0.5, 1.0)  # of the data's episodes that another policy acts in
 TASKS_SEED, TASKS_EPISODES = 1_000_003, 100  # of the dataset from which the tasks come
 PROTOCOL = "tasks of a dataset that no training saw"
+POLICY_ACTS = ("cube",)  # in place of the search
 
 
 def settings(name: str) -> list[dict[str, Any]]:
-    """Options of `lewm collect`: first the world's defaults, then one of them changed at a time."""
-    place = world(name)
-    first = {"episodes": EPISODES, "policy": place.default_policy, "noise": place.default_noise}
+    """Options of `lewm collect`: first those of the world's recipe, then one of them changed at a time."""
+    place, first = world(name), recipe_data(name)
     expert = {**first, "policy": "expert"}
     others = [policy for policy in ("expert", "random", "smooth") if policy != place.default_policy]
     changed = [
-        *({**first, "episodes": episodes} for episodes in FEWER_AND_MORE),
+        *({**first, "episodes": amount} for amount in AMOUNTS if amount != first["episodes"]),
         *({**expert, "noise": share * place.default_noise} for share in NOISE),
         *(
             {**first, "policy": other if share == 1 else f"{place.default_policy}:{1 - share},{other}:{share}"}
@@ -54,10 +67,10 @@ def main() -> None:
     parser.add_argument("world")
     parser.add_argument("--json", type=Path, required=True)
     add_work(parser)
-    parser.add_argument("--data", type=Path, help="an existing dataset of the world's defaults")
+    parser.add_argument("--data", type=Path, help="an existing dataset as the world's recipe has")
     add_seeds(parser)
     parser.add_argument("--tasks", type=int, default=200)
-    parser.add_argument("--only", type=int, nargs="+", help="the numbers of some settings; 0 is the world's defaults")
+    parser.add_argument("--only", type=int, nargs="+", help="the numbers of some settings; 0 is the world's recipe")
     parser.add_argument("--list", action="store_true", help="show the settings with their numbers, and do nothing")
     arguments = parser.parse_args()
     every = settings(arguments.world)
@@ -95,20 +108,24 @@ def _measure(
 ) -> None:
     """Collects with one setting; trains and plans with some seeds."""
     data, collecting = home / f"data-{number}.h5", None
-    options = [word for name, value in setting.items() for word in (f"--{name}", str(value))]
+    words = collect_words(setting)
     if not _taken(arguments.data, setting, data):
-        _, collecting = once(home, f"collect-{number}", "collect", "--env", arguments.world, *options, out=data)
+        _, collecting = once(home, f"collect-{number}", "collect", "--env", arguments.world, *words, out=data)
     for seed in seeds:
         name, out = f"{number}-{seed}", home / f"run-{number}-{seed}"
         _, training = once(home, f"train-{name}", "train", "--data", str(data), "--seed", str(seed), out=out)
+        seconds = {"collect": collecting, "train": training}
+        ours = ["--run", str(out), "--seed", str(seed)]
+        agent = []
+        if arguments.world in POLICY_ACTS:
+            agent = ["--agent", "idm"]
+            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours)
         tasks = _tasks(home, arguments.world, seed, arguments.tasks)
-        ours = ("--run", str(out), "--tasks", str(tasks), "--seed", str(seed))
-        planned, planning = once(home, f"plan-{name}", "plan", *ours)
+        planned, seconds["plan"] = once(home, f"plan-{name}", "plan", *ours, *agent, "--tasks", str(tasks))
         planned["protocol"] = PROTOCOL  # `lewm plan` names the file of tasks: a path of this machine
         row = {"world": arguments.world, "setting": setting, "frames": described(data)["frames"], "seed": seed}
-        seconds = {"collect": collecting, "train": training, "plan": planning}
         results.put({**row, "seconds": seconds, "plan": short(planned)})
-        print(f"{' '.join(options)}, seed {seed}: {planned['success_rate']:.1%}", flush=True)
+        print(f"{' '.join(words)}, seed {seed}: {planned['success_rate']:.1%}", flush=True)
     data.unlink()
 
 
@@ -117,7 +134,8 @@ def _taken(source: Path | None, setting: dict[str, Any], data: Path) -> bool:
     if source is None:
         return False
     given = described(source)
-    if any(given[name] != setting[name] for name in ("policy", "noise")) or given["episodes"] < setting["episodes"]:
+    alike = all(given.get(name) == setting.get(name) for name in ("policy", "noise", DETAIL))
+    if not alike or given["episodes"] < setting["episodes"]:
         return False
     first_episodes(source, setting["episodes"], data)
     return True
@@ -126,8 +144,8 @@ def _taken(source: Path | None, setting: dict[str, Any], data: Path) -> bool:
 def _tasks(home: Path, name: str, seed: int, count: int) -> Path:
     """The tasks of a training seed. A run that is hardly trained draws them from what it holds out, which is most."""
     data, drawing, tasks = home / "tasks.h5", home / "drawing", home / f"tasks-{seed}.json"
-    drawn = ("--env", name, "--episodes", str(TASKS_EPISODES), "--seed", str(TASKS_SEED))
-    once(home, "tasks", "collect", *drawn, out=data)
+    drawn = collect_words({**recipe_data(name), "episodes": TASKS_EPISODES, "seed": TASKS_SEED})
+    once(home, "tasks", "collect", "--env", name, *drawn, out=data)
     stages = recipe("small", name, world(name).action_dim).stages
     short_ones = (word for stage in stages for word in ("--set", f"stages.{stage}.steps=1"))
     options = ("--data", str(data), "--steps", "1", "--set", "training.held_out=0.9", *short_ones)

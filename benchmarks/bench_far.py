@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from _results import Results
-from _work import LEAST, add_seeds, add_work, described, digest, once, same_tasks, seeds_of, short, working
+from _work import EPISODES, LEAST, add_seeds, add_work, described, digest, once, same_tasks, seeds_of, short, working
 
 from lewm.checkpoints.run import read_config
 from lewm.heads.files import HEAD, POLICY
 
 BUDGETS = {25: 50, 50: 100, 100: 150}  # environment steps allowed, by goal offset
 STEPS = 200  # of an episode: twice the farthest goal
-EPISODES = 1000
 PLANNERS, COSTS = ("cem", "icem"), ("last", "min", "head")
 # The first setting is the one with which the others are compared. The policy uses no cost.
 SETTINGS = [

@@ -22,7 +22,7 @@ from typing import Any
 
 from _curve import checkpoints, oracle, planner_of, point
 from _results import Results
-from _work import add_work, described, once, short, working
+from _work import add_work, collect_words, described, once, recipe_data, short, working
 
 from lewm.checkpoints.run import MODEL
 from lewm.config import Config, resolve
@@ -30,9 +30,6 @@ from lewm.files import sha256
 from lewm.recipes import recipe
 from lewm_cli.options import assignments
 from lewm_data.envs.registry import world
-
-# The data of each world's recipe, as options of `lewm collect`; other worlds have its defaults.
-DATA = {"push-t": ("--episodes", "4000"), "cube": ("--episodes", "500", "--detail", "coarse")}
 
 POINTS, ORACLE_TASKS = 6, 20
 
@@ -69,10 +66,12 @@ def main() -> None:
             collecting = json.loads(arguments.collected.read_text())["seconds"]
         if data is None:
             data = home / "data.h5"
-            collect = ("--env", arguments.world, *DATA.get(arguments.world, ()))
+            options = recipe_data(arguments.world)
             if arguments.episodes is not None:
-                collect += ("--episodes", str(arguments.episodes))
-            _, collecting = once(home, "collect", "collect", *collect, out=data)
+                options["episodes"] = arguments.episodes
+            _, collecting = once(
+                home, "collect", "collect", "--env", arguments.world, *collect_words(options), out=data
+            )
         alike = {
             "world": arguments.world,
             "options": ["--recipe", arguments.recipe, *(word for pair in arguments.set for word in ("--set", pair))],
