@@ -42,14 +42,15 @@ def train_policy(
         settings: The number of steps, their batch and the seed.
         on_progress: Called with the share of the steps that is done.
     """
-    device = moves.latents.device
-    latents, goals, blocks = moves.latents.clone(), moves.goals.clone(), moves.blocks.clone()  # no inference tensors
+    device = moves.frames.device
+    frames, blocks = moves.frames.clone(), moves.blocks.clone()  # no inference tensors
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of the first weights and of dropout
-        policy = Policy(latents.shape[1], blocks.shape[1], longest).to(device)
+        policy = Policy(frames.shape[1], blocks.shape[1], longest).to(device)
 
         def loss(chosen: Tensor) -> Tensor:
-            return F.mse_loss(policy(latents[chosen], goals[chosen], moves.steps[chosen]), blocks[chosen])
+            starts, ends = frames[moves.starts[chosen]], frames[moves.ends[chosen]]
+            return F.mse_loss(policy(starts, ends, moves.steps[chosen]), blocks[chosen])
 
         return fit(policy, loss, len(blocks), settings, on_progress)
 

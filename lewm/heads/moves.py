@@ -1,6 +1,6 @@
 """Moments of an episode with a later moment of it as the goal, and the block that was executed from the first on.
 
-P moves, D latent width, A action-block width.
+N frames, P moves, D latent width, A action-block width.
 """
 
 from __future__ import annotations
@@ -22,16 +22,28 @@ class Moves:
     """What a policy learns from, on the model's device.
 
     Attributes:
-        latents: The latent of each moment.
-        goals: The latent of its goal.
+        frames: The latent of every frame.
+        starts: The frame of each moment.
+        ends: The frame of its goal.
         steps: Environment steps to the goal.
         blocks: The normalised block that was executed from the moment on.
     """
 
-    latents: Float32[Tensor, "P D"]
-    goals: Float32[Tensor, "P D"]
+    frames: Float32[Tensor, "N D"]
+    starts: Int64[Tensor, " P"]
+    ends: Int64[Tensor, " P"]
     steps: Int64[Tensor, " P"]
     blocks: Float32[Tensor, "P A"]
+
+    @property
+    def latents(self) -> Float32[Tensor, "P D"]:
+        """The latent of each moment."""
+        return self.frames[self.starts]
+
+    @property
+    def goals(self) -> Float32[Tensor, "P D"]:
+        """The latent of its goal."""
+        return self.frames[self.ends]
 
 
 def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: int, rng: np.random.Generator) -> Moves:
@@ -51,8 +63,9 @@ def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: 
     steps = np.ceil(longest * (1 - rng.random(count)) ** 2).astype(np.int64)  # from 1 to the longest
     starts = draw_starts(latents, np.maximum(steps, frameskip), rng)
     return Moves(
-        latents=latents.latents[torch.from_numpy(starts).to(device)],
-        goals=latents.latents[torch.from_numpy(starts + steps).to(device)],
+        frames=latents.latents,
+        starts=torch.from_numpy(starts).to(device),
+        ends=torch.from_numpy(starts + steps).to(device),
         steps=torch.from_numpy(steps).to(device),
         blocks=model.normalize_actions(blocks_after(latents, starts, 1, frameskip))[:, 0],
     )

@@ -114,6 +114,22 @@ def test_a_policy_is_to_arrive_when_the_goal_is_reached_in_the_data(run, goal, o
     assert (planner["horizon"], planner["execute"]) == (horizon, execute)
 
 
+def test_a_policy_learns_from_as_many_frames_as_are_asked_for(run, monkeypatch):
+    encoded = []
+
+    def noting(model, dataset, episodes, on_progress):
+        encoded.append(int(dataset.lengths[episodes].sum()))
+        return encode_episodes(model, dataset, episodes, on_progress)
+
+    monkeypatch.setattr("lewm.heads.command.encode_episodes", noting)
+    assert call("train-policy", run, "--steps", "2")[0] == 0
+    every = encoded[0]
+    assert call("train-policy", run, "--steps", "2", "--frames", str(every - 1))[0] == 0
+    assert encoded[2] < every
+    report = read_report(max(run.glob("policy-*.json"), key=lambda path: path.stat().st_mtime_ns))
+    assert (report["policy"]["frames"], report["policy"]["moves"]) == (every - 1, 2 * (every - 1))
+
+
 def test_the_same_command_learns_the_same(run, trained):
     for command, name in (("train-head", "head"), ("train-policy", "policy")):
         before = (run / f"{name}.safetensors").read_bytes()

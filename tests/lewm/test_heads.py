@@ -170,7 +170,10 @@ def moves_of(model, seed):
     latents, goals = torch.randn(2, 1500, 8, generator=generator)
     steps = torch.randint(1, 21, (1500,), generator=generator)
     way = (goals - latents)[:, :2] / steps[:, None].float().sqrt()
-    return Moves(latents, goals, steps, way.repeat(1, model.config.action_block // 2))
+    starts = torch.arange(1500)
+    return Moves(
+        torch.cat([latents, goals]), starts, starts + 1500, steps, way.repeat(1, model.config.action_block // 2)
+    )
 
 
 @pytest.fixture(scope="module")
