@@ -27,6 +27,7 @@ from _work import (
     described,
     first_episodes,
     once,
+    policy_words,
     recipe_data,
     seeds_of,
     short,
@@ -118,8 +119,8 @@ def _measure(
         ours = ["--run", str(out), "--seed", str(seed)]
         agent = []
         if arguments.world in POLICY_ACTS:
-            agent = ["--agent", "idm"]
-            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours)
+            agent, policy = ["--agent", "idm"], policy_words(arguments.world)
+            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours, *policy)
         tasks = _tasks(home, arguments.world, seed, arguments.tasks)
         planned, seconds["plan"] = once(home, f"plan-{name}", "plan", *ours, *agent, "--tasks", str(tasks))
         planned["protocol"] = PROTOCOL  # `lewm plan` names the file of tasks: a path of this machine

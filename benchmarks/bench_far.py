@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from _results import Results
-from _work import EPISODES, LEAST, add_seeds, add_work, described, digest, once, same_tasks, seeds_of, short, working
+from _work import (
+    EPISODES,
+    LEAST,
+    add_seeds,
+    add_work,
+    described,
+    digest,
+    once,
+    policy_words,
+    same_tasks,
+    seeds_of,
+    short,
+    working,
+)
 
 from lewm.checkpoints.run import read_config
 from lewm.heads.files import HEAD, POLICY
@@ -74,8 +87,8 @@ def _trained(arguments: argparse.Namespace, home: Path, seed: int) -> Path:
         longer = ("--episodes", str(arguments.episodes or EPISODES), "--max-steps", str(STEPS))
         once(home, "collect", "collect", "--env", arguments.world, *longer, out=data)
     once(home, f"train-{seed}", "train", "--data", str(data.resolve()), "--seed", str(seed), out=run)
-    for command in ("train-head", "train-policy"):
-        once(home, f"{command}-{seed}", command, "--run", str(run), "--seed", str(seed))
+    for command, words in (("train-head", []), ("train-policy", policy_words(arguments.world))):
+        once(home, f"{command}-{seed}", command, "--run", str(run), "--seed", str(seed), *words)
     return run
 
 
