@@ -12,7 +12,9 @@ HOME_DIR := $(CURDIR)/.lewm/quickstart
 WORLD ?= push-t
 # The data that the small recipe of a world was measured with, where that is not what lewm collect does by itself
 DATA_push-t := --episodes 4000
-DATA_cube := --episodes 500 --detail coarse
+DATA_cube := --detail coarse
+# Where the search solves few tasks, a policy acts, and this is how it is trained
+POLICY_cube := --frames 200000
 
 .PHONY: quickstart worlds test check soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
@@ -44,7 +46,8 @@ worlds: $(VENV)/installed
 	rm -rf "$(LEWM_HOME)"
 	$(BIN)/lewm collect --env $(WORLD) $(DATA_$(WORLD))
 	$(BIN)/lewm train
-	$(BIN)/lewm plan --video mp4
+	$(if $(POLICY_$(WORLD)),$(BIN)/lewm train-policy $(POLICY_$(WORLD)))
+	$(BIN)/lewm plan --video mp4 $(if $(POLICY_$(WORLD)),--agent idm)
 	$(BIN)/lewm probe
 	$(BIN)/lewm report --out worlds/$(WORLD)
 	@echo 'worlds/$(WORLD)/index.html shows what was made.'
@@ -82,11 +85,15 @@ bench: $(VENV)/installed
 		$(BIN)/python benchmarks/bench_worlds.py $$world --curve --seeds 0 --oracle-set planning.planner.samples=100 \
 			--json lewm/curves/$$world.json || exit 1; \
 	done
+	$(BIN)/python benchmarks/bench_worlds.py cube --curve --seeds 0 --oracle-tasks 0 --json lewm/curves/cube.json
 	$(BIN)/python benchmarks/draw_curves.py
-	for world in two-room push-t; do \
+	for world in two-room push-t reacher cube; do \
 		$(BIN)/python benchmarks/bench_data.py $$world --json benchmarks/results/data-$$world-cpu.json || exit 1; \
+	done
+	for world in two-room push-t; do \
 		$(BIN)/python benchmarks/bench_far.py $$world --json benchmarks/results/far-$$world-cpu.json || exit 1; \
 	done
+	$(BIN)/python benchmarks/bench_far.py cube --goals 25 --seeds 0 1 2 --json benchmarks/results/far-cube-cpu.json
 	$(BIN)/python benchmarks/bench_surprise.py --json benchmarks/results/surprise-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg_exact.py --json benchmarks/results/sigreg-exact-cpu.json
 	for world in two-room push-t; do \

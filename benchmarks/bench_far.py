@@ -18,14 +18,15 @@ from typing import Any
 
 from _results import Results
 from _work import (
-    EPISODES,
     LEAST,
     add_seeds,
     add_work,
+    collect_words,
     described,
     digest,
     once,
     policy_words,
+    recipe_data,
     same_tasks,
     seeds_of,
     short,
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help=f"an existing dataset, of episodes of up to {STEPS} steps")
     parser.add_argument("--run", type=Path, nargs="+", help="trained runs with head and policy, of different seeds")
     add_seeds(parser)
-    parser.add_argument("--episodes", type=int, help=f"episodes to collect; {EPISODES} if not given")
+    parser.add_argument("--episodes", type=int, help="episodes to collect; else as many as the world's recipe has")
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--goals", type=int, nargs="+", choices=BUDGETS, default=[*BUDGETS], help="goal offsets")
     numbers = range(len(SETTINGS))
@@ -84,8 +85,10 @@ def _trained(arguments: argparse.Namespace, home: Path, seed: int) -> Path:
     data, run = arguments.data, home / f"run-{seed}"
     if data is None:
         data = home / "data.h5"
-        longer = ("--episodes", str(arguments.episodes or EPISODES), "--max-steps", str(STEPS))
-        once(home, "collect", "collect", "--env", arguments.world, *longer, out=data)
+        longer = {**recipe_data(arguments.world), "max-steps": STEPS}
+        if arguments.episodes is not None:
+            longer["episodes"] = arguments.episodes
+        once(home, "collect", "collect", "--env", arguments.world, *collect_words(longer), out=data)
     once(home, f"train-{seed}", "train", "--data", str(data.resolve()), "--seed", str(seed), out=run)
     for command, words in (("train-head", []), ("train-policy", policy_words(arguments.world))):
         once(home, f"{command}-{seed}", command, "--run", str(run), "--seed", str(seed), *words)
