@@ -21,8 +21,7 @@ def train_policy(
         typer.Option(min=1, help="The most steps to a goal.", show_default="those of the longest episode"),
     ] = None,
     frames: Annotated[
-        int,
-        typer.Option(min=1, help="At most so many frames of the training episodes, and twice as many pairs of them."),
+        int, typer.Option(min=1, help="Frames of the training episodes that it learns from; fewer if there are fewer.")
     ] = 100_000,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of the policy.")] = 6000,
     seed: options.Seed = 0,
@@ -44,7 +43,7 @@ def train_policy(
     if run is None:
         run = newest_run()
         output.note(f"newest run: {run}")
-    settings = replace(PolicySettings(), longest=longest, frames=frames, moves=2 * frames, steps=steps, seed=seed)
+    settings = replace(PolicySettings(), longest=longest, frames=frames, steps=steps, seed=seed)
     where = choose_device(device)
 
     def show(report: PolicyReport) -> None:

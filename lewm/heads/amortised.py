@@ -23,7 +23,7 @@ class PolicySettings(FitSettings):
 
     longest: int | None = None  # the most steps to a goal; when None, those of the longest episode
     frames: int = 100_000  # at most so many frames of the training episodes
-    moves: int = 200_000
+    moves_per_frame: int = 2
     steps: int = 6000
     batch: int = 256
     learning_rate: float = 1e-3  # falls to 0 by a cosine
@@ -42,15 +42,15 @@ def train_policy(
         settings: The number of steps, their batch and the seed.
         on_progress: Called with the share of the steps that is done.
     """
-    device = moves.frames.device
-    frames, blocks = moves.frames.clone(), moves.blocks.clone()  # no inference tensors
+    device = moves.latents.device
+    latents, blocks = moves.latents.clone(), moves.blocks.clone()  # no inference tensors
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of the first weights and of dropout
-        policy = Policy(frames.shape[1], blocks.shape[1], longest).to(device)
+        policy = Policy(latents.shape[1], blocks.shape[1], longest).to(device)
 
         def loss(chosen: Tensor) -> Tensor:
-            starts, ends = frames[moves.starts[chosen]], frames[moves.ends[chosen]]
-            return F.mse_loss(policy(starts, ends, moves.steps[chosen]), blocks[chosen])
+            starts, goals = latents[moves.starts[chosen]], latents[moves.goals[chosen]]
+            return F.mse_loss(policy(starts, goals, moves.steps[chosen]), blocks[chosen])
 
         return fit(policy, loss, len(blocks), settings, on_progress)
 
@@ -58,4 +58,5 @@ def train_policy(
 @torch.inference_mode()
 def measure_policy(policy: Policy, moves: Moves) -> float:
     """The mean squared error of normalised actions on held-out moves; the mean action's is about 1."""
-    return float(F.mse_loss(policy(moves.latents, moves.goals, moves.steps), moves.blocks))
+    starts, goals = moves.latents[moves.starts], moves.latents[moves.goals]
+    return float(F.mse_loss(policy(starts, goals, moves.steps), moves.blocks))

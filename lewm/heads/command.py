@@ -182,7 +182,8 @@ def train_policy_of(
         begun = time.perf_counter()
         model = run.model
         seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
-        moves = draw_moves(model, seen, settings.moves, longest, _rng(settings, 1))
+        count = settings.moves_per_frame * min(settings.frames, int(data.dataset.lengths[data.seen].sum()))
+        moves = draw_moves(model, seen, count, longest, _rng(settings, 1))
         policy = train_policy(moves, longest, settings, lambda share: on_progress("training the policy", share))
         held_out = draw_moves(model, unseen, MEASURED, unseen_longest, _rng(settings, 2))
         report = PolicyReport(

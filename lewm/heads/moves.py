@@ -22,28 +22,18 @@ class Moves:
     """What a policy learns from, on the model's device.
 
     Attributes:
-        frames: The latent of every frame.
+        latents: The latent of every frame.
         starts: The frame of each moment.
-        ends: The frame of its goal.
+        goals: The frame of its goal.
         steps: Environment steps to the goal.
         blocks: The normalised block that was executed from the moment on.
     """
 
-    frames: Float32[Tensor, "N D"]
+    latents: Float32[Tensor, "N D"]
     starts: Int64[Tensor, " P"]
-    ends: Int64[Tensor, " P"]
+    goals: Int64[Tensor, " P"]
     steps: Int64[Tensor, " P"]
     blocks: Float32[Tensor, "P A"]
-
-    @property
-    def latents(self) -> Float32[Tensor, "P D"]:
-        """The latent of each moment."""
-        return self.frames[self.starts]
-
-    @property
-    def goals(self) -> Float32[Tensor, "P D"]:
-        """The latent of its goal."""
-        return self.frames[self.ends]
 
 
 def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: int, rng: np.random.Generator) -> Moves:
@@ -63,9 +53,9 @@ def draw_moves(model: WorldModel, latents: EpisodeLatents, count: int, longest: 
     steps = np.ceil(longest * (1 - rng.random(count)) ** 2).astype(np.int64)  # from 1 to the longest
     starts = draw_starts(latents, np.maximum(steps, frameskip), rng)
     return Moves(
-        frames=latents.latents,
+        latents=latents.latents,
         starts=torch.from_numpy(starts).to(device),
-        ends=torch.from_numpy(starts + steps).to(device),
+        goals=torch.from_numpy(starts + steps).to(device),
         steps=torch.from_numpy(steps).to(device),
         blocks=model.normalize_actions(blocks_after(latents, starts, 1, frameskip))[:, 0],
     )

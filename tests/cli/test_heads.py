@@ -15,6 +15,7 @@ from lewm.config import resolve
 from lewm.episode_latents import encode_episodes
 from lewm.files import sha256
 from lewm.heads.amortised import PolicySettings
+from lewm.heads.moves import draw_moves
 from lewm.heads.temporal import HeadSettings
 from lewm.opened_run import open_run
 from lewm.report_files import read_report
@@ -115,19 +116,24 @@ def test_a_policy_is_to_arrive_when_the_goal_is_reached_in_the_data(run, goal, o
 
 
 def test_a_policy_learns_from_as_many_frames_as_are_asked_for(run, monkeypatch):
-    encoded = []
+    encoded, drawn = [], []
 
-    def noting(model, dataset, episodes, on_progress):
+    def encoding(model, dataset, episodes, on_progress):
         encoded.append(int(dataset.lengths[episodes].sum()))
         return encode_episodes(model, dataset, episodes, on_progress)
 
-    monkeypatch.setattr("lewm.heads.command.encode_episodes", noting)
-    assert call("train-policy", run, "--steps", "2")[0] == 0
-    every = encoded[0]
+    def drawing(model, latents, count, *rest):
+        drawn.append(count)
+        return draw_moves(model, latents, count, *rest)
+
+    monkeypatch.setattr("lewm.heads.command.encode_episodes", encoding)
+    monkeypatch.setattr("lewm.heads.command.draw_moves", drawing)
+    assert call("train-policy", run, "--steps", "2", "--frames", str(10**12))[0] == 0
+    (every, _), (count, _) = encoded, drawn
+    assert count == PolicySettings.moves_per_frame * every
     assert call("train-policy", run, "--steps", "2", "--frames", str(every - 1))[0] == 0
     assert encoded[2] < every
-    report = read_report(max(run.glob("policy-*.json"), key=lambda path: path.stat().st_mtime_ns))
-    assert (report["policy"]["frames"], report["policy"]["moves"]) == (every - 1, 2 * (every - 1))
+    assert drawn[2] == count - PolicySettings.moves_per_frame
 
 
 def test_the_same_command_learns_the_same(run, trained):

@@ -86,12 +86,13 @@ def test_pairs_are_real_where_no_episode_is_long_enough_to_imagine(model, episod
 
 def test_moves_have_the_block_that_was_executed(model, episodes):
     moves = draw_moves(model, episodes, 2000, 40, np.random.default_rng(0))
-    assert torch.equal(moves.latents[:, 0], moves.goals[:, 0])
-    assert torch.equal((moves.goals - moves.latents)[:, 1], moves.steps.float())
+    starts, goals = ends_of(moves)
+    assert torch.equal(starts[:, 0], goals[:, 0])
+    assert torch.equal((goals - starts)[:, 1], moves.steps.float())
     assert set(moves.steps.tolist()) == set(range(1, 41))
     near = (moves.steps <= 10).float().mean()
     assert abs(near - 0.5) < 0.05  # the square root of a quarter of the longest
-    rows = torch.from_numpy(STARTS)[moves.latents[:, 0].long()] + moves.latents[:, 1].long()
+    rows = torch.from_numpy(STARTS)[starts[:, 0].long()] + starts[:, 1].long()
     skip = model.config.frameskip
     executed = torch.stack([episodes.actions[row : row + skip].flatten() for row in rows.tolist()])
     assert torch.equal(moves.blocks, model.normalize_actions(executed))
@@ -176,6 +177,11 @@ def moves_of(model, seed):
     )
 
 
+def ends_of(moves):
+    """The latents of the moments and of their goals."""
+    return moves.latents[moves.starts], moves.latents[moves.goals]
+
+
 @pytest.fixture(scope="module")
 def policy(model):
     settings = PolicySettings(steps=200, batch=128, learning_rate=1e-3)
@@ -185,23 +191,25 @@ def policy(model):
 def test_a_policy_learns_where_to_go_and_how_fast(model, policy):
     held_out = moves_of(model, 1)
     assert measure_policy(policy, held_out) < 0.25 * held_out.blocks.square().mean()
-    slow, fast = (policy(held_out.latents, held_out.goals, torch.full((1500,), steps)) for steps in (20, 2))
+    ends = ends_of(held_out)
+    slow, fast = (policy(*ends, torch.full((1500,), steps)) for steps in (20, 2))
     assert fast.norm() > 1.5 * slow.norm()
-    assert torch.equal(slow, policy(held_out.latents, held_out.goals, torch.full((1500,), 90)))  # 20 is the most
+    assert torch.equal(slow, policy(*ends, torch.full((1500,), 90)))  # 20 is the most
 
 
 def test_a_policy_chooses_the_same_alone_and_in_any_batch(model, policy):
     moves = moves_of(model, 2)
-    together = policy(moves.latents, moves.goals, moves.steps)
+    starts, goals = ends_of(moves)
+    together = policy(starts, goals, moves.steps)
     for some in (slice(0, 1), slice(3, 70), slice(1400, 1500)):
-        assert torch.equal(policy(moves.latents[some], moves.goals[some], moves.steps[some]), together[some])
+        assert torch.equal(policy(starts[some], goals[some], moves.steps[some]), together[some])
 
 
 def test_a_policy_decides_at_each_imagined_latent_and_with_the_steps_that_are_left(model, tiny, policy):
     planning = resolve(tiny, None, {"planning.agent": "idm", "planning.horizon": 3, "planning.execute": 2}).planning
     controller = Controller(model, planning, 0, policy=policy)
     moves, skip, shares = moves_of(model, 3), model.config.frameskip, []
-    start, goals = moves.latents[:5], moves.goals[:5]
+    start, goals = (latents[:5] for latents in ends_of(moves))
     with torch.inference_mode():
         first = policy(start, goals, torch.full((5,), 3 * skip))
         reached = controller.imagine(Context(start[:, None]), first[:, None])[:, 0]
@@ -217,7 +225,7 @@ def test_a_file_has_the_whole_policy(tmp_path, model, policy):
     save_policy(path, policy, "digest")
     loaded, checkpoint = load_policy(path, CPU)
     assert checkpoint == "digest"
-    given = moves.latents, moves.goals, moves.steps
+    given = *ends_of(moves), moves.steps
     assert torch.equal(loaded(*given), policy(*given))
     assert not loaded.training
 
