@@ -10,8 +10,8 @@ from _cells import RESULTS, between, difference, duration, each_seed, machines, 
 def data() -> str:
     """Data against success: a row for each setting, compared with the recipe's data on the same tasks."""
     rows = [
-        "| world | episodes | policy | noise | frames | collect | seed: solved | interquartile mean | 95 % interval "
-        "| points more than the first |",
+        "| world, agent | episodes | collected by | noise | frames | collect | seed: solved | interquartile mean "
+        "| 95 % interval | points more than the first |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("data-*-cpu.json"))]
@@ -19,9 +19,9 @@ def data() -> str:
         first, *others = _grouped(report["results"], "setting")
         for some in (first, *others):
             setting = some[0]["setting"]
-            agent = some[0]["plan"]["planner"]["agent"]
+            agent = {"planner": "search", "idm": "policy"}[some[0]["plan"]["planner"]["agent"]]
             cells = [
-                some[0]["world"] + (", the policy alone" if agent == "idm" else ""),
+                f"{some[0]['world']}, {agent}",
                 f"{setting['episodes']:,}",
                 setting["policy"],
                 f"{setting['noise']:g}",

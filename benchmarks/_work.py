@@ -33,7 +33,6 @@ OWN_DATA: dict[str, dict[str, Any]] = {
     "push-t": {"episodes": 4000},
     "cube": {"detail": "coarse"},
 }
-OWN_FRAMES = {"cube": 200_000}  # from which the policy learns; elsewhere as many as by default
 # Training seeds: three where a training takes a minute. With one seed, only large differences count.
 SEEDS: dict[str, Sequence[int]] = {"two-room": (0, 1, 2)}
 ONE_SEED = (0,)
@@ -129,11 +128,6 @@ def recipe_data(name: str) -> dict[str, Any]:
 def collect_words(options: dict[str, Any]) -> list[str]:
     """Options of `lewm collect` as the words of a command line."""
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
-
-
-def policy_words(name: str) -> list[str]:
-    """Options of `lewm train-policy` in a world, as the words of a command line."""
-    return ["--frames", str(OWN_FRAMES[name])] if name in OWN_FRAMES else []
 
 
 def described(data: Path) -> dict[str, Any]:

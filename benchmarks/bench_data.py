@@ -5,7 +5,7 @@
 The tasks come from a dataset of their own, collected with another seed by the world's default policy, so that no
 training saw them. A training seed has the same tasks with all data. With --data, a dataset as the world's recipe has,
 the settings that differ from it only in the number of episodes take their first ones from it. In Cube, where the search
-solves few tasks with any data, the policy of `lewm train-policy` acts in its place.
+solves few tasks, the policy of `lewm train-policy` acts in its place; it learns from every frame of the training.
 
 What the JSON file and the folder --work have already is not measured again: so an interrupted benchmark continues, and
 processes may share both, each with some of the settings. For new code, begin a new file.
@@ -27,7 +27,6 @@ from _work import (
     described,
     first_episodes,
     once,
-    policy_words,
     recipe_data,
     seeds_of,
     short,
@@ -47,7 +46,7 @@ POLICY_ACTS = ("cube",)  # in place of the search
 
 
 def settings(name: str) -> list[dict[str, Any]]:
-    """Options of `lewm collect`: first those of the world's recipe, then one of them changed at a time."""
+    """Options of `lewm collect`: first those of the world's recipe; then others in number, noise or policy."""
     place, first = world(name), recipe_data(name)
     expert = {**first, "policy": "expert"}
     others = [policy for policy in ("expert", "random", "smooth") if policy != place.default_policy]
@@ -115,16 +114,15 @@ def _measure(
     for seed in seeds:
         name, out = f"{number}-{seed}", home / f"run-{number}-{seed}"
         _, training = once(home, f"train-{name}", "train", "--data", str(data), "--seed", str(seed), out=out)
-        seconds = {"collect": collecting, "train": training}
-        ours = ["--run", str(out), "--seed", str(seed)]
-        agent = []
+        frames, seconds = described(data)["frames"], {"collect": collecting, "train": training}
+        ours, agent = ["--run", str(out), "--seed", str(seed)], []
         if arguments.world in POLICY_ACTS:
-            agent, policy = ["--agent", "idm"], policy_words(arguments.world)
-            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours, *policy)
+            agent, every = ["--agent", "idm"], ["--frames", str(frames)]
+            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours, *every)
         tasks = _tasks(home, arguments.world, seed, arguments.tasks)
         planned, seconds["plan"] = once(home, f"plan-{name}", "plan", *ours, *agent, "--tasks", str(tasks))
         planned["protocol"] = PROTOCOL  # `lewm plan` names the file of tasks: a path of this machine
-        row = {"world": arguments.world, "setting": setting, "frames": described(data)["frames"], "seed": seed}
+        row = {"world": arguments.world, "setting": setting, "frames": frames, "seed": seed}
         results.put({**row, "seconds": seconds, "plan": short(planned)})
         print(f"{' '.join(words)}, seed {seed}: {planned['success_rate']:.1%}", flush=True)
     data.unlink()

@@ -1,12 +1,15 @@
 """Benchmarks that are interrupted continue: their results, their folder, and the datasets that they take."""
 
+import inspect
 import json
+import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from lewm_cli.collect import collect as collect_command
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 
@@ -83,3 +86,30 @@ def test_the_first_episodes_of_a_dataset_are_those_of_a_smaller_one(module, tmp_
         assert {name: str(value) for name, value in one.attrs.items()} == {
             name: str(value) for name, value in other.attrs.items()
         }
+
+
+def test_data_are_taken_only_where_nothing_but_the_number_of_episodes_differs(module, tmp_path):
+    source, taken = tmp_path / "source.h5", tmp_path / "taken.h5"
+    collect(world("two-room"), source, 3, policy="expert", noise=2.0, frame_size=16, seed=0)
+    setting = {"episodes": 2, "policy": "expert", "noise": 2.0}
+    take = module("bench_data")._taken
+    for other in ({"episodes": 4}, {"policy": "random"}, {"noise": 1.0}, {"detail": "coarse"}):
+        assert not take(source, {**setting, **other}, taken)
+    assert not taken.exists()
+    assert take(source, setting, taken)
+    assert module("_work").described(taken)["episodes"] == 2
+    with h5py.File(source, "r+") as file:
+        file.attrs["detail"] = "coarse"
+    assert not take(source, setting, taken)
+    assert take(source, {**setting, "detail": "coarse"}, taken)
+
+
+def test_benchmarks_and_make_collect_the_same_data(module):
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    own = dict(re.findall(r"^DATA_([\w-]+) := (.+)$", makefile, re.MULTILINE))
+    work = module("_work")
+    assert own == {name: " ".join(work.collect_words(options)) for name, options in work.OWN_DATA.items()}
+    assert re.findall(r"^POLICY_cube := (.+)$", makefile, re.MULTILINE) == [
+        " ".join(module("bench_far").POLICY_OPTIONS["cube"])
+    ]
+    assert inspect.signature(collect_command).parameters["episodes"].default == work.EPISODES

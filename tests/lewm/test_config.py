@@ -195,14 +195,17 @@ def test_an_unknown_recipe_names_the_nearest():
 
 def test_recipes_take_the_actions_of_the_world_and_know_its_history():
     for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3])):
-        found = [recipes.recipe(name, env, 5).model for env in ("two-room", "cube")]
+        found = [recipes.recipe(name, env, 5).model for env in ("two-room", "my-robot")]
         assert [model.predictor.history for model in found] == histories
         assert [model.action_block for model in found] == [25, 25]
 
 
-def test_the_small_recipe_trains_two_encoders_in_push_t_and_joins_them():
-    config = recipes.small("push-t", 2)
-    assert list(config.stages) == ["keypoints", "features"]
+@pytest.mark.parametrize(
+    ("env", "action_dim", "stages"), [("push-t", 2, ["keypoints", "features"]), ("cube", 5, ["keypoints", "flattened"])]
+)
+def test_the_small_recipe_trains_two_encoders_where_one_loses_what_is_small_and_joins_them(env, action_dim, stages):
+    config = recipes.small(env, action_dim)
+    assert list(config.stages) == stages
     assert not config.model.trains_latents
     assert config.model.latent == sum(stage.latent for stage in config.stages.values())
     model = build(settled_config(config).model)
