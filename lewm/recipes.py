@@ -73,7 +73,6 @@ KEYPOINTS = ConvEncoder(channels=(16, 32), width=128, keypoints=32)
 FEATURES = ConvEncoder(channels=(16, 32), width=128, dilations=(1, 2), keypoints=16, features=16)
 STAGED = {name: FrozenEncoder(weights=f"stage:{name}") for name in ("keypoints", "features", "flattened")}
 KEYPOINTS_AND_FEATURES = JoinedEncoder(parts=(STAGED["keypoints"], STAGED["features"]))
-
 KEYPOINTS_AND_MAP = JoinedEncoder(parts=(STAGED["keypoints"], STAGED["flattened"]))
 
 # As many residual blocks a stage as in "IMPALA-small", which others found to suffice in Push-T; 512 is its width too.
