@@ -67,7 +67,7 @@ class World(NamedTuple):
 # at keypoints it is the other way round, and one encoder trained for both loses the disc again. So two are trained.
 # In Cube, how well an encoder knows the cube and the gripper's opening decides what a policy solves on its latents. The
 # flattened map alone, with a λ of 0.09, knew them in two of three trainings. Keypoints, joined with a map of larger λ,
-# knew them in all.
+# knew them in the third, too.
 FLATTENED = ConvEncoder(channels=(8, 16, 32, 64), width=128)
 KEYPOINTS = ConvEncoder(channels=(16, 32), width=128, keypoints=32)
 FEATURES = ConvEncoder(channels=(16, 32), width=128, dilations=(1, 2), keypoints=16, features=16)
