@@ -13,8 +13,8 @@ WORLD ?= push-t
 # The data that the small recipe of a world was measured with, where that is not what lewm collect does by itself
 DATA_push-t := --episodes 4000
 DATA_cube := --detail coarse
-# Where the search solves few tasks, a policy acts, and this is how it is trained
-POLICY_cube := --frames 200000
+# Where the search solves few tasks, a policy acts
+POLICY_ACTS := cube
 
 .PHONY: quickstart worlds test check soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
@@ -46,8 +46,8 @@ worlds: $(VENV)/installed
 	rm -rf "$(LEWM_HOME)"
 	$(BIN)/lewm collect --env $(WORLD) $(DATA_$(WORLD))
 	$(BIN)/lewm train
-	$(if $(POLICY_$(WORLD)),$(BIN)/lewm train-policy $(POLICY_$(WORLD)))
-	$(BIN)/lewm plan --video mp4 $(if $(POLICY_$(WORLD)),--agent idm)
+	$(if $(filter $(WORLD),$(POLICY_ACTS)),$(BIN)/lewm train-policy)
+	$(BIN)/lewm plan --video mp4 $(if $(filter $(WORLD),$(POLICY_ACTS)),--agent idm)
 	$(BIN)/lewm probe
 	$(BIN)/lewm report --out worlds/$(WORLD)
 	@echo 'worlds/$(WORLD)/index.html shows what was made.'

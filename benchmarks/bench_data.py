@@ -5,7 +5,7 @@
 The tasks come from a dataset of their own, collected with another seed by the world's default policy, so that no
 training saw them. A training seed has the same tasks with all data. With --data, a dataset as the world's recipe has,
 the settings that differ from it only in the number of episodes take their first ones from it. In Cube, where the search
-solves few tasks, the policy of `lewm train-policy` acts in its place; it learns from every frame of the training.
+solves few tasks, the policy of `lewm train-policy` acts in its place.
 
 What the JSON file and the folder --work have already is not measured again: so an interrupted benchmark continues, and
 processes may share both, each with some of the settings. For new code, begin a new file.
@@ -42,7 +42,7 @@ NOISE = (0.0, 0.5, 2.0)  # of the world's default
 SHARES = (0.5, 1.0)  # of the data's episodes that another policy acts in
 TASKS_SEED, TASKS_EPISODES = 1_000_003, 100  # of the dataset from which the tasks come
 PROTOCOL = "tasks of a dataset that no training saw"
-POLICY_ACTS = ("cube",)  # in place of the search
+POLICY_ACTS = ("cube",)  # in place of the search, as in `make worlds`
 
 
 def settings(name: str) -> list[dict[str, Any]]:
@@ -117,8 +117,8 @@ def _measure(
         frames, seconds = described(data)["frames"], {"collect": collecting, "train": training}
         ours, agent = ["--run", str(out), "--seed", str(seed)], []
         if arguments.world in POLICY_ACTS:
-            agent, every = ["--agent", "idm"], ["--frames", str(frames)]
-            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours, *every)
+            agent = ["--agent", "idm"]
+            _, seconds["train-policy"] = once(home, f"train-policy-{name}", "train-policy", *ours)
         tasks = _tasks(home, arguments.world, seed, arguments.tasks)
         planned, seconds["plan"] = once(home, f"plan-{name}", "plan", *ours, *agent, "--tasks", str(tasks))
         planned["protocol"] = PROTOCOL  # `lewm plan` names the file of tasks: a path of this machine

@@ -37,7 +37,6 @@ from lewm.heads.files import HEAD, POLICY
 
 BUDGETS = {25: 50, 50: 100, 100: 150}  # environment steps allowed, by goal offset
 STEPS = 200  # of an episode: twice the farthest goal
-POLICY_OPTIONS = {"cube": ("--frames", "200000")}  # of `lewm train-policy`; those of `make worlds`
 PLANNERS, COSTS = ("cem", "icem"), ("last", "min", "head")
 # The first setting is the one with which the others are compared. The policy uses no cost.
 SETTINGS = [
@@ -90,8 +89,8 @@ def _trained(arguments: argparse.Namespace, home: Path, seed: int) -> Path:
             longer["episodes"] = arguments.episodes
         once(home, "collect", "collect", "--env", arguments.world, *collect_words(longer), out=data)
     once(home, f"train-{seed}", "train", "--data", str(data.resolve()), "--seed", str(seed), out=run)
-    for command, words in (("train-head", ()), ("train-policy", POLICY_OPTIONS.get(arguments.world, ()))):
-        once(home, f"{command}-{seed}", command, "--run", str(run), "--seed", str(seed), *words)
+    for command in ("train-head", "train-policy"):
+        once(home, f"{command}-{seed}", command, "--run", str(run), "--seed", str(seed))
     return run
 
 

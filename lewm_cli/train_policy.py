@@ -21,8 +21,9 @@ def train_policy(
         typer.Option(min=1, help="The most steps to a goal.", show_default="those of the longest episode"),
     ] = None,
     frames: Annotated[
-        int, typer.Option(min=1, help="Frames of the training episodes that it learns from; fewer if there are fewer.")
-    ] = 100_000,
+        int | None,
+        typer.Option(min=1, help="The most frames of the training episodes that it learns from.", show_default="all"),
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of the policy.")] = 6000,
     seed: options.Seed = 0,
     device: options.Device = "auto",

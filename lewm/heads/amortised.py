@@ -22,7 +22,7 @@ class PolicySettings(FitSettings):
     """
 
     longest: int | None = None  # the most steps to a goal; when None, those of the longest episode
-    frames: int = 100_000  # at most so many frames of the training episodes
+    frames: int | None = None  # at most so many frames of the training episodes; when None, all of them
     moves_per_frame: int = 2
     steps: int = 6000
     batch: int = 256

@@ -182,7 +182,8 @@ def train_policy_of(
         begun = time.perf_counter()
         model = run.model
         seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
-        count = settings.moves_per_frame * min(settings.frames, int(data.dataset.lengths[data.seen].sum()))
+        frames = int(data.dataset.lengths[data.seen].sum())
+        count = settings.moves_per_frame * (frames if settings.frames is None else min(settings.frames, frames))
         moves = draw_moves(model, seen, count, longest, _rng(settings, 1))
         policy = train_policy(moves, longest, settings, lambda share: on_progress("training the policy", share))
         held_out = draw_moves(model, unseen, MEASURED, unseen_longest, _rng(settings, 2))
@@ -232,14 +233,16 @@ def _latents(
 
 
 def _some(
-    dataset: Dataset, episodes: Int64[np.ndarray, " E"], frameskip: int, frames: int, seed: int
+    dataset: Dataset, episodes: Int64[np.ndarray, " E"], frameskip: int, frames: int | None, seed: int
 ) -> Int64[np.ndarray, " n"]:
-    """Episodes in a random order, as many as have at most so many frames together; at least one.
+    """Episodes in a random order, all, or as many as have at most so many frames together; at least one.
 
     Those that are shorter than a block are left out, if there are others.
     """
     long_enough = episodes[dataset.lengths[episodes] > frameskip]
     drawn = np.random.default_rng([seed, len(episodes)]).permutation(long_enough if len(long_enough) else episodes)
+    if frames is None:
+        return drawn
     count = int((np.cumsum(dataset.lengths[drawn]) <= frames).sum())
     return drawn[: max(1, count)]
 

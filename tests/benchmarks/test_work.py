@@ -109,7 +109,5 @@ def test_benchmarks_and_make_collect_the_same_data(module):
     own = dict(re.findall(r"^DATA_([\w-]+) := (.+)$", makefile, re.MULTILINE))
     work = module("_work")
     assert own == {name: " ".join(work.collect_words(options)) for name, options in work.OWN_DATA.items()}
-    assert re.findall(r"^POLICY_cube := (.+)$", makefile, re.MULTILINE) == [
-        " ".join(module("bench_far").POLICY_OPTIONS["cube"])
-    ]
+    assert re.findall(r"^POLICY_ACTS := (.+)$", makefile, re.MULTILINE) == [" ".join(module("bench_data").POLICY_ACTS)]
     assert inspect.signature(collect_command).parameters["episodes"].default == work.EPISODES
