@@ -11,8 +11,8 @@ def data() -> str:
     """Data against success: a row for each setting, compared with the recipe's data on the same tasks."""
     rows = [
         "| world, agent | episodes | collected by | noise | frames | collect | seed: solved | interquartile mean "
-        "| 95 % interval | points more than the first |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| 95 % interval | points more than the first | random actions |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     reports = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("data-*-cpu.json"))]
     for report in reports:
@@ -24,11 +24,12 @@ def data() -> str:
                 f"{some[0]['world']}, {agent}",
                 f"{setting['episodes']:,}",
                 setting["policy"],
-                f"{setting['noise']:g}",
+                f"{setting['noise']:g}" if "expert" in setting["policy"] else "-",  # the others have none
                 f"{some[0]['frames']:,}",
                 duration([row["seconds"]["collect"] for row in some]),
                 each_seed(some),
                 *_compared(first, some),
+                f"{success_of([row['plan']['random'] for row in some]).value:.1%}",
             ]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join([*rows, "", machines(reports), ""])

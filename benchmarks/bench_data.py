@@ -21,6 +21,7 @@ from typing import Any
 from _results import Results
 from _work import (
     LEAST,
+    POLICY_ACTS,
     add_seeds,
     add_work,
     collect_words,
@@ -42,7 +43,6 @@ NOISE = (0.0, 0.5, 2.0)  # of the world's default
 SHARES = (0.5, 1.0)  # of the data's episodes that another policy acts in
 TASKS_SEED, TASKS_EPISODES = 1_000_003, 100  # of the dataset from which the tasks come
 PROTOCOL = "tasks of a dataset that no training saw"
-POLICY_ACTS = ("cube",)  # in place of the search, as in `make worlds`
 
 
 def settings(name: str) -> list[dict[str, Any]]:

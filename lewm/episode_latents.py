@@ -58,7 +58,7 @@ def encode_episodes(
         DataError: There is no such episode, or frames cannot be read or were changed since the dataset was opened.
     """
     rows = dataset.rows(episodes)
-    remedy = "Use a dataset of fewer or shorter episodes."
+    remedy = 'Use fewer or shorter episodes; "lewm train-policy --frames" takes some of them.'
     check_memory(FLOAT * len(rows) * model.config.latent, model.device, f"{len(rows)} latents", remedy)
     latents = torch.empty(len(rows), model.config.latent, device=model.device)
     for begin in range(0, len(rows), CHUNK):

@@ -66,8 +66,8 @@ class World(NamedTuple):
 # the disc, which is small and hard to predict. Keypoints find the disc and not how the block is turned; with features
 # at keypoints it is the other way round, and one encoder trained for both loses the disc again. So two are trained.
 # In Cube, how well an encoder knows the cube and the gripper's opening decides what a policy solves on its latents. The
-# flattened map alone, with a λ of 0.09, knew them in two of three trainings. Keypoints, joined with a map of larger λ,
-# knew them in the third, too.
+# flattened map alone, with a λ of 0.09, knew them with two of three training seeds. Keypoints, joined with a map of
+# larger λ, knew them with the third seed, too.
 FLATTENED = ConvEncoder(channels=(8, 16, 32, 64), width=128)
 KEYPOINTS = ConvEncoder(channels=(16, 32), width=128, keypoints=32)
 FEATURES = ConvEncoder(channels=(16, 32), width=128, dilations=(1, 2), keypoints=16, features=16)
@@ -198,7 +198,7 @@ def paper(env: str, action_dim: int) -> Config:
 
 
 def small(env: str, action_dim: int) -> Config:
-    """A model for two CPU cores: 64 px frames, trained in half a minute in Two-Room, in some minutes elsewhere.
+    """A model for two CPU cores: 64 px frames, trained in a minute in Two-Room, in up to half an hour elsewhere.
 
     Planning fails where latent distance is flat, so what counts is its rank correlation with the shortest path in the
     world. Two-Room's state is two numbers. SIGReg asks for an isotropic Gaussian, and so folds them into as many
@@ -273,7 +273,7 @@ def _of_world(
             weight_decay=1e-3,
             gradient_clip=1.0,
             held_out=0.1,
-            compile="auto",  # off on a CPU, where compiling costs more than it saves in half a minute of training
+            compile="auto",  # off on a CPU, where compiling costs more than it saves in minutes of training
             seed=3072,
             evaluate_every=min(trained.steps // 10, shortest // 3),
             checkpoint_every=min(trained.steps // 5, shortest // 3),

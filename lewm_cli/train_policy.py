@@ -22,7 +22,9 @@ def train_policy(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, help="The most frames of the training episodes that it learns from.", show_default="all"),
+        typer.Option(
+            min=1, help="At most so many frames of training episodes, but at least one episode.", show_default="all"
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps of the policy.")] = 6000,
     seed: options.Seed = 0,

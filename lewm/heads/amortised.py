@@ -22,7 +22,7 @@ class PolicySettings(FitSettings):
     """
 
     longest: int | None = None  # the most steps to a goal; when None, those of the longest episode
-    frames: int | None = None  # at most so many frames of the training episodes; when None, all of them
+    frames: int | None = None  # at most so many frames, but one episode at least; when None, all training episodes
     moves_per_frame: int = 2
     steps: int = 6000
     batch: int = 256
@@ -43,16 +43,15 @@ def train_policy(
         on_progress: Called with the share of the steps that is done.
     """
     device = moves.latents.device
-    latents, blocks = moves.latents.clone(), moves.blocks.clone()  # no inference tensors
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(settings.seed)  # of the first weights and of dropout
-        policy = Policy(latents.shape[1], blocks.shape[1], longest).to(device)
+        policy = Policy(moves.latents.shape[1], moves.blocks.shape[1], longest).to(device)
 
         def loss(chosen: Tensor) -> Tensor:
-            starts, goals = latents[moves.starts[chosen]], latents[moves.goals[chosen]]
-            return F.mse_loss(policy(starts, goals, moves.steps[chosen]), blocks[chosen])
+            starts, goals = moves.latents[moves.starts[chosen]], moves.latents[moves.goals[chosen]]
+            return F.mse_loss(policy(starts, goals, moves.steps[chosen]), moves.blocks[chosen])
 
-        return fit(policy, loss, len(blocks), settings, on_progress)
+        return fit(policy, loss, len(moves.blocks), settings, on_progress)
 
 
 @torch.inference_mode()

@@ -148,7 +148,7 @@ def train_head_of(
             errors=errors,
             real=real,
             imagined=imagined,
-            head=replace(settings, longest=longest),
+            head=replace(settings, longest=longest, frames=len(seen.latents)),
             seconds=time.perf_counter() - begun,
             checkpoint_sha256=run.checkpoint_sha256,
             dataset_fingerprint=run.trained_on.fingerprint,
@@ -182,15 +182,13 @@ def train_policy_of(
         begun = time.perf_counter()
         model = run.model
         seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
-        frames = int(data.dataset.lengths[data.seen].sum())
-        count = settings.moves_per_frame * (frames if settings.frames is None else min(settings.frames, frames))
-        moves = draw_moves(model, seen, count, longest, _rng(settings, 1))
+        moves = draw_moves(model, seen, settings.moves_per_frame * len(seen.latents), longest, _rng(settings, 1))
         policy = train_policy(moves, longest, settings, lambda share: on_progress("training the policy", share))
         held_out = draw_moves(model, unseen, MEASURED, unseen_longest, _rng(settings, 2))
         report = PolicyReport(
             error=measure_policy(policy, held_out),
             mean_action=float(held_out.blocks.square().mean()),
-            policy=replace(settings, longest=longest),
+            policy=replace(settings, longest=longest, frames=len(seen.latents)),
             seconds=time.perf_counter() - begun,
             checkpoint_sha256=run.checkpoint_sha256,
             dataset_fingerprint=run.trained_on.fingerprint,
@@ -235,7 +233,7 @@ def _latents(
 def _some(
     dataset: Dataset, episodes: Int64[np.ndarray, " E"], frameskip: int, frames: int | None, seed: int
 ) -> Int64[np.ndarray, " n"]:
-    """Episodes in a random order, all, or as many as have at most so many frames together; at least one.
+    """Episodes in a random order: all if `frames` is None, else as many as have no more together; at least one.
 
     Those that are shorter than a block are left out, if there are others.
     """

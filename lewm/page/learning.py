@@ -74,7 +74,7 @@ def head(path: Path, take: Take) -> Content:
     settings = report["head"]
     body += elements.paragraph(
         f"The errors are means in steps, on held-out episodes. The head was trained for {settings['steps']:,} steps "
-        f"on pairs of moments that lie at most {settings['longest']} steps apart.",
+        f"on pairs of moments that lie at most {settings['longest']} steps apart, in {settings['frames']:,} frames.",
         "quiet",
     )
     return Content(body)
@@ -89,7 +89,8 @@ def policy(path: Path, take: Take) -> Content:
     settings = report["policy"]
     body += elements.paragraph(
         "The errors are those of normalised actions in held-out episodes, at goals which these episodes reached at "
-        f"most {settings['longest']} steps later. The policy was trained for {settings['steps']:,} steps.",
+        f"most {settings['longest']} steps later. The policy was trained for {settings['steps']:,} steps, on "
+        f"{settings['frames']:,} frames.",
         "quiet",
     )
     return Content(body)

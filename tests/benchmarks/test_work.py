@@ -109,5 +109,9 @@ def test_benchmarks_and_make_collect_the_same_data(module):
     own = dict(re.findall(r"^DATA_([\w-]+) := (.+)$", makefile, re.MULTILINE))
     work = module("_work")
     assert own == {name: " ".join(work.collect_words(options)) for name, options in work.OWN_DATA.items()}
-    assert re.findall(r"^POLICY_ACTS := (.+)$", makefile, re.MULTILINE) == [" ".join(module("bench_data").POLICY_ACTS)]
     assert inspect.signature(collect_command).parameters["episodes"].default == work.EPISODES
+
+
+def test_in_benchmarks_and_make_a_policy_acts_in_the_same_worlds(module):
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert re.findall(r"^POLICY_ACTS := (.+)$", makefile, re.MULTILINE) == [" ".join(module("_work").POLICY_ACTS)]

@@ -128,12 +128,20 @@ def test_a_policy_learns_from_as_many_frames_as_are_asked_for(run, monkeypatch):
 
     monkeypatch.setattr("lewm.heads.command.encode_episodes", encoding)
     monkeypatch.setattr("lewm.heads.command.draw_moves", drawing)
-    assert call("train-policy", run, "--steps", "2")[0] == 0
-    (every, _), (count, _) = encoded, drawn
-    assert count == PolicySettings.moves_per_frame * every
+    assert PolicySettings().frames is None
+    with open_run(run).data() as data:
+        every = int(data.dataset.lengths[data.seen].sum())
+    for given in ((), ("--frames", str(10**12))):
+        encoded.clear(), drawn.clear()
+        assert call("train-policy", run, "--steps", "2", *given)[0] == 0
+        assert encoded[0] == every
+        assert drawn[0] == PolicySettings.moves_per_frame * every
+    encoded.clear(), drawn.clear()
+    before = set(run.glob("policy-*.json"))
     assert call("train-policy", run, "--steps", "2", "--frames", str(every - 1))[0] == 0
-    assert encoded[2] < every
-    assert drawn[2] == count - PolicySettings.moves_per_frame
+    (report,) = set(run.glob("policy-*.json")) - before
+    assert read_report(report)["policy"]["frames"] == encoded[0] < every
+    assert drawn[0] == PolicySettings.moves_per_frame * encoded[0]
 
 
 def test_the_same_command_learns_the_same(run, trained):

@@ -139,6 +139,7 @@ def test_episodes_that_are_shorter_than_a_block_are_left_out_if_there_are_others
     with Dataset.open(tmp_path / "data.h5") as dataset:
         for seed in range(9):
             assert _some(dataset, np.arange(3), 5, 20, seed).tolist() == [1]
+            assert _some(dataset, np.arange(3), 5, None, seed).tolist() == [1]
             assert set(_some(dataset, np.array([0, 2]), 5, 20, seed).tolist()) == {0, 2}
 
 

@@ -95,7 +95,7 @@ def head_report():
         ],
         "real": {"head": 0.91, "distance": 0.52},
         "imagined": None,
-        "head": {"steps": 2000, "longest": 50},
+        "head": {"steps": 2000, "longest": 50, "frames": 100000},
         "checkpoint_sha256": "cd" * 32,
     }
 
@@ -104,7 +104,7 @@ def policy_report():
     return {
         "error": 0.4321,
         "mean_action": 0.998,
-        "policy": {"steps": 1000, "longest": 50},
+        "policy": {"steps": 1000, "longest": 50, "frames": 90000},
         "checkpoint_sha256": "cd" * 32,
     }
 

@@ -43,6 +43,8 @@ def test_it_shows_the_newest_of_every_part(finished):
         "1 to 25 3.4 4.5 26 to 50 6.7 -",
         "real latents 0.91 0.52 The errors are means in steps",
         "the policy 0.432 always the mean action 0.998",
+        "50 steps apart, in 100,000 frames.",
+        "1,000 steps, on 90,000 frames.",
         "6 of 8 75.0% 25.0% to 75.0%",
         "1 of 8 12.5%",
         "held-out (abababababab)",
