@@ -81,10 +81,14 @@ class Run:
             option: The option that named it on the command line.
 
         Raises:
-            LewmError: Its world, actions or frames differ from those of training.
+            LewmError: Its world, actions or frames differ from those of training; or the training's dataset has moved.
             DataError: It is not there, or cannot be read.
         """
-        with Dataset.open(path or Path(self.trained_on.path)) as dataset:
+        trained = Path(self.trained_on.path)
+        if path is None and not trained.exists():
+            remedy = f"The run was trained on it. If it has moved, say with {option} where it is."
+            raise LewmError(f"{trained}: no such file", remedy)
+        with Dataset.open(path or trained) as dataset:
             check_belongs(dataset, self.config, self.trained_on, option)
             yield RunData(self, dataset)
 

@@ -11,6 +11,7 @@ from lewm.curves.curve import Curve
 from lewm.page import elements
 from lewm.page.chart import Line, chart
 
+ACTS = {"planner": "a search", "idm": "a policy"}  # what an agent of `lewm plan` is
 TASKS = ("protocol", "goal_offset", "budget")  # equal where two success rates can be compared
 KEY = '<p class="quiet key"><span class="ours">This run</span><span class="theirs">What comes with lewm</span></p>'
 
@@ -38,7 +39,7 @@ def health_beside(env: str, lines: Sequence[dict[str, Any]]) -> str:
 
 
 def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[str, Any]) -> str:
-    """Success of a run; empty where the world has no committed curve, and a sentence where that has other tasks.
+    """Success of a run; empty where the world has no committed curve, a sentence where tasks or agents differ.
 
     Args:
         env: The run's world.
@@ -54,6 +55,12 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
         return elements.paragraph(
             f"Success is not compared: the tasks of {_which(every)} have goals {plan['goal_offset']} steps ahead and a "
             f"budget of {plan['budget']}, and their protocol is {plan['protocol']}.",
+            "quiet",
+        )
+    ours_acts, theirs_acts = (plan["planner"]["agent"] for plan in (report, curves[0].points[-1].plan))
+    if ours_acts != theirs_acts:
+        return elements.paragraph(
+            f"Success is not compared: here {ACTS[ours_acts]} acts, and in {_which(curves)} {ACTS[theirs_acts]}.",
             "quiet",
         )
     rates = ", ".join(f"{curve.points[-1].plan['success_rate']:.1%}" for curve in curves)

@@ -30,6 +30,7 @@ def curve(seed, rates, correlations=(0.5, 0.7)):
                 "protocol": "held-out",
                 "goal_offset": 25,
                 "budget": 50,
+                "planner": {"agent": "planner"},
             },
             "r2": {},
             "effective_rank": 10 * rate,
@@ -144,6 +145,17 @@ def test_success_on_tasks_of_another_kind_is_not_compared(run, ship, changed):
     assert titles == [RANK, FOLLOWS]
     assert (
         "the tasks of the run of this world that comes with lewm have goals 25 steps ahead and a budget of 50" in text
+    )
+
+
+def test_success_of_another_kind_of_agent_is_not_compared(run, ship):
+    ship(curve(0, (0.3, 0.8)))
+    write_plan(run, planner=Plan().content["planner"] | {"agent": "idm"})
+    text, titles = page(run)
+    assert titles == [RANK, FOLLOWS]
+    assert (
+        "Success is not compared: here a policy acts, and in the run of this world that comes with lewm a search."
+        in text
     )
 
 
