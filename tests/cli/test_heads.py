@@ -3,7 +3,7 @@
 import inspect
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -201,6 +201,16 @@ def test_plans_with_what_was_learnt_do_not_depend_on_the_batch(run, options, age
     assert read_report(one)["tasks"] == read_report(other)["tasks"]
     for film in one.with_suffix("").iterdir():
         assert film.read_bytes() == (other.with_suffix("") / film.name).read_bytes()
+
+
+def test_data_that_have_moved_are_named_with_an_option(run):
+    config, trained_on = read_config(run)
+    write_config(run, config, replace(trained_on, path="/gone/data.h5"))
+    code, shown = call("train-policy", run, "--steps", "2")
+    assert code == 1
+    assert "/gone/data.h5: no such file" in shown
+    assert "If it has moved, say with --data where it is." in shown
+    assert call("train-policy", run, "--steps", "2", "--data", trained_on.path)[0] == 0
 
 
 @pytest.mark.parametrize(
