@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -93,6 +94,11 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
             inside = reduce(lambda branch, part: branch[part], parts[:-1], values)
             where = f", where {_dotted(parts[:-1], 'kind')} is {inside['kind']}" if "kind" in inside else ""
             raise unknown(f"key in {source}{where}:", key, [_dotted(parts[:-1], name) for name in known]) from error
+        if fault["type"] == "missing" and parts[:1] == ("stages",) and len(parts) > 2:
+            others = [name for name in values["stages"] if name != parts[1]]
+            if difflib.get_close_matches(str(parts[1]), others):  # a new stage by mistake
+                known = [_dotted(("stages",), name) for name in others]
+                raise unknown(f"stage in {source}:", _dotted(parts[:2]), known) from error
         if fault["type"] == "dict_type":
             fault["msg"] = "expected a section with keys of its own"
         got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r:.80}"
