@@ -105,14 +105,6 @@ def test_faults_of_joined_parts_name_the_part(changes, message):
         resolve(joined, None, changes)
 
 
-def test_a_misspelt_stage_names_the_nearest():
-    push_t = recipes.small("push-t", 2)
-    with pytest.raises(LewmError, match=r'stage in the options: "stages\.keypoint"\nDid you mean "stages\.keypoints"'):
-        resolve(push_t, None, {"stages.keypoint.steps": 30})
-    with pytest.raises(LewmError, match=r"stages\.another\.encoder: Field required"):
-        resolve(push_t, None, {"stages.another.steps": 30})
-
-
 @pytest.mark.parametrize(
     ("assignments", "words"),
     [

@@ -60,7 +60,12 @@ def test_a_key_of_a_stage_is_set_by_its_name(staged):
         ("stages.places.encoder.chanels", [4], ['Did you mean "stages.places.encoder.channels"']),
         ("stages.places.encoder.channels", [4] * 5, ["stages.places: ", "frame_size 16"]),
         ("stages.places.objective.kind", "prediction", ["stages.places: objective.kind prediction is for a frozen"]),
-        ("stages.plaices.steps", 5, ["stages.plaices.encoder: Field required"]),
+        (
+            "stages.plaices.steps",
+            5,
+            ['unknown stage in the options: "stages.plaices"', 'Did you mean "stages.places"?'],
+        ),
+        ("stages.another.steps", 5, ["stages.another.encoder: Field required"]),
         ("stages.Two Words", {"steps": 5}, ["stages.Two Words: String should match"]),
         ("stages", "none", ["stages: expected a section", "--set stages.NAME.KEY=VALUE"]),
     ],
