@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lewm_cli import failures, options, output
+from lewm_cli.data.convert import converted
 from lewm_cli.unknown_world import say_unknown
 
 if TYPE_CHECKING:
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: options.Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="HDF5 dataset; or a folder in another format, which lewm data convert makes one of first.",
+            show_default="the newest in $LEWM_HOME/datasets",
+        ),
+    ] = None,
     env: Annotated[
         str | None,
         typer.Option(
@@ -97,6 +104,7 @@ def train(
         data = data or Path(trained_on.path)
     else:
         data = options.dataset_or_newest(data)
+        data = converted(data) if data.is_dir() else data
         settings = _configure(recipe, data, env, config, assignments)
     where = choose_device(device)
     display = _Display(settings, data, where)

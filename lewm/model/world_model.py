@@ -235,14 +235,22 @@ class WorldModel(nn.Module):
     def _pixels(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N 3 Z Z"]:
         """Frames resized, scaled to [0, 1] and normalised, in the dtype of the weights."""
         # In memory the frames already lie as a channels-last copy of (N, 3, Y, X) would.
-        pixels = frames.permute(0, 3, 1, 2).to(self.action_mean.dtype) / 255
+        pixels = frames.permute(0, 3, 1, 2)
         size = self.config.frame_size
         if pixels.shape[-2:] != (size, size):
             if not torch.compiler.is_compiling():  # the compiler would trace the log; training has warned before
                 warn_if_reshaped(*frames.shape[1:3], (size, size), self.config.fit)
             pixels = fitted(pixels, (size, size), self.config.fit, _resize)
+        pixels = pixels.to(self.action_mean.dtype) / 255
         return (pixels - self._pixel_mean) / self._pixel_std  # type: ignore[operator]
 
 
-def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+def _resize(pixels: UInt8[Tensor, "N 3 Y X"], size: tuple[int, int]) -> UInt8[Tensor, "N 3 V U"]:
+    """Frames at another size, in whole levels, which a CPU resizes ten times as fast as fractions.
+
+    Devices round differently: a value may differ by one level of 255.
+    """
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+    smooth = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=True)
+    return smooth.round().to(torch.uint8)

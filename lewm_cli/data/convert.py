@@ -10,12 +10,18 @@ import typer
 from lewm_cli import options, output
 
 if TYPE_CHECKING:
-    from lewm_data.convert.convert import Plan, Report
+    from lewm_data.convert.convert import Plan, Report, Request
 
 
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A file or a folder; the format is recognised.")],
-    out: Annotated[Path, typer.Option(help="The dataset to write; one that this conversion began is continued.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The dataset to write; one that this conversion began is continued.",
+            show_default="$LEWM_HOME/datasets/SRC.h5",
+        ),
+    ] = None,
     camera: Annotated[str | None, typer.Option(help="The camera to take, where there are several.")] = None,
     fps: Annotated[
         float | None, typer.Option(min=1e-3, max=1e4, help="Steps a second.", show_default="as recorded")
@@ -50,23 +56,63 @@ def convert(
     docs/data.md describes the formats. The same command goes on where it was interrupted.
     """
     from lewm_data.convert.convert import Request
-    from lewm_data.convert.convert import convert as convert_source
 
-    request = Request(source, out, camera, fps, frame_size, fit, resample, _part(part), env, overwrite, skip_damaged)
-    with output.progress_bar(output.count_of("episodes")) as bar:
-        task = bar.add_task("", total=None)
-
-        def begin(plan: Plan) -> None:
-            output.note(f"{source}: {plan.format}, {plan.episodes} episodes", *(f"  {one}" for one in plan.assumptions))
-            if plan.done:
-                output.note(f"goes on after {plan.done} episodes")
-            bar.update(task, total=plan.episodes, completed=plan.done)
-
-        report = convert_source(request, begin, lambda episodes, share: bar.update(task, completed=episodes + share))
+    request = Request(
+        source,
+        out or default_dataset(source),
+        camera,
+        fps,
+        frame_size,
+        fit,
+        resample,
+        _part(part),
+        env,
+        overwrite,
+        skip_damaged,
+    )
+    report = run_conversion(request)
     if json:
         output.show_json(_as_dict(report))
     else:
         output.show(*_summary(report))
+
+
+def default_dataset(source: Path) -> Path:
+    """Where the dataset of a source goes if no place is named; makes the folder."""
+    from lewm.files import file_name, home
+
+    folder = home() / "datasets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{file_name(source.expanduser().resolve().stem)}.h5"
+
+
+def run_conversion(request: Request) -> Report:
+    """Converts, and shows what is assumed and how far it is."""
+    from lewm_data.convert.convert import convert as convert_source
+
+    with output.progress_bar(output.count_of("episodes")) as bar:
+        task = bar.add_task("convert", total=None)
+
+        def begin(plan: Plan) -> None:
+            said = f"{request.source}: {plan.format}, {plan.episodes} episodes"
+            output.note(said, *(f"  {one}" for one in plan.assumptions))
+            if plan.done:
+                output.note(f"goes on after {plan.done} episodes")
+            bar.update(task, total=plan.episodes, completed=plan.done)
+
+        return convert_source(request, begin, lambda episodes, share: bar.update(task, completed=episodes + share))
+
+
+def converted(folder: Path) -> Path:
+    """The dataset of a folder in another format, which is converted as it is usual if that was not done before."""
+    from lewm_data.convert.convert import CompleteError, Request
+
+    request = Request(folder, default_dataset(folder))
+    try:
+        run_conversion(request)
+    except CompleteError:
+        output.note(f"{folder} was converted before: {request.out}")
+    return request.out
 
 
 def _part(text: str | None) -> tuple[int, int]:

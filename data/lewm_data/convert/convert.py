@@ -122,6 +122,7 @@ def convert(
     Raises:
         DataError: The source is in no known format or damaged, an option does not fit it, or `out` cannot be written,
             or exists and is another dataset. All episodes before are kept, and the same command goes on after them.
+        CompleteError: The same was done before.
     """
     began = time.perf_counter()
     check_fit(request.fit)
@@ -137,6 +138,10 @@ def convert(
         plan = Plan(source.format, tuple(_assumptions(work, first)), len(numbers), done)
         on_plan(plan)
         return _write(work, plan, numbers, on_rows, began)
+
+
+class CompleteError(DataError):
+    """A conversion that has been done already."""
 
 
 class UnreadableError(DataError):
@@ -268,7 +273,7 @@ def _done(request: Request, work: _Work, numbers: range) -> int:
             )
         done = int(dataset.column(EPISODE)[-1]) - numbers.start + 1
     if done == len(numbers):
-        raise DataError(f"{request.out}: is complete already", "Replace it with --overwrite, or go on and use it.")
+        raise CompleteError(f"{request.out}: is complete already", "Use it, or replace it with --overwrite.")
     return done
 
 

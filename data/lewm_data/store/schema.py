@@ -25,7 +25,7 @@ COVERED = "columns"  # the attribute of HASHES that names the other columns that
 HASHED_FRAME = "frame"  # the attribute of HASHES that holds the shape Y, X, 3 of the hashed frames
 INDEX: dict[str, np.dtype] = {LENGTHS: np.dtype(np.int32), OFFSETS: np.dtype(np.int64)}
 
-SEE_FORMAT = "The layout is described in data/README.md; collect or convert the data again."
+SEE_FORMAT = '"lewm data convert" makes a dataset of other formats; data/README.md describes the layout of a dataset.'
 CHANGED = "Do not write to a dataset that is in use. Copy the file again, then run the command again."
 
 
