@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from lewm_cli import options, output
 
 if TYPE_CHECKING:
     from lewm_data.convert.convert import Plan, Report, Request
+    from lewm_data.store.change import Hint
 
 
 def convert(
@@ -48,6 +49,9 @@ def convert(
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out episodes that cannot be read, instead of stopping.")
     ] = False,
+    frameskip_hint: Annotated[
+        bool, typer.Option("--frameskip-hint", help="Say which frameskip suits, by how much the frames change.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -55,6 +59,8 @@ def convert(
 
     docs/data.md describes the formats. The same command goes on where it was interrupted.
     """
+    from dataclasses import asdict
+
     from lewm_data.convert.convert import Request
 
     request = Request(
@@ -71,10 +77,18 @@ def convert(
         skip_damaged,
     )
     report = run_conversion(request)
+    hint = _hint(request.out) if frameskip_hint else None
     if json:
-        output.show_json(_as_dict(report))
-    else:
-        output.show(*_summary(report))
+        output.show_json(asdict(report) | ({} if hint is None else {"frameskip_hint": asdict(hint)}))
+        return
+    output.show(*_summary(report))
+    if hint is not None:
+        shares = ", ".join(f"{change:.0%} after {steps}" for steps, change in hint.changes.items())
+        output.show(
+            f"frameskip {hint.frameskip} suits (lewm train --set model.frameskip={hint.frameskip}): frames then have "
+            "changed half as much as unrelated frames differ",
+            f"  change: {shares}",
+        )
 
 
 def default_dataset(source: Path) -> Path:
@@ -124,10 +138,12 @@ def _part(text: str | None) -> tuple[int, int]:
     return int(part), int(parts)
 
 
-def _as_dict(report: Report) -> dict[str, Any]:
-    from dataclasses import asdict
+def _hint(path: Path) -> Hint:
+    from lewm_data.store.change import frameskip_hint
+    from lewm_data.store.dataset import Dataset
 
-    return asdict(report)
+    with Dataset.open(path) as dataset:
+        return frameskip_hint(dataset)
 
 
 def _summary(report: Report) -> list[str]:
