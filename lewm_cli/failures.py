@@ -42,6 +42,7 @@ EXTRAS = {
     "mujoco": "mujoco",
     "dm_control": "mujoco",
     "ogbench": "mujoco",
+    "pyarrow": "formats",
 }
 
 # How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.

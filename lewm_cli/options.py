@@ -21,6 +21,12 @@ Detail = Annotated[
         show_default="full",
     ),
 ]
+Fit = Annotated[
+    str,
+    typer.Option(
+        help="How pictures that are not square become so: crop cuts off, letterbox adds bars, stretch distorts."
+    ),
+]
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
 

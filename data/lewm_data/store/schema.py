@@ -174,12 +174,36 @@ def check_values(
             wrong[last] = np.isinf(values[last]).any(axis=1)
         if wrong.any():
             episode, step = place_of(int(wrong.argmax()), lengths, offsets)
-            raise DataError(
-                f"{where}: column '{name}' is not finite at step {step} of episode {episode}",
-                "Leave that episode out; only the last action of an episode may be NaN."
-                if name == ACTION
-                else "Leave that episode out; a step without a reward has the reward 0.",
-            )
+            raise _not_finite(where, name, episode, step)
+
+
+def check_piece(
+    where: str, episode: int, columns: Mapping[str, Shaped[np.ndarray, "P ..."]], before: int, ended: bool
+) -> None:
+    """Raises unless these rows can follow `before` rows of an episode: there are some, and their values are finite.
+
+    Args:
+        where: The file, for errors.
+        episode: The number of the episode, for errors.
+        columns: The rows.
+        before: Rows of the episode that came before.
+        ended: Whether the episode ends with them; then the last action may be NaN.
+
+    Raises:
+        DataError: There are no rows, or a number is NaN or infinite; the error names the first such step.
+    """
+    count = len(columns[PIXELS])
+    if count < 1:
+        raise DataError(f"{where}: no rows for episode {episode}, expected at least 1", "Leave it out.")
+    for name in (ACTION, REWARD):
+        if name not in columns or columns[name].dtype.kind != "f":
+            continue
+        values = columns[name].reshape(count, -1)
+        wrong = ~np.isfinite(values).all(axis=1)
+        if name == ACTION and ended:
+            wrong[-1] = np.isinf(values[-1]).any()
+        if wrong.any():
+            raise _not_finite(where, name, episode, int(wrong.argmax()) + before)
 
 
 def check_hashes(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -197,3 +221,12 @@ def place_of(row: int, lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "
     """The episode of a row, and the step in it."""
     episode = int(np.flatnonzero((offsets <= row) & (row < offsets + lengths))[0])
     return episode, row - int(offsets[episode])
+
+
+def _not_finite(where: str, name: str, episode: int, step: int) -> DataError:
+    return DataError(
+        f"{where}: column '{name}' is not finite at step {step} of episode {episode}",
+        "Leave that episode out; only the last action of an episode may be NaN."
+        if name == ACTION
+        else "Leave that episode out; a step without a reward has the reward 0.",
+    )

@@ -1,4 +1,4 @@
-"""`lewm data`: datasets as files."""
+"""`lewm data verify`: dataset -> whether it still is what was written."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from lewm_cli import options, output
 
 SHOWN = 20  # the most episodes that are named one by one; --json names all
 
-data = typer.Typer(help="Look after datasets.")
 
-
-@data.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="HDF5 dataset.")],
     json: options.Json = False,
