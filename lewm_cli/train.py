@@ -39,6 +39,13 @@ def train(
         float | None,
         typer.Option("--lambda", min=0, help="Weight of SIGReg in the objective lewm.", show_default="the recipe's"),
     ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="How frames that are not square become so: crop, letterbox (adds bars) or stretch.",
+            show_default="the recipe's: crop",
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
     seed: Annotated[
         int | None,
@@ -66,6 +73,7 @@ def train(
         "training.steps": steps,
         "training.epochs": epochs,
         "objective.lambda": lambda_,
+        "model.fit": fit,
         "training.batch_size": batch_size,
         "training.seed": seed,
         "training.precision": precision,

@@ -162,7 +162,7 @@ def _rows(path: Path, name: str, values: Shaped[np.ndarray, " ..."]) -> Float64[
     if values.ndim not in (1, 2):
         said = f"column '{name}' has" if name else "has"
         raise DataError(f"{path}: {said} the shape {values.shape}, expected a row of numbers a step", "Reshape it.")
-    return values.reshape(len(values), -1).astype(np.float64)
+    return (values[:, None] if values.ndim == 1 else values).astype(np.float64)
 
 
 def _checked_names(path: Path, names: list[str]) -> int:

@@ -87,6 +87,7 @@ def read_config(path: Path) -> Model:
     frameskip = 1 if block % FRAMESKIP else FRAMESKIP  # where blocks are not of five actions, a block counts as one
     values = {
         "frame_size": encoder.number("image_size"),
+        "fit": "crop",  # the published data are square
         "frameskip": frameskip,
         "action_dim": block // frameskip,
         "latent": projector.number("output_dim", projector.values.get("input_dim")),

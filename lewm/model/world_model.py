@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lewm import config as cfg
 from lewm.errors import LewmError
 from lewm.model.actions import BlockBounds, BlockStatistics
-from lewm.model.frames import check_frames, warn_if_stretched
+from lewm.model.frames import check_frames, fitted, warn_if_reshaped
 from lewm.model.parts import Encoder, Predictor
 from lewm.runtime import physical_memory
 from lewm_kernels.rollout import Packed, check_context, pack, reference, rollout
@@ -82,7 +82,7 @@ class WorldModel(nn.Module):
         return self.action_mean.device
 
     def encode(self, frames: Tensor) -> Float[Tensor, "B T D"]:
-        """Embeddings of frames, which may lie on any device and have any size; other shapes are stretched to a square.
+        """Embeddings of frames, which may lie on any device and have any size; `config.fit` makes them square.
 
         Args:
             frames: uint8 (B, T, Y, X, 3).
@@ -239,6 +239,10 @@ class WorldModel(nn.Module):
         size = self.config.frame_size
         if pixels.shape[-2:] != (size, size):
             if not torch.compiler.is_compiling():  # the compiler would trace the log; training has warned before
-                warn_if_stretched(*frames.shape[1:3], (size, size))
-            pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+                warn_if_reshaped(*frames.shape[1:3], (size, size), self.config.fit)
+            pixels = fitted(pixels, (size, size), self.config.fit, _resize)
         return (pixels - self._pixel_mean) / self._pixel_std  # type: ignore[operator]
+
+
+def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)

@@ -184,7 +184,12 @@ class _Work:
         request = self.request
         named = request.env or self.source.attributes.get("env") or plain_name(request.source.resolve().stem)
         clock = {} if self.fps is None else {"fps": self.fps}
-        about = {"fit": request.fit, "converted_from": self.source.format, CONVERSION: self.settings}
+        about = {
+            "fit": request.fit,
+            "resample": request.resample,
+            "converted_from": self.source.format,
+            CONVERSION: self.settings,
+        }
         return {**self.source.attributes, "env": named, **clock, **about}
 
 

@@ -26,8 +26,13 @@ def rate_of(times: Float64[np.ndarray, " R"]) -> float:
     return float(1 / steps[steps < GAP * np.median(steps)].mean())
 
 
-def rows_at(times: Float64[np.ndarray, " R"], fps: float) -> Int64[np.ndarray, " K"]:
-    """The row that is in force at each of the times k / fps after the first row's, up to the last row's.
+def rows_at(times: Float64[np.ndarray, " R"], fps: float, zero: float | None = None) -> Int64[np.ndarray, " K"]:
+    """The row that is in force at each of the times k / fps after `zero`, up to the last row's.
+
+    Args:
+        times: The time of each row in seconds.
+        fps: Rows a second.
+        zero: Where k counts from; None means the first row. The first row is in force before it, too.
 
     Raises:
         DataError: There are fewer rows a second than are asked for.
@@ -40,8 +45,9 @@ def rows_at(times: Float64[np.ndarray, " R"], fps: float) -> Int64[np.ndarray, "
             f"{recorded:.4g} rows a second were recorded, {fps:g} are asked for", f"Give --fps {recorded:.4g} or less."
         )
     slack = SLACK / recorded
-    count = int((times[-1] - times[0] + slack) * fps) + 1
-    return np.searchsorted(times, times[0] + np.arange(count) / fps + slack, side="right") - 1
+    zero = float(times[0]) if zero is None else zero
+    count = int((times[-1] - zero + slack) * fps) + 1
+    return np.maximum(np.searchsorted(times, zero + np.arange(count) / fps + slack, side="right") - 1, 0)
 
 
 def resampled(

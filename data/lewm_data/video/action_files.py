@@ -3,11 +3,15 @@
 Letters: T actions, A action dimension.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32
 
+from lewm_data.convert.clock import in_seconds
+from lewm_data.convert.roles import roles_of
+from lewm_data.convert.sampling import HOLD, resampled, rows_at
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import ACTION
@@ -15,27 +19,43 @@ from lewm_data.tables import TABLES, read_table
 from lewm_data.video.sources import DATASETS, is_dataset, split_episode
 
 
-def read_actions(path: str | Path, action_dim: int) -> Float32[np.ndarray, "T A"]:
-    """Reads actions, one in each row. A last row of NaN is left out: it means no action after the last frame.
+@dataclass(frozen=True)
+class Actions:
+    """Actions from a file.
+
+    Attributes:
+        values: The actions in environment units, one a step.
+        timed: Whether the file says when each was taken; then they are at the times k / fps of the video.
+    """
+
+    values: Float32[np.ndarray, "T A"]
+    timed: bool
+
+
+def read_actions(path: str | Path, action_dim: int, fps: float | None = None, resample: str = HOLD) -> Actions:
+    """Reads actions. A last row of NaN is left out: it means no action after the last frame.
+
+    A row is one step, unless the table has a column of times and `fps` is given.
 
     Args:
-        path: A .csv file, with columns separated by comma, semicolon or tab, with or without a line of names; a .npy
-            file; or a dataset, with "#" and the episode's number ("data.h5#17") unless it has only one episode.
+        path: A table, see `lewm_data.tables.read_table`, whose columns are understood as in `lewm data convert`; or a
+            dataset, with "#" and the episode's number ("data.h5#17") unless it has only one episode.
         action_dim: A.
+        fps: Steps a second; None takes every row.
+        resample: How the actions between two steps become one, see `lewm_data.convert.sampling.resampled`.
 
     Raises:
         DataError: There is no such file, it is of another kind, it has no actions or another number of columns, or a
             value is not a finite number.
     """
     file, episode = split_episode(str(path))
-    if file.suffix.lower() == ".csv":
-        actions = _read_csv(file)
-    elif file.suffix.lower() == ".npy":
-        actions = _read_npy(file)
-    elif is_dataset(file):
+    timed = False
+    if is_dataset(file):
         actions = _read_dataset(file, episode)
+    elif file.suffix.lower() in TABLES:
+        actions, timed = _read_table(file, fps, resample)
     else:
-        raise unknown("ending of a file of actions", file.suffix, (".csv", ".npy", *DATASETS))
+        raise unknown("ending of a file of actions", file.suffix, (*TABLES, *DATASETS))
     if actions.size and (actions.ndim != 2 or actions.shape[1] != action_dim):
         raise DataError(
             f"{path}: actions of shape {actions.shape}, expected (T, {action_dim})",
@@ -53,7 +73,21 @@ def read_actions(path: str | Path, action_dim: int) -> Float32[np.ndarray, "T A"
             f"{path}: action {wrong[0]} of {len(actions)}, counted from 0, is not finite: {actions[wrong[0]].tolist()}",
             "Only the last row may be NaN, which is left out.",
         )
-    return actions
+    return Actions(actions, timed)
+
+
+def _read_table(path: Path, fps: float | None, resample: str) -> tuple[Float[np.ndarray, "T A"], bool]:
+    """The actions of a table, and whether they are at the times k / fps."""
+    table = read_table(path)
+    roles = roles_of(list(table))
+    actions = np.concatenate([table[name] for name in roles.actions], axis=1)
+    if fps is None or roles.time is None or len(actions) < 2:
+        return actions, False
+    seconds, _ = in_seconds(path, table[roles.time][:, 0], roles.time)
+    if seconds[0] < 0 or seconds[0] > seconds[-1] - seconds[0]:  # the time of day, or the like
+        seconds = seconds - seconds[0]
+    rows = rows_at(seconds, fps, 0.0)
+    return resampled({ACTION: actions}, rows, resample)[ACTION], True
 
 
 def _read_dataset(path: Path, episode: int | None) -> Float[np.ndarray, "T A"]:
