@@ -158,7 +158,7 @@ def _read(pair: _Pair, names: list[str], roles: Roles) -> Episode:
     if seconds is None:
         _check_count(pair, len(columns[ACTION]), len(shown) - 1)
         return Episode(
-            str(pair.pictures), len(shown) - 1, columns, shown[:-1], lambda: _pictures(video, len(shown) - 1)
+            str(pair.pictures), len(shown) - 1, columns, shown[:-1], lambda: all_pictures(video, len(shown) - 1)
         )
     at, _ = clock.on_video(seconds, shown[-1])
     inside = (at >= 0) & (at < shown[-1])
@@ -181,7 +181,7 @@ def _of_pictures(
     return Episode(str(pair.pictures), len(files), columns, seconds, lambda: map(read_image, files))
 
 
-def _pictures(video: VideoFile, count: int) -> Iterator[av.VideoFrame]:
+def all_pictures(video: VideoFile, count: int) -> Iterator[av.VideoFrame]:
     """All pictures of a video.
 
     Raises:
