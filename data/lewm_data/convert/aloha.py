@@ -33,9 +33,7 @@ LENGTHS = "compress_len"
 
 def recognises(path: Path) -> bool:
     """Whether this is an episode, or a folder of episodes."""
-    return any(
-        looks_like(one, lambda file: file.holds(ACTION) and bool(file.names(IMAGES))) for one in _files(path)[:1]
-    )
+    return any(looks_like(one, _is_episode) for one in _files(path)[:1])
 
 
 def opens(path: Path, camera: str | None) -> Source:
@@ -68,6 +66,10 @@ def opens(path: Path, camera: str | None) -> Source:
         assumptions=tuple(said),
         size=size,
     )
+
+
+def _is_episode(file: Hdf5) -> bool:
+    return file.holds(ACTION) and bool(file.names(IMAGES))
 
 
 def _files(path: Path) -> list[Path]:

@@ -67,7 +67,10 @@ class _Pair:
 
 def recognises(path: Path) -> bool:
     """Whether a folder holds videos or pictures."""
-    return path.is_dir() and bool(_search(path).recordings)
+    try:
+        return path.is_dir() and bool(_search(path).recordings)
+    except DataError:  # two things of one name: opening says so
+        return True
 
 
 def opens(path: Path, camera: str | None) -> Source:

@@ -67,18 +67,18 @@ def _opened(file: Hdf5, path: Path, camera: str | None) -> Source:
         )
     chosen, camera_said = choose_camera(str(path), [_short(name) for name in pictured], camera)
     where = pictured[[_short(name) for name in pictured].index(chosen)]
-    choices = _choices(file.path.with_name(METADATA))
     if not file.holds(f"{first}/{ACTIONS}"):
         parts = ", ".join(file.names(f"{first}/{ACTIONS}")) or "none"
         raise DataError(f"{path}: its actions are in several parts: {parts}", "Record them as one array.")
+    whole = file.dataset(f"{first}/{ACTIONS}").dtype.kind in "iu"
+    choices = _choices(file.path.with_name(METADATA)) if whole else None
     kept = [name for name in observed if name not in pictured and file.is_numeric(f"{first}/{name}")]
-    left_out = [_short(name) for name in observed if name not in pictured and name not in kept]
+    left_out = [_short(name) for name in observed if name not in kept and name not in pictured]
+    left_out += [INFOS] if file.names(f"{first}/{INFOS}") else []
     width = choices[1] if choices else as_actions(file.numbers(f"{first}/{ACTIONS}", slice(0, 1))).shape[1]
     unit = "a choice, as a one-hot vector" if choices else "in the environment's units"
     said = [camera_said, actions_said(ACTIONS, width, unit)]
-    said += columns_said(
-        [*map(_column, kept), REWARD], [*left_out, *([INFOS] if file.names(f"{first}/{INFOS}") else [])]
-    )
+    said += columns_said([*map(_column, kept), REWARD], left_out)
     said.append("row t is the action taken from observation t")
 
     def read(index: int) -> Episode:
@@ -135,7 +135,7 @@ def _choices(path: Path) -> tuple[int, int] | None:
 
 def _action_space(path: Path) -> Mapping[str, Any]:
     if not path.exists():
-        raise DataError(f"{path}: no such file, though {FILE} is beside it", "Copy the whole folder of the dataset.")
+        raise DataError(f"{path}: no such file, and the actions are choices", "Copy the whole folder of the dataset.")
     check_file(path, MOST_METADATA)
     with decoding(path, "is no description of a dataset by Minari", "Copy the dataset again."):
         space = json.loads(json.loads(path.read_bytes())["action_space"])
