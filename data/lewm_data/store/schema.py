@@ -159,7 +159,8 @@ def check_values(
 ) -> None:
     """Raises unless all actions and rewards are finite.
 
-    Only the last row of an episode may have no action: it holds the frame after the last action.
+    Only the last row of an episode may have no action: it holds the frame after the last action. Only the first may
+    have no reward: where a file has the reward of the action before a frame, no action came before the first.
 
     Raises:
         DataError: A number is NaN or infinite; the error names the first such episode and step.
@@ -172,6 +173,8 @@ def check_values(
         if name == ACTION:
             last = offsets + lengths - 1
             wrong[last] = np.isinf(values[last]).any(axis=1)
+        else:
+            wrong[offsets] = np.isinf(values[offsets]).any(axis=1)
         if wrong.any():
             episode, step = place_of(int(wrong.argmax()), lengths, offsets)
             raise _not_finite(where, name, episode, step)
