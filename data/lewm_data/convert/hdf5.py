@@ -186,9 +186,10 @@ class Hdf5:
         """What has a name, found step by step: links to elsewhere lead nowhere."""
         item: h5py.Group | h5py.Dataset | None = self._open.file
         for part in filter(None, name.split("/")):
-            if not isinstance(item, h5py.Group) or part not in item:
+            # h5py's own "in" and "get" would open the file that an external link names, which may be a pipe.
+            if not isinstance(item, h5py.Group) or not item.id.links.exists(part.encode()):
                 return None
-            if not isinstance(item.get(part, getlink=True), h5py.HardLink):
+            if item.id.links.get_info(part.encode()).type != h5py.h5l.TYPE_HARD:
                 raise DataError(
                     f"{self.path}: '{name}' is a link, which is not followed", "Copy what it leads to into its place."
                 )

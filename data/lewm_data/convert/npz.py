@@ -5,6 +5,7 @@ Letters: N rows of an array.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zipfile
 from collections.abc import Iterator
@@ -48,7 +49,10 @@ class NpzArray:
         self._path, self._name = path, name
         self._stream: IO[bytes] | None = None
         self._row = 0
-        self._rewind()
+        with contextlib.closing(self):
+            by_columns = self._begin()
+        if (by_columns and len(self.shape) > 1) or any(side < 0 for side in self.shape):
+            raise DataError(f"{self._path}: '{self._name}' is not stored row by row", "Write it with numpy.savez.")
 
     @property
     def is_numeric(self) -> bool:
@@ -64,7 +68,7 @@ class NpzArray:
         self._check()
         size = self.dtype.itemsize * math.prod(self.shape[1:])
         if self._stream is None or first < self._row:
-            self._rewind()
+            self._begin()
         for row in range(self._row, first + count):
             content = self._take(size)
             self._row = row + 1
@@ -84,10 +88,9 @@ class NpzArray:
                 f"{self._path}: '{self._name}' takes {size:,} bytes, at most {memory_limit():,} fit here",
                 "Convert it on a machine with more memory.",
             )
-        self._rewind()
-        values = np.frombuffer(self._take(size), self.dtype).reshape(self.shape)
-        self.close()
-        return values
+        with contextlib.closing(self):
+            self._begin()
+            return np.frombuffer(self._take(size), self.dtype).reshape(self.shape)
 
     def close(self) -> None:
         """Ends all reading."""
@@ -109,7 +112,8 @@ class NpzArray:
             raise DataError(f"{self._path}: '{self._name}' ends too early", AGAIN)
         return content
 
-    def _rewind(self) -> None:
+    def _begin(self) -> bool:
+        """Opens the array at its first row, and tells whether it is stored column by column."""
         self.close()
         self._row = 0
         with decoding(self._path, DAMAGED, AGAIN), zipfile.ZipFile(self._path) as archive:
@@ -117,5 +121,4 @@ class NpzArray:
             version = np.lib.format.read_magic(self._stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             self.shape, by_columns, self.dtype = read(self._stream)
-        if (by_columns and len(self.shape) > 1) or any(side < 0 for side in self.shape):
-            raise DataError(f"{self._path}: '{self._name}' is not stored row by row", "Write it with numpy.savez.")
+            return by_columns

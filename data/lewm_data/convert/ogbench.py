@@ -48,8 +48,10 @@ def opens(path: Path, camera: str | None) -> Source:
         )
     _, camera_said = choose_camera(str(path), [OBSERVATIONS], camera)
     others = [name for name in names_in(path) if name not in (OBSERVATIONS, ACTIONS, TERMINALS)]
-    columns = {ACTION: as_actions(NpzArray(path, ACTIONS).whole())}
-    columns |= {name: NpzArray(path, name).whole() for name in others}
+    arrays = {name: NpzArray(path, name) for name in others}
+    columns = {name: array.whole() for name, array in arrays.items() if array.is_numeric}
+    kept, left_out = list(columns), [name for name in others if name not in columns]
+    columns[ACTION] = as_actions(NpzArray(path, ACTIONS).whole())
     ends = np.flatnonzero(NpzArray(path, TERMINALS).whole().reshape(-1)) + 1
     for name, values in columns.items():
         if len(values) != shape[0]:
@@ -58,7 +60,7 @@ def opens(path: Path, camera: str | None) -> Source:
         ends = np.append(ends, shape[0])
     begins = np.concatenate([[0], ends[:-1]])
     said = [camera_said, actions_said(ACTIONS, columns[ACTION].shape[1], "in the environment's units")]
-    said += columns_said(others, [])
+    said += columns_said(kept, left_out)
     said.append("row t is the action taken from observation t; an episode ends where terminals is true")
 
     def read(index: int) -> Episode:

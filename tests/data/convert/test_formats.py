@@ -69,6 +69,13 @@ SAID = {
         0,
         ("camera observation.images.front; left out: observation.images.wrist", *LEROBOT),
     ),
+    "lerobot-v3/recording-split": (
+        "LeRobot v3.0",
+        None,
+        "front",
+        0,
+        ("camera observation.images.front, the only one", *LEROBOT),
+    ),
     "aloha/recording": (
         "ALOHA",
         "cam_high",
