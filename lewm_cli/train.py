@@ -96,7 +96,7 @@ def train(
             import_named(out, settings, env)
         data = data or Path(trained_on.path)
     else:
-        data = _dataset(data)
+        data = options.dataset_or_newest(data)
         settings = _configure(recipe, data, env, config, assignments)
     where = choose_device(device)
     display = _Display(settings, data, where)
@@ -132,16 +132,6 @@ def _draw(run: Path) -> None:
                 output.note(f"picture: {plot_training(one)}")
             except LewmError as error:
                 output.note(*failures.explain(error))
-
-
-def _dataset(data: Path | None) -> Path:
-    from lewm.files import newest_dataset
-
-    if data is not None:
-        return data
-    newest = newest_dataset()
-    output.note(f"newest dataset: {newest}")
-    return newest
 
 
 def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assignments: dict[str, Any]) -> Config:
