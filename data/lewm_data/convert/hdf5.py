@@ -135,7 +135,7 @@ class Hdf5:
         stored = self.dataset(name)
         if stored.dtype == np.uint8 and stored.ndim == 4:
             return stored.shape[-1] == 3
-        return _is_packed(stored) and len(stored) > 0 and self._packed(name, 0).startswith((JPEG, PNG))
+        return _is_packed(stored) and len(stored) > 0 and self._packed(stored, 0).startswith((JPEG, PNG))
 
     def pictures(self, name: str, rows: slice = slice(None)) -> Iterator[Picture]:
         """The pictures of some rows, read a few at a time.
@@ -146,7 +146,7 @@ class Hdf5:
         stored = self.dataset(name)
         numbers = range(*rows.indices(len(stored)))
         if _is_packed(stored):
-            yield from (decode_image(self._packed(name, row), self._place(name, row)) for row in numbers)
+            yield from (decode_image(self._packed(stored, row), self._place(stored, row)) for row in numbers)
             return
         if stored.dtype != np.uint8 or stored.ndim != 4 or stored.shape[-1] != 3:
             raise DataError(
@@ -170,17 +170,17 @@ class Hdf5:
             return (first.shape[0], first.shape[1]) if isinstance(first, np.ndarray) else displayed_size(first)
         raise DataError(f"{self.path}: '{name}' has no rows", "Leave this episode out.")
 
-    def _packed(self, name: str, row: int) -> bytes:
+    def _packed(self, stored: h5py.Dataset, row: int) -> bytes:
         """The bytes of a picture that is stored as a file, without the type that h5py gives them."""
         with reading(self.path):
-            value = self.dataset(name)[row]
+            value = stored[row]
         content = value if isinstance(value, bytes) else np.asarray(value, np.uint8).tobytes()
         if len(content) > MOST_BYTES:
-            raise DataError(f"{self._place(name, row)}: is a picture of {len(content):,} bytes", COPY_AGAIN)
+            raise DataError(f"{self._place(stored, row)}: is a picture of {len(content):,} bytes", COPY_AGAIN)
         return content
 
-    def _place(self, name: str, row: int) -> str:
-        return f"{self.path}: row {row} of '{name}'"
+    def _place(self, stored: h5py.Dataset, row: int) -> str:
+        return f"{self.path}: row {row} of '{stored.name[1:]}'"
 
     def _find(self, name: str) -> h5py.Group | h5py.Dataset | None:
         """What has a name, found step by step: links to elsewhere lead nowhere."""
