@@ -8,11 +8,12 @@ Letters: N rows of all episodes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Shaped
 
 from lewm_data.convert.source import Source
 from lewm_data.convert.stable_worldmodel.rows import STEP, Table, cameras_in, source
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import av
 
 EPISODE = "episode_idx"
+TAKEN_TOGETHER = 1 << 16  # rows of numbers
 READ_TOGETHER = 32  # pictures: 0.5 MB at 224 x 224
 DAMAGED, AGAIN = "is no Lance table that can be read, or not all of one", "Copy it again."
 
@@ -50,7 +52,7 @@ def opens(path: Path, camera: str | None) -> Source:
         raise missing("reading Lance needs pylance", "formats") from error
     table = _table(path)
     assert table is not None
-    with decoding(table, DAMAGED, AGAIN):
+    with _reading(table):
         stored = lance.dataset(str(table))
         _check_within(table, stored)
         kinds = {field.name: field.type for field in stored.schema}
@@ -62,10 +64,9 @@ def opens(path: Path, camera: str | None) -> Source:
             f"{table}: has the columns {', '.join(kinds)}; expected pictures, actions and {EPISODE}",
             "Take a table that stable-worldmodel collected.",
         )
-    with decoding(table, DAMAGED, AGAIN):
-        columns = {name: _numbers(table, stored, name, counted) for name in numbers}
-        episodes = stored.to_table(columns=[EPISODE]).column(EPISODE).to_numpy()
-        columns[STEP] = stored.to_table(columns=[STEP]).column(STEP).to_numpy() if STEP in kinds else episodes * 0
+    indices = [name for name in (EPISODE, STEP) if name in kinds]
+    columns = _read(table, stored, [*numbers, *indices], counted)
+    episodes = columns.pop(EPISODE)
     if (np.diff(episodes) < 0).any():
         raise DataError(f"{table}: its rows are not in the order of the episodes", "Write it again in that order.")
     offsets = np.flatnonzero(np.diff(episodes, prepend=episodes[:1] - 1))
@@ -83,6 +84,18 @@ def opens(path: Path, camera: str | None) -> Source:
         lambda name: displayed_size(next(_pictures(table, stored, name, 0, 1))),
         lambda name, _, begin, count: _pictures(table, stored, name, begin, count),
     )
+
+
+@contextmanager
+def _reading(table: Path) -> Iterator[None]:
+    """Turns any error in the block into a DataError. On damaged files Lance panics, as programs in Rust call it."""
+    with decoding(table, DAMAGED, AGAIN):
+        try:
+            yield
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise RuntimeError(str(error)) from error
 
 
 def _table(path: Path) -> Path | None:
@@ -103,22 +116,34 @@ def _check_within(table: Path, stored: Any) -> None:  # noqa: ANN401  # a lance.
                 )
 
 
-def _numbers(table: Path, stored: Any, name: str, rows: int) -> Float32[np.ndarray, "N _"]:  # noqa: ANN401
-    width = stored.schema.field(name).type.list_size
-    size = 4 * rows * width
+def _read(table: Path, stored: Any, names: list[str], rows: int) -> dict[str, Shaped[np.ndarray, "N ..."]]:  # noqa: ANN401
+    """Columns of numbers, all rows of each.
+
+    They are taken by their numbers, in blocks: where the file is damaged, Lance's scan may end the process.
+    """
+    widths = {name: getattr(stored.schema.field(name).type, "list_size", None) for name in names}
+    size = 4 * rows * sum(width or 1 for width in widths.values())
     if size > memory_limit():
-        raise DataError(f"{table}: '{name}' takes {size:,} bytes, at most {memory_limit():,} fit here", "Split it.")
-    column = stored.to_table(columns=[name]).column(name).combine_chunks()
-    values: Float32[np.ndarray, "N _"] = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    if len(values) != rows:
-        raise DataError(f"{table}: '{name}' is missing in some rows", "Leave that column out.")
-    return values
+        raise DataError(f"{table}: its numbers take {size:,} bytes, at most {memory_limit():,} fit here", "Split it.")
+    blocks: dict[str, list[Shaped[np.ndarray, "N ..."]]] = {name: [] for name in names}
+    for first in range(0, rows, TAKEN_TOGETHER):
+        count = min(TAKEN_TOGETHER, rows - first)
+        with _reading(table):
+            block = stored.take(list(range(first, first + count)), columns=names)
+            for name in names:
+                column = block.column(name).combine_chunks()
+                flat = column if widths[name] is None else column.flatten()
+                values = flat.to_numpy(zero_copy_only=False)
+                if column.null_count or flat.null_count or len(values) != count * (widths[name] or 1):
+                    raise DataError(f"{table}: '{name}' is missing in some rows", "Leave that column out.")
+                blocks[name].append(values if widths[name] is None else values.reshape(count, -1))
+    return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in blocks.items()}
 
 
 def _pictures(table: Path, stored: Any, name: str, begin: int, count: int) -> Iterator[av.VideoFrame]:  # noqa: ANN401
     for first in range(begin, begin + count, READ_TOGETHER):
         rows = range(first, min(first + READ_TOGETHER, begin + count))
-        with decoding(table, DAMAGED, AGAIN):
+        with _reading(table):
             blobs = stored.take(list(rows), columns=[name]).column(name)
             contents = [blob.as_py() for blob in blobs]
         for row, content in zip(rows, contents, strict=True):
