@@ -43,6 +43,7 @@ EXTRAS = {
     "dm_control": "mujoco",
     "ogbench": "mujoco",
     "pyarrow": "formats",
+    "lance": "formats",
 }
 
 # How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.

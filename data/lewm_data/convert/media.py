@@ -67,7 +67,10 @@ class _Pair:
 
 def recognises(path: Path) -> bool:
     """Whether a folder holds videos or pictures."""
-    return path.is_dir() and bool(_search(path).recordings)
+    try:
+        return path.is_dir() and bool(_search(path).recordings)
+    except DataError:  # two things of one name: opening says so
+        return True
 
 
 def opens(path: Path, camera: str | None) -> Source:
@@ -158,7 +161,7 @@ def _read(pair: _Pair, names: list[str], roles: Roles) -> Episode:
     if seconds is None:
         _check_count(pair, len(columns[ACTION]), len(shown) - 1)
         return Episode(
-            str(pair.pictures), len(shown) - 1, columns, shown[:-1], lambda: _pictures(video, len(shown) - 1)
+            str(pair.pictures), len(shown) - 1, columns, shown[:-1], lambda: all_pictures(video, len(shown) - 1)
         )
     at, _ = clock.on_video(seconds, shown[-1])
     inside = (at >= 0) & (at < shown[-1])
@@ -181,7 +184,7 @@ def _of_pictures(
     return Episode(str(pair.pictures), len(files), columns, seconds, lambda: map(read_image, files))
 
 
-def _pictures(video: VideoFile, count: int) -> Iterator[av.VideoFrame]:
+def all_pictures(video: VideoFile, count: int) -> Iterator[av.VideoFrame]:
     """All pictures of a video.
 
     Raises:
