@@ -84,7 +84,7 @@ def what_a_reader_has(folder):
     write_video(folder / "video.mp4", episode["pixels"], 10.0)
     np.savetxt(folder / "actions.csv", episode["action"][:-1], delimiter=",")
     Image.fromarray(episode["pixels"][-1]).save(folder / "goal.png")
-    for name in (*(f"my-videos/push-{number}" for number in range(8)), "new"):
+    for name in (*(f"my-videos/push-{number}" for number in range(12)), "new"):
         (folder / name).parent.mkdir(exist_ok=True)
         wide = episode["pixels"].repeat(2, axis=2)
         write_video((folder / name).with_suffix(".mp4"), wide, 10.0)
