@@ -40,7 +40,7 @@ def watch(path: Path) -> None:
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "video": watch,
-    "picture": lambda path: read_goal(path, 16),
+    "picture": lambda path: read_goal(path, 16, "crop"),
     "actions": lambda path: read_actions(path, 2),
     "configuration": lambda path: resolve(RECIPE, path),
     "run": lambda path: run.read_config(path.parent),

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from lewm_data.convert.hdf5 import ENDINGS, Hdf5, looks_like
-from lewm_data.convert.roles import as_actions
+from lewm_data.convert.roles import as_actions, joined
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said
 from lewm_data.store.schema import ACTION
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 IMAGES, OBSERVATIONS = "observations/images", "observations"
 RATE = 50  # steps a second of ALOHA's own recorder, which does not write it down: DT = 0.02 in its constants.py
 LENGTHS = "compress_len"
+BASE = "base_action"  # the velocities of a mobile robot's base, which belong to the action
 
 
 def recognises(path: Path) -> bool:
@@ -51,7 +52,9 @@ def opens(path: Path, camera: str | None) -> Source:
         kept = [name for name in _others(first) if first.is_numeric(name)]
         size = first.picture_size(f"{IMAGES}/{chosen}")
         left_out = [name for name in _others(first) if name not in kept]
-        said = [camera_said, actions_said(ACTION, first.dataset(ACTION).shape[-1], "as sent to the motors")]
+        actions = [name for name in (ACTION, BASE) if first.holds(name)]
+        width = sum(first.dataset(name).shape[-1] for name in actions)
+        said = [camera_said, actions_said(", ".join(actions), width, "as sent to the motors")]
         said += columns_said([_short(name) for name in kept], left_out)
     finally:
         first.close()
@@ -62,7 +65,7 @@ def opens(path: Path, camera: str | None) -> Source:
     return Source(
         format="ALOHA",
         episodes=tuple(str(file.relative_to(path)) if file != path else file.name for file in files),
-        read=lambda index: _read(files[index], chosen, kept, swapped),
+        read=lambda index: _read(files[index], chosen, actions, kept, swapped),
         assumptions=tuple(said),
         size=size,
     )
@@ -80,12 +83,12 @@ def _files(path: Path) -> list[Path]:
     return sorted(found, key=lambda one: natural(one.name))
 
 
-def _read(path: Path, camera: str, kept: list[str], swapped: bool) -> Episode:
+def _read(path: Path, camera: str, actions: list[str], kept: list[str], swapped: bool) -> Episode:
     name = f"{IMAGES}/{camera}"
     file = Hdf5.open(path)
     try:
         columns = {_short(one): file.numbers(one) for one in kept}
-        columns[ACTION] = as_actions(file.numbers(ACTION))
+        columns[ACTION] = joined(str(path), {one: as_actions(file.numbers(one)) for one in actions})
         rows = len(file.dataset(name))
     finally:
         file.close()
@@ -103,7 +106,7 @@ def _pictures(path: Path, name: str, swapped: bool) -> Iterator[av.VideoFrame | 
 
 def _others(file: Hdf5) -> list[str]:
     """All datasets besides the actions and the pictures; compress_len is about the pictures."""
-    outside = [name for name in file.names() if file.holds(name) and name not in (ACTION, LENGTHS)]
+    outside = [name for name in file.names() if file.holds(name) and name not in (ACTION, BASE, LENGTHS)]
     return [*outside, *(name for name in file.within(OBSERVATIONS) if not name.startswith(f"{IMAGES}/"))]
 
 

@@ -36,6 +36,8 @@ MOST_CHOICES = 4096  # options of a discrete action, each of which becomes a num
 
 def recognises(path: Path) -> bool:
     """Whether this is a dataset's folder, its folder `data`, or the file in that."""
+    if _is_arrow(path):
+        return True
     return looks_like(_file(path), lambda file: bool(file.names(f"{PREFIX}0/{OBSERVATIONS}") or _whole(file)))
 
 
@@ -43,9 +45,14 @@ def opens(path: Path, camera: str | None) -> Source:
     """Opens a dataset.
 
     Raises:
-        DataError: Its observations have no pictures, its actions are of several parts, or there is no such camera.
+        DataError: Its observations have no pictures, its actions are of several parts, it is stored as Arrow files, or
+            there is no such camera.
     """
     import_av("reading pictures")
+    if _is_arrow(path):
+        raise DataError(
+            f"{path}: is stored as Arrow files, expected {FILE}", 'Record it with data_format="hdf5", or copy it so.'
+        )
     file = Hdf5.open(_file(path))
     try:
         return _opened(file, path, camera)
@@ -104,6 +111,11 @@ def _opened(file: Hdf5, path: Path, camera: str | None) -> Source:
 def _file(path: Path) -> Path:
     """The file of a dataset that is given as its folder, as the folder `data`, or as that file."""
     return next((one for one in (path / "data" / FILE, path / FILE) if one.is_file()), path)
+
+
+def _is_arrow(path: Path) -> bool:
+    """Whether this is the folder of a dataset in Minari's other storage, a folder an episode."""
+    return (path / "data" / METADATA).is_file() and (path / "data" / "0").is_dir()
 
 
 def _whole(file: Hdf5) -> bool:

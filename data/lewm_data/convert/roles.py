@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
+from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION, REWARD
 
 TIMES = ("time", "timestamp", "timestamps", "t", "stamp", "seconds", "sec", "secs")
@@ -85,6 +86,19 @@ def column_name(name: str) -> str:
 def as_actions(values: Shaped[np.ndarray, "R ..."]) -> Float32[np.ndarray, "R A"]:
     """Actions as float32, a row each, whatever their shape was."""
     return np.asarray(values, np.float32).reshape(len(values), -1)
+
+
+def joined(where: str, parts: Mapping[str, Float32[np.ndarray, "_ _"]]) -> Float32[np.ndarray, "R A"]:
+    """One action from several, side by side.
+
+    Raises:
+        DataError: They have different numbers of rows.
+    """
+    counts = {name: len(values) for name, values in parts.items()}
+    if len(set(counts.values())) > 1:
+        said = ", ".join(f"{count} rows of '{name}'" for name, count in counts.items())
+        raise DataError(f"{where}: {said}, expected as many of each", "Correct it, or leave the episode out.")
+    return np.concatenate(list(parts.values()), axis=1)
 
 
 def _joined(table: Mapping[str, Float64[np.ndarray, "R W"]], names: tuple[str, ...]) -> Float64[np.ndarray, "R V"]:

@@ -1,6 +1,7 @@
 """Other projects' formats, written by their own libraries: every frame has its action, and what is said is right."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -343,3 +344,13 @@ def test_nothing_of_a_source_changes(fixtures, tmp_path, converted):
     before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in copy.iterdir()}
     converted(copy, camera="cam_high")
     assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in copy.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [("lerobot-v3/recording", "pyarrow.parquet"), ("stable-worldmodel/current.lance", "lance")],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(name, module, fixtures, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DataError, match=r"is not installed\n.*\[formats\]"):
+        convert(Request(fixtures / name, tmp_path / "out.h5", camera=SAID[name][1]))

@@ -94,6 +94,19 @@ def test_an_action_less_than_pictures_is_between_each_two(aloha, converted, alig
     assert "one picture more than actions: the last picture of an episode has none" in made.said
 
 
+def test_the_actions_of_a_mobile_base_belong_to_the_action(aloha, converted):
+    for file in aloha.iterdir():
+        with h5py.File(file, "a") as opened:
+            opened["base_action"] = opened["action"][:] + 1
+    made = converted(aloha, camera="cam_high")
+    assert made.said[1] == "actions: action, base_action (4 numbers), as sent to the motors"
+    for episode in made.episodes:
+        np.testing.assert_allclose(episode["action"][:-1, 2:], episode["action"][:-1, :2] + 1, atol=1e-6)
+    with h5py.File(aloha / "episode_1.hdf5", "a") as file:
+        replace(file, "base_action", np.zeros((18, 2), np.float32))
+    refused(converted, aloha, "episode_1.hdf5", "19 rows of 'action', 18 rows of 'base_action'", camera="cam_high")
+
+
 def test_an_action_that_is_no_number_is_refused(aloha, converted):
     with h5py.File(aloha / "episode_1.hdf5", "a") as file:
         file["action"][4, 1] = np.nan
@@ -246,3 +259,9 @@ def test_observations_without_pictures_are_refused(minari, converted):
         for episode in file.values():
             del episode["observations/image"]
     refused(converted, minari, "have no pictures, only state")
+
+
+def test_the_other_storage_of_minari_is_named(minari, converted):
+    (minari / "data" / "main_data.hdf5").unlink()
+    (minari / "data" / "0").mkdir()
+    assert 'data_format="hdf5"' in refused(converted, minari, "is stored as Arrow files").remedy

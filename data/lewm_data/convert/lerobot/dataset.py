@@ -14,7 +14,7 @@ from jaxtyping import Float64, Shaped
 
 from lewm_data.convert.lerobot.index import INFO, Index, Place, read_index
 from lewm_data.convert.lerobot.parquet import numbers_of, read_rows
-from lewm_data.convert.roles import as_actions, column_name
+from lewm_data.convert.roles import as_actions, column_name, joined
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said, some
 from lewm_data.errors import DataError
@@ -86,7 +86,7 @@ class _Reader:
         rows = self._rows(place)
         read = {name: numbers_of(place.table, rows, name) for name in (*self.actions, *self.kept)}
         columns = {_column(name): read[name] for name in self.kept}
-        columns[ACTION] = np.concatenate([as_actions(read[name]) for name in self.actions], axis=1)
+        columns[ACTION] = joined(str(place.table), {name: as_actions(read[name]) for name in self.actions})
         if REWARD in columns:
             columns[REWARD] = columns[REWARD].reshape(len(rows)).astype(np.float32)
         return columns
