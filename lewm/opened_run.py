@@ -82,6 +82,13 @@ class Run:
         """
         return split_episodes(episodes, self.config.training.held_out, self.config.training.seed)
 
+    @property
+    def held_out_in_words(self) -> str:
+        """What a report calls the episodes that `split` holds out."""
+        if self.origin is None:
+            return "the run's held-out episodes"
+        return "episodes of the run's data, which its training may have seen"
+
     @contextmanager
     def data(self, path: Path | None = None, option: str = "--data") -> Iterator[RunData]:
         """Opens a dataset whose frames the model can be shown.

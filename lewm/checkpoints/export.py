@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from lewm.checkpoints.released import WEIGHTS
 from lewm.checkpoints.released_config import (
     BOTTLENECK,
     CONFIG,
@@ -21,6 +20,7 @@ from lewm.checkpoints.released_config import (
     VIT,
 )
 from lewm.checkpoints.released_names import Layout, released_tensors
+from lewm.checkpoints.weight_names import WEIGHTS
 from lewm.config import AdalnPredictor, Model, VitEncoder
 from lewm.errors import LewmError
 from lewm.files import check_writable, replacing, write_text

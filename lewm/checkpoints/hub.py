@@ -53,9 +53,11 @@ def fetch(source: str, most: Callable[[Path], int]) -> tuple[Path, str]:
 
 def _listed(hub: Any, repository: str, revision: str | None) -> tuple[str | None, dict[str, int] | None]:  # noqa: ANN401
     """The commit, and the sizes of the files at the repository's root; None for both where it cannot be asked."""
+    from huggingface_hub.errors import HfHubHTTPError
+
     try:
         found = hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
-    except hub.errors.HfHubHTTPError:  # it was asked, and has no such repository
+    except HfHubHTTPError:  # it was asked, and has no such repository
         raise
     except Exception:  # the network is not there: which error that is depends on the version
         return None, None

@@ -110,7 +110,7 @@ def at(path: str | Path) -> bool:
         return True
     found = Path(path).expanduser()
     if not found.is_dir():
-        return found.suffix in ENDINGS and found.is_file()
+        return found.suffix in ENDINGS and found.exists()
     if usual(_files(found)) is not None:
         return True
     try:

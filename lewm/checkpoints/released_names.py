@@ -146,7 +146,7 @@ def translate(tensors: Mapping[str, Tensor], outline: WorldModel) -> Translated:
 
 def released_tensors(model: WorldModel, layout: Layout) -> dict[str, Tensor]:
     """The model's tensors under released names, in memory of their own: what `translate` makes its state of."""
-    state, released = model.state_dict(), {}
+    state, released = model.state_dict(), dict[str, Tensor]()
     for ours, layouts in sources(model.config):
         names = layouts[LAYOUTS.index(layout) if len(layouts) > 1 else 0]
         tensor = state[ours].detach().cpu()

@@ -109,6 +109,9 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
     command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
     begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
     path = max(begun, key=_place, default=None)
+    if path is None and part.name == "training" and run.read_origin(directory) is not None:
+        elsewhere = "Not there: the run was imported, and trained elsewhere."
+        return Section(part.name, part.title, "", elements.paragraph(elsewhere, "quiet"))
     if path is None and part.acts and ":" not in env and known_world(env) is None:
         needs = f"Not there: needs a simulator, and lewm has none of {env}."
         return Section(part.name, part.title, "", elements.paragraph(needs, "quiet"))
