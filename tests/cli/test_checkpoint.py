@@ -1,7 +1,10 @@
 """`lewm checkpoint` as a user meets it, and what the other commands do with what it makes."""
 
 import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from lewm.checkpoints.released_names import LAYOUTS
 from lewm_cli import output
 from lewm_cli.main import app
 
+PAGE = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
 PLAN = ["plan", "--episodes", "3", "--samples", "16", "--elites", "4", "--iterations", "2", "--json"]
 
 
@@ -169,3 +173,19 @@ def test_what_cannot_be_done_is_said(home, folder, rooms, tmp_path):
         code, shown = call("checkpoint", command, str(tmp_path / "nowhere"), "--json")
         assert code == 1, shown
         assert str(tmp_path / "nowhere") in shown
+
+
+def test_the_commands_of_the_page_work_in_their_order(home, folder, rooms, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder.rename("lewm-rooms")
+    shutil.copy(rooms, "rooms.h5")
+    (example,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    Path("frozen.json").write_text(example)
+    commands = [shlex.split(line) for line in re.findall(r"^ +lewm (.*)$", PAGE, re.MULTILINE)]
+    assert [words[0] for words in commands].count("checkpoint") == 4
+    shorter = {"plan": ["--samples", "8", "--elites", "2", "--iterations", "1"], "train": ["--steps", "2"]}
+    for words in commands:
+        if "hf:USER/REPOSITORY@main" not in words:
+            code, shown = call(*words, *shorter.get(words[0], []))
+            assert code == 0, (words, shown)
+    assert (tmp_path / "for-stable-worldmodel" / "weights.pt").is_file()
