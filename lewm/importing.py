@@ -27,7 +27,7 @@ from lewm_data.envs.registry import known_world, plain_name, world
 from lewm_data.store.action_bounds import action_bounds
 from lewm_data.store.clips import action_statistics
 from lewm_data.store.dataset import Dataset
-from lewm_data.temporary import temporary_folder
+from lewm_data.temporary import clear, temporary_folder
 
 RECIPE = "imported"
 ANOTHER = "Choose another --out."
@@ -208,5 +208,7 @@ def _write(out: Path | None, config: Config, model: WorldModel, identity: run.Da
 
 
 def _refuse_taken(out: Path) -> None:
+    if out.parent.is_dir():
+        clear(out.parent)  # of what an import left that was killed after the run was there
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise LewmError(f"{out}: exists and is not an empty folder", ANOTHER)
