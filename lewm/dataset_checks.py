@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from lewm.checkpoints.run import DatasetIdentity
+from lewm.checkpoints.run import DatasetIdentity, Recorded
 from lewm.config import Config
 from lewm.errors import LewmError
+from lewm_data.convert.sampling import RESAMPLINGS
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL
+from lewm_data.video.fit import FITS
 
 
 def said_name(dataset: Dataset) -> str | None:
@@ -36,6 +38,17 @@ def detail_of(dataset: Dataset, env: str) -> str | None:
             "Where the data are of another world, name it, or think of a name for it: --env my-robot.",
         )
     return place.drawn(said).detail
+
+
+def recorded_in(dataset: Dataset) -> Recorded:
+    """How recordings became the frames of a dataset, as far as the file says it."""
+    usual = Recorded()
+    fps, fit, resample = (dataset.attributes.get(name) for name in ("fps", "fit", "resample"))
+    return Recorded(
+        fps=float(fps) if isinstance(fps, int | float) and fps > 0 else None,
+        fit=fit if fit in FITS else usual.fit,
+        resample=resample if resample in RESAMPLINGS else usual.resample,
+    )
 
 
 def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity, option: str = "--data") -> None:

@@ -16,11 +16,11 @@ from lewm.checkpoints import released, run
 from lewm.checkpoints.origin import Origin
 from lewm.checkpoints.released_config import FRAMESKIP, read_released_config
 from lewm.config import Config, validate
-from lewm.dataset_checks import check_action_width, detail_of, said_name
+from lewm.dataset_checks import check_action_width, detail_of, recorded_in, said_name
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import check_writable, file_name, home, sha256
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import warn_if_reshaped
 from lewm.model.world_model import WorldModel
 from lewm.training.actions import check_actions
 from lewm_data.envs.registry import known_world, plain_name, world
@@ -122,7 +122,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
             _refuse_taken(request.out)
         read = released.read(found, config.model)
         _tell_actions(read.model, dataset, env)
-        warn_if_stretched(*dataset.frame_size, (config.model.frame_size,) * 2)
+        warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)
         identity = run.DatasetIdentity(
             path=str(dataset.path.resolve()),
             fingerprint=fingerprint_of(dataset),
@@ -130,6 +130,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
             episodes=dataset.num_episodes,
             env=said_name(dataset),
             detail=detail_of(dataset, env),
+            recorded=recorded_in(dataset),
         )
     layout = read.translated.layout or "unknown"
     where = found.source if found.revision else str(found.weights.parent.resolve())

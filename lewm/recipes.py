@@ -158,6 +158,7 @@ def paper(env: str, action_dim: int) -> Config:
         env=env,
         model=Model(
             frame_size=224,
+            fit="crop",  # the published data are square
             frameskip=5,
             action_dim=action_dim,
             latent=192,
@@ -260,6 +261,7 @@ def _of_world(
         stages={key: stage(one) for key, one in world.stages.items()},
         model=Model(
             frame_size=frame_size,
+            fit="crop",
             frameskip=5,
             action_dim=action_dim,
             action_embedder=ActionEmbedder(bottleneck=10, hidden=embedder_hidden),

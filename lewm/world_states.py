@@ -24,14 +24,15 @@ PathDistance = Callable[[Float64[np.ndarray, "P S"], Float64[np.ndarray, "P S"]]
 def states_of(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"] | None:
     """The world's state at every step; None where the dataset does not hold it.
 
-    It is in the column `state`; published files may have it in parts, in the world's `state_columns`.
+    It is in the column `state`; published files may have it in parts, in the world's `state_columns`, and in another
+    unit.
     """
     for names in (("state",), world.state_columns):
         if set(names) <= set(dataset.columns):
             parts = [dataset.column(name).reshape(dataset.num_steps, -1) for name in names]
             states = np.concatenate(parts, axis=1).astype(np.float64)
             if states.shape[1] == world.state_dim:
-                return states
+                return world.from_published(states)
     return None
 
 

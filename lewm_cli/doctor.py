@@ -40,24 +40,17 @@ def _versions(diagnosis: Diagnosis) -> list[str]:
 
 
 def _devices(diagnosis: Diagnosis) -> Table:
-    table = _table("device", "", "memory")
+    table = output.plain_table("device", "", "memory")
     for device in diagnosis.devices:
         table.add_row(device.name, device.description, f"{device.memory / 2**30:.1f} GiB")
     return table
 
 
 def _operators(diagnosis: Diagnosis) -> Table:
-    table = _table("operator", "device", "backend and why", "self-test", "error")
+    table = output.plain_table("operator", "device", "backend and why", "self-test", "error")
     for report in diagnosis.operators:
         error = "" if report.error is None else f"{report.error:.1e}"
         verdict = "passed" if report.healthy else output.styled("failed", "bold red")
         table.add_row(report.operator, report.device, f"{report.backend or 'none'}: {report.reason}", verdict, error)
     table.caption = "error: relative to the definition in float64"
     return table
-
-
-def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(*columns, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)

@@ -44,6 +44,8 @@ EXTRAS = {
     "dm_control": "mujoco",
     "ogbench": "mujoco",
     "huggingface_hub": "hub",
+    "pyarrow": "formats",
+    "lance": "formats",
 }
 
 # How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.

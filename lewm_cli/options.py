@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from lewm_cli import output
+
 ANY_ENV = 'One of "lewm envs", or any Gymnasium id; package:Id-v0 imports that package and runs its code.'
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps. auto takes cuda, then mps, then cpu.")]
@@ -21,6 +23,12 @@ Detail = Annotated[
         show_default="full",
     ),
 ]
+Fit = Annotated[
+    str,
+    typer.Option(
+        help="How pictures that are not square become so: crop cuts off, letterbox adds bars, stretch distorts."
+    ),
+]
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
 
@@ -28,6 +36,17 @@ TrainedOn = Annotated[
     Path | None,
     typer.Option("--data", help="The dataset of the run's training, if it has moved.", show_default="the run's own"),
 ]
+
+
+def dataset_or_newest(path: Path | None) -> Path:
+    """The dataset that was given; else the newest one, which is named on stderr."""
+    from lewm.files import newest_dataset
+
+    if path is not None:
+        return path
+    newest = newest_dataset()
+    output.note(f"newest dataset: {newest}")
+    return newest
 
 
 def auto_or_number(text: str, least: int, option: str) -> int | None:

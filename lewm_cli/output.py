@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
 
 from lewm.json_values import finite
@@ -117,6 +117,13 @@ def show_stage(bar: Progress, task: TaskID, what: str, done: float, total: float
     if shown.description != what:
         bar.reset(task, description=what)
     bar.update(task, completed=done, total=total)
+
+
+def plain_table(*columns: str) -> Table:
+    """An empty table with a line under its head."""
+    from rich import box
+
+    return Table(*columns, caption_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
 
 
 def column(words: Callable[[Task], str]) -> ProgressColumn:

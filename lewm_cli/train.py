@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lewm_cli import failures, options, output
+from lewm_cli.data.convert import converted
 from lewm_cli.unknown_world import say_unknown
 
 if TYPE_CHECKING:
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def train(
-    data: options.Data = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="HDF5 dataset; or a folder in another format, which lewm data convert makes one of first.",
+            show_default="the newest in $LEWM_HOME/datasets",
+        ),
+    ] = None,
     env: Annotated[
         str | None,
         typer.Option(
@@ -38,6 +45,13 @@ def train(
     lambda_: Annotated[
         float | None,
         typer.Option("--lambda", min=0, help="Weight of SIGReg in the objective lewm.", show_default="the recipe's"),
+    ] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="How frames that are not square become so: crop, letterbox (adds bars) or stretch.",
+            show_default="the recipe's: crop",
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=2, help="Clips a step.", show_default="the recipe's")] = None,
     seed: Annotated[
@@ -66,6 +80,7 @@ def train(
         "training.steps": steps,
         "training.epochs": epochs,
         "objective.lambda": lambda_,
+        "model.fit": fit,
         "training.batch_size": batch_size,
         "training.seed": seed,
         "training.precision": precision,
@@ -88,7 +103,8 @@ def train(
             import_named(out, settings, env)
         data = data or Path(trained_on.path)
     else:
-        data = _dataset(data)
+        data = options.dataset_or_newest(data)
+        data = converted(data) if data.is_dir() else data
         settings = _configure(recipe, data, env, config, assignments)
     where = choose_device(device)
     display = _Display(settings, data, where)
@@ -124,16 +140,6 @@ def _draw(run: Path) -> None:
                 output.note(f"picture: {plot_training(one)}")
             except LewmError as error:
                 output.note(*failures.explain(error))
-
-
-def _dataset(data: Path | None) -> Path:
-    from lewm.files import newest_dataset
-
-    if data is not None:
-        return data
-    newest = newest_dataset()
-    output.note(f"newest dataset: {newest}")
-    return newest
 
 
 def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assignments: dict[str, Any]) -> Config:

@@ -43,14 +43,14 @@ def check_file(path: Path, most: int | None = None) -> None:
 
 
 @contextmanager
-def decoding(path: Path, problem: str, remedy: str) -> Iterator[None]:
+def decoding(path: Path | str, problem: str, remedy: str) -> Iterator[None]:
     """Turns any exception that a decoder of `path` raises in the block into a DataError, which keeps the cause.
 
     On damaged files decoders may raise anything, so every exception is caught. A DataError stays as it is, and so does
     Python's own MemoryError, which is no fault of a file whose size was checked.
 
     Args:
-        path: The file.
+        path: The file, or a place in one.
         problem: The problem with the file, for example "is no image that can be read".
         remedy: The second line of the error.
     """

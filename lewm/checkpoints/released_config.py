@@ -143,6 +143,7 @@ def _model(path: Path, tree: Any) -> Model:  # noqa: ANN401
         raise LewmError(f"{path}: pred_proj gives {last} numbers, expected latents of {latent}", BELONGS)
     values = {
         "frame_size": frame_size,
+        "fit": "crop",  # the published data are square
         "frameskip": 1,
         "action_dim": actions.number("input_dim", BOTTLENECK),
         "latent": latent,

@@ -38,7 +38,7 @@ from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
 from lewm.model import build
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import warn_if_reshaped
 from lewm.model.world_model import WorldModel
 from lewm.provenance import commit, versions
 from lewm.reading import parse_json, read_text
@@ -52,9 +52,24 @@ METRICS = "metrics.jsonl"
 STAGES = "stages"
 ORIGIN = "origin"  # the key in config.json of an imported run
 
-FORMAT = 3
+FORMAT = 4
 LARGEST_FRAME = 2**15  # pixels a side of the data's frames; only a damaged file says more
 DAMAGED = 'Restore the file as it was, or train again with "lewm train".'
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """How recordings became the frames of a dataset: other recordings become frames of its model in the same way.
+
+    Attributes:
+        fps: Steps a second; None where that is not known.
+        fit: How pictures that are not square became so.
+        resample: How the actions between two steps became one.
+    """
+
+    fps: float | None = None
+    fit: str = "crop"
+    resample: str = "hold"
 
 
 @dataclass(frozen=True)
@@ -67,6 +82,7 @@ class DatasetIdentity:
     episodes: int  # how many it has; training held some of them out
     env: str | None  # what the data call their world, if they do
     detail: str | None = None  # how finely the frames are drawn, where the world has a choice
+    recorded: Recorded = Recorded()
 
 
 def resume_command(run: Path) -> str:
@@ -119,7 +135,8 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
             raise TypeError(f"frame_size is {data['frame_size']!r:.80}")
         env, detail = (None if said is None else str(said) for said in (data["env"], data.get("detail")))
         where, fingerprint, episodes = str(data["path"]), str(data["fingerprint"]), int(data["episodes"])
-        dataset = DatasetIdentity(where, fingerprint, sides, episodes, env, detail)
+        recorded = Recorded(**data["recorded"])
+        dataset = DatasetIdentity(where, fingerprint, sides, episodes, env, detail, recorded)
     except (KeyError, TypeError) as error:
         raise _damaged(run, error) from error
     return validate(Config, stored, str(run / CONFIG), DAMAGED), dataset
@@ -177,7 +194,7 @@ def load_run(run: Path) -> WorldModel:
             f"{run}: no {MODEL}: training has not reached its first checkpoint", f'Run "{resume_command(run)}".'
         )
     side = config.model.frame_size
-    warn_if_stretched(*trained_on.frame_size, (side, side))
+    warn_if_reshaped(*trained_on.frame_size, (side, side), config.model.fit)
     model = build(config.model)
     restore(model, read_tensors(path), path)
     return model.eval()

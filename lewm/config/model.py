@@ -73,6 +73,7 @@ class Model(Section):
     """The world model: what is stored in a checkpoint and rebuilt from it."""
 
     frame_size: Pixels
+    fit: Literal["crop", "letterbox", "stretch"]  # how frames that are not square become so
     frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
     action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # numbers in the action of one environment step
     latent: Width  # D

@@ -212,7 +212,8 @@ def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
         return read_tasks(wanted.path, place)
     goal_offset, budget = wanted.evaluation.goal_offset, wanted.evaluation.budget
     if isinstance(wanted, FromEnv):
-        picture = read_goal(wanted.goal, run.trained_on.frame_size[0]) if wanted.goal else None
+        trained = run.trained_on
+        picture = read_goal(wanted.goal, trained.frame_size[0], trained.recorded.fit) if wanted.goal else None
         return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
     with run.data(wanted.data) as data:
         protocol = wanted.protocol or (HELD_OUT if run.origin is None else UNSOLVED)

@@ -14,12 +14,13 @@ from jaxtyping import UInt8
 
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Task, Tasks, begin
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import warn_if_reshaped
 from lewm_data.envs.gymnasium.simulator import SEEDS, inspect
 from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
 from lewm_data.envs.world import World, WorldEnv
 from lewm_data.errors import DataError
-from lewm_data.video.pictures import displayed_size, pixels, read_image
+from lewm_data.video.fit import fitted
+from lewm_data.video.pictures import displayed_size, read_image
 from lewm_data.video.video import import_av
 
 TRIES = 100  # draws for each task, before drawing is given up
@@ -87,8 +88,13 @@ def draw_from_env(
     )
 
 
-def read_goal(path: Path, frame_size: int) -> UInt8[np.ndarray, "Y X 3"]:
-    """A goal picture as a frame: stretched to `frame_size` a side, as frames are.
+def read_goal(path: Path, frame_size: int, fit: str) -> UInt8[np.ndarray, "Y X 3"]:
+    """A goal picture as a frame of `frame_size` a side.
+
+    Args:
+        path: A PNG or JPEG picture.
+        frame_size: Pixels a side.
+        fit: How a picture that is not square becomes so, see `lewm_data.video.fit`.
 
     Raises:
         LewmError: it is no PNG or JPEG picture, or too small.
@@ -106,8 +112,8 @@ def read_goal(path: Path, frame_size: int) -> UInt8[np.ndarray, "Y X 3"]:
             f"{path}: {height} x {width} pixels, expected at least {SMALLEST} a side",
             "Give --goal a picture as large as the frames that the run was trained on.",
         )
-    warn_if_stretched(height, width, (frame_size, frame_size))
-    return pixels(image, (frame_size, frame_size))
+    warn_if_reshaped(height, width, (frame_size, frame_size), fit)
+    return fitted(image, (frame_size, frame_size), fit)
 
 
 def _placed(env: WorldEnv, rng: np.random.Generator) -> Placed:

@@ -1,18 +1,25 @@
-"""Checks frames: an error for those that the model would misread, a warning for those that it stretches."""
+"""Frames as the model sees them: checked, and made square without being distorted where that is not asked for.
+
+Shape letters: N frames, Y and X their sides, V and U the sides that they get.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Shaped
 from torch import Tensor
 
 from lewm.errors import LewmError
 
 log = logging.getLogger(__name__)
 
-SEEN = 0.02  # nobody sees that a frame is stretched by a smaller share
+SEEN = 0.02  # nobody sees that a frame is stretched, or cut, by a smaller share
+CROP, LETTERBOX, STRETCH = "crop", "letterbox", "stretch"  # the values of `model.fit`
 
 
 def check_frames(frames: Tensor, shape: str) -> None:
@@ -47,9 +54,50 @@ def check_frames(frames: Tensor, shape: str) -> None:
     )
 
 
+def fitted(
+    frames: Shaped[Tensor, "N 3 Y X"],
+    size: tuple[int, int],
+    fit: str,
+    resize: Callable[[Tensor, tuple[int, int]], Tensor],
+) -> Shaped[Tensor, "N 3 V U"]:
+    """Frames at another size, with a change of their shape as `fit` says.
+
+    Args:
+        frames: Frames of another size than `size`.
+        size: V and U.
+        fit: "crop" cuts the longer sides off evenly, "letterbox" adds black bars, "stretch" distorts.
+        resize: Resizes frames to (rows, columns), which may distort them by the rounding of a pixel.
+    """
+    height, width = frames.shape[-2:]
+    if fit == CROP:
+        rows, columns = _largest(size, (height, width))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        frames = frames[..., top : top + rows, left : left + columns]
+    inner = _largest((height, width), size) if fit == LETTERBOX else size
+    small = frames if frames.shape[-2:] == inner else resize(frames, inner)
+    if inner == size:
+        return small
+    above, before = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    return F.pad(small, (before, size[1] - inner[1] - before, above, size[0] - inner[0] - above))
+
+
 @functools.cache
-def warn_if_stretched(height: int, width: int, shape: tuple[int, int]) -> None:
-    """Says, once in a process, that frames of `height` and `width` pixels are resized to another shape (Y, X)."""
+def warn_if_reshaped(height: int, width: int, shape: tuple[int, int], fit: str) -> None:
+    """Says, once in a process, what `fitted` does to frames of `height` and `width` that get another shape (Y, X)."""
     rows, columns = shape
-    if abs(rows * width - columns * height) > SEEN * rows * width:
+    if abs(rows * width - columns * height) <= SEEN * rows * width:
+        return
+    if fit == STRETCH:
         log.warning("%d x %d frames are stretched to the shape %d x %d.", height, width, rows, columns)
+    elif fit == LETTERBOX:
+        log.warning("%d x %d frames get black bars, for the shape %d x %d.", height, width, rows, columns)
+    else:
+        kept = _largest((rows, columns), (height, width))
+        log.warning("%d x %d frames are cut to their middle, %d x %d.", height, width, *kept)
+
+
+def _largest(shape: tuple[int, int], within: tuple[int, int]) -> tuple[int, int]:
+    """The largest sides of the shape `shape` that fit into `within`."""
+    if shape[0] * within[1] >= within[0] * shape[1]:
+        return within[0], max(1, round(within[0] * shape[1] / shape[0]))
+    return max(1, round(within[1] * shape[0] / shape[1])), within[1]

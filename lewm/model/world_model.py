@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lewm import config as cfg
 from lewm.errors import LewmError
 from lewm.model.actions import BlockBounds, BlockStatistics
-from lewm.model.frames import check_frames, warn_if_stretched
+from lewm.model.frames import check_frames, fitted, warn_if_reshaped
 from lewm.model.parts import Encoder, Predictor
 from lewm.runtime import physical_memory
 from lewm_kernels.rollout import Packed, check_context, pack, reference, rollout
@@ -82,7 +82,7 @@ class WorldModel(nn.Module):
         return self.action_mean.device
 
     def encode(self, frames: Tensor) -> Float[Tensor, "B T D"]:
-        """Embeddings of frames, which may lie on any device and have any size; other shapes are stretched to a square.
+        """Embeddings of frames, which may lie on any device and have any size; `config.fit` makes them square.
 
         Args:
             frames: uint8 (B, T, Y, X, 3).
@@ -235,10 +235,22 @@ class WorldModel(nn.Module):
     def _pixels(self, frames: UInt8[Tensor, "N Y X 3"]) -> Float[Tensor, "N 3 Z Z"]:
         """Frames resized, scaled to [0, 1] and normalised, in the dtype of the weights."""
         # In memory the frames already lie as a channels-last copy of (N, 3, Y, X) would.
-        pixels = frames.permute(0, 3, 1, 2).to(self.action_mean.dtype) / 255
+        pixels = frames.permute(0, 3, 1, 2)
         size = self.config.frame_size
         if pixels.shape[-2:] != (size, size):
             if not torch.compiler.is_compiling():  # the compiler would trace the log; training has warned before
-                warn_if_stretched(*frames.shape[1:3], (size, size))
-            pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+                warn_if_reshaped(*frames.shape[1:3], (size, size), self.config.fit)
+            pixels = fitted(pixels, (size, size), self.config.fit, _resize)
+        pixels = pixels.to(self.action_mean.dtype) / 255
         return (pixels - self._pixel_mean) / self._pixel_std  # type: ignore[operator]
+
+
+def _resize(pixels: UInt8[Tensor, "N 3 Y X"], size: tuple[int, int]) -> UInt8[Tensor, "N 3 V U"]:
+    """Frames at another size, in whole levels, which a CPU resizes ten times as fast as fractions.
+
+    Devices round differently: a value may differ by one level of 255.
+    """
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)
+    smooth = F.interpolate(pixels.float(), size, mode="bilinear", align_corners=False, antialias=True)
+    return smooth.round().to(torch.uint8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lewm.checkpoints.run import Recorded
 from lewm.errors import LewmError
 from lewm.figures import import_figure
 from lewm.files import replacing
@@ -36,6 +38,9 @@ from lewm_data.seeds import check_seed
 from lewm_data.video.action_files import read_actions
 from lewm_data.video.sources import Source, open_source
 
+log = logging.getLogger(__name__)
+
+SAME_RATE = 0.01  # the share by which rounded rates may differ
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
 COLUMNS = ("frame", "time", "surprise", "windowed", "score", "p_value", "flagged")
 
@@ -137,17 +142,21 @@ def watch_video(
 def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgress) -> SurpriseReport:
     model = run.model
     with open_source(request.source) as source, contextlib.ExitStack() as files:
-        frames = source.frames(fps=request.fps)
-        actions, how = _actions(request, model, source)
+        recorded = run.trained_on.recorded
+        fps = request.fps or _rate(source, recorded)
+        actions, how, timed = _actions(request, model, source, recorded, fps)
+        stop = len(actions) / fps if timed and actions is not None and fps else None
+        frames = source.frames(fps=fps, stop=stop)
         on_progress("calibrating", 0, None)
         reference = reference_of(run, request.calibrate)
         calibration = calibrate(model, reference, actions is not None, request.seed)
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
-        rate = request.fps or source.fps
+        rate = fps or source.fps
         begun = time.perf_counter()
-        seen = VideoPass(detector, reference, run.trained_on.frame_size, source.name, actions)
+        size, fit = run.trained_on.frame_size, recorded.fit
+        seen = VideoPass(detector, reference, size, fit, source.name, actions, timed)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
             shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
@@ -189,27 +198,51 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
     return report
 
 
-def _actions(request: SurpriseRequest, model: WorldModel, source: Source) -> tuple[Tensor | None, str]:
-    """The actions between the frames, in environment units, and words that say how surprise is measured."""
+def _rate(source: Source, recorded: Recorded) -> float | None:
+    """The rate at which a video is read: that of the training's data. None means every frame."""
+    if source.fps is None or recorded.fps is None or abs(source.fps / recorded.fps - 1) <= SAME_RATE:
+        return None
+    if source.fps > recorded.fps:
+        return recorded.fps
+    log.warning(
+        "%s: has %.4g frames a second, the training's data have %.4g steps a second.",
+        source.name,
+        source.fps,
+        recorded.fps,
+    )
+    return None
+
+
+def _actions(
+    request: SurpriseRequest, model: WorldModel, source: Source, recorded: Recorded, fps: float | None
+) -> tuple[Tensor | None, str, bool]:
+    """The actions between the frames, and how they are known.
+
+    Returns:
+        The actions in environment units; words that say how surprise is measured; and whether they were recorded with
+        times, so that the video may go on longer than they do, or end earlier.
+    """
     if request.actions == "none" or (request.actions is None and source.actions is None):
         count = meter.CANDIDATES + meter.ROUNDS * meter.REFINED
-        return None, f"unknown: the least surprise over {count} candidate actions a frame"
+        return None, f"unknown: the least surprise over {count} candidate actions a frame", False
     if request.frameskip not in (None, model.config.frameskip):
         raise LewmError(
             f"--frameskip {request.frameskip} with actions, which come {model.config.frameskip} a model step",
             "Leave --frameskip out, or use --actions none.",
         )
+    timed = False
     if request.actions is None:
         assert source.actions is not None
         values, where = source.actions, "of the episode"
     else:
-        values, where = read_actions(request.actions, model.config.action_dim), f"from {request.actions}"
+        given = read_actions(request.actions, model.config.action_dim, fps, recorded.resample)
+        values, timed, where = given.values, given.timed, f"from {request.actions}"
     if values.shape[1] != model.config.action_dim:
         raise LewmError(
             f"{source.name}: actions of {values.shape[1]} dimensions, the run's have {model.config.action_dim}",
             "Use --actions none, or a run of that world.",
         )
-    return torch.from_numpy(values).to(model.device), f"known: {where}"
+    return torch.from_numpy(values).to(model.device), f"known: {where}", timed
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from lewm.errors import LewmError
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import fitted, warn_if_reshaped
 from lewm.surprise.familiarity import unfamiliarity
 from lewm.surprise.pictures import Curve, Peaks
 from lewm.surprise.reference import Reference
@@ -34,9 +34,17 @@ class VideoPass:
     """The state of one pass through a video."""
 
     def __init__(
-        self, detector: Detector, reference: Reference, size: tuple[int, int], name: str, actions: Tensor | None
+        self,
+        detector: Detector,
+        reference: Reference,
+        size: tuple[int, int],
+        fit: str,
+        name: str,
+        actions: Tensor | None,
+        timed: bool,
     ) -> None:
-        self.detector, self.reference, self.size, self.name, self.actions = detector, reference, size, name, actions
+        self.detector, self.reference, self.name = detector, reference, name
+        self.size, self.fit, self.actions, self.timed = size, fit, actions, timed
         self.merger = EventMerger(detector.meter.frameskip)
         self.events: list[Event] = []
         self.flagged = 0
@@ -51,7 +59,7 @@ class VideoPass:
             pictures = [frame.pixels for frame in some]
             if self.actions is not None and self.detector.meter.seen + len(some) > len(self.actions) + 1:
                 raise self._wrong_number(f"more than {len(self.actions) + 1}")
-            small = resized(torch.from_numpy(np.stack(pictures)), self.size)
+            small = resized(torch.from_numpy(np.stack(pictures)), self.size, self.fit)
             if self.detector.meter.seen == 0:
                 self._first_look(small[:FIRST_FRAMES], pictures[0])
             with torch.inference_mode():
@@ -66,7 +74,7 @@ class VideoPass:
     def finish(self) -> None:
         """To be called when the video has ended."""
         seen, warm_up = self.detector.meter.seen, self.detector.meter.warm_up
-        if self.actions is not None and seen < len(self.actions):
+        if self.actions is not None and seen < len(self.actions) and not self.timed:
             raise self._wrong_number(str(seen))
         if seen <= warm_up:
             raise LewmError(
@@ -97,7 +105,7 @@ class VideoPass:
                 self.name,
                 self.unfamiliarity,
             )
-        warn_if_stretched(picture.shape[0], picture.shape[1], self.size)
+        warn_if_reshaped(picture.shape[0], picture.shape[1], self.size, self.fit)
 
 
 def _together(frames: Iterator[Frame]) -> list[Frame]:
@@ -108,18 +116,20 @@ def _together(frames: Iterator[Frame]) -> list[Frame]:
     return some
 
 
-def resized(frames: UInt8[Tensor, "n Y X 3"], size: tuple[int, int]) -> UInt8[Tensor, "n y x 3"]:
+def resized(frames: UInt8[Tensor, "n Y X 3"], size: tuple[int, int], fit: str) -> UInt8[Tensor, "n y x 3"]:
     """Frames at another size (rows, columns): averaged over areas when shrinking, else bilinear with antialiasing.
+
+    Another shape is made of them as `fit` says, see `lewm.model.frames.fitted`.
 
     A renderer also averages over a pixel's area. A bilinear filter is wider: it would blur a picture that was only
     enlarged, and the clean frames of such a video would be flagged.
     """
-    rows, columns = frames.shape[1:3]
-    if (rows, columns) == size:
+    if frames.shape[1:3] == size:
         return frames
-    pixels = frames.permute(0, 3, 1, 2)
-    if rows >= size[0] and columns >= size[1]:
-        small = F.interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
-    else:
-        small = F.interpolate(pixels, size, mode="bilinear", antialias=True)
-    return small.permute(0, 2, 3, 1)
+    return fitted(frames.permute(0, 3, 1, 2), size, fit, _resize).permute(0, 2, 3, 1)
+
+
+def _resize(pixels: UInt8[Tensor, "n 3 Y X"], size: tuple[int, int]) -> UInt8[Tensor, "n 3 y x"]:
+    if pixels.shape[2] >= size[0] and pixels.shape[3] >= size[1]:
+        return F.interpolate(pixels.float(), size, mode="area").round().to(torch.uint8)
+    return F.interpolate(pixels, size, mode="bilinear", antialias=True)

@@ -13,10 +13,10 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.config import Config
-from lewm.dataset_checks import detail_of, said_name
+from lewm.dataset_checks import detail_of, recorded_in, said_name
 from lewm.datasets import fingerprint_of
 from lewm.files import file_name, home
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import warn_if_reshaped
 from lewm.opened_run import open_run
 from lewm.surprise.reference import keep, of_training, stored
 from lewm.training import directory, metrics, record, stages, state
@@ -141,7 +141,7 @@ def train(
         before = {name: stage.config(config) for name, stage in config.stages.items()}
         for one in (*before.values(), config):
             check_fits(one, dataset, device, resume)
-        warn_if_stretched(*dataset.frame_size, (config.model.frame_size,) * 2)
+        warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)
         identity = run.DatasetIdentity(
             path=str(dataset.path.resolve()),
             fingerprint=fingerprint_of(dataset),
@@ -149,6 +149,7 @@ def train(
             episodes=dataset.num_episodes,
             env=said_name(dataset),
             detail=detail_of(dataset, config.env),
+            recorded=recorded_in(dataset),
         )
         with (
             _directory(config, identity, out, resume) as chosen,

@@ -161,8 +161,8 @@ def make_again(reader: Reader, seed: int, index: int, place: Path) -> None:
 def is_ours(error: BaseException) -> bool:
     """An error of the project: a first line that is the problem and a second that is the remedy."""
     lines = str(error).splitlines()
-    kinds = type(error).__name__ in ("LewmError", "DataError") or type(error) is ValueError
-    return kinds and len(lines) >= 2
+    ours = any(base.__name__ in ("LewmError", "DataError") for base in type(error).__mro__)
+    return (ours or type(error) is ValueError) and len(lines) >= 2
 
 
 def _where(error: BaseException) -> str:

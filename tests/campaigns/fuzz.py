@@ -21,13 +21,19 @@ os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MPLBACKEND": "ag
 
 import _batch
 import _read_data
+import _read_formats
 import _read_runs
 import _read_words
 import _scenes
 from _batch import Outcome, Reader
 from _seeds import Seeds
 
-GROUPS = {"data": _read_data.readers, "runs": _read_runs.readers, "words": _read_words.readers}
+GROUPS = {
+    "data": _read_data.readers,
+    "formats": _read_formats.readers,
+    "runs": _read_runs.readers,
+    "words": _read_words.readers,
+}
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
-"""`lewm data verify` as a person and as a program sees it."""
+"""`lewm data` as a person and as a program sees it."""
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -9,7 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from lewm_cli.main import app
+from lewm_data.store.change import frameskip_hint
+from lewm_data.store.dataset import Dataset
 from lewm_data.store.writer import Writer
+from lewm_data.video.video import Video
+from lewm_data.video.video_writer import write_video
 
 OFFICIAL = Path(__file__).parents[1] / "golden" / "official_layout.h5"
 
@@ -57,3 +62,114 @@ def test_a_file_without_hashes():
     assert result.exit_code == 0
     assert "the file has no hashes to compare them with" in result.stdout
     assert "fingerprint " in result.stdout
+
+
+def recordings(folder, *names, rows=24):
+    """A folder of videos with tables of actions, in which a dot moves."""
+    folder.mkdir(exist_ok=True)
+    for number, name in enumerate(names):
+        steps = np.arange(rows)
+        frames = np.full((rows, 24, 32, 3), 230, np.uint8)
+        for step, frame in enumerate(frames):
+            frame[8:14, (2 * step + 5 * number) % 26 :][:, :6] = (200, 30, 30)
+        write_video(folder / f"{name}.mp4", frames, 10.0)
+        rows_of = (f"{step / 10},{np.sin(step):.4f},{number}" for step in steps)
+        (folder / f"{name}.csv").write_text("\n".join(["time,push,turn", *rows_of]))
+    return folder
+
+
+def test_a_folder_of_recordings_becomes_a_dataset_that_the_other_commands_know(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    source = recordings(tmp_path / "my robot", "a", "b", "c")
+    out = tmp_path / "home" / "datasets" / "my-robot.h5"
+    result = lewm("data", "convert", source, "--frameskip-hint")
+    assert result.exit_code == 0, result.output
+    assert f"{out}: 3 episodes, 72 frames" in result.stdout
+    assert "times as fast as recorded" in result.stdout
+    assert re.search(r"frameskip \d+ suits \(lewm train --set model\.frameskip=\d+\)", result.stdout)
+    for words in ("my robot: recordings with tables of actions, 3 episodes", "actions: push, turn", "--fit letterbox"):
+        assert words in result.stderr
+    assert lewm("data", "convert", source).exit_code == 1
+    again = json.loads(lewm("data", "convert", source, "--overwrite", "--fps", "5", "--json").stdout)
+    assert (again["episodes"], again["frames"]) == (3, 36)
+    assert again["plan"]["assumptions"][0] == "actions: push, turn"
+
+    shown = lewm("data", "info")
+    assert f"newest dataset: {out}" in shown.stderr
+    assert "3 episodes of 12 to 12 steps (median 12), 36 steps, 5 a second, 7 s together" in shown.stdout
+    assert re.search(r"action\s+float32\s+2\s+-[01][.\d]*\s+2\s+8\.3%", shown.stdout)
+    assert out.with_name("my-robot-frames.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(lewm("data", "info", "--json", "--picture", tmp_path / "grid.png").stdout)
+    assert (tmp_path / "grid.png").exists()
+    assert (found["episodes"], found["fps"], found["seconds"], found["frame_size"]) == (3, 5.0, 6.6, [24, 24])
+
+    (film,) = json.loads(lewm("data", "view", "--episode", "2", "--json").stdout)["videos"]
+    assert film == str(out.with_name("my-robot-view") / "episode-2.mp4")
+    with Video.open(film) as video:
+        frames = list(video.frames())
+        assert (len(frames), video.fps) == (12, 5.0)
+        assert video.height > video.width  # the curves are under the frame
+        assert not np.array_equal(frames[3].pixels[-60:], frames[9].pixels[-60:])
+    assert lewm("data", "view", "--episode", "9").exit_code == 1
+
+
+def test_parts_are_merged(tmp_path):
+    source = recordings(tmp_path / "in", "a", "b", "c", rows=6)
+    parts = [tmp_path / "1.h5", tmp_path / "2.h5"]
+    for number, part in enumerate(parts, 1):
+        assert lewm("data", "convert", source, "--out", part, "--part", f"{number}/2").exit_code == 0
+    result = lewm("data", "merge", *parts, "--out", tmp_path / "all.h5")
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'all.h5'}: 3 episodes, 18 frames" in result.stdout
+    whole = lewm("data", "convert", source, "--out", tmp_path / "whole.h5")
+    assert whole.exit_code == 0
+    fingerprints = [
+        json.loads(lewm("data", "verify", tmp_path / name, "--json").stdout) for name in ("all.h5", "whole.h5")
+    ]
+    assert fingerprints[0]["fingerprint"] == fingerprints[1]["fingerprint"]
+    assert lewm("data", "convert", source, "--out", tmp_path / "3.h5", "--part", "two").exit_code == 2
+
+
+def test_verify_says_what_a_repair_does_and_does_it(tmp_path):
+    path = tmp_path / "theirs.h5"
+    with h5py.File(OFFICIAL) as theirs, h5py.File(path, "w") as file:
+        for name in theirs:
+            file[name] = theirs[name][:]
+        ends = file["ep_offset"][:] + file["ep_len"][:] - 1
+        actions = file["action"][:]
+        actions[ends] = actions[file["ep_offset"][:]]
+        file["action"][:] = actions
+    result = lewm("data", "verify", path)
+    assert result.exit_code == 0
+    assert "the last row of an episode has its first action, as stable-worldmodel 0.1.1 writes it" in result.stdout
+    assert f'"lewm data verify {path} --repair" writes it as lewm does' in result.stderr
+    with h5py.File(path, "r+") as file:
+        del file["ep_offset"]
+    result = lewm("data", "verify", path)
+    assert result.exit_code == 1
+    assert "no column 'ep_offset' of integers" in str(result.exception)
+    assert f'"lewm data verify {path} --repair" keeps 4 episodes.' in str(result.exception)
+    result = lewm("data", "verify", path, "--repair")
+    assert result.exit_code == 0, result.output
+    assert "4 episodes, 83 frames" in result.stdout
+    result = lewm("data", "verify", path)
+    assert result.exit_code == 0
+    assert "all as they were written" in result.stdout
+    assert lewm("data", "verify", path, "--repair").exit_code == 1
+
+
+def test_a_hint_is_the_frameskip_after_which_frames_have_changed_enough(tmp_path):
+    speeds = {}
+    for speed in (1, 4):
+        with Writer.create(tmp_path / f"{speed}.h5") as writer:
+            for shift in range(8):
+                frames = np.zeros((40, 64, 64, 3), np.uint8)
+                for step, frame in enumerate(frames):
+                    left = (speed * step + 8 * shift) % 56
+                    frame[:, left : left + 8] = 255
+                writer.write_episode({"pixels": frames, "action": np.zeros((40, 1), np.float32)})
+        with Dataset.open(tmp_path / f"{speed}.h5") as dataset:
+            speeds[speed] = frameskip_hint(dataset)
+    assert speeds[1].frameskip in (5, 7)  # a bar of 8 pixels has left half of its place after 4 steps of 1
+    assert speeds[4].frameskip in (1, 2)
+    assert speeds[1].changes[1] == pytest.approx(speeds[1].changes[2] / 2, rel=0.2)

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import lewm
 from lewm.checkpoints import run as runs
 from lewm.errors import LewmError
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import warn_if_reshaped
 from lewm.opened_run import open_run
 from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
@@ -359,7 +359,7 @@ def test_a_run_or_data_of_another_world_is_refused(home, run, video, tmp_path, m
 
 
 def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog, episodes):
-    warn_if_stretched.cache_clear()
+    warn_if_reshaped.cache_clear()
     strange, usual = tmp_path / "strange.mp4", tmp_path / "usual.mp4"
     noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
     write_video(strange, noise, 10.0)
@@ -368,7 +368,7 @@ def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog,
     assert not caplog.records
     assert call("surprise", str(strange))[0] == 0
     assert [message for message in caplog.messages if "look unlike the training frames" in message]
-    assert [message for message in caplog.messages if "48 x 64 frames are stretched" in message]
+    assert [message for message in caplog.messages if "48 x 64 frames are cut to their middle, 48 x 48" in message]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])

@@ -1,17 +1,26 @@
-"""Frames that are not square: the same sentence from training and from whatever opens a run, once a process."""
+"""Frames that are not square: made square as `fit` says, which training and whatever opens a run say in the same words.
+
+The frames of a dataset and a video of the same recording become the same picture, whoever makes them square.
+"""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 import lewm
 from lewm.config import resolve
 from lewm.evaluation.from_env import read_goal
-from lewm.model.frames import warn_if_stretched
+from lewm.model.frames import fitted, warn_if_reshaped
 from lewm.training.loop import train
 from lewm_data.store.writer import Writer
+from lewm_data.video import fit as of_data
 
-STRETCHED = ["16 x 24 frames are stretched to the shape 16 x 16."]
+SAID = {
+    "crop": "16 x 24 frames are cut to their middle, 16 x 16.",
+    "letterbox": "16 x 24 frames get black bars, for the shape 16 x 16.",
+    "stretch": "16 x 24 frames are stretched to the shape 16 x 16.",
+}
 
 
 @pytest.fixture
@@ -26,21 +35,75 @@ def dataset(tmp_path):
     return tmp_path / "wide.h5"
 
 
-def test_training_and_a_run_tell_that_frames_are_stretched(tiny, dataset, tmp_path, caplog):
-    warn_if_stretched.cache_clear()
-    config = resolve(tiny, None, {"training.steps": 1})
+@pytest.mark.parametrize("fit", SAID)
+def test_training_and_a_run_tell_what_becomes_of_frames(tiny, dataset, tmp_path, caplog, fit):
+    warn_if_reshaped.cache_clear()
+    config = resolve(tiny, None, {"training.steps": 1, "model.fit": fit})
     train(config, dataset, tmp_path / "run", torch.device("cpu"))
-    stretched = [message for message in caplog.messages if "stretched" in message]
-    assert stretched == STRETCHED
+    assert [message for message in caplog.messages if "16 x 24 frames" in message] == [SAID[fit]]
     caplog.clear()
-    warn_if_stretched.cache_clear()  # as if this were another process
+    warn_if_reshaped.cache_clear()  # as if this were another process
     lewm.load(tmp_path / "run")
-    assert caplog.messages == STRETCHED
+    assert caplog.messages == [SAID[fit]]
 
 
-def test_a_goal_picture_too(tmp_path, caplog):
+@pytest.mark.parametrize("fit", SAID)
+def test_a_goal_picture_too(tmp_path, caplog, fit):
     image = pytest.importorskip("matplotlib.image")
-    warn_if_stretched.cache_clear()
-    image.imsave(tmp_path / "goal.png", np.zeros((16, 24, 3), np.uint8))
-    read_goal(tmp_path / "goal.png", 16)
-    assert caplog.messages == STRETCHED
+    warn_if_reshaped.cache_clear()
+    picture = np.full((16, 24, 3), 200, np.uint8)
+    image.imsave(tmp_path / "goal.png", picture)
+    goal = read_goal(tmp_path / "goal.png", 16, fit)
+    assert caplog.messages == [SAID[fit]]
+    black = (goal == 0).all(axis=(1, 2)).sum()
+    assert black == (5 if fit == "letterbox" else 0)  # 16 x 24 becomes 11 x 16
+
+
+def nearest(pixels, size):
+    return F.interpolate(pixels, size, mode="nearest")
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "fit", "rows", "columns", "bars"),
+    [  # the rows and columns of the recorded frame that are kept, and the bars (above, below, left, right)
+        ((16, 24), (8, 8), "crop", (0, 16), (4, 20), (0, 0, 0, 0)),
+        ((24, 16), (8, 8), "crop", (4, 20), (0, 16), (0, 0, 0, 0)),
+        ((16, 24), (8, 8), "stretch", (0, 16), (0, 24), (0, 0, 0, 0)),
+        ((8, 16), (8, 8), "letterbox", (0, 8), (0, 16), (2, 2, 0, 0)),
+        ((16, 8), (8, 8), "letterbox", (0, 16), (0, 8), (0, 0, 2, 2)),
+        ((6, 8), (8, 8), "crop", (0, 6), (1, 7), (0, 0, 0, 0)),
+        ((12, 16), (6, 8), "crop", (0, 12), (0, 16), (0, 0, 0, 0)),
+        ((12, 12), (6, 8), "letterbox", (0, 12), (0, 12), (0, 0, 1, 1)),
+    ],
+)
+def test_what_is_kept_and_where_bars_are(shape, size, fit, rows, columns, bars):
+    frames = torch.arange(1, 1 + 3 * shape[0] * shape[1], dtype=torch.float32).reshape(1, 3, *shape)
+    found = fitted(frames, size, fit, nearest)
+    inner = (size[0] - bars[0] - bars[1], size[1] - bars[2] - bars[3])
+    kept = nearest(frames[..., slice(*rows), slice(*columns)], inner)
+    expected = torch.zeros(1, 3, *size)
+    expected[..., bars[0] : size[0] - bars[1], bars[2] : size[1] - bars[3]] = kept
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("fit", SAID)
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48), (50, 70)])
+def test_a_recording_becomes_the_same_frame_in_data_and_model(fit, shape):
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (1, 3, 6, 6), dtype=np.uint8)  # smooth, so that filters differ little
+    smooth = F.interpolate(torch.from_numpy(coarse).float(), shape, mode="bicubic").clip(0, 255)
+    picture = smooth[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    ours = fitted(smooth, (24, 24), fit, lambda x, size: F.interpolate(x, size, mode="bilinear", antialias=True))
+    theirs = of_data.fitted(picture, (24, 24), fit)
+    difference = (ours[0].permute(1, 2, 0) - torch.from_numpy(theirs).float()).abs()
+    assert difference.mean() < 2
+    assert tuple(SAID) == (of_data.CROP, of_data.LETTERBOX, of_data.STRETCH)
+
+
+def test_the_data_say_what_they_lose():
+    assert of_data.in_words((48, 64), (24, 24), "crop").endswith(
+        "25% of each is cut off, left and right (--fit letterbox keeps all)"
+    )
+    assert of_data.in_words((64, 48), (24, 24), "letterbox").endswith("with black bars left and right")
+    assert of_data.in_words((64, 48), (24, 24), "stretch").endswith(", stretched")
+    assert of_data.in_words((24, 24), (24, 24), "crop") == "frames of 24 x 24, as recorded"

@@ -9,7 +9,7 @@ from lewm import recipes
 from lewm.config import VitEncoder, resolve
 from lewm.errors import LewmError
 from lewm.model import build
-from lewm.model.frames import check_frames, warn_if_stretched
+from lewm.model.frames import check_frames, warn_if_reshaped
 from lewm_kernels.rollout import rollout
 
 
@@ -138,13 +138,13 @@ def test_the_check_of_frames_reads_no_values(model):
     check_frames(torch.empty(2, 3, 16, 16, 3, dtype=torch.uint8, device="meta"), "B T Y X 3")
 
 
-def test_stretched_frames_are_told_once(model, caplog):
-    warn_if_stretched.cache_clear()
+def test_frames_that_are_cut_are_told_once(model, caplog):
+    warn_if_reshaped.cache_clear()
     for _ in range(2):
         model.encode(frames(1, 1, 20, 30))
     model.encode(frames(1, 1, 32, 32))
     model.encode(frames(1, 1, 400, 401))
-    assert caplog.messages == ["20 x 30 frames are stretched to the shape 16 x 16."]
+    assert caplog.messages == ["20 x 30 frames are cut to their middle, 20 x 20."]
 
 
 @pytest.mark.parametrize("encoder", ["vit", "conv"])

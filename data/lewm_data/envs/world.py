@@ -86,6 +86,7 @@ class World:
         action_space: The space of one step's action; a choice is a one-hot vector here.
         state_dim: Width of a state.
         state_columns: The columns of published files that, concatenated, are the state.
+        from_published: Maps states as published files hold them to states; they are the same in most worlds.
         path_distance: Maps (states, states) to the lengths of the shortest paths, in the world's units.
         solved: Maps (states, goals) to whether each counts as solved.
         targets: The default targets of a probe: name to columns, {"agent": "state[0:2]"}.
@@ -123,6 +124,7 @@ class World:
     action_groups: tuple[int, ...] | None = None
     restorable: bool = True
     solvable: bool = True
+    from_published: Callable[[Float64[np.ndarray, "N S"]], Float64[np.ndarray, "N S"]] = lambda states: states
     detail: str | None = None
     details: Mapping[str, Callable[[], "World"]] = field(default_factory=dict)
 

@@ -69,7 +69,7 @@ def check_contents(path: Path, file: h5py.File) -> None:
                 continue
             item = group[name]
             if isinstance(item, h5py.Dataset):
-                _check_storage(path, where, item)
+                check_storage(path, where, item)
             elif isinstance(item, h5py.Group) and item not in groups:  # a group may hold itself
                 groups.add(item)
                 waiting.append((item, f"{where}/", depth + 1))
@@ -80,6 +80,43 @@ def check_contents(path: Path, file: h5py.File) -> None:
             raise DataError(
                 f"{path}: '{where}' is a link that leads nowhere", f"Delete it: del file['{where}'] with h5py."
             ) from error
+
+
+def check_storage(path: Path, name: str, item: h5py.Dataset) -> None:
+    """Raises unless a dataset's values lie in the file itself and can be unpacked here.
+
+    Raises:
+        DataError: It has external storage, is virtual, or its compression is not installed or has too large chunks.
+    """
+    made = item.id.get_create_plist()
+    if made.get_layout() == h5py.h5d.VIRTUAL:
+        sources = sorted({made.get_virtual_filename(index) for index in range(min(made.get_virtual_count(), 3))})
+        raise DataError(
+            f"{path}: '{name}' is a virtual dataset: its data lie in {', '.join(sources) or 'no file'}",
+            "Only data in the file itself are read: copy them into it.",
+        )
+    if made.get_external_count():
+        raise DataError(
+            f"{path}: '{name}' has external storage: its data lie in {os.fsdecode(made.get_external(0)[0])}",
+            "Only data in the file itself are read: copy them into it.",
+        )
+    filters = [made.get_filter(index)[0] for index in range(made.get_nfilters())]
+    for code in filters:
+        if not h5py.h5z.filter_avail(code) and not _load_plugin(code):
+            known = code in PLUGINS
+            raise DataError(
+                f"{path}: '{name}' is compressed with {PLUGINS.get(code, 'a filter that is not known here')} "
+                f"(HDF5 filter {code}), which is not installed",
+                "Install it: pip install --upgrade hdf5plugin"
+                if known
+                else "Install the plugin of HDF5 that it was written with, or compress the file anew with gzip.",
+            )
+    if filters and item.chunks and math.prod(item.chunks) * item.dtype.itemsize > FILTERED_CHUNK:
+        raise DataError(
+            f"{path}: '{name}' has compressed chunks of {math.prod(item.chunks) * item.dtype.itemsize} bytes, "
+            f"expected at most {FILTERED_CHUNK}",
+            f"Write it in smaller chunks, for example {(1, *item.shape[1:])}.",
+        )
 
 
 def attributes_of(path: Path, file: h5py.File) -> dict[str, Any]:
@@ -118,38 +155,6 @@ def _is_soft(path: Path, group: h5py.Group, name: str, where: str) -> bool:
         f"{path}: '{where}' is an external link: its data are those{target}, outside the file",
         "Only data in the file itself are read: copy them into it.",
     )
-
-
-def _check_storage(path: Path, name: str, item: h5py.Dataset) -> None:
-    made = item.id.get_create_plist()
-    if made.get_layout() == h5py.h5d.VIRTUAL:
-        sources = sorted({made.get_virtual_filename(index) for index in range(min(made.get_virtual_count(), 3))})
-        raise DataError(
-            f"{path}: '{name}' is a virtual dataset: its data lie in {', '.join(sources) or 'no file'}",
-            "Only data in the file itself are read: copy them into it.",
-        )
-    if made.get_external_count():
-        raise DataError(
-            f"{path}: '{name}' has external storage: its data lie in {os.fsdecode(made.get_external(0)[0])}",
-            "Only data in the file itself are read: copy them into it.",
-        )
-    filters = [made.get_filter(index)[0] for index in range(made.get_nfilters())]
-    for code in filters:
-        if not h5py.h5z.filter_avail(code) and not _load_plugin(code):
-            known = code in PLUGINS
-            raise DataError(
-                f"{path}: '{name}' is compressed with {PLUGINS.get(code, 'a filter that is not known here')} "
-                f"(HDF5 filter {code}), which is not installed",
-                "Install it: pip install --upgrade hdf5plugin"
-                if known
-                else "Install the plugin of HDF5 that it was written with, or compress the file anew with gzip.",
-            )
-    if filters and item.chunks and math.prod(item.chunks) * item.dtype.itemsize > FILTERED_CHUNK:
-        raise DataError(
-            f"{path}: '{name}' has compressed chunks of {math.prod(item.chunks) * item.dtype.itemsize} bytes, "
-            f"expected at most {FILTERED_CHUNK}",
-            f"Write it in smaller chunks, for example {(1, *item.shape[1:])}.",
-        )
 
 
 def _load_plugin(code: int) -> bool:

@@ -142,7 +142,9 @@ class Dataset:
             raise DataError(f"{self.path}: 'pixels' is not read as a column", "Use frames(rows) or episode(i).")
         if name not in self.columns:
             raise unknown(f"column of {self.path}", name, self.columns)
-        return self._values(name, None if episodes is None else self.rows(episodes))
+        rows = None if episodes is None else self.rows(episodes)
+        values = self._values(name, rows)
+        return self._without_last(values, episodes) if name == ACTION else values
 
     def rows(self, episodes: Int[np.ndarray, "K"]) -> Int64[np.ndarray, "R"]:
         """The rows of `episodes`, one after the other.
@@ -156,13 +158,14 @@ class Dataset:
         return rows_of(self.lengths, self.offsets, episodes)
 
     def episode(self, index: int) -> dict[str, Shaped[np.ndarray, "T ..."]]:
-        """Every column of one episode, frames included, with the stored values: the last action is NaN.
+        """Every column of one episode, frames included, with the stored values; but the last action is NaN.
 
         Raises:
             DataError: There is no such episode.
         """
         rows = self.rows(np.array([index]))
-        return {name: self.frames(rows) if name == PIXELS else self._values(name, rows) for name in self.columns}
+        found = {name: self.frames(rows) if name == PIXELS else self._values(name, rows) for name in self.columns}
+        return {**found, ACTION: self._without_last(found[ACTION], np.array([index]))}
 
     def frames(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
         """Copies of the frames at `rows`, in that order."""
@@ -278,6 +281,17 @@ class Dataset:
                     return reader.whole() if rows is None else reader.read(rows)
                 self._cache[name] = reader.whole()
             return self._cache[name].copy() if rows is None else self._cache[name][rows]
+
+    def _without_last(
+        self, actions: Shaped[np.ndarray, "R A"], episodes: Int[np.ndarray, "K"] | None
+    ) -> Shaped[np.ndarray, "R A"]:
+        """Actions of all episodes, or of `episodes`, with NaN for the last one of each, which leads to no frame.
+
+        Published files hold NaN there, the episode's first action (stable-worldmodel 0.1.1), or any other.
+        """
+        ends = self.offsets + self.lengths if episodes is None else np.cumsum(self.lengths[episodes])
+        actions[ends - 1] = np.nan
+        return actions
 
     def _reader(self, name: str) -> StoredRows:
         if name not in self._readers:

@@ -8,6 +8,7 @@ import contextlib
 import errno
 import logging
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def open_file(path: Path) -> OpenFile:
         DataError: The file does not exist, is no regular file, not HDF5, truncated or damaged, or another program is
             writing it.
     """
-    _check_regular(path)
+    check_regular(path)
     try:
         with path.open("rb") as stream:
             head = stream.read(64)
@@ -96,7 +97,12 @@ def reading(path: Path) -> Iterator[None]:
         raise _explained(path, error) from error
 
 
-def _check_regular(path: Path) -> None:
+def repair_command(path: Path) -> str:
+    """The command that keeps what is whole of a file."""
+    return f"lewm data verify {shlex.quote(str(path))} --repair"
+
+
+def check_regular(path: Path) -> None:
     """Raises unless this is a regular file. It is checked before opening: to open a pipe would wait for its writer."""
     try:
         kind = path.stat().st_mode
@@ -137,7 +143,10 @@ def _explained(path: Path, error: Exception) -> DataError:
     """The error that explains an error of h5py's."""
     reason = " ".join(str(error.args[-1] if error.args else error).split())
     if "truncated" in reason:
-        return DataError(f"{path}: is truncated, its end is missing", COPY_AGAIN)
+        return DataError(
+            f"{path}: is truncated, its end is missing",
+            f'Copy the file again, or keep the episodes that are whole: "{repair_command(path)}".',
+        )
     if "unable to lock file" in reason:
         return DataError(
             f"{path}: another program has it open for writing", "Close it there, then run the command again."
@@ -145,7 +154,7 @@ def _explained(path: Path, error: Exception) -> DataError:
     if "already open for" in reason:  # a mark in the file, which its writer removes when it closes the file
         return DataError(
             f"{path}: the program that wrote it did not close it, so it may be incomplete",
-            f'Copy the file again; or, if nothing writes it any more, take the mark away with "h5clear -s {path}".',
+            f'Copy the file again; or, if nothing writes it any more, repair it: "{repair_command(path)}".',
         )
     code = error.errno if isinstance(error, OSError) else None
     if code is not None:

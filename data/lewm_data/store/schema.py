@@ -25,7 +25,7 @@ COVERED = "columns"  # the attribute of HASHES that names the other columns that
 HASHED_FRAME = "frame"  # the attribute of HASHES that holds the shape Y, X, 3 of the hashed frames
 INDEX: dict[str, np.dtype] = {LENGTHS: np.dtype(np.int32), OFFSETS: np.dtype(np.int64)}
 
-SEE_FORMAT = "The layout is described in data/README.md; collect or convert the data again."
+SEE_FORMAT = '"lewm data convert" makes a dataset of other formats; data/README.md describes the layout of a dataset.'
 CHANGED = "Do not write to a dataset that is in use. Copy the file again, then run the command again."
 
 
@@ -159,7 +159,8 @@ def check_values(
 ) -> None:
     """Raises unless all actions and rewards are finite.
 
-    Only the last row of an episode may have no action: it holds the frame after the last action.
+    Only the last row of an episode may have no action: it holds the frame after the last action. Only the first may
+    have no reward: where a file has the reward of the action before a frame, no action came before the first.
 
     Raises:
         DataError: A number is NaN or infinite; the error names the first such episode and step.
@@ -172,14 +173,40 @@ def check_values(
         if name == ACTION:
             last = offsets + lengths - 1
             wrong[last] = np.isinf(values[last]).any(axis=1)
+        else:
+            wrong[offsets] = np.isinf(values[offsets]).any(axis=1)
         if wrong.any():
             episode, step = place_of(int(wrong.argmax()), lengths, offsets)
-            raise DataError(
-                f"{where}: column '{name}' is not finite at step {step} of episode {episode}",
-                "Leave that episode out; only the last action of an episode may be NaN."
-                if name == ACTION
-                else "Leave that episode out; a step without a reward has the reward 0.",
-            )
+            raise _not_finite(where, name, episode, step)
+
+
+def check_piece(
+    where: str, episode: int, columns: Mapping[str, Shaped[np.ndarray, "P ..."]], before: int, ended: bool
+) -> None:
+    """Raises unless these rows can follow `before` rows of an episode: there are some, and their values are finite.
+
+    Args:
+        where: The file, for errors.
+        episode: The number of the episode, for errors.
+        columns: The rows.
+        before: Rows of the episode that came before.
+        ended: Whether the episode ends with them; then the last action may be NaN.
+
+    Raises:
+        DataError: There are no rows, or a number is NaN or infinite; the error names the first such step.
+    """
+    count = len(columns[PIXELS])
+    if count < 1:
+        raise DataError(f"{where}: no rows for episode {episode}, expected at least 1", "Leave it out.")
+    for name in (ACTION, REWARD):
+        if name not in columns or columns[name].dtype.kind != "f":
+            continue
+        values = columns[name].reshape(count, -1)
+        wrong = ~np.isfinite(values).all(axis=1)
+        if name == ACTION and ended:
+            wrong[-1] = np.isinf(values[-1]).any()
+        if wrong.any():
+            raise _not_finite(where, name, episode, int(wrong.argmax()) + before)
 
 
 def check_hashes(where: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -197,3 +224,12 @@ def place_of(row: int, lengths: Int[np.ndarray, "E"], offsets: Int[np.ndarray, "
     """The episode of a row, and the step in it."""
     episode = int(np.flatnonzero((offsets <= row) & (row < offsets + lengths))[0])
     return episode, row - int(offsets[episode])
+
+
+def _not_finite(where: str, name: str, episode: int, step: int) -> DataError:
+    return DataError(
+        f"{where}: column '{name}' is not finite at step {step} of episode {episode}",
+        "Leave that episode out; only the last action of an episode may be NaN."
+        if name == ACTION
+        else "Leave that episode out; a step without a reward has the reward 0.",
+    )

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,46 @@ class Writer:
             DataError: The columns differ from those of the file, values are not finite, there is no room, or
                 writing fails; all episodes before this one are kept.
         """
+        self.write_pieces([columns])
+
+    def write_pieces(self, pieces: Iterable[Mapping[str, Shaped[np.ndarray, "P ..."]]]) -> None:
+        """Adds an episode that comes in pieces of some rows each, of which two are in memory at a time.
+
+        When this returns, the episode survives a kill of the program. Ctrl-C is held back while a piece is written. If
+        the pieces end with an error, nothing of their episode stays in the file.
+
+        Args:
+            pieces: Rows as in `write_episode`; only the last row of the last piece may have no action.
+
+        Raises:
+            DataError: See `write_episode`; or there is no piece.
+        """
         if self._closed:
             raise DataError(f"{self.path}: is closed", "Open it again with Writer.append.")
-        described = self._checked(columns)
+        rows, last = 0, None
+        try:
+            for piece in pieces:
+                if last is not None:
+                    rows = self._write_piece(last, rows, ended=False)
+                last = piece
+            if last is None:
+                raise DataError(f"{self.path}: episode {self.num_episodes} has no rows", "Leave it out.")
+            self._write_piece(last, rows, ended=True)
+        except BaseException:
+            self._take_back()
+            raise
+
+    def _write_piece(self, columns: Mapping[str, np.ndarray], rows: int, ended: bool) -> int:
+        """Writes a piece after `rows` rows of its episode; returns how many there are with it."""
+        described = self._checked(columns, rows, ended)
         with interrupt_held_back():
             if self._file is None:
                 self._begin(described)
             self._reserve(len(columns[PIXELS]))
-            self._commit(columns)
-            if self._unnamed is not None:
-                self._give_name()
+            rows = self._append_rows(columns, rows)
+            if ended:
+                self._finish_episode(rows)
+        return rows
 
     def close(self) -> None:
         """Closes the file; then other programs can open it like any HDF5 file."""
@@ -155,7 +185,12 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _checked(self, columns: Mapping[str, Shaped[np.ndarray, "T ..."]]) -> Schema:
+    def _checked(self, columns: Mapping[str, np.ndarray], before: int, ended: bool) -> Schema:
+        """The schema of a piece, which follows `before` rows of its episode.
+
+        Raises:
+            DataError: The piece cannot be stored in this file.
+        """
         where = f"{self.path}: episode {self.num_episodes}"
         described = schema.describe(columns)
         schema.check_columns(where, described, {name: len(values) for name, values in columns.items()})
@@ -171,9 +206,7 @@ class Writer:
         if odd:
             remedy = "Columns hold numbers, one row a step."
             raise DataError(f"{where}: column '{odd[0]}' cannot be stored", remedy)
-        bounds = np.array([len(columns[PIXELS])]), np.array([0])
-        schema.check_episodes(where, *bounds, len(columns[PIXELS]))
-        schema.check_values(where, columns, *bounds)
+        schema.check_piece(str(self.path), self.num_episodes, columns, before, ended)
         return described
 
     def _begin(self, described: Schema) -> None:
@@ -225,11 +258,11 @@ class Writer:
             for index in range(dataset.num_episodes):
                 dataset.check_rows(dataset.rows(np.array([index])))  # else damaged contents would get fitting hashes
                 columns = dataset.episode(index)
-                described = self._checked(columns)
+                described = self._checked(columns, 0, ended=True)
                 if self._file is None:
                     self._begin(described)
                 self._reserve(len(columns[PIXELS]))
-                self._commit(columns)
+                self._finish_episode(self._append_rows(columns, 0), named=False)
             self._give_name()
         except BaseException:
             self.close()
@@ -246,25 +279,58 @@ class Writer:
         except OSError as error:
             raise _no_room(self.path, error, self.num_episodes) from error
 
-    def _commit(self, columns: Mapping[str, np.ndarray]) -> None:
-        assert self._file is not None
-        end = self.num_steps + len(columns[PIXELS])
+    def _append_rows(self, columns: Mapping[str, np.ndarray], before: int) -> int:
+        """Writes rows of an episode after `before` rows of it; returns how many it has then."""
+        begin = self.num_steps + before
+        end = begin + len(columns[PIXELS])
         others = {name: values for name, values in columns.items() if name != PIXELS}
         hashes = np.stack([hash_rows(columns[PIXELS]), hash_columns(others)], axis=1)
-        try:
+        with self._writing():
             for name, values in {**columns, HASHES: hashes}.items():
                 self._stored[name].resize(end, axis=0)
-                self._stored[name][self.num_steps :] = values
+                self._stored[name][begin:] = values
+        return before + len(columns[PIXELS])
+
+    def _finish_episode(self, rows: int, named: bool = True) -> None:
+        """Completes the episode whose rows are written: from now on it survives a kill.
+
+        Args:
+            rows: Its rows.
+            named: Whether the file gets its name, if it has none.
+        """
+        assert self._file is not None
+        with self._writing():
             self._file.flush()
-            for name, value in ((OFFSETS, self.num_steps), (LENGTHS, len(columns[PIXELS]))):
+            for name, value in ((OFFSETS, self.num_steps), (LENGTHS, rows)):
                 self._stored[name].resize(self.num_episodes + 1, axis=0)
                 self._stored[name][self.num_episodes] = value
                 self._file.flush()
+        self.num_episodes += 1
+        self.num_steps += rows
+        if self._unnamed is not None and named:
+            self._give_name()
+
+    def _take_back(self) -> None:
+        """Removes rows that belong to no finished episode, after which the file can be closed."""
+        if self._file is None:
+            return
+        with (
+            interrupt_held_back(),
+            contextlib.suppress(DataError),
+            self._writing(),
+        ):  # the first error is the one to say
+            for name in {*self._stored} - {*INDEX}:
+                self._stored[name].resize(self.num_steps, axis=0)
+            self._file.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Abandons the file where HDF5 cannot write to it."""
+        try:
+            yield
         except (OSError, RuntimeError) as error:  # h5py raises both
             self._abandon(error)
             raise _no_room(self.path, error, self.num_episodes) from error
-        self.num_episodes += 1
-        self.num_steps = end
 
     def _give_name(self) -> None:
         assert self._unnamed is not None

@@ -24,6 +24,8 @@ MOST_PIXELS = 2**25  # an 8K video has 7680 x 4320. Decoded and converted, such 
 MOST_BYTES = 8 * MOST_PIXELS  # an image file of four channels of 16 bits, stored without compression
 CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # the decoder refuses a larger picture before it allocates memory
 ROWS = 256  # rows that are laid on white together
+UNREADABLE = f"is no PNG or JPEG picture that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
+AGAIN = "Leave it out, or make it again."
 
 
 def read_image(path: Path) -> av.VideoFrame:
@@ -32,15 +34,30 @@ def read_image(path: Path) -> av.VideoFrame:
     Raises:
         DataError: It is no file, cannot be read, is neither PNG nor JPEG, or has more than `MOST_PIXELS` pixels.
     """
+    check_file(path, MOST_BYTES)
+    with decoding(path, UNREADABLE, AGAIN):
+        content = path.read_bytes()  # if it were opened by its name, "%d" in it would mean a number
+    return decode_image(content, path)
+
+
+def decode_image(content: bytes, where: Path | str) -> av.VideoFrame:
+    """Decodes the bytes of a PNG or JPEG file.
+
+    Args:
+        content: The bytes; zeros may follow.
+        where: Where they are from, for errors.
+
+    Raises:
+        DataError: They cannot be decoded, are neither PNG nor JPEG, or have more than `MOST_PIXELS` pixels.
+    """
     import av
 
-    check_file(path, MOST_BYTES)
-    problem = f"is no PNG or JPEG picture that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
-    with decoding(path, problem, "Leave it out, or make it again."):
-        content = io.BytesIO(path.read_bytes())  # if it were opened by its name, "%d" in it would mean a number
-        with av.open(content, "r", container_options={"format_whitelist": "png_pipe,jpeg_pipe"}) as container:
-            container.streams.video[0].codec_context.options = CODEC_OPTIONS
-            return next(container.decode(video=0))
+    with (
+        decoding(where, UNREADABLE, AGAIN),
+        av.open(io.BytesIO(content), "r", container_options={"format_whitelist": "png_pipe,jpeg_pipe"}) as container,
+    ):
+        container.streams.video[0].codec_context.options = CODEC_OPTIONS
+        return next(container.decode(video=0))
 
 
 def displayed_size(image: av.VideoFrame) -> tuple[int, int]:

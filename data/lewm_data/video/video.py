@@ -70,7 +70,7 @@ class Video:
         self._readings = ExitStack()
         self._source: VideoFile | list[Path]
         if os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises if no file can have the name
-            self._source = _images_in(path)
+            self._source = images_in(path)
             first = read_image(self._source[0])
             self.fps, self.duration, self.count = None, None, len(self._source)
         else:
@@ -226,10 +226,20 @@ def _sampled(
             k, shown = k + 1, shown + 1
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The PNG and JPEG files of a folder, in the natural order of their names.
+
+    Raises:
+        DataError: The folder cannot be listed, or has none.
+    """
     with decoding(folder, "cannot be listed", "Give another folder."):
         files = list(folder.iterdir())
     images = [file for file in files if file.suffix.lower() in IMAGES and not file.name.startswith(".")]
     if not images:
         raise DataError(f"{folder}: no images in this folder", "Give a folder of .png or .jpg files, or a video.")
-    return sorted(images, key=lambda file: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", file.name)])
+    return sorted(images, key=lambda file: natural(file.name))
+
+
+def natural(name: str) -> list[int | str]:
+    """A key that sorts names as people do: "step 9" before "step 10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

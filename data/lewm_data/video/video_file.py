@@ -15,6 +15,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.video.pictures import CODEC_OPTIONS, MOST_PIXELS
@@ -89,6 +92,24 @@ class VideoFile:
             yield picture
         if end <= start:
             raise beyond_end(self.path, start, end)
+
+    def times(self) -> Float64[np.ndarray, " E"]:
+        """The time of every picture in seconds from the first, and the end of the last (T + 1,); nothing is decoded.
+
+        Raises:
+            DataError: The file cannot be read, or does not state the times of its pictures.
+        """
+        stamps, length = [], 0
+        with _unreadable(self.path), _open(self.path) as container:
+            for packet in container.demux(_streams(container)[0]):
+                stamp = packet.dts if container.format.name == "avi" else packet.pts
+                if stamp is not None and not packet.is_discard:
+                    stamps.append(stamp)
+                    length = packet.duration or length
+        if not stamps:
+            raise DataError(f"{self.path}: does not state the times of its pictures", AGAIN)
+        times = (np.sort(np.array(stamps)) - min(stamps)) * float(self.tick)
+        return np.append(times, times[-1] + (length * float(self.tick) or 1 / self.fps))
 
     def _decode(self, start: float) -> Iterator[Picture]:
         import av

@@ -27,25 +27,85 @@ PLAIN = "0.5,-1\n2e-3,0\n3,4\n"
 )
 def test_lines_of_numbers(tmp_path, text):
     (tmp_path / "a.csv").write_bytes(text.encode())
-    actions = read_actions(tmp_path / "a.csv", 2)
+    actions = read_actions(tmp_path / "a.csv", 2).values
     assert actions.dtype == np.float32
     np.testing.assert_array_equal(actions, ACTIONS)
 
 
 def test_one_column_needs_no_delimiter(tmp_path):
     (tmp_path / "a.csv").write_text("push\n1\n2.5\n")
-    np.testing.assert_array_equal(read_actions(str(tmp_path / "a.csv"), 1), [[1], [2.5]])
+    np.testing.assert_array_equal(read_actions(str(tmp_path / "a.csv"), 1).values, [[1], [2.5]])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, ">f4", np.float16, np.int16])
 def test_arrays(tmp_path, dtype):
     values = np.array([[1, -2], [0, 4]])
     np.save(tmp_path / "a.npy", values.astype(dtype))
-    actions = read_actions(tmp_path / "a.npy", 2)
+    actions = read_actions(tmp_path / "a.npy", 2).values
     assert actions.dtype == np.dtype(np.float32)
     np.testing.assert_array_equal(actions, values)
     np.save(tmp_path / "a.npy", np.vstack([ACTIONS, [np.nan] * 2]))
-    np.testing.assert_array_equal(read_actions(tmp_path / "a.npy", 2), ACTIONS)
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.npy", 2).values, ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("header", "unit", "shift"),
+    [("time,dx,dy", 1.0, 0.0), ("time_ms,dx,dy", 1e-3, 0.0), ("t,dx,dy", 1e-9, 0.0), ("stamp,dx,dy", 1.0, 1.7e9)],
+)
+def test_actions_with_times_are_taken_at_the_rate_of_the_steps(tmp_path, header, unit, shift):
+    times = np.arange(12) / 30
+    values = np.arange(24.0).reshape(12, 2)
+    rows = "\n".join(f"{(time + shift) / unit:.6f},{x:g},{y:g}" for time, (x, y) in zip(times, values, strict=True))
+    (tmp_path / "a.csv").write_text(f"{header}\n{rows}\n")
+    every = read_actions(tmp_path / "a.csv", 2)
+    assert not every.timed
+    np.testing.assert_array_equal(every.values, values)
+    tenth = read_actions(tmp_path / "a.csv", 2, fps=10.0)
+    assert tenth.timed
+    np.testing.assert_array_equal(tenth.values, values[::3])
+    added = read_actions(tmp_path / "a.csv", 2, fps=10.0, resample="sum")
+    np.testing.assert_array_equal(added.values, values.reshape(4, 3, 2).sum(axis=1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "episode,action_x,action_y,state_x,reward,done\n0,0.5,-1,7,1,0\n0,2e-3,0,7,1,0\n0,3,4,7,1,1\n",
+        "frame;state[0];cmd[0];cmd[1]\n0;1;0.5;-1\n1;1;2e-3;0\n2;1;3;4\n",
+        "index,dx,dy,observation.state\n0,0.5,-1,1\n1,2e-3,0,1\n2,3,4,1\n",
+    ],
+)
+def test_what_is_no_action_is_left_out_by_its_name(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 2).values, ACTIONS)
+
+
+def test_objects_of_numbers(tmp_path):
+    lines = ['{"action": [0.5, -1], "state": [1]}', "", '{"action": [2e-3, 0], "state": [1]}']
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, '{"action": [3, 4], "state": [1]}']))
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.jsonl", 2).values, ACTIONS)
+    (tmp_path / "a.jsonl").write_text("[0.5, -1]\n[2e-3, 0]\n[3, 4]\n")
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.jsonl", 2).values, ACTIONS)
+    for text, problem in (
+        ("[1, 2]\n[1]\n", "a row is not a number, or a list of as many numbers, in every row"),
+        ('{"action": [1, 2]}\n{"act": [1, 2]}\n', "line 2: has act, expected action as before"),
+        ('{"action": ["a", 2]}\n', "column 'action' is not a number"),
+        ("[" * 5000 + "\n", "line 1: is not JSON"),
+        ('{"action": {"x": 1}}\n', "column 'action' is not a number"),
+        ("[[1, 2], [3, 4]]\n[[1, 2], [3, 4]]\n", "expected a row of numbers a step"),
+    ):
+        (tmp_path / "a.jsonl").write_text(text)
+        refused(tmp_path / "a.jsonl", problem)
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"action": ACTIONS.tolist(), "task": ["push"] * 3, "timestamp": [0.0, 0.1, 0.2]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.parquet", 2).values, ACTIONS)
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
+    refused(tmp_path / "a.parquet", "is no Parquet file that can be read")
 
 
 def dataset(path, *lengths):
@@ -59,8 +119,8 @@ def dataset(path, *lengths):
 
 def test_episodes(tmp_path):
     one, many = dataset(tmp_path / "one.h5", 6), dataset(tmp_path / "many.h5", 3, 5, 1)
-    np.testing.assert_array_equal(read_actions(one, 2), np.zeros((5, 2)))
-    np.testing.assert_array_equal(read_actions(f"{many}#1", 2), np.ones((4, 2)))
+    np.testing.assert_array_equal(read_actions(one, 2).values, np.zeros((5, 2)))
+    np.testing.assert_array_equal(read_actions(f"{many}#1", 2).values, np.ones((4, 2)))
     refused(many, rf"{many}: has 3 episodes\nName one of them: {many}#0")
     refused(f"{many}#2", "many.h5#2: has no actions")
     refused(f"{many}#3", "no episode 3, it has 3")
@@ -75,8 +135,8 @@ def refused(path, problem):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", r"a\.csv: has no actions\nGive a row"),
-        ("x,y\n", "has no actions"),
+        ("", r"a\.csv: has no rows of numbers\nGive a row"),
+        ("x,y\n", "has no rows of numbers"),
         ("nan,nan\n", "has no actions"),
         ("1,2,3\n4,5,6\n", r"actions of shape \(2, 3\), expected \(T, 2\)"),
         ("1\n2\n", r"actions of shape \(2, 1\), expected \(T, 2\)"),
@@ -85,7 +145,7 @@ def refused(path, problem):
         ("1,two\n3,4\n", "line 1: expected numbers, found '1,two'"),
         ("x,y\nu,v\n3,4\n", "line 2: expected numbers, found 'u,v'"),
         ("0,5;1,5\n2,5;3,5\n", "line 2: expected numbers, found '2,5;3,5'"),
-        ("1,2\n,\n", "line 2: expected numbers"),
+        ("1,2\n,\n3,4\n", r"action 1 of 3, counted from 0, is not finite: \[nan, nan\]"),
         ("1,2\nnan,nan\n3,4\n", r"action 1 of 3, counted from 0, is not finite: \[nan, nan\]"),
         ("1,2\n3,4\nnan,0\n", "action 2 of 3, .* not finite"),
         ("1,2\ninf,0\n3,4\n", "action 1 of 3, .* not finite"),
@@ -105,7 +165,10 @@ def test_files_that_are_something_else(tmp_path):
     refused(tmp_path / "none.h5", "No such file")
     (tmp_path / "dir.csv").mkdir()
     refused(tmp_path / "dir.csv", "is a directory, expected a file")
-    refused(tmp_path / "a.json", 'unknown ending of a file of actions ".json"\n.*Known: .csv, .h5, .hdf5, .npy')
+    refused(
+        tmp_path / "a.json",
+        'unknown ending of a file of actions ".json"\n.*Known: .csv, .h5, .hdf5, .jsonl, .npy, .parquet',
+    )
 
 
 class Bomb:
@@ -123,12 +186,12 @@ def test_pickles_are_never_run(tmp_path):
 def test_arrays_that_are_no_actions(tmp_path):
     path = tmp_path / "a.npy"
     for values, problem in [
-        (np.zeros(4), r"shape \(4,\), expected \(T, 2\)"),
+        (np.zeros(4), r"shape \(4, 1\), expected \(T, 2\)"),
         (np.zeros((4, 3)), r"shape \(4, 3\), expected \(T, 2\)"),
-        (np.zeros((4, 1, 2)), r"shape \(4, 1, 2\), expected \(T, 2\)"),
+        (np.zeros((4, 1, 2)), r"has the shape \(4, 1, 2\), expected a row of numbers a step"),
         (np.zeros((4, 2), complex), "has complex128 values, expected numbers"),
         (np.array([["a", "b"]]), "has <U1 values, expected numbers"),
-        (np.zeros((0, 2)), "has no actions|is no .npy file of numbers"),
+        (np.zeros((0, 2)), "has no rows of numbers|is no .npy file of numbers"),
     ]:
         np.save(path, values)
         refused(path, problem)

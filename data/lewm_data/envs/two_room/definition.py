@@ -3,6 +3,7 @@
 import colorsys
 
 import numpy as np
+from jaxtyping import Float64
 
 from lewm_data.envs.simulator import Factor
 from lewm_data.envs.two_room.env import action_space
@@ -15,6 +16,8 @@ from lewm_data.envs.world import World
 from lewm_data.policies.two_room import TwoRoomExpert
 
 _HALF_EXTENTS = (9 / 224, 20 / 224)  # every door in this range fits at every position below
+PUBLISHED_SIDE = 224  # pixels of a frame, the unit of states in stable-worldmodel's files; y grows downwards, as here
+LARGEST_FRACTION = 1.5  # no fraction of a frame exceeds 1; the least pixel that an agent can be at is 21
 _POSITIONS = (BORDER + _HALF_EXTENTS[1], 1 - BORDER - _HALF_EXTENTS[1])
 
 
@@ -34,6 +37,11 @@ def _rgb(red: float, green: float, blue: float) -> Color:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
+def _from_published(states: Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 2"]:
+    """States as fractions of the frame; those of stable-worldmodel are recognised by their size."""
+    return states / PUBLISHED_SIDE if states.max(initial=0.0) > LARGEST_FRACTION else states
+
+
 _DEFAULT = TwoRoomFactors()
 
 TWO_ROOM = World(
@@ -49,6 +57,7 @@ TWO_ROOM = World(
     action_space=action_space(),
     state_dim=2,
     state_columns=("state",),
+    from_published=_from_published,
     path_distance=path_distance,
     solved=solved,
     targets={"agent": "state"},

@@ -1,0 +1,1 @@
+"""Other people's data made into datasets: one module a format, which `formats` lists."""

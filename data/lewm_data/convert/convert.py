@@ -1,0 +1,297 @@
+"""Converting: from a source in another format to a dataset, one episode at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lewm_data.convert.formats import open_source
+from lewm_data.convert.rows import chosen_rows, pieces
+from lewm_data.convert.sampling import HOLD, RESAMPLINGS
+from lewm_data.convert.source import Episode, Source
+from lewm_data.envs.registry import plain_name
+from lewm_data.errors import DataError, unknown
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import ACTION
+from lewm_data.store.writer import Writer
+from lewm_data.video.fit import CROP, check_fit, in_words
+
+logger = logging.getLogger(__name__)
+
+OnRows = Callable[[int, float], None]  # episodes that are done, and the share of the next one that is
+
+LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
+EPISODE, STEP = "episode_idx", "step_idx"
+CONVERSION = "conversion"  # the attribute of a file that holds the settings it was made with
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert, and how.
+
+    Attributes:
+        source: A file or a folder.
+        out: The dataset to write; one that this conversion began is continued.
+        camera: The camera to take; needed only where there are several.
+        fps: Rows a second that are taken; None takes all. Where the source has no clock, it is the rate it is said to
+            have.
+        frame_size: Sides of the frames in pixels; None takes the shorter side of the pictures, but at most
+            `LARGEST_SIDE`.
+        fit: How pictures that are not square become so: "crop", "letterbox" or "stretch".
+        resample: How the actions between two rows that are taken become one: "hold", "mean" or "sum".
+        part: (k, n) converts the k-th of n parts of the episodes, counted from 1.
+        env: What the dataset calls its world; None takes the format's own name, else the source's.
+        overwrite: Whether to replace `out`.
+        skip_damaged: Whether to leave out episodes that cannot be read, instead of stopping.
+    """
+
+    source: Path
+    out: Path
+    camera: str | None = None
+    fps: float | None = None
+    frame_size: int | None = None
+    fit: str = CROP
+    resample: str = HOLD
+    part: tuple[int, int] = (1, 1)
+    env: str | None = None
+    overwrite: bool = False
+    skip_damaged: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a conversion is going to do, before it does.
+
+    Attributes:
+        format: What the source's format is called.
+        assumptions: What is assumed, a plain sentence each.
+        episodes: Number of episodes of the part that is converted.
+        done: How many of them the dataset has already, or left out.
+    """
+
+    format: str
+    assumptions: tuple[str, ...]
+    episodes: int
+    done: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of a conversion.
+
+    Attributes:
+        out: The dataset.
+        plan: What was assumed.
+        episodes: Episodes of the dataset.
+        frames: Frames of the dataset.
+        left_out: Names of episodes that could not be read, and why.
+        footage: Seconds of the recordings that were converted now; None without a clock.
+        seconds: Seconds that it took.
+    """
+
+    out: str
+    plan: Plan
+    episodes: int
+    frames: int
+    left_out: tuple[tuple[str, str], ...]
+    footage: float | None
+    seconds: float
+
+
+def convert(
+    request: Request,
+    on_plan: Callable[[Plan], None] = lambda plan: None,
+    on_rows: OnRows = lambda episodes, share: None,
+) -> Report:
+    """Converts a source, or goes on where the same conversion was interrupted.
+
+    Args:
+        request: What to convert, and how.
+        on_plan: Called once, before any episode is converted.
+        on_rows: Called with the number of episodes that are done, and the share of the next one.
+
+    Raises:
+        DataError: The source is in no known format or damaged, an option does not fit it, or `out` cannot be written,
+            or exists and is another dataset. All episodes before are kept, and the same command goes on after them.
+        CompleteError: The same was done before.
+    """
+    began = time.perf_counter()
+    check_fit(request.fit)
+    if request.resample not in RESAMPLINGS:
+        raise unknown("way of resampling actions", request.resample, RESAMPLINGS)
+    source = open_source(request.source, request.camera)
+    with contextlib.ExitStack() as ended:
+        ended.callback(source.close)
+        numbers = _part(source, request)
+        first = source.read(numbers[0])
+        work = _Work(source, request)
+        done = _done(request, work, numbers)
+        plan = Plan(source.format, tuple(_assumptions(work, first)), len(numbers), done)
+        on_plan(plan)
+        return _write(work, plan, numbers, on_rows, began)
+
+
+class CompleteError(DataError):
+    """A conversion that has been done already."""
+
+
+class UnreadableError(DataError):
+    """An episode of a source that cannot be read, where others may be."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    source: Source
+    request: Request
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Y and X of the frames."""
+        side = self.request.frame_size or min(LARGEST_SIDE, *self.source.size)
+        return side, side
+
+    @property
+    def fps(self) -> float | None:
+        """Steps a second."""
+        return self.request.fps or self.source.fps
+
+    @property
+    def settings(self) -> str:
+        """All on which the rows of the dataset depend."""
+        request = self.request
+        return json.dumps(
+            {
+                "source": request.source.resolve().name,
+                "format": self.source.format,
+                "episodes": len(self.source.episodes),
+                "camera": request.camera,
+                "fps": request.fps,
+                "frame_size": list(self.size),
+                "fit": request.fit,
+                "resample": request.resample,
+                "part": list(request.part),
+            },
+            sort_keys=True,
+        )
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of the dataset."""
+        request = self.request
+        named = request.env or self.source.attributes.get("env") or plain_name(request.source.resolve().stem)
+        clock = {} if self.fps is None else {"fps": self.fps}
+        about = {
+            "fit": request.fit,
+            "resample": request.resample,
+            "converted_from": self.source.format,
+            CONVERSION: self.settings,
+        }
+        return {**self.source.attributes, "env": named, **clock, **about}
+
+
+def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: float) -> Report:
+    request, left_out, footage = work.request, list[tuple[str, str]](), 0.0
+    with _writer(work, plan) as writer:
+        for place in range(plan.done, len(numbers)):
+            number = numbers[place]
+            try:
+                with _reading():
+                    episode = work.source.read(number)
+                    rows, columns = chosen_rows(episode, request.fps, request.resample)
+                counts = {EPISODE: np.full(len(rows), number, np.int32), STEP: np.arange(len(rows), dtype=np.int32)}
+                shown = functools.partial(on_rows, place)
+                writer.write_pieces(_read(pieces(episode, rows, columns | counts, work.size, request.fit, shown)))
+            except UnreadableError as error:
+                if not request.skip_damaged:
+                    raise
+                logger.warning("%s: left out", error.problem)
+                left_out.append((work.source.episodes[number], error.problem))
+            else:
+                footage += 0.0 if episode.times is None else float(episode.times[-1] - episode.times[0])
+        episodes, frames = writer.num_episodes, writer.num_steps
+    if not episodes:
+        raise DataError(f"{request.source}: none of its {len(numbers)} episodes can be read", left_out[0][1])
+    on_rows(len(numbers), 0.0)
+    clock = None if work.source.fps is None else footage
+    return Report(str(request.out), plan, episodes, frames, tuple(left_out), clock, time.perf_counter() - began)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Marks errors in the block as those of an episode that cannot be read."""
+    try:
+        yield
+    except DataError as error:
+        raise UnreadableError(error.problem, error.remedy) from error
+
+
+def _read(made: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    with _reading():
+        yield from made
+
+
+def _writer(work: _Work, plan: Plan) -> Writer:
+    if plan.done:
+        return Writer.append(work.request.out)
+    return Writer.create(work.request.out, work.attributes, work.request.overwrite)
+
+
+def _part(source: Source, request: Request) -> range:
+    part, parts = request.part
+    if not 1 <= part <= parts:
+        raise DataError(f"part {part} of {parts}", "Parts are counted from 1, for example --part 2/4.")
+    count = len(source.episodes)
+    numbers = range(count * (part - 1) // parts, count * part // parts)
+    if not numbers:
+        raise DataError(f"{request.source}: {count} episodes are too few for {parts} parts", "Make fewer parts.")
+    return numbers
+
+
+def _done(request: Request, work: _Work, numbers: range) -> int:
+    """How many episodes of the part need not be converted any more.
+
+    Raises:
+        DataError: `out` is another dataset, or all is done.
+    """
+    if request.overwrite or not request.out.exists():
+        return 0
+    with Dataset.open(request.out) as dataset:
+        begun = dataset.attributes.get(CONVERSION)
+        if begun != work.settings:
+            raise DataError(
+                f"{request.out}: exists already, and is not of this conversion",
+                "Name another file with --out, or replace it with --overwrite.",
+            )
+        done = int(dataset.column(EPISODE)[-1]) - numbers.start + 1
+    if done == len(numbers):
+        raise CompleteError(f"{request.out}: is complete already", "Use it, or replace it with --overwrite.")
+    return done
+
+
+def _assumptions(work: _Work, first: Episode) -> Iterator[str]:
+    yield from work.source.assumptions
+    yield in_words(work.source.size, work.size, work.request.fit)
+    if len(first.columns[ACTION]) == first.rows:
+        yield "as many actions as pictures: the last one of an episode leads nowhere, and becomes none"
+    else:
+        yield "one picture more than actions: the last picture of an episode has none"
+    recorded, asked = work.source.fps, work.request.fps
+    if recorded is None:
+        yield f"{asked:g} steps a second, as you say" if asked else "no clock: how fast it was recorded is not known"
+    elif asked is None:
+        yield f"{recorded:.4g} steps a second, as recorded"
+    else:
+        how = {"hold": "the first action", "mean": "the mean of the actions", "sum": "the sum of the actions"}
+        yield f"{asked:g} steps a second of {recorded:.4g}; {how[work.request.resample]} in between is taken"
+    part, parts = work.request.part
+    if parts > 1:
+        yield f"part {part} of {parts}: the rest goes into other files, which lewm data merge joins"

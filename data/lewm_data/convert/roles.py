@@ -1,0 +1,104 @@
+"""What the columns of a recorded table mean, from their names.
+
+Letters: R rows, W numbers of a column in a row, A action dimension.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped
+
+from lewm_data.store.schema import ACTION, REWARD
+
+TIMES = ("time", "timestamp", "timestamps", "t", "stamp", "seconds", "sec", "secs")
+COUNTS = ("frame", "frame_index", "frame_idx", "index", "idx", "step", "step_idx", "episode", "episode_index", "row")
+ENDS = ("done", "dones", "terminal", "terminated", "truncated", "success")
+ACTIONS = ("action", "act", "cmd", "command", "control", "ctrl")
+STATES = ("state", "obs", "observation", "proprio", "qpos", "qvel", "position", "pos", "pose")
+UNIT = re.compile(r"_(s|ms|us|ns|sec|nanos|micros|millis)$")
+PART = re.compile(r"[._/\[\s-]([0-9]+|[xyzw]|[rpy]|roll|pitch|yaw)\]?$")  # "action_0", "state.x", "pose[3]"
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns of a table by their meaning.
+
+    Attributes:
+        actions: Names of the columns that make up the action, in their order.
+        kept: Name of a column of the dataset -> the columns that make it up.
+        time: The column of times, or None.
+        left_out: Names of columns that count rows or mark ends.
+    """
+
+    actions: tuple[str, ...]
+    kept: Mapping[str, tuple[str, ...]]
+    time: str | None
+    left_out: tuple[str, ...]
+
+    def in_words(self) -> list[str]:
+        """What was assumed, a line each."""
+        said = [f"actions: {_listed(self.actions)}"]
+        if self.kept:
+            said.append("columns kept: " + "; ".join(_made(name, parts) for name, parts in self.kept.items()))
+        if self.left_out:
+            said.append(f"columns left out: {_listed(self.left_out)}")
+        return said
+
+
+def roles_of(names: list[str]) -> Roles:
+    """The meaning of columns.
+
+    The action is what begins with "action", "cmd" or the like. Where nothing does, it is every column that is neither
+    a time, a count, the mark of an end, a reward nor named like a state.
+    """
+    time = next((name for name in names if UNIT.sub("", name.lower()) in TIMES), None)
+    left_out = [name for name in names if name.lower() in (*COUNTS, *ENDS)]
+    others = [name for name in names if name != time and name not in left_out]
+    named = [name for name in others if _begins(name, ACTIONS)]
+    actions = named or [name for name in others if name.lower() != REWARD and not _begins(name, STATES)]
+    kept: dict[str, tuple[str, ...]] = {}
+    for name in others:
+        if name not in actions:
+            of = REWARD if name.lower() == REWARD else column_name(PART.sub("", name))
+            kept[of] = (*kept.get(of, ()), name)
+    return Roles(tuple(actions), kept, time, tuple(left_out))
+
+
+def columns_of(table: Mapping[str, Float64[np.ndarray, "R W"]], roles: Roles) -> dict[str, Shaped[np.ndarray, "R ..."]]:
+    """The columns of a dataset: "action" as float32, "reward" (R,) as float32, others as float64."""
+    columns: dict[str, Shaped[np.ndarray, "R ..."]] = {ACTION: _joined(table, roles.actions).astype(np.float32)}
+    for name, parts in roles.kept.items():
+        values = _joined(table, parts)
+        columns[name] = values[:, 0].astype(np.float32) if name == REWARD else values
+    return columns
+
+
+def column_name(name: str) -> str:
+    """A name that a dataset's column can have: slashes separate groups in HDF5, and become points."""
+    return name.replace("/", ".") or "column"
+
+
+def as_actions(values: Shaped[np.ndarray, "R ..."]) -> Float32[np.ndarray, "R A"]:
+    """Actions as float32, a row each, whatever their shape was."""
+    return np.asarray(values, np.float32).reshape(len(values), -1)
+
+
+def _joined(table: Mapping[str, Float64[np.ndarray, "R W"]], names: tuple[str, ...]) -> Float64[np.ndarray, "R V"]:
+    return np.concatenate([table[name] for name in names], axis=1)
+
+
+def _begins(name: str, words: tuple[str, ...]) -> bool:
+    first = re.split(r"[^a-z]", name.lower().removeprefix("observation."))[0]
+    return first in words or f"{first}s" in words or first.removesuffix("s") in words
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(name or "all columns, which have no names" for name in names)
+
+
+def _made(name: str, parts: tuple[str, ...]) -> str:
+    return name if parts == (name,) else f"{name} ({', '.join(parts)})"

@@ -1,0 +1,144 @@
+"""Several datasets made into one, episode by episode.
+
+Letters: P rows of a piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from lewm_data.errors import DataError
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import DETAIL, PIXELS, Column
+from lewm_data.store.writer import Writer
+
+PIECE_BYTES = 16 << 20  # frames in memory at a time
+EPISODE = "episode_idx"
+MERGED = "merged"  # the attribute of a file that says of what it was made
+AGREE = ("env", "fps", "fit", "resample", DETAIL)  # attributes without which frames and actions mean something else
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A dataset made of others.
+
+    Attributes:
+        out: The dataset.
+        episodes: Its episodes.
+        frames: Its frames.
+        left_out: Columns and attributes that not all have, or not alike, and that it therefore lacks.
+    """
+
+    out: str
+    episodes: int
+    frames: int
+    left_out: tuple[str, ...]
+
+
+def merge(
+    sources: Sequence[Path], out: Path, overwrite: bool = False, on_share: Callable[[float], None] = lambda share: None
+) -> Merged:
+    """Makes one dataset of several, or goes on where the same was interrupted.
+
+    The columns that all have are kept. The episodes are in the order of the sources; where two have the same
+    `episode_idx`, all get new ones.
+
+    Raises:
+        DataError: Columns of one name differ, the sources disagree about what an action or a frame is, `out` exists and
+            is another dataset, or something cannot be read or written.
+    """
+    if len(sources) < 2:
+        raise DataError(f"{len(sources)} datasets, expected at least 2", "Name the datasets that become one.")
+    if out.exists() and any(source.exists() and out.samefile(source) for source in sources):
+        raise DataError(f"{out}: is one of the datasets that become one", "Name another file with --out.")
+    with contextlib.ExitStack() as opened:
+        datasets = [opened.enter_context(Dataset.open(source)) for source in sources]
+        names, missing = _columns(datasets)
+        attributes, unequal = _attributes(datasets)
+        attributes[MERGED] = json.dumps([[one.path.name, one.num_episodes, one.num_steps] for one in datasets])
+        numbers = _numbers(datasets)
+        done = 0 if overwrite or not out.exists() else _done(out, attributes[MERGED], len(numbers))
+        with Writer.append(out) if done else Writer.create(out, attributes, overwrite) as writer:
+            for place in range(done, len(numbers)):
+                dataset, episode, number = numbers[place]
+                writer.write_pieces(_pieces(dataset, episode, number, names))
+                on_share((place + 1) / len(numbers))
+            episodes, frames = writer.num_episodes, writer.num_steps
+    return Merged(str(out), episodes, frames, (*missing, *unequal))
+
+
+def _columns(datasets: Sequence[Dataset]) -> tuple[list[str], list[str]]:
+    """The columns that all have, and words for those that only some have."""
+    schemas: list[dict[str, Column]] = [{one.name: one for one in dataset.schema} for dataset in datasets]
+    common = [name for name in schemas[0] if all(name in schema for schema in schemas)]
+    for name in common:
+        for dataset, schema in zip(datasets, schemas, strict=True):
+            if schema[name] != schemas[0][name]:
+                raise DataError(
+                    f"{dataset.path}: column {schema[name]}, expected {schemas[0][name]} as in {datasets[0].path}",
+                    "Only datasets whose columns are alike can become one.",
+                )
+    others = sorted({name for schema in schemas for name in schema} - set(common))
+    return common, [f"column {name}" for name in others]
+
+
+def _attributes(datasets: Sequence[Dataset]) -> tuple[dict[str, Any], list[str]]:
+    """The attributes that all have alike, and words for the others."""
+    first = datasets[0].attributes
+    for name in AGREE:
+        for dataset in datasets:
+            if dataset.attributes.get(name) != first.get(name):
+                raise DataError(
+                    f"{dataset.path}: {name} is {dataset.attributes.get(name)!r:.80}, in {datasets[0].path} it is "
+                    f"{first.get(name)!r:.80}",
+                    "Only recordings of one world, made alike, can become one dataset.",
+                )
+    alike = {name: value for name, value in first.items() if all(value == one.attributes.get(name) for one in datasets)}
+    others = sorted({name for one in datasets for name in one.attributes} - set(alike))
+    return alike, [f"attribute {name}" for name in others]
+
+
+def _numbers(datasets: Sequence[Dataset]) -> list[tuple[Dataset, int, int | None]]:
+    """Every episode: its dataset, its place there, and the number that it gets; None where none has numbers."""
+    places = [(dataset, episode) for dataset in datasets for episode in range(dataset.num_episodes)]
+    if not all(EPISODE in dataset.columns for dataset in datasets):
+        return [(dataset, episode, None) for dataset, episode in places]
+    found = [int(dataset.column(EPISODE)[dataset.offsets[episode]]) for dataset, episode in places]
+    unique = len(set(found)) == len(found)
+    return [(*place, found[i] if unique else i) for i, place in enumerate(places)]
+
+
+def _done(out: Path, merged: str, episodes: int) -> int:
+    with Dataset.open(out) as dataset:
+        if dataset.attributes.get(MERGED) != merged:
+            raise DataError(
+                f"{out}: exists already, and was not made of these", "Name another file with --out, or --overwrite it."
+            )
+        if dataset.num_episodes == episodes:
+            raise DataError(f"{out}: is complete already", "Use it, or replace it with --overwrite.")
+        return dataset.num_episodes
+
+
+def _pieces(
+    dataset: Dataset, episode: int, number: int | None, names: list[str]
+) -> Iterator[dict[str, Shaped[np.ndarray, "P ..."]]]:
+    """The rows of an episode, some at a time."""
+    rows = dataset.rows(np.array([episode]))
+    others = {name: dataset.column(name, np.array([episode])) for name in names if name != PIXELS}
+    if number is not None:
+        others[EPISODE] = np.full_like(others[EPISODE], number)
+    y, x = dataset.frame_size
+    step = max(1, PIECE_BYTES // (3 * y * x))
+    for first in range(0, len(rows), step):
+        some = rows[first : first + step]
+        frames = dataset.frames(some)
+        dataset.check_frames(some, frames)
+        yield {PIXELS: frames, **{name: values[first : first + step] for name, values in others.items()}}

@@ -1,0 +1,221 @@
+"""What published writers get wrong in a dataset, and how it is mended. Nothing is invented, and no frame is lost.
+
+Letters: E episodes, T rows of an episode.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+
+from lewm_data.envs.registry import known_world, plain_name
+from lewm_data.errors import DataError
+from lewm_data.store.salvage import BEYOND_REPAIR, Salvaged, UnreadableError, salvaging
+from lewm_data.store.schema import ACTION, LENGTHS, OFFSETS, PIXELS, REWARD
+from lewm_data.store.writer import Writer
+from lewm_data.temporary import temporary_folder
+
+ORIGINAL = ".original"  # added to the name of the file that was repaired
+STATE = "state"
+PIECE_BYTES = 16 << 20  # frames in memory at a time
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a file, and what a repair makes of it.
+
+    Attributes:
+        faults: What is wrong, a plain sentence each: the file cannot be used as it is.
+        habits: What its writer does otherwise than lewm. It is read rightly as it is; a repair writes it as lewm does.
+        lost: Numbers of the episodes of which rows are missing.
+        episodes: Number of episodes that there are after a repair.
+    """
+
+    faults: tuple[str, ...]
+    habits: tuple[str, ...]
+    lost: tuple[int, ...]
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Repair:
+    """A repair that was done.
+
+    Attributes:
+        path: The repaired file.
+        original: The file as it was.
+        diagnosis: What was wrong.
+        frames: Frames of the repaired file.
+    """
+
+    path: str
+    original: str
+    diagnosis: Diagnosis
+    frames: int
+
+
+def diagnose(path: Path) -> Diagnosis:
+    """Finds what is wrong with a file, without looking at its frames.
+
+    Raises:
+        DataError: Nothing can be read of it, or it cannot be made a dataset.
+    """
+    with salvaging(path) as salvaged:
+        return _diagnosis(salvaged, _Habits.of(salvaged))
+
+
+def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -> Repair:
+    """Writes a file anew without its faults, in its place; the original is kept beside it.
+
+    Raises:
+        DataError: It cannot be made a dataset, there is nothing to repair, or there is no room.
+    """
+    original = path.with_name(path.name + ORIGINAL)
+    if original.exists():
+        raise DataError(f"{original}: exists already, from an earlier repair", "Move it away, or delete it.")
+    with salvaging(path) as salvaged:
+        habits = _Habits.of(salvaged)
+        diagnosis = _diagnosis(salvaged, habits)
+        if not (diagnosis.faults or diagnosis.habits):
+            raise DataError(f"{path}: there is nothing to repair", "Use it as it is.")
+        if not diagnosis.episodes:
+            raise DataError(f"{path}: no episode is whole", BEYOND_REPAIR)
+        with temporary_folder(path) as folder:
+            made = folder / path.name
+            unreadable = []
+            with Writer.create(made, salvaged.attributes) as writer:
+                for number in np.flatnonzero(salvaged.whole).tolist():
+                    try:
+                        for first, end in habits.runs(salvaged, number):
+                            writer.write_pieces(_pieces(salvaged, habits, first, end))
+                    except UnreadableError:
+                        unreadable.append(number)
+                    on_share((number + 1) / len(salvaged.lengths))
+                episodes, frames = writer.num_episodes, writer.num_steps
+            if not episodes:
+                raise DataError(f"{path}: no episode can be read", BEYOND_REPAIR)
+            try:
+                os.link(path, original)  # so that there is a file of the name at every moment
+            except OSError:  # a file system without hard links
+                path.rename(original)
+            made.replace(path)
+    lost = tuple(sorted({*diagnosis.lost, *unreadable}))
+    return Repair(str(path), str(original), replace(diagnosis, lost=lost, episodes=episodes), frames)
+
+
+@dataclass(frozen=True)
+class _Habits:
+    """What a writer does otherwise than lewm.
+
+    Attributes:
+        last_actions: In how many episodes the last row has an action, and in how many of them that is the first one.
+        shifted_reward: Whether a row has the reward of the action before it.
+        gaps: Rows within episodes that have no action.
+        bad_rewards: Whether other rewards are no numbers.
+        published_states: Whether the states are in the unit of published files.
+    """
+
+    last_actions: tuple[int, int]
+    shifted_reward: bool
+    gaps: frozenset[int]
+    bad_rewards: bool
+    published_states: bool
+
+    @classmethod
+    def of(cls, salvaged: Salvaged) -> _Habits:
+        """The habits of a file's writer."""
+        kept = np.flatnonzero(salvaged.whole)
+        offsets, lengths = salvaged.offsets[kept], salvaged.lengths[kept]
+        actions = salvaged.column(ACTION)
+        actions = actions.reshape(len(actions), -1)
+        bad = ~np.isfinite(actions).all(axis=1)
+        last = offsets + lengths - 1
+        given = last[~bad[last] & (lengths > 1)]
+        same = int((actions[given] == actions[offsets[~bad[last] & (lengths > 1)]]).all(axis=1).sum())
+        within = np.concatenate([np.arange(o, o + n - 1) for o, n in zip(offsets, lengths, strict=True)] or [kept])
+        gaps = frozenset(within[bad[within]].tolist())
+        shifted = wrong = False
+        if REWARD in salvaged.columns:
+            rewards = salvaged.column(REWARD)
+            wrong_rows = ~np.isfinite(rewards.reshape(len(rewards), -1)).all(axis=1)
+            shifted = bool(len(offsets)) and bool(wrong_rows[offsets].all())
+            inner = np.setdiff1d(within, offsets) if shifted else within
+            wrong = bool(wrong_rows[inner].any())
+        return cls((len(given), same), shifted, gaps, wrong, _published(salvaged, offsets, lengths))
+
+    def runs(self, salvaged: Salvaged, number: int) -> Iterator[tuple[int, int]]:
+        """The rows of an episode from which each new one is made: it ends at a row that has no action."""
+        first = int(salvaged.offsets[number])
+        end = first + int(salvaged.lengths[number])
+        for gap in sorted(row for row in self.gaps if first <= row < end - 1):
+            yield first, gap + 1
+            first = gap + 1
+        yield first, end
+
+
+def _published(salvaged: Salvaged, offsets: np.ndarray, lengths: np.ndarray) -> bool:
+    """Whether the states are in the unit of published files of their world."""
+    world = known_world(plain_name(said)) if (said := salvaged.attributes.get("env")) is not None else None
+    if world is None or STATE not in salvaged.columns or not len(offsets):
+        return False
+    rows = salvaged.column(STATE).astype(np.float64)
+    return rows.ndim == 2 and rows.shape[1] == world.state_dim and not np.array_equal(world.from_published(rows), rows)
+
+
+def _diagnosis(salvaged: Salvaged, habits: _Habits) -> Diagnosis:
+    faults, said = list(salvaged.faults), []
+    lost = tuple(np.flatnonzero(~salvaged.whole).tolist())
+    if lost:
+        faults.append(f"{len(lost)} of {len(salvaged.lengths)} episodes are not whole; the others can be kept")
+    if habits.gaps:
+        faults.append(f"{len(habits.gaps)} actions within episodes are no numbers; a repair ends the episode there")
+    if habits.bad_rewards:
+        faults.append("rewards within episodes are no numbers; a repair makes them 0")
+    given, same = habits.last_actions
+    if given and given == same:
+        said.append(
+            "the last row of an episode has its first action, as stable-worldmodel 0.1.1 writes it; no frame follows, "
+            "so it is read as none"
+        )
+    elif given:
+        said.append("the last row of an episode has an action; no frame follows, so it is read as none")
+    if habits.shifted_reward:
+        said.append(
+            "a row has the reward of the action before it, and the first one none, as newer stable-worldmodel writes "
+            "it; a repair puts it beside its action"
+        )
+    if habits.published_states:
+        said.append("states are in the unit of published files; they are read, and written by a repair, as lewm's own")
+    pieces = sum(1 for number in np.flatnonzero(salvaged.whole) for _ in habits.runs(salvaged, int(number)))
+    return Diagnosis(tuple(faults), tuple(said), lost, pieces)
+
+
+def _pieces(
+    salvaged: Salvaged, habits: _Habits, first: int, end: int
+) -> Iterator[dict[str, Shaped[np.ndarray, "T ..."]]]:
+    """The rows from `first` to `end` as an episode, mended, some at a time."""
+    frame = int(np.prod(salvaged.file[PIXELS].shape[1:]))
+    step = max(1, PIECE_BYTES // frame)
+    names = [name for name in salvaged.columns if name not in (LENGTHS, OFFSETS)]
+    for begin in range(first, end, step):
+        stop = min(begin + step, end)
+        piece = {name: salvaged.rows(name, begin, stop) for name in names}
+        if stop == end:
+            piece[ACTION][-1] = np.nan
+        if REWARD in piece:
+            if habits.shifted_reward:
+                following = salvaged.rows(REWARD, min(begin + 1, end - 1), min(stop + 1, end))[: end - begin - 1]
+                piece[REWARD] = np.concatenate(
+                    [following, np.zeros_like(piece[REWARD][: stop - begin - len(following)])]
+                )
+            piece[REWARD] = np.nan_to_num(piece[REWARD], nan=0.0, posinf=0.0, neginf=0.0)
+        if habits.published_states:
+            world = known_world(plain_name(salvaged.attributes["env"]))
+            assert world is not None
+            piece[STATE] = world.from_published(piece[STATE].astype(np.float64))
+        yield piece

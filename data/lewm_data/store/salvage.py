@@ -1,0 +1,282 @@
+"""Files that cannot be opened as datasets, read as far as they can be: cut short, not closed, or without an index.
+
+Letters: N rows of a column, B rows that are asked for, E episodes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, Int64, Shaped
+
+from lewm_data.errors import DataError
+from lewm_data.store import schema
+from lewm_data.store.contents import attributes_of, check_contents, memory_limit
+from lewm_data.store.frames import StoredRows, rows_written
+from lewm_data.store.opening import FOREIGN_ERRORS, check_regular, reading
+from lewm_data.store.schema import HASHES, INDEX, LENGTHS, NUMBERS, OFFSETS
+from lewm_data.store.unclosed import SIGNATURE, checksum
+
+COUNTERS = ("episode_idx", "episode_index", "episode")  # columns that number the episode of each row
+HEAD = 96  # bytes that hold a superblock of any version
+BEYOND_REPAIR = "Copy the file again from where it came from; if that is not possible, record the data again."
+
+
+class _Padded(io.RawIOBase):
+    """The bytes of a file as if its writer had closed it, with zeros for those that are missing at its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._stream = path.open("rb", buffering=0)
+        self.there = os.fstat(self._stream.fileno()).st_size
+        self._place = 0
+        head = self._stream.read(HEAD)
+        self.marked = head[:9] in (SIGNATURE + b"\x02", SIGNATURE + b"\x03") and head[11] != 0
+        self._head, self._size = _closed_head(head, self.there)
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}
+        self._place = begins[whence] + offset
+        return self._place
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, also h5py's own kind
+        view = memoryview(buffer)
+        wanted = min(len(view), max(self._size - self._place, 0))
+        self._stream.seek(self._place)
+        found = self._stream.read(wanted) or b""
+        view[:wanted] = found + bytes(wanted - len(found))
+        shown = self._head[self._place : self._place + wanted]
+        view[: len(shown)] = shown
+        self._place += wanted
+        return wanted
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+@dataclass(frozen=True)
+class Salvaged:
+    """A file as far as it can be read.
+
+    Attributes:
+        path: The file.
+        file: The open file.
+        attributes: Its attributes.
+        columns: Its columns of numbers.
+        lengths: Rows of each episode (E,).
+        offsets: The first row of each episode (E,).
+        whole: Whether all rows of the episode are there (E,).
+        faults: What is wrong with the file, a plain sentence each.
+        handle: A descriptor of the file.
+    """
+
+    path: Path
+    file: h5py.File
+    attributes: dict[str, Any]
+    columns: tuple[str, ...]
+    lengths: Int64[np.ndarray, " E"]
+    offsets: Int64[np.ndarray, " E"]
+    whole: Bool[np.ndarray, " E"]
+    faults: tuple[str, ...]
+    handle: int
+
+    def rows(self, name: str, first: int, end: int) -> Shaped[np.ndarray, "B ..."]:
+        """The rows of a column from `first` up to, but without, `end`.
+
+        Raises:
+            UnreadableError: A chunk of them is damaged.
+        """
+        item = self.file[name]
+        try:
+            with reading(self.path):
+                if item.id.get_create_plist().get_nfilters():  # what unpacks to too much is refused there
+                    return StoredRows(self.path, item, end, self.handle, 0).between(first, end)
+                found: np.ndarray = item[first:end]
+                return found
+        except DataError as error:
+            raise UnreadableError(error.problem, error.remedy) from error
+
+    def column(self, name: str) -> Shaped[np.ndarray, "N ..."]:
+        """A column with all rows of the episodes that are whole; the other rows mean nothing.
+
+        Raises:
+            DataError: It takes too much memory, or a chunk is damaged.
+        """
+        item = self.file[name]
+        if item.nbytes > memory_limit():
+            raise DataError(f"{self.path}: '{name}' takes {item.nbytes} bytes", "Use a machine with more memory.")
+        values = np.zeros(item.shape, item.dtype)
+        for number in np.flatnonzero(self.whole):
+            first, end = self.offsets[number], self.offsets[number] + self.lengths[number]
+            values[first:end] = self.rows(name, int(first), int(end))
+        return values
+
+
+class UnreadableError(DataError):
+    """Rows that cannot be read, where others may be."""
+
+
+@contextlib.contextmanager
+def salvaging(path: Path) -> Iterator[Salvaged]:
+    """Opens a file as far as it can be read.
+
+    Raises:
+        DataError: Nothing can be read of it, it refers to other files, or its columns are not those of a dataset.
+    """
+    check_regular(path)
+    view = None
+    try:
+        try:
+            view = _Padded(path)
+            file = h5py.File(view, "r")
+        except FOREIGN_ERRORS as error:
+            raise DataError(f"{path}: nothing of it can be read", BEYOND_REPAIR) from error
+        with file:
+            yield _salvaged(path, file, view)
+    finally:
+        if view is not None:
+            view.close()
+
+
+def _salvaged(path: Path, file: h5py.File, view: _Padded) -> Salvaged:
+    try:
+        check_contents(path, file)
+        stored = {
+            name: item
+            for name, item in file.items()
+            if name not in (*INDEX, HASHES)
+            and isinstance(item, h5py.Dataset)
+            and item.ndim
+            and item.dtype.kind in NUMBERS
+        }
+        columns = tuple(schema.Column(name, item.dtype, item.shape[1:]) for name, item in sorted(stored.items()))
+        schema.check_columns(str(path), columns, {})
+        present = {name: _rows_there(item, view.there) for name, item in stored.items()}
+        rows = min(len(one) for one in present.values())
+        faults = ["its writer did not close it"] if view.marked else []
+        if any(not one.all() for one in present.values()):
+            faults.append("rows are missing, because it was cut short or its writer was killed")
+        counts = {name: len(one) for name, one in present.items()}
+        if len(set(counts.values())) > 1:
+            longest = max(counts.values())
+            faults.append(f"columns have {rows} to {longest} rows")
+        lengths, offsets, of_index = _episodes(path, file, stored, rows)
+        faults += of_index
+        everywhere = np.logical_and.reduce([one[:rows] for one in present.values()])
+        whole = np.array([everywhere[o : o + n].all() for o, n in zip(offsets, lengths, strict=True)], bool)
+        attributes = attributes_of(path, file)
+    except FOREIGN_ERRORS as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: its structure is damaged: {error}", BEYOND_REPAIR) from error
+    return Salvaged(path, file, attributes, tuple(stored), lengths, offsets, whole, tuple(faults), view.fileno())
+
+
+def _episodes(
+    path: Path, file: h5py.File, stored: dict[str, h5py.Dataset], rows: int
+) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"], list[str]]:
+    """Lengths and offsets of the episodes whose rows there can be, and what is wrong with the file's own."""
+    lengths, offsets = (_whole_numbers(file, name) for name in (LENGTHS, OFFSETS))
+    if lengths is not None and len(lengths) and lengths.min() >= 0:
+        finished = lengths[: int(np.append(lengths > 0, False).argmin())]  # a length of 0 was not written any more
+        ends = np.cumsum(finished)
+        inside = finished[ends <= rows]
+        faults = []
+        if len(inside) < len(lengths):
+            faults.append(f"'ep_len' has {len(lengths)} episodes, and there are rows for {len(inside)}")
+        begins = np.cumsum(inside) - inside
+        if offsets is None or not np.array_equal(offsets[: len(inside)], begins):
+            if offsets is not None and _cover(lengths, offsets, rows):
+                return lengths, offsets, []
+            faults.append("'ep_offset' does not say where the episodes of 'ep_len' begin")
+        if len(inside):
+            return inside, begins, faults
+    name = next((one for one in COUNTERS if one in stored and stored[one].ndim == 1), None)
+    if name is None or not rows:
+        raise DataError(f"{path}: nothing says where its episodes begin", BEYOND_REPAIR)
+    counter = stored[name][:rows]
+    begins = np.flatnonzero(np.append(True, counter[1:] != counter[:-1]))
+    lengths = np.diff(np.append(begins, rows))
+    return lengths, begins, [f"'ep_len' is missing or empty; '{name}' tells the episodes apart"]
+
+
+def _cover(lengths: Int64[np.ndarray, " E"], offsets: Int64[np.ndarray, " E"], rows: int) -> bool:
+    """Whether the episodes cover all rows, in any order."""
+    try:
+        schema.check_episodes("", lengths, offsets, rows)
+    except DataError:
+        return False
+    return len(lengths) == len(offsets)
+
+
+def _whole_numbers(file: h5py.File, name: str) -> Int64[np.ndarray, " E"] | None:
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset) or item.ndim != 1 or item.dtype.kind not in "iu":
+        return None
+    return item[:].astype(np.int64)
+
+
+def _rows_there(item: h5py.Dataset, there: int) -> Bool[np.ndarray, " N"]:
+    """Whether each row of a column lies in the file, whose size is `there`."""
+    count = int(item.shape[0])
+    if item.chunks is None:
+        first = item.id.get_offset()
+        if first is None:
+            return np.full(count, rows_written(item) == count)
+        row = item.nbytes // max(count, 1)
+        return first + (np.arange(count) + 1) * row <= there
+    across = int(np.prod([-(-size // step) for size, step in zip(item.shape[1:], item.chunks[1:], strict=True)]))
+    found = np.zeros(-(-count // item.chunks[0]), np.int64)  # chunks of these rows that lie in the file
+
+    def note(chunk: h5py.h5d.StoreInfo) -> None:
+        place = chunk.chunk_offset[0] // item.chunks[0]
+        if chunk.byte_offset is not None and chunk.byte_offset + chunk.size <= there and place < len(found):
+            found[place] += 1
+
+    try:
+        item.id.chunk_iter(note)
+    except FOREIGN_ERRORS:  # a part of the index is gone: what the rest of it leads to is found chunk by chunk
+        found[:] = 0
+        steps = [range(0, size, step) for size, step in zip(item.shape, item.chunks, strict=True)]
+        for place in itertools.product(*steps):
+            with contextlib.suppress(*FOREIGN_ERRORS):
+                note(item.id.get_chunk_info_by_coord(place))
+    return np.repeat(found >= max(across, 1), item.chunks[0])[:count]
+
+
+def _closed_head(head: bytes, there: int) -> tuple[bytes, int]:
+    """The superblock without the marks of an open file, and the size that the file should have.
+
+    Source: HDF5 File Format Specification 3.0, II.A. Where sizes are not of 8 bytes, or another version is found, it
+    stays as it is.
+    """
+    if len(head) < 56 or head[:8] != SIGNATURE:
+        return b"", there
+    if head[8] in (2, 3) and head[9:11] == b"\x08\x08":
+        size = max(int.from_bytes(head[28:36], "little"), there)
+        changed = bytearray(head[:48])
+        changed[11], changed[28:36] = 0, size.to_bytes(8, "little")
+        changed[44:48] = checksum(bytes(changed[:44])).to_bytes(4, "little")
+        return bytes(changed), size
+    if head[8] == 0 and head[13:15] == b"\x08\x08":
+        size = max(int.from_bytes(head[40:48], "little"), there)
+        return head[:40] + size.to_bytes(8, "little"), size
+    return b"", there

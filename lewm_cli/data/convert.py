@@ -1,0 +1,156 @@
+"""`lewm data convert`: a source in another format -> dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lewm_cli import options, output
+
+if TYPE_CHECKING:
+    from lewm_data.convert.convert import Plan, Report, Request
+    from lewm_data.store.change import Hint
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A file or a folder; the format is recognised.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The dataset to write; one that this conversion began is continued.",
+            show_default="$LEWM_HOME/datasets/SRC.h5",
+        ),
+    ] = None,
+    camera: Annotated[str | None, typer.Option(help="The camera to take, where there are several.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=1e-3, max=1e4, help="Steps a second.", show_default="as recorded")
+    ] = None,
+    frame_size: Annotated[
+        int | None,
+        typer.Option(min=8, max=4096, help="Sides of the frames in pixels.", show_default="as recorded, at most 224"),
+    ] = None,
+    fit: options.Fit = "crop",
+    resample: Annotated[
+        str, typer.Option(help="With --fps, how actions become one: hold (the first), mean or sum.")
+    ] = "hold",
+    part: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Convert the K-th of N parts of the episodes; lewm data merge joins them.",
+            show_default="all",
+        ),
+    ] = None,
+    env: Annotated[
+        str | None, typer.Option(help="What the dataset calls its world.", show_default="the source's name")
+    ] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out episodes that cannot be read, instead of stopping.")
+    ] = False,
+    frameskip_hint: Annotated[
+        bool, typer.Option("--frameskip-hint", help="Say which frameskip suits, by how much the frames change.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Make a dataset of recordings in another format, and say what was assumed.
+
+    docs/data.md describes the formats. The same command goes on where it was interrupted.
+    """
+    from dataclasses import asdict
+
+    from lewm_data.convert.convert import Request
+
+    request = Request(
+        source,
+        out or default_dataset(source),
+        camera,
+        fps,
+        frame_size,
+        fit,
+        resample,
+        _part(part),
+        env,
+        overwrite,
+        skip_damaged,
+    )
+    report = run_conversion(request)
+    hint = _hint(request.out) if frameskip_hint else None
+    if json:
+        output.show_json(asdict(report) | ({} if hint is None else {"frameskip_hint": asdict(hint)}))
+        return
+    output.show(*_summary(report))
+    if hint is not None:
+        shares = ", ".join(f"{change:.0%} after {steps}" for steps, change in hint.changes.items())
+        output.show(
+            f"frameskip {hint.frameskip} suits (lewm train --set model.frameskip={hint.frameskip}): frames then have "
+            "changed half as much as unrelated frames differ",
+            f"  change: {shares}",
+        )
+
+
+def default_dataset(source: Path) -> Path:
+    """Where the dataset of a source goes if no place is named; makes the folder."""
+    from lewm.files import file_name, home
+
+    folder = home() / "datasets"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{file_name(source.expanduser().resolve().stem)}.h5"
+
+
+def run_conversion(request: Request) -> Report:
+    """Converts, and shows what is assumed and how far it is."""
+    from lewm_data.convert.convert import convert as convert_source
+
+    with output.progress_bar(output.count_of("episodes")) as bar:
+        task = bar.add_task("convert", total=None)
+
+        def begin(plan: Plan) -> None:
+            said = f"{request.source}: {plan.format}, {plan.episodes} episodes"
+            output.note(said, *(f"  {one}" for one in plan.assumptions))
+            if plan.done:
+                output.note(f"goes on after {plan.done} episodes")
+            bar.update(task, total=plan.episodes, completed=plan.done)
+
+        return convert_source(request, begin, lambda episodes, share: bar.update(task, completed=episodes + share))
+
+
+def converted(folder: Path) -> Path:
+    """The dataset of a folder in another format, which is converted as it is usual if that was not done before."""
+    from lewm_data.convert.convert import CompleteError, Request
+
+    request = Request(folder, default_dataset(folder))
+    try:
+        run_conversion(request)
+    except CompleteError:
+        output.note(f"{folder} was converted before: {request.out}")
+    return request.out
+
+
+def _part(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 1, 1
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and len(text) < 20):
+        raise typer.BadParameter(f"expected K/N, for example 2/4, got {text!r:.80}", param_hint="--part")
+    return int(part), int(parts)
+
+
+def _hint(path: Path) -> Hint:
+    from lewm_data.store.change import frameskip_hint
+    from lewm_data.store.dataset import Dataset
+
+    with Dataset.open(path) as dataset:
+        return frameskip_hint(dataset)
+
+
+def _summary(report: Report) -> list[str]:
+    said = [f"{report.out}: {report.episodes} episodes, {report.frames} frames, in {report.seconds:.1f} s"]
+    if report.footage:
+        said[0] += f" ({report.footage / report.seconds:.1f} times as fast as recorded)"
+    if report.left_out:
+        said.append(f"left out: {len(report.left_out)} episodes that cannot be read")
+        said += [f"  {problem}" for _, problem in report.left_out]
+    return said

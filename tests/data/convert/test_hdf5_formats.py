@@ -1,0 +1,248 @@
+"""ALOHA's, robomimic's and Minari's HDF5 files where they are unusual, incomplete or hostile."""
+
+import json
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from lewm_data.errors import DataError
+
+pytest.importorskip("av")
+
+DEMO = "data/demo_2"
+TOP = "observations/images/cam_high"
+
+
+@pytest.fixture
+def aloha(fixtures, tmp_path):
+    return shutil.copytree(fixtures / "aloha" / "recording", tmp_path / "aloha")
+
+
+@pytest.fixture
+def aloha_jpeg(fixtures, tmp_path):
+    return shutil.copytree(fixtures / "aloha" / "recording-jpeg", tmp_path / "aloha")
+
+
+@pytest.fixture
+def demos(fixtures, tmp_path):
+    return shutil.copy(fixtures / "robomimic" / "image_compact.hdf5", tmp_path / "demos.hdf5")
+
+
+@pytest.fixture
+def minari(fixtures, tmp_path):
+    return shutil.copytree(fixtures / "minari" / "recording", tmp_path / "minari")
+
+
+def replace(file, name, values):
+    """Give a dataset other values, shape and type."""
+    del file[name]
+    file[name] = values
+
+
+def refused(converted, path, *words, **settings):
+    """The error of a conversion, which names all of the words."""
+    with pytest.raises(DataError) as caught:
+        converted(path, **settings)
+    assert all(word in caught.value.problem for word in words), caught.value.problem
+    return caught.value
+
+
+def test_one_episode_of_aloha_is_a_source(aloha, converted, aligned):
+    aligned(converted(aloha / "episode_1.hdf5", camera="cam_high").episodes, numbers=(1,))
+
+
+def test_episodes_of_aloha_are_in_the_order_of_their_numbers(aloha, converted, aligned):
+    (aloha / "episode_1.hdf5").rename(aloha / "episode_10.hdf5")
+    aligned(converted(aloha, camera="cam_high").episodes, numbers=(0, 2, 1))
+
+
+def test_jpeg_rows_that_another_recorder_made_keep_their_colours(fixtures, tmp_path, converted, aligned):
+    folder = shutil.copytree(fixtures / "aloha" / "recording-jpeg-bgr", tmp_path / "aloha")
+    with h5py.File(folder / "episode_0.hdf5", "a") as file:
+        del file["compress_len"]
+    aligned(converted(folder).episodes, numbers=(0,))
+
+
+def test_jpeg_rows_of_any_length_are_read(fixtures, tmp_path, converted, aligned):
+    folder = shutil.copytree(fixtures / "aloha" / "recording-jpeg-bgr", tmp_path / "aloha")
+    with h5py.File(folder / "episode_0.hdf5", "a") as file:
+        lengths = file["compress_len"][0].astype(int)
+        rows = [row[:length] for row, length in zip(file[TOP][:], lengths, strict=True)]
+        del file["compress_len"], file[TOP]
+        made = file.create_dataset(TOP, len(rows), h5py.vlen_dtype(np.uint8))
+        for index, row in enumerate(rows):
+            made[index] = row
+    aligned(converted(folder).episodes, numbers=(0,))
+
+
+@pytest.mark.parametrize("rows", [17, 20])
+def test_actions_of_another_number_are_refused(aloha, converted, rows):
+    with h5py.File(aloha / "episode_1.hdf5", "a") as file:
+        replace(file, "action", np.zeros((rows, 2), np.float32))
+    refused(converted, aloha, "episode_1.hdf5", f"{rows} rows of 'action', expected 19 or 18", camera="cam_high")
+
+
+def test_an_action_less_than_pictures_is_between_each_two(aloha, converted, aligned):
+    for file in aloha.iterdir():
+        with h5py.File(file, "a") as opened:
+            replace(opened, "action", opened["action"][:-1])
+    made = converted(aloha, camera="cam_high")
+    aligned(made.episodes)
+    assert "one picture more than actions: the last picture of an episode has none" in made.said
+
+
+def test_an_action_that_is_no_number_is_refused(aloha, converted):
+    with h5py.File(aloha / "episode_1.hdf5", "a") as file:
+        file["action"][4, 1] = np.nan
+    refused(converted, aloha, "episode_1.hdf5", "action 4, counted from 0, is no number", camera="cam_high")
+
+
+def test_a_truncated_file_is_named_and_can_be_left_out(aloha, converted, aligned):
+    damaged = aloha / "episode_1.hdf5"
+    damaged.write_bytes(damaged.read_bytes()[:-5000])
+    refused(converted, aloha, "episode_1.hdf5", camera="cam_high")
+    aligned(converted(aloha, camera="cam_high", skip_damaged=True).episodes, numbers=(0, 2))
+
+
+def test_an_episode_without_the_camera_is_named(aloha, converted):
+    with h5py.File(aloha / "episode_1.hdf5", "a") as file:
+        del file[TOP]
+    refused(converted, aloha, "episode_1.hdf5", f"no dataset '{TOP}'", camera="cam_high")
+
+
+def test_a_damaged_jpeg_row_is_named(aloha_jpeg, converted):
+    with h5py.File(aloha_jpeg / "episode_1.hdf5", "a") as file:
+        file[TOP][5] = 0
+    refused(converted, aloha_jpeg, "episode_1.hdf5", f"row 5 of '{TOP}'", camera="cam_high")
+
+
+def test_a_link_to_a_pipe_is_not_waited_for(aloha, tmp_path, converted):
+    os.mkfifo(tmp_path / "pipe")
+    with h5py.File(aloha / "episode_1.hdf5", "a") as file:
+        del file[TOP]
+        file[TOP] = h5py.ExternalLink(str(tmp_path / "pipe"), "pictures")
+    refused(converted, aloha, "episode_1.hdf5", "is a link, which is not followed", camera="cam_high")
+
+
+@pytest.mark.parametrize("kind", ["external", "soft", "virtual", "storage"])
+def test_no_data_of_other_files_are_read(aloha, tmp_path, converted, kind):
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["pictures"] = np.zeros((19, 48, 64, 3), np.uint8)
+    with h5py.File(aloha / "episode_1.hdf5", "a") as file:
+        del file[TOP]
+        if kind == "external":
+            file[TOP] = h5py.ExternalLink(str(secret), "pictures")
+        elif kind == "soft":
+            file["elsewhere"] = h5py.ExternalLink(str(secret), "/")
+            file[TOP] = h5py.SoftLink("/elsewhere/pictures")
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((19, 48, 64, 3), np.uint8)
+            layout[...] = h5py.VirtualSource(str(secret), "pictures", (19, 48, 64, 3))
+            file.create_virtual_dataset(TOP, layout)
+        else:
+            file.create_dataset(TOP, (19, 48, 64, 3), np.uint8, external=str(secret))
+    refused(converted, aloha, "episode_1.hdf5", camera="cam_high")
+
+
+def test_a_group_in_itself_is_refused(aloha, converted):
+    with h5py.File(aloha / "episode_0.hdf5", "a") as file:
+        file["observations/again"] = file["observations"]
+    refused(converted, aloha, "episode_0.hdf5", "groups more than", camera="cam_high")
+
+
+def test_demonstrations_without_pictures_say_how_to_add_them(demos, converted):
+    with h5py.File(demos, "a") as file:
+        for demo in file["data"].values():
+            for name in ("agentview_image", "robot0_eye_in_hand_image"):
+                del demo["obs"][name]
+    assert "dataset_states_to_obs.py" in refused(converted, demos, "have no pictures, only robot0_eef_pos").remedy
+
+
+def test_pictures_that_may_be_upside_down_are_said(demos, converted):
+    with h5py.File(demos, "a") as file:
+        file["data"].attrs["macros_image_convention"] = "opengl"
+    said = converted(demos, camera="agentview_image").said
+    assert "pictures as they are stored; the file says that they are upside down (opengl)" in said
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"env_kwargs": {"control_freq": "fast"}}', "{" * 100_000])
+def test_without_a_rate_in_the_description_there_is_no_clock(demos, converted, aligned, text):
+    with h5py.File(demos, "a") as file:
+        del file["data"].attrs["env_args"]
+        if len(text) < 60_000:
+            file["data"].attrs["env_args"] = text
+        else:
+            file["data"].attrs.create("env_args", text, dtype=h5py.string_dtype())
+    made = converted(demos, camera="agentview_image")
+    aligned(made.episodes)
+    assert "fps" not in made.attributes
+    assert made.said[-1] == "no clock: how fast it was recorded is not known"
+
+
+def test_one_damaged_demonstration_can_be_left_out(demos, converted, aligned):
+    with h5py.File(demos, "a") as file:
+        replace(file, f"{DEMO}/actions", np.zeros((3, 2)))
+    refused(converted, demos, "demo_2", "3 rows of 'action', expected 19 or 18", camera="agentview_image")
+    made = converted(demos, camera="agentview_image", skip_damaged=True)
+    aligned(made.episodes, numbers=(0, 2))
+    assert [name for name, _ in made.report.left_out] == ["demo_2"]
+
+
+def test_minari_is_found_by_its_folder_and_by_its_file(minari, converted, aligned):
+    for path in (minari, minari / "data", minari / "data" / "main_data.hdf5"):
+        aligned(converted(path).episodes)
+
+
+def test_an_observation_that_is_the_picture_is_the_camera(minari, converted, aligned):
+    with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+        for episode in file.values():
+            image = episode["observations/image"]
+            rows = [image[row] for row in range(len(image))]
+            del episode["observations"]
+            made = episode.create_dataset("observations", len(rows), h5py.vlen_dtype(np.uint8))
+            for index, row in enumerate(rows):
+                made[index] = row
+    made = converted(minari)
+    aligned(made.episodes)
+    assert made.said[0] == "camera observations, the only one"
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_choices_are_one_hot_vectors(minari, converted, start):
+    description = minari / "data" / "metadata.json"
+    about = json.loads(description.read_text())
+    about["action_space"] = json.dumps({"type": "Discrete", "dtype": "int64", "start": start, "n": 4})
+    description.write_text(json.dumps(about))
+    with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+        for episode in file.values():
+            replace(episode, "actions", np.arange(len(episode["rewards"])) % 4 + start)
+    made = converted(minari)
+    for episode in made.episodes:
+        expected = np.eye(4, dtype=np.float32)[np.arange(len(episode["action"]) - 1) % 4]
+        np.testing.assert_array_equal(episode["action"][:-1], expected)
+    assert made.said[1] == "actions: actions (4 numbers), a choice, as a one-hot vector"
+    with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+        file["episode_1/actions"][2] = start + 4
+    refused(converted, minari, "episode_1", "other actions than the 4 options")
+    description.unlink()
+    refused(converted, minari, "metadata.json", "no such file")
+
+
+def test_actions_in_several_parts_are_refused(minari, converted):
+    with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+        for episode in file.values():
+            values = episode["actions"][:]
+            del episode["actions"]
+            episode["actions/arm"], episode["actions/hand"] = values[:, :1], values[:, 1:]
+    refused(converted, minari, "actions are in several parts: arm, hand")
+
+
+def test_observations_without_pictures_are_refused(minari, converted):
+    with h5py.File(minari / "data" / "main_data.hdf5", "a") as file:
+        for episode in file.values():
+            del episode["observations/image"]
+    refused(converted, minari, "have no pictures, only state")

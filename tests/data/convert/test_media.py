@@ -1,0 +1,264 @@
+"""Folders of videos and pictures with tables of actions, as datasets."""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lewm_data.convert.convert import Request, convert
+from lewm_data.errors import DataError
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.verify import verify
+from lewm_data.video.video_writer import write_video
+
+pytest.importorskip("av")
+_spec = importlib.util.spec_from_file_location("recordings", Path(__file__).with_name("recordings.py"))
+recordings = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(recordings)
+actions, frames, level, levels = recordings.actions, recordings.frames, recordings.level, recordings.levels
+write_recording, write_table = recordings.write_recording, recordings.write_table
+LOSSY = 6.0  # levels by which H.264 may change a grey patch
+
+
+def converted(source, out, **settings):
+    """The report, the assumptions and the episodes of a conversion."""
+    plans = []
+    report = convert(Request(source, out, **settings), plans.append)
+    with Dataset.open(out) as dataset:
+        assert verify(dataset).differing == ()
+        return (
+            report,
+            plans[0].assumptions,
+            [dataset.episode(i) for i in range(dataset.num_episodes)],
+            dataset.attributes,
+        )
+
+
+def assert_shows(episode, steps):
+    expected = np.array([level(step) for step in steps], float)
+    np.testing.assert_allclose(levels(episode["pixels"]), expected, atol=LOSSY)
+
+
+def test_videos_with_a_row_a_picture(tmp_path):
+    for name, rows in (("push-2", 8), ("push-10", 13), ("push-1", 5)):
+        write_recording(tmp_path / "in", name, rows, seed=rows)
+    report, said, episodes, attributes = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert [len(one["pixels"]) for one in episodes] == [5, 8, 13]  # in natural order
+    for episode, rows in zip(episodes, (5, 8, 13), strict=True):
+        assert episode["pixels"].shape[1:] == (48, 48, 3)
+        assert_shows(episode, range(rows))
+        np.testing.assert_allclose(episode["action"][:-1], actions(rows, rows)[:-1], atol=1e-5)
+        assert np.isnan(episode["action"][-1]).all()
+        np.testing.assert_array_equal(episode["step_idx"], np.arange(rows))
+    assert attributes["fps"] == pytest.approx(10)
+    assert attributes["env"] == "in"
+    assert attributes["fit"] == "crop"
+    assert (report.episodes, report.frames, report.left_out) == (3, 26, ())
+    assert report.footage == pytest.approx(2.3)
+    assert said == (
+        "actions: dx, dy",
+        "row t is the action taken from picture t on",
+        "pictures of 48 x 64 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
+        "all)",
+        "as many actions as pictures: the last one of an episode leads nowhere, and becomes none",
+        "10 steps a second, as recorded",
+    )
+
+
+def test_a_row_less_than_pictures_is_one_between_each_two(tmp_path):
+    write_recording(tmp_path / "in", "a", 6)
+    write_table(tmp_path / "in" / "a.csv", actions(5))
+    _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert len(episode["pixels"]) == 6
+    np.testing.assert_allclose(episode["action"][:-1], actions(5), atol=1e-5)
+    assert "one picture more than actions: the last picture of an episode has none" in said
+
+
+@pytest.mark.parametrize(("how", "expected"), [("hold", "first"), ("mean", "mean"), ("sum", "sum")])
+def test_times_and_a_rate(tmp_path, how, expected):
+    rows = 24
+    write_recording(tmp_path / "in", "a", rows, 30.0, times=np.arange(rows) / 30)
+    _, said, (episode,), attributes = converted(
+        tmp_path / "in", tmp_path / "out.h5", fps=10.0, resample=how, frame_size=24, fit="letterbox"
+    )
+    assert_shows(episode, range(0, rows, 3))
+    threes = actions(rows).reshape(-1, 3, 2)
+    wanted = {"first": threes[:, 0], "mean": threes.mean(axis=1), "sum": threes.sum(axis=1)}[expected]
+    np.testing.assert_allclose(episode["action"][:-1], wanted[:-1], atol=1e-4)
+    assert episode["pixels"].shape[1:] == (24, 24, 3)
+    assert (episode["pixels"][:, :2] == 0).all()  # the bars
+    assert (attributes["fps"], attributes["resample"], attributes["fit"]) == (10.0, how, "letterbox")
+    assert (
+        "row t is the action taken from the picture shown at its time: column time, in s from the first picture on"
+        in said
+    )
+    assert any(one.startswith("10 steps a second of 30; ") for one in said)
+
+
+def test_a_log_at_another_rate_than_the_video_is_paired_by_its_times(tmp_path):
+    """A joystick that writes 20 rows a second, in milliseconds of the day, beside a video of 10 pictures a second."""
+    write_recording(tmp_path / "in", "a", 30, 10.0)
+    times = 43_200_000 + np.arange(40) * 50.0
+    write_table(tmp_path / "in" / "a.csv", actions(40), times=times)
+    _, said, (episode,), attributes = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert attributes["fps"] == pytest.approx(20)
+    assert_shows(episode, np.arange(40) // 2)
+    np.testing.assert_allclose(episode["action"][:-1], actions(40)[:-1], atol=1e-5)
+    assert any("column time, in ms from the first row on" in one for one in said)
+
+
+def test_rows_outside_of_the_video_are_left_out(tmp_path):
+    write_recording(tmp_path / "in", "a", 10, 10.0)
+    write_table(tmp_path / "in" / "a.csv", actions(30), times=0.25 + np.arange(30) / 10)
+    _, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert_shows(episode, range(2, 10))
+    np.testing.assert_allclose(episode["action"][:-1], actions(30)[:7], atol=1e-5)
+
+
+def test_pictures_in_folders(tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    for number in range(12):
+        (tmp_path / "in" / "run").mkdir(parents=True, exist_ok=True)
+        image.imsave(tmp_path / "in" / "run" / f"{number}.png", frames(12)[number])
+    write_table(tmp_path / "in" / "run" / "actions.csv", actions(12))
+    _, said, (episode,), attributes = converted(tmp_path / "in", tmp_path / "out.h5", fps=5.0)
+    np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(12)])
+    assert attributes["fps"] == 5.0
+    assert "5 steps a second, as you say" in said
+    _, said, _, attributes = converted(tmp_path / "in", tmp_path / "other.h5")
+    assert "fps" not in attributes
+    assert "no clock: how fast it was recorded is not known" in said
+    write_table(tmp_path / "in" / "run" / "actions.csv", actions(12), times=np.arange(12) / 4)
+    _, said, (episode,), attributes = converted(tmp_path / "in", tmp_path / "third.h5", fps=2.0)
+    np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(0, 12, 2)])
+    assert "row t belongs to picture t, at the time in column time" in said
+
+
+def test_several_cameras_need_a_choice(tmp_path):
+    for camera, shift in (("front", 0), ("wrist", 9)):
+        (tmp_path / "in" / camera).mkdir(parents=True)
+        write_video(tmp_path / "in" / camera / "a.mp4", frames(20)[shift : shift + 8], 10.0)
+    (tmp_path / "in" / "actions").mkdir()
+    np.save(tmp_path / "in" / "actions" / "a.npy", actions(8))
+    with pytest.raises(DataError, match=r"has 2 cameras: front, wrist\nName one: --camera front"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    with pytest.raises(DataError, match=r'unknown camera .* "wrst"\nDid you mean "wrist"'):
+        converted(tmp_path / "in", tmp_path / "out.h5", camera="wrst")
+    _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", camera="wrist")
+    assert_shows(episode, range(9, 17))
+    assert said[0] == "camera wrist; left out: front"
+    assert said[1] == "actions: all columns, which have no names"
+
+
+def test_other_columns_are_kept(tmp_path):
+    (tmp_path / "in").mkdir()
+    write_video(tmp_path / "in" / "a.mp4", frames(4), 10.0)
+    (tmp_path / "in" / "a.csv").write_text(
+        "frame,action_x,action_y,state.x,state.y,reward,grip\n"
+        "0,1,2,3,4,5,6\n1,1,2,3.5,4,5,6\n2,1,2,3,4,5,6\n3,1,2,3,4.5,5,7\n"
+    )
+    _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    np.testing.assert_array_equal(episode["state"], [[3, 4], [3.5, 4], [3, 4], [3, 4.5]])
+    np.testing.assert_array_equal(episode["grip"][:, 0], [6, 6, 6, 7])
+    np.testing.assert_array_equal(episode["reward"], [5, 5, 5, 0])
+    np.testing.assert_array_equal(episode["action"][:-1], [[1, 2]] * 3)
+    assert "columns kept: state (state.x, state.y); reward; grip" in said
+    assert "columns left out: frame" in said
+
+
+def test_what_has_no_partner_is_named(tmp_path):
+    write_recording(tmp_path / "in", "a", 5)
+    write_video(tmp_path / "in" / "b.mp4", frames(5), 10.0)
+    write_table(tmp_path / "in" / "c.csv", actions(5))
+    _, said, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert len(episodes) == 1
+    assert "left out, without actions: b" in said
+    assert "left out, without pictures: c" in said
+    (tmp_path / "in" / "a.csv").unlink()
+    with pytest.raises(DataError, match=r"no actions for any of its 2 recordings, such as a\n.*a\.csv"):
+        converted(tmp_path / "in", tmp_path / "other.h5")
+
+
+def spoil(folder, what):
+    """Damages the second of three recordings."""
+    if what == "rows":
+        write_table(folder / "b.csv", actions(3))
+    elif what == "columns":
+        write_table(folder / "b.csv", actions(8), header="dx,dz")
+    elif what == "video":
+        data = (folder / "b.mp4").read_bytes()
+        (folder / "b.mp4").write_bytes(data[: len(data) // 2])
+    elif what == "number":
+        values = actions(8)
+        values[3] = np.inf
+        write_table(folder / "b.csv", values)
+    elif what == "text":
+        (folder / "b.csv").write_text("dx,dy\n1,up\n")
+
+
+@pytest.mark.parametrize(
+    ("what", "problem"),
+    [
+        ("rows", "has 3 rows, expected 8 or 7, as b.mp4 has 8 pictures"),
+        ("columns", "has the columns dx, dz, the first table has dx, dy"),
+        ("video", "b.mp4: is not a video that can be read"),
+        ("number", "action 3, counted from 0, is no number"),
+        ("text", "line 2: expected numbers"),
+    ],
+)
+def test_a_damaged_recording_stops_or_is_left_out(tmp_path, what, problem):
+    for name in "abc":
+        write_recording(tmp_path / "in", name, 8)
+    spoil(tmp_path / "in", what)
+    with pytest.raises(DataError, match=problem):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    with Dataset.open(tmp_path / "out.h5") as dataset:
+        assert dataset.num_episodes == 1  # what came before is kept
+    report, _, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5", skip_damaged=True)  # and gone on with
+    assert [int(one["episode_idx"][0]) for one in episodes] == [0, 2]
+    ((name, why),) = report.left_out
+    assert name == "b.mp4"
+    assert problem in why
+
+
+def test_times_that_do_not_ascend_are_refused(tmp_path):
+    write_recording(tmp_path / "in", "a", 8, times=np.zeros(8))
+    with pytest.raises(DataError, match="column 'time' does not ascend at row 1"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+
+
+def test_more_steps_a_second_than_recorded_are_refused(tmp_path):
+    write_recording(tmp_path / "in", "a", 8, 10.0)
+    with pytest.raises(DataError, match=r"10 rows a second were recorded, 20 are asked for\nGive --fps 10 or less"):
+        converted(tmp_path / "in", tmp_path / "out.h5", fps=20.0)
+
+
+def test_parts_and_what_is_there_already(tmp_path):
+    for name in "abcde":
+        write_recording(tmp_path / "in", name, 5)
+    numbers = []
+    for part in (1, 2):
+        _, said, episodes, _ = converted(tmp_path / "in", tmp_path / f"{part}.h5", part=(part, 2))
+        numbers += [int(one["episode_idx"][0]) for one in episodes]
+        assert f"part {part} of 2: the rest goes into other files, which lewm data merge joins" in said
+    assert numbers == [0, 1, 2, 3, 4]
+    with pytest.raises(DataError, match="is complete already"):
+        converted(tmp_path / "in", tmp_path / "1.h5", part=(1, 2))
+    with pytest.raises(DataError, match="is not of this conversion"):
+        converted(tmp_path / "in", tmp_path / "1.h5")
+    shutil.copy(tmp_path / "2.h5", tmp_path / "1.h5")
+    converted(tmp_path / "in", tmp_path / "1.h5", overwrite=True)
+    for part in ((0, 2), (3, 2), (1, 9)):
+        with pytest.raises(DataError, match=r"part \d of|too few"):
+            converted(tmp_path / "in", tmp_path / "none.h5", part=part)
+
+
+def test_what_is_in_no_known_format_says_so(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("hello")
+    with pytest.raises(DataError, match="is in no format that is known here"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    with pytest.raises(DataError, match="no such file or folder"):
+        converted(tmp_path / "none", tmp_path / "out.h5")
