@@ -190,6 +190,8 @@ def load_run(run: Path) -> WorldModel:
     config, trained_on = read_config(run)
     path = run / MODEL
     if not path.is_file():
+        if read_origin(run) is not None:
+            raise LewmError(f"{run}: no {MODEL}", repair(run))
         raise LewmError(
             f"{run}: no {MODEL}: training has not reached its first checkpoint", f'Run "{resume_command(run)}".'
         )

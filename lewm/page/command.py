@@ -73,7 +73,7 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
     if (directory / run.MODEL).is_file():
         run.load_run(directory)  # no page of numbers over weights that are damaged or not finite
     else:
-        log.warning('%s: has no %s; "%s" writes it', directory, run.MODEL, run.resume_command(directory))
+        log.warning("%s: has no %s. %s", directory, run.MODEL, run.repair(directory))
     out.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as scratch:
         built = scratch / "new"

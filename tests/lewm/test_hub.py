@@ -6,11 +6,15 @@ from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import constants
 
 import lewm
 from lewm.checkpoints import released
+from lewm.checkpoints.frozen import settled, take_frozen
+from lewm.config import FrozenEncoder
 from lewm.errors import LewmError
+from lewm.model import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -46,6 +50,18 @@ def test_a_checkpoint_in_the_cache_is_taken_without_a_network(kept, golden):
     theirs = lewm.load(golden / "stable_worldmodel" / "transformers5").state_dict()
     ours = lewm.load("hf:someone/rooms").state_dict()
     assert all(ours[name].equal(theirs[name]) for name in ours if not name.startswith("action_"))
+
+
+def test_its_encoder_can_be_frozen(kept):
+    theirs = lewm.load("hf:someone/rooms")
+    section = FrozenEncoder(weights="hf:someone/rooms")
+    config = settled(theirs.config.model_copy(update={"encoder": section, "projector_hidden": None}))
+    assert config.encoder.weights == "hf:someone/rooms"
+    model = build(config)
+    take_frozen(model)
+    frames = torch.randint(0, 256, (1, 28, 28, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert torch.equal(model.eval().embed(frames), theirs.embed(frames))
 
 
 @pytest.mark.parametrize("name", ["someone/others", "someone/rooms@other"])

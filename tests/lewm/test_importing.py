@@ -217,9 +217,11 @@ def test_a_training_of_it_cannot_be_resumed(released, rooms, tiny):
 def test_damage_is_repaired_by_importing_again(released, rooms):
     report = import_checkpoint(ImportRequest(str(released()), rooms()))
     path = open_run(report.run).path / runs.MODEL
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(LewmError, match=r"Import it again: .lewm checkpoint import .*transformers4 --data"):
-        lewm.load(report.run)
+    whole = path.read_bytes()
+    for damage in (lambda: path.write_bytes(whole[:-9]), path.unlink):
+        damage()
+        with pytest.raises(LewmError, match=r"Import it again: .lewm checkpoint import .*transformers4 --data"):
+            lewm.load(report.run)
 
 
 def test_what_its_training_held_out_is_not_known(released, rooms, caplog):
