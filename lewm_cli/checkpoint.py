@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lewm_cli import options, output
+from lewm_cli.data.convert import converted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +31,7 @@ def import_(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="HDF5 dataset of its world, which tells the width, statistics and bounds of actions. Needed."
+            help="HDF5 dataset of its world, or a folder in another format. Needed: it tells how actions are scaled."
         ),
     ] = None,
     env: Annotated[
@@ -45,6 +46,8 @@ def import_(
     """Make a run of a released checkpoint, which plan, probe, surprise, decode and the others take."""
     from lewm.importing import ImportRequest, import_checkpoint
 
+    if data is not None and data.is_dir():
+        data = converted(data)
     report = import_checkpoint(ImportRequest(source, data, env, out))
     if json:
         output.show_json(report.as_dict())

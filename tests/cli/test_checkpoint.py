@@ -14,6 +14,7 @@ from lewm.checkpoints.released_names import LAYOUTS
 from lewm_cli import output
 from lewm_cli.main import app
 
+FORMATS = Path(__file__).parents[1] / "data" / "convert" / "fixtures"
 PAGE = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
 PLAN = ["plan", "--episodes", "3", "--samples", "16", "--elites", "4", "--iterations", "2", "--json"]
 
@@ -129,6 +130,14 @@ def test_json_says_everything_that_was_decided(home, folder, rooms, tmp_path):
     assert found["origin"]["weights"] == "weights_epoch_2.pt"
     code, shown = call("checkpoint", "import", str(folder), "--data", str(rooms), "--out", str(out))
     assert (code, "exists and is not an empty folder" in shown) == (1, True)
+
+
+def test_data_of_stable_worldmodel_are_converted_first(home, folder):
+    """Its own recording of Two-Room, and a checkpoint that it trained."""
+    recorded = FORMATS / "stable-worldmodel" / "current-folder"
+    found = answer("checkpoint", "import", str(folder), "--data", str(recorded), "--env", "two-room", "--json")
+    assert (found["frameskip"], found["env"]) == (5, "two-room")
+    assert found["dataset"].startswith(str(home / "datasets"))
 
 
 def test_info_of_a_folder_a_file_and_a_run(home, folder, rooms):
