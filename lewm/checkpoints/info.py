@@ -91,7 +91,7 @@ class CheckpointInfo:
             "action std": _numbers(self.action_std),
             "imported from": None if self.origin is None else str(self.origin),
             "data": self.dataset,
-            "holds": ", ".join(self.holds),
+            "holds": "; ".join(self.holds),
             "left aside": ", ".join(self.aside),
             "not read": ", ".join(self.others),
             "missing": "\n".join(self.missing),
@@ -204,7 +204,7 @@ def _sizes(model: Model) -> dict[str, str]:
         "frames": f"{model.frame_size} x {model.frame_size} pixels",
         "encoder": encoder.in_words,
         "latent": f"{model.latent} numbers",
-        "predictor": f"{predictor.in_words}, sees {predictor.history} latents",
+        "predictor": f"{predictor.in_words}, history {predictor.history}",
     }
     if isinstance(encoder, VitEncoder):
         layers = f"layers {encoder.depth}, heads {encoder.heads}, MLP {encoder.mlp}"
