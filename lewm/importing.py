@@ -133,7 +133,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
             recorded=recorded_in(dataset),
         )
     layout = read.translated.layout or "unknown"
-    where = found.source if found.revision else str(found.weights.parent.resolve())
+    where = found.source if found.revision else str(Path(found.source).expanduser().resolve())
     origin = Origin(where, found.weights.name, sha256(found.weights), layout, found.revision)
     directory = _write(request.out, config, read.model, identity, origin)
     model = read.model

@@ -38,7 +38,8 @@ class Origin:
         return cls(source, weights, digest, layout, revision)
 
     def __str__(self) -> str:
-        return f"{self.source}, {self.weights}"
+        named = Path(self.source).name == self.weights
+        return self.source if named else f"{self.source}, {self.weights}"
 
 
 def import_command(source: str | Path) -> str:

@@ -201,7 +201,9 @@ def test_the_buffers_of_a_training_are_left_aside(released, rooms):
     wrapped = {f"model._orig_mod.{name}": tensor for name, tensor in tensors.items()}
     wrapped |= {"sigreg.t": torch.zeros(17), "model.extra": torch.zeros(1)}
     torch.save({"state_dict": wrapped, "epoch": 3}, folder / "weights_epoch_2.pt")
-    report = import_checkpoint(ImportRequest(str(folder / "weights_epoch_2.pt"), rooms()))
+    file = str(folder / "weights_epoch_2.pt")
+    report = import_checkpoint(ImportRequest(file, rooms()))
+    assert str(report.origin) == report.origin.source == file
     assert report.aside == ("model.extra", "sigreg.t")
     state = lewm.load(report.run).state_dict()
     assert all(torch.equal(plain[name], state[name]) for name in plain if not name.startswith("action_"))
