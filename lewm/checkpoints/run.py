@@ -1,6 +1,6 @@
 """A run directory: what is in it, and how it is written and read.
 
-    config.json                    configuration, versions, commit, dataset and its fingerprint, origin if it was imported
+    config.json                    configuration, versions, commit, dataset and its fingerprint, origin of an import
     model.safetensors              weights and action statistics
     training.safetensors           the same weights and those of the objective, optimiser state, step; enough to resume
     training-previous.safetensors  the training checkpoint before, in case that one is damaged

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from lewm.checkpoints.released_names import LAYOUTS
+from lewm.probing import probes
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -57,7 +59,8 @@ def answer(*arguments):
     return json.loads(result.stdout)
 
 
-def test_an_imported_run_is_the_newest_and_every_command_takes_it(home, folder, rooms, caplog):
+def test_an_imported_run_is_the_newest_and_every_command_takes_it(home, folder, rooms, caplog, monkeypatch):
+    monkeypatch.setattr(probes, "MLP", replace(probes.MLP, hidden=(8,), steps=20, validate_every=10))
     code, shown = call("checkpoint", "import", str(folder), "--data", str(rooms))
     assert code == 0, shown
     assert "an action block of 10 numbers is 5 actions of 2, as the dataset has them: frameskip 5" in shown
