@@ -71,6 +71,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/bench_collect.py --json benchmarks/results/collect-cpu.json
 	$(BIN)/python benchmarks/bench_drawing.py --json benchmarks/results/drawing-cpu.json
 	$(BIN)/python benchmarks/bench_reader.py --json benchmarks/results/reader-cpu.json
+	$(BIN)/python benchmarks/bench_convert.py --json benchmarks/results/convert-cpu.json
 	$(BIN)/python benchmarks/bench_sigreg.py --shapes paper small wide large --threads 2 1 --compile \
 		--json benchmarks/results/sigreg-cpu.json
 	$(BIN)/python benchmarks/bench_planning.py --threads 2 --turns 3 \

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _cells import load, machines
+from _convert_tables import converting
 from _curve_tables import curves
 from _data_tables import data, far
 from _design_counts import designs
@@ -196,6 +197,7 @@ PAGES = {
         "speed": speed,
     },
     "data/README.md": {"collecting": collecting, "drawing": drawing},
+    "docs/data.md": {"converting": converting},
     "kernels/README.md": {
         "floor": floor,
         "sigreg": sigreg,

@@ -86,6 +86,12 @@ def what_a_reader_has(folder):
     np.savetxt(folder / "actions.csv", episode["action"][:-1], delimiter=",")
     Image.fromarray(episode["pixels"][-1]).save(folder / "goal.png")
     shutil.copytree(ROOT / "tests" / "golden" / "stable_worldmodel" / "transformers4", folder / "lewm-rooms")
+    for name in (*(f"my-videos/push-{number}" for number in range(12)), "new"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        wide = episode["pixels"].repeat(2, axis=2)
+        write_video((folder / name).with_suffix(".mp4"), wide, 10.0)
+        rows = [[step / 10, *row, step] for step, row in enumerate(np.nan_to_num(episode["action"]))]
+        np.savetxt((folder / name).with_suffix(".csv"), rows, delimiter=",", header="time,dx,dy,state", comments="")
     (folder / "my_package").mkdir()
     (folder / "my_package" / "my_module.py").write_text(POLICY)
 

@@ -143,7 +143,8 @@ class _Habits:
         if REWARD in salvaged.columns:
             rewards = salvaged.column(REWARD)
             wrong_rows = ~np.isfinite(rewards.reshape(len(rewards), -1)).all(axis=1)
-            shifted = bool(len(offsets)) and bool(wrong_rows[offsets].all())
+            older = bool(len(given)) and same == len(given)  # 0.1.1, whose rewards stand late, too
+            shifted = bool(len(offsets)) and (older or bool(wrong_rows[offsets].all()))
             inner = np.setdiff1d(within, offsets) if shifted else within
             wrong = bool(wrong_rows[inner].any())
         return cls((len(given), same), shifted, gaps, wrong, _published(salvaged, offsets, lengths))
@@ -186,8 +187,8 @@ def _diagnosis(salvaged: Salvaged, habits: _Habits) -> Diagnosis:
         said.append("the last row of an episode has an action; no frame follows, so it is read as none")
     if habits.shifted_reward:
         said.append(
-            "a row has the reward of the action before it, and the first one none, as newer stable-worldmodel writes "
-            "it; a repair puts it beside its action"
+            "a row has the reward of the action before it, as stable-worldmodel writes it; a repair puts it beside its "
+            "action"
         )
     if habits.published_states:
         said.append("states are in the unit of published files; they are read, and written by a repair, as lewm's own")

@@ -6,6 +6,7 @@ Letters: Y and X the sides of a picture.
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from lewm_data.foreign import check_file, decoding
 
 if TYPE_CHECKING:
     import av
+    from av.video.reformatter import VideoReformatter
 
 # SWS_BILINEAR | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_ACCURATE_RND: antialiased as in torch
 SMOOTH = 0x2 | 0x2000 | 0x4000 | 0x40000
@@ -23,6 +25,7 @@ SMOOTH = 0x2 | 0x2000 | 0x4000 | 0x40000
 MOST_PIXELS = 2**25  # an 8K video has 7680 x 4320. Decoded and converted, such a picture takes 1 GB at most
 MOST_BYTES = 8 * MOST_PIXELS  # an image file of four channels of 16 bits, stored without compression
 CODEC_OPTIONS = {"max_pixels": str(MOST_PIXELS)}  # the decoder refuses a larger picture before it allocates memory
+_kept = threading.local()
 ROWS = 256  # rows that are laid on white together
 UNREADABLE = f"is no PNG or JPEG picture that can be read, of at most {MOST_PIXELS // 10**6} million pixels"
 AGAIN = "Leave it out, or make it again."
@@ -73,8 +76,18 @@ def pixels(image: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "Y 
     height, width = size[::-1] if turns % 2 else size
     if image.format.has_palette or any(component.is_alpha for component in image.format.components):
         image = av.VideoFrame.from_ndarray(_on_white(image.to_ndarray(format="rgba")), format="rgb24")
-    scaled = image.reformat(width, height, "rgb24", interpolation=SMOOTH).to_ndarray()
+    scaled = _reformatter().reformat(image, width, height, "rgb24", interpolation=SMOOTH).to_ndarray()
     return np.rot90(scaled, turns).copy()
+
+
+def _reformatter() -> VideoReformatter:
+    """This thread's own, which keeps the filters of the last size: to make them takes longer than to use them."""
+    from av.video.reformatter import VideoReformatter
+
+    if not hasattr(_kept, "reformatter"):
+        _kept.reformatter = VideoReformatter()
+    found: VideoReformatter = _kept.reformatter
+    return found
 
 
 def _quarter_turns(image: av.VideoFrame) -> int:

@@ -59,6 +59,8 @@ def write(path, made, index=True, **attributes):
 def old(made):
     """As stable-worldmodel 0.1.1 writes: the last row has the first action, and rewards stand one row late."""
     made["action"][ends() - 1] = made["action"][begins()]
+    late_rewards(made)
+    made["reward"][begins()] = 0.5  # of an action whose frame is not recorded
     return made
 
 
@@ -92,8 +94,8 @@ def test_habits_are_read_rightly_and_written_as_ours(tmp_path, change, habit):
         assert verify(dataset).differing == ()
     found = diagnose(path)
     assert found.faults == found.lost == ()
-    (said,) = found.habits
-    assert said.startswith(habit)
+    assert any(said.startswith(habit) for said in found.habits)
+    assert len(found.habits) == (2 if change is old else 1)
     done = repair(path)
     assert done.frames == sum(LENGTHS)
     with Dataset.open(path) as dataset:
