@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lewm import recipes
-from lewm.checkpoints.official import sources
+from lewm.checkpoints.released_names import sources
 from lewm.config import Cem, Planning
 from lewm.model.world_model import WorldModel
 

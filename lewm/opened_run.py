@@ -6,6 +6,7 @@ S episodes that training sees, U that it does not.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from jaxtyping import Int64
 
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.origin import Origin
 from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config
 from lewm.dataset_checks import check_belongs
@@ -25,6 +27,8 @@ from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
+
+log = logging.getLogger(__name__)
 
 CPU = torch.device("cpu")
 
@@ -36,14 +40,16 @@ class Run:
     Attributes:
         path: The directory.
         config: The whole configuration.
-        trained_on: The dataset of its training.
+        trained_on: The dataset of its training; of an imported run, the one that it was given.
         device: Where its model is.
+        origin: Where its weights are from, if it was imported.
     """
 
     path: Path
     config: Config
     trained_on: DatasetIdentity
     device: torch.device
+    origin: Origin | None = None
 
     @property
     def model(self) -> WorldModel:
@@ -69,8 +75,19 @@ class Run:
         return model.to(self.device), after
 
     def split(self, episodes: int) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
-        """How training divides so many episodes: first the episodes that it sees, then those that it holds out."""
+        """How training divides so many episodes: first the episodes that it sees, then those that it holds out.
+
+        Of an imported run, only what is learnt on its latents is trained here. It sees the first episodes, too, and not
+        the others.
+        """
         return split_episodes(episodes, self.config.training.held_out, self.config.training.seed)
+
+    @property
+    def held_out_in_words(self) -> str:
+        """What a report calls the episodes that `split` holds out."""
+        if self.origin is None:
+            return "the run's held-out episodes"
+        return "episodes of the run's data, which its training may have seen"
 
     @contextmanager
     def data(self, path: Path | None = None, option: str = "--data") -> Iterator[RunData]:
@@ -88,6 +105,11 @@ class Run:
         if path is None and not trained.exists():
             remedy = f"The run was trained on it. If it has moved, say with {option} where it is."
             raise LewmError(f"{trained}: no such file", remedy)
+        if self.origin is not None:
+            log.warning(
+                "%s was imported: its training may have seen every episode, also those that count as held out",
+                self.path,
+            )
         with Dataset.open(path or trained) as dataset:
             check_belongs(dataset, self.config, self.trained_on, option)
             yield RunData(self, dataset)
@@ -111,8 +133,13 @@ class RunData:
 
     @property
     def in_training(self) -> bool:
-        """Whether these are the data that the run was trained on."""
+        """Whether these are the run's own data: those it was trained on, or was given when it was imported."""
         return self.fingerprint == self.run.trained_on.fingerprint
+
+    @property
+    def known_unseen(self) -> bool:
+        """Whether it is known that the training of the model did not see the episodes in `unseen`."""
+        return self.in_training and self.run.origin is None
 
     @property
     def seen(self) -> Int64[np.ndarray, " S"]:
@@ -151,4 +178,4 @@ def open_run(path: str | Path, device: torch.device = CPU) -> Run:
     """
     directory = Path(path).expanduser()
     config, trained_on = runs.read_config(directory)
-    return Run(directory, config, trained_on, device)
+    return Run(directory, config, trained_on, device, runs.read_origin(directory))

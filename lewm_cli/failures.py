@@ -16,6 +16,7 @@ _ELSEWHERE = {
     "train": "name another folder with --out",
     "report": "name another folder with --out",
     "envs": "name another file with --out",
+    "checkpoint": "name another folder with --out",
     "plan": _COPY,
     "probe": _COPY,
     "surprise": _COPY,
@@ -42,6 +43,7 @@ EXTRAS = {
     "mujoco": "mujoco",
     "dm_control": "mujoco",
     "ogbench": "mujoco",
+    "huggingface_hub": "hub",
     "pyarrow": "formats",
     "lance": "formats",
 }

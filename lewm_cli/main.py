@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from lewm_cli import extensions, interruption, output
+from lewm_cli.checkpoint import checkpoint
 from lewm_cli.collect import collect
 from lewm_cli.data import data
 from lewm_cli.decode import decode
@@ -66,6 +67,7 @@ app.command()(surprise)
 app.command()(report)
 app.add_typer(envs, name="envs")
 app.add_typer(data, name="data")
+app.add_typer(checkpoint, name="checkpoint")
 app.command()(doctor)
 
 

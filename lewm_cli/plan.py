@@ -39,8 +39,9 @@ def plan(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="held-out: unseen episodes, unsolved starts. paper: any episode and start, as published.",
-            show_default="held-out",
+            help="held-out: unseen episodes, unsolved starts. unsolved: any episode, unsolved starts. paper: any "
+            "episode and start, as published.",
+            show_default="held-out; of an imported run unsolved",
         ),
     ] = None,
     agent: Annotated[
@@ -223,7 +224,7 @@ def plan(
     elif tasks == FROM_ENV or goal is not None:
         source = FromEnv(episodes or 200, settings, goal)
     else:
-        source = FromDataset(data, protocol or "held-out", episodes or 200, settings)
+        source = FromDataset(data, protocol, episodes or 200, settings)
     chosen = validate(Planning, planning, "the options", SET)
     if chosen.agent == "idm":
         of_search = {"--planner": planner, "--samples": samples, "--elites": elites, "--iterations": iterations}

@@ -85,7 +85,7 @@ def _targets(pairs: list[str]) -> dict[str, str]:
 
 def _scores(report: ProbeReport) -> Table:
 
-    of = "held out of training" if report.held_out else "of another dataset, which training may have seen"
+    of = "held out of training" if report.held_out else "that training may have seen"
     table = _table("episodes " + of + ": " + ", ".join(f"{n} {part}" for part, n in report.episodes.items()))
     table.add_column("property", no_wrap=True)
     for probe in ("Linear", "MLP"):

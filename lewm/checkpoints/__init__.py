@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lewm.checkpoints import official, run
+from lewm.checkpoints import released, run
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 
 
-def load(path: str | Path) -> WorldModel:
-    """The model in a directory, in eval mode on the CPU.
+def load(path: str | Path, action_dim: int | None = None) -> WorldModel:
+    """The model of a run or of a released checkpoint, in eval mode on the CPU.
 
     Args:
-        path: A run, or an official directory (config.json, and weights.pt or the last of weights_epoch_N.pt). The
-            latter has no action statistics, so planning in environment units needs them set from a dataset.
+        path: A run; a folder with a released checkpoint (config.json, and weights.pt, the last of weights_epoch_N.pt or
+            model.safetensors); its file of weights; or hf:USER/REPOSITORY. A released checkpoint has no action
+            statistics, so planning in environment units needs them set from a dataset: "lewm checkpoint import" makes a
+            run that has them.
+        action_dim: For a released checkpoint, the numbers in the action of an environment step, which its files do not
+            state. None: a whole action block counts as one action.
 
     Raises:
-        LewmError: nothing loadable is there, or its tensors are not those of its configuration (each missing,
-            surplus or misshapen one is named). Pickled objects are refused, never loaded.
+        LewmError: Nothing loadable is there, or its tensors are not those of its configuration (each missing,
+            surplus or misshapen one is named), or its blocks are not made of such actions. Pickled objects are refused,
+            never loaded.
     """
+    if released.at(path):
+        return released.load_released(path, action_dim)
     directory = Path(path).expanduser()
     if directory.is_file():
-        raise LewmError(f"{directory}: expected a directory, got a file", _advice(directory))
-    if official.weights_in(directory) is not None:
-        return official.load_official(directory)
-    pickles = sorted(directory.glob("*_object.ckpt")) if directory.is_dir() else []
-    if pickles and not (directory / run.CONFIG).is_file():
-        raise LewmError(f"{pickles[0]}: a pickled object, which is never loaded", official.SAFE_PAIR)
+        raise LewmError(f"{directory}: not a file of weights", released.advice(directory))
+    if directory.is_dir() and not (directory / run.CONFIG).is_file():
+        released.refuse_objects(directory)
     return run.load_run(directory)
-
-
-def _advice(file: Path) -> str:
-    return official.SAFE_PAIR if file.suffix in (".ckpt", ".pkl", ".pickle") else "Give the directory it is in."

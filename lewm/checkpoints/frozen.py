@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lewm.checkpoints import load
+from lewm.checkpoints.hub import HUB
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
 from lewm.config import (
@@ -171,7 +172,8 @@ def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:
     hidden = source.projector_hidden if frozen.output == "latent" else None
     projector = None if hidden is None else FrozenProjector(hidden=hidden, latent=source.latent)
     stage = stage_of(frozen.weights)
-    path = str(Path(frozen.weights).expanduser().resolve()) if stage is None else frozen.weights
+    elsewhere = stage is not None or frozen.weights.startswith(HUB)
+    path = frozen.weights if elsewhere else str(Path(frozen.weights).expanduser().resolve())
     return frozen.model_copy(update={"weights": path, "encoder": source.encoder, "projector": projector})
 
 

@@ -1,6 +1,6 @@
 """A run directory: what is in it, and how it is written and read.
 
-    config.json                    configuration, versions, commit, dataset and its fingerprint
+    config.json                    configuration, versions, commit, dataset and its fingerprint, origin of an import
     model.safetensors              weights and action statistics
     training.safetensors           the same weights and those of the objective, optimiser state, step; enough to resume
     training-previous.safetensors  the training checkpoint before, in case that one is damaged
@@ -23,14 +23,17 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from lewm.checkpoints import released
 from lewm.checkpoints.digest import tensors_sha256
 from lewm.checkpoints.faults import BELONGS, refuse_faults, refuse_not_finite
+from lewm.checkpoints.origin import Origin, import_command
 from lewm.config import Config, validate
 from lewm.errors import LewmError
 from lewm.files import replacing, write_text
@@ -47,6 +50,7 @@ TRAINING = "training.safetensors"
 PREVIOUS = "training-previous.safetensors"
 METRICS = "metrics.jsonl"
 STAGES = "stages"
+ORIGIN = "origin"  # the key in config.json of an imported run
 
 FORMAT = 4
 LARGEST_FRAME = 2**15  # pixels a side of the data's frames; only a damaged file says more
@@ -92,41 +96,39 @@ def whole_run(directory: Path) -> Path:
     return above.parent if above.name == STAGES and (above.parent / CONFIG).is_file() else directory
 
 
-def write_config(run: Path, config: Config, dataset: DatasetIdentity) -> None:
+def repair(run: Path) -> str:
+    """What to do where a file of the run is damaged: a sentence."""
+    try:
+        origin = read_origin(run)
+    except LewmError:
+        origin = None
+    if origin is None:
+        return f'Repair it with "{resume_command(run)}".'
+    return f'Import it again: "{import_command(origin.source)}".'
+
+
+def write_config(run: Path, config: Config, dataset: DatasetIdentity, origin: Origin | None = None) -> None:
     """Create `run` with its config.json."""
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "config": json.loads(config.to_json()),
         "dataset": asdict(dataset),
         "versions": versions(),
         "commit": commit(),
     }
+    if origin is not None:
+        content[ORIGIN] = asdict(origin)
     write_text(run / CONFIG, sealed_json(content))
 
 
 def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
-    """The configuration of a run and the dataset it was trained on.
+    """The configuration of a run and the dataset it was trained on; that of an imported run, the one it was given.
 
     Raises:
         LewmError: config.json is missing, damaged, changed since it was written, or of another format.
     """
-    path = run / CONFIG
-    if not run.is_dir():
-        raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
-    if not path.exists():
-        raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
-    text = read_text(path, DAMAGED)
-    content = parse_json(text, str(path), DAMAGED)
+    content = _read_content(run)
     try:
-        if "encoder" in content:
-            raise LewmError(
-                f"{run}: a released checkpoint, not a run",
-                f"Read it with lewm.load in Python, with weights.pt beside {CONFIG}.",
-            )
-        check_sealed(content, text)
-        if content["format"] != FORMAT:
-            found = f"format {content['format']!r:.40}, this version reads {FORMAT}"
-            raise LewmError(f"{path}: {found}", "Use the version that wrote it.")
         stored, data = content["config"], content["dataset"]
         sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
         if len(sides) != 2:
@@ -135,9 +137,47 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
         where, fingerprint, episodes = str(data["path"]), str(data["fingerprint"]), int(data["episodes"])
         recorded = Recorded(**data["recorded"])
         dataset = DatasetIdentity(where, fingerprint, sides, episodes, env, detail, recorded)
+    except (KeyError, TypeError) as error:
+        raise _damaged(run, error) from error
+    return validate(Config, stored, str(run / CONFIG), DAMAGED), dataset
+
+
+def read_origin(run: Path) -> Origin | None:
+    """Where an imported run's weights are from; None for a run that was trained here.
+
+    Raises:
+        LewmError: See `read_config`.
+    """
+    said = _read_content(run).get(ORIGIN)
+    try:
+        return None if said is None else Origin.of(said)
+    except (KeyError, TypeError) as error:
+        raise _damaged(run, error) from error
+
+
+def _read_content(run: Path) -> dict[str, Any]:
+    """What config.json holds, after its checksum and its format were looked at."""
+    path = run / CONFIG
+    if released.at(run):
+        raise LewmError(f"{run}: a released checkpoint, not a run", f'Make a run of it: "{import_command(run)}".')
+    if not run.is_dir():
+        raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
+    if not path.exists():
+        raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
+    text = read_text(path, DAMAGED)
+    content: dict[str, Any] = parse_json(text, str(path), DAMAGED)
+    try:
+        check_sealed(content, text)
+        if content["format"] != FORMAT:
+            found = f"format {content['format']!r:.40}, this version reads {FORMAT}"
+            raise LewmError(f"{path}: {found}", "Use the version that wrote it.")
     except (SealError, KeyError, TypeError) as error:
-        raise LewmError(f"{path}: damaged, or changed since it was written ({error})", DAMAGED) from error
-    return validate(Config, stored, str(path), DAMAGED), dataset
+        raise _damaged(run, error) from error
+    return content
+
+
+def _damaged(run: Path, error: Exception) -> LewmError:
+    return LewmError(f"{run / CONFIG}: damaged, or changed since it was written ({error})", DAMAGED)
 
 
 def load_run(run: Path) -> WorldModel:
@@ -150,6 +190,8 @@ def load_run(run: Path) -> WorldModel:
     config, trained_on = read_config(run)
     path = run / MODEL
     if not path.is_file():
+        if read_origin(run) is not None:
+            raise LewmError(f"{run}: no {MODEL}", repair(run))
         raise LewmError(
             f"{run}: no {MODEL}: training has not reached its first checkpoint", f'Run "{resume_command(run)}".'
         )
@@ -211,7 +253,7 @@ def read_tensors(path: Path, remedy: str | None = None) -> dict[str, Tensor]:
 
 def read_with_metadata(path: Path, remedy: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of a safetensors file, see `read_tensors`, and the text beside them."""
-    remedy = remedy or f'Repair it with "{resume_command(path.parent)}".'
+    remedy = remedy or repair(path.parent)
     if not path.is_file():
         raise LewmError(f"{path}: no such file", remedy)
     try:
@@ -251,7 +293,7 @@ def restore(
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
     refuse_faults(path, remedy or BELONGS, missing=missing, surplus=surplus, misshapen=misshapen)
-    refuse_not_finite(path, tensors, remedy or f'Repair it with "{resume_command(path.parent)}".')
+    refuse_not_finite(path, tensors, remedy or repair(path.parent))
     model.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in tensors.items()})
 
 

@@ -19,10 +19,16 @@ from lewm.reading import check_file, decoding
 SAFE = "Ask its author for a file saved from state_dict(): a pickled object is never loaded."
 AGAIN = "Get it again from where it was written."
 NO_TENSORS = "not a file of tensors"
+SAFETENSORS = ".safetensors"
 
 # The most bytes that a pickled file may have: numbers in float64, with the two averages of an optimiser and a spare
 # copy, and the names and settings beside them. A larger file is a zip bomb, or belongs to another configuration.
 WIDEST, COPIES, SLACK = 8, 4, 2**24
+
+
+def most_bytes(numbers: int) -> int:
+    """The most bytes that a file of so many numbers may have."""
+    return COPIES * WIDEST * numbers + SLACK
 
 
 def read_pickled(path: Path, numbers: int, remedy: str) -> dict[str, Tensor]:
@@ -36,7 +42,7 @@ def read_pickled(path: Path, numbers: int, remedy: str) -> dict[str, Tensor]:
     Raises:
         LewmError: It cannot be read, is too large, or holds something other than tensors by name.
     """
-    most = COPIES * WIDEST * numbers + SLACK
+    most = most_bytes(numbers)
     check_file(path, remedy, most)
     with decoding(path, NO_TENSORS, AGAIN), warnings.catch_warnings(action="ignore"):
         # the warnings are about pickle protocols: what matters is refused below
@@ -56,6 +62,17 @@ def read_pickled(path: Path, numbers: int, remedy: str) -> dict[str, Tensor]:
     return content
 
 
+def read_all_safetensors(path: Path, numbers: int, remedy: str) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; the arguments are those of `read_pickled`.
+
+    Raises:
+        LewmError: It cannot be read, or is too large.
+    """
+    check_file(path, remedy, most_bytes(numbers))
+    with decoding(path, NO_TENSORS, AGAIN), safetensors.safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is not a mapping
+
+
 def read_module(path: Path, prefix: str, module: torch.nn.Module, remedy: str) -> dict[str, Tensor]:
     """The tensors of a file, safetensors or written by torch.save, whose names begin with `prefix`.
 
@@ -71,7 +88,7 @@ def read_module(path: Path, prefix: str, module: torch.nn.Module, remedy: str) -
         LewmError: It cannot be read.
     """
     wanted = {prefix + name: tensor for name, tensor in module.state_dict().items()}
-    if path.suffix == ".safetensors":
+    if path.suffix == SAFETENSORS:
         return _read_safetensors(path, prefix, wanted, remedy)
     content = read_pickled(path, sum(tensor.numel() for tensor in wanted.values()), remedy)
     return {name: tensor for name, tensor in content.items() if name.startswith(prefix)}

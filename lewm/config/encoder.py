@@ -153,9 +153,9 @@ class FrozenEncoder(Encoder):
     """
 
     kind: Literal["frozen"] = "frozen"
-    # The directory of a run or of a released checkpoint; a file of tensors (.safetensors, .pt or .pth), which needs
-    # `encoder` to say what it is built of; "stage:NAME", a stage of the same run; or the name of weights that a package
-    # brings: "efficientnet-lite0".
+    # The directory of a run or of a released checkpoint, or hf:USER/REPOSITORY; a file of tensors (.safetensors, .pt or
+    # .pth), which needs `encoder` to say what it is built of; "stage:NAME", a stage of the same run; or the name of
+    # weights that a package brings: "efficientnet-lite0".
     weights: Annotated[str, Field(min_length=1)]
     # In a file of tensors, how the names of the encoder's tensors begin: "encoder." for encoder.norm.weight.
     module: str = ""

@@ -11,16 +11,17 @@ import torch
 
 from lewm.config import Evaluation, Planning
 from lewm.decoding.decoder_file import load_decoder
+from lewm.errors import LewmError
 from lewm.evaluation.agents import OnProgress, random_floor, run_planner
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
-from lewm.evaluation.tasks import HELD_OUT, PAPER, Tasks
+from lewm.evaluation.tasks import HELD_OUT, NOT_KNOWN, PAPER, UNSOLVED, Tasks
 from lewm.files import check_output, sha256
 from lewm.heads.files import POLICY, head_digest, own_policy, with_own_head
-from lewm.opened_run import Run, open_run
+from lewm.opened_run import Run, RunData, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.policy import uses_policy
 from lewm.planning.solver import OnCompile
@@ -48,13 +49,13 @@ class FromDataset:
 
     Attributes:
         data: The dataset; the run's own when None.
-        protocol: One of `PROTOCOLS`.
+        protocol: One of `PROTOCOLS`; None for the strictest that can be kept, see `_tasks`.
         episodes: Number of tasks.
         evaluation: Where goals lie, and the budget.
     """
 
     data: Path | None
-    protocol: str
+    protocol: str | None
     episodes: int
     evaluation: Evaluation
 
@@ -215,15 +216,29 @@ def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
         picture = read_goal(wanted.goal, trained.frame_size[0], trained.recorded.fit) if wanted.goal else None
         return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
     with run.data(wanted.data) as data:
-        if wanted.protocol == HELD_OUT:
-            data.check_in_training("Give --data the dataset as it was in training, or use --protocol paper.")
+        protocol = wanted.protocol or (HELD_OUT if run.origin is None else UNSOLVED)
+        if protocol == HELD_OUT:
+            _check_holds_out(data)
         return draw_tasks(
-            data.dataset, place, wanted.protocol, data.unseen, wanted.episodes, goal_offset, budget, request.seed
+            data.dataset, place, protocol, data.unseen, wanted.episodes, goal_offset, budget, request.seed
         )
+
+
+def _check_holds_out(data: RunData) -> None:
+    """Raises where it is not known which episodes of the dataset the run's training did not see."""
+    if data.run.origin is not None:
+        raise LewmError(
+            f"{data.run.path}: was imported from {data.run.origin}, so what its training held out is not known",
+            f"Use --protocol {UNSOLVED}, which is as strict but for that, or --protocol {PAPER}.",
+        )
+    data.check_in_training("Give --data the dataset as it was in training, or use --protocol paper.")
 
 
 def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
     """The name that the report gives the protocol, which depends on the data that the run was trained on."""
+    if run.origin is not None and tasks.dataset is not None:
+        of = f"tasks of {request.tasks.path}" if isinstance(request.tasks, FromFile) else tasks.protocol
+        return f"{of}; {NOT_KNOWN}"
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
     _, held_out = run.split(run.trained_on.episodes)

@@ -13,14 +13,14 @@ from jaxtyping import Float64, Int64
 
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
-from lewm.evaluation.tasks import HELD_OUT, PAPER, UNSEEN, Placed, Replayed, Start, Task, Tasks, begin
+from lewm.evaluation.tasks import HELD_OUT, PAPER, UNSEEN, UNSOLVED, Placed, Replayed, Start, Task, Tasks, begin
 from lewm.world_states import states_of
 from lewm_data.collection.factors import PREFIX, recorded_factors
 from lewm_data.envs.world import World
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import ACTION
 
-PROTOCOLS = (HELD_OUT, PAPER)
+PROTOCOLS = (HELD_OUT, UNSOLVED, PAPER)
 
 SEED = "episode_seed"  # the column with the seed of an episode's environment
 

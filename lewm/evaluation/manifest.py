@@ -89,7 +89,7 @@ class _ReplayedTask(_Strict):
 class _Manifest(_Strict):
     format: int
     env: str
-    protocol: Literal["held-out", "paper", "from-env"]
+    protocol: Literal["held-out", "unsolved", "paper", "from-env"]
     dataset: str | None
     goal_offset: Positive | None
     budget: Positive

@@ -20,11 +20,13 @@ from lewm_data.envs.world import WorldEnv
 
 UNSEEN = 16  # pixels a side of the frames of environments whose frames nobody looks at
 
-# Named ways of choosing tasks from a dataset; both take the goal `goal_offset` steps after the start, from the same
+# Named ways of choosing tasks from a dataset; all take the goal `goal_offset` steps after the start, from the same
 # episode.
 #   held-out  episodes that no training step saw; starts that already count as solved are drawn again, and counted
+#   unsolved  the same from any episode, for runs of which it is not known what their training saw
 #   paper     any episode and any start, as in arXiv 2603.19312 v3
-HELD_OUT, PAPER = "held-out", "paper"
+HELD_OUT, UNSOLVED, PAPER = "held-out", "unsolved", "paper"
+NOT_KNOWN = "it is not known whether training saw their episodes"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Tasks:
         if self.protocol != HELD_OUT:
             return self.protocol
         if self.dataset != fingerprint:
-            return f"tasks of {path}; it is not known whether training saw their episodes"
+            return f"tasks of {path}; {NOT_KNOWN}"
         episodes = {task.episode for task in self.each}
         seen = episodes - set(held_out.tolist())
         if seen:

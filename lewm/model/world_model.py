@@ -40,7 +40,7 @@ class WorldModel(nn.Module):
         action_high: The greatest value of each action dimension; inf where it is unknown. A dimension whose least and
             greatest value are equal is planned with that value alone.
 
-    Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_official.py).
+    Source: arXiv 2603.19312; equal to the released code at its weights (tests/lewm/test_released.py).
     """
 
     action_mean: Tensor

@@ -73,7 +73,7 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
     if (directory / run.MODEL).is_file():
         run.load_run(directory)  # no page of numbers over weights that are damaged or not finite
     else:
-        log.warning('%s: has no %s; "%s" writes it', directory, run.MODEL, run.resume_command(directory))
+        log.warning("%s: has no %s. %s", directory, run.MODEL, run.repair(directory))
     out.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(out) as scratch:
         built = scratch / "new"
@@ -109,6 +109,9 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
     command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
     begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
     path = max(begun, key=_place, default=None)
+    if path is None and part.name == "training" and run.read_origin(directory) is not None:
+        elsewhere = "Not there: the run was imported, and trained elsewhere."
+        return Section(part.name, part.title, "", elements.paragraph(elsewhere, "quiet"))
     if path is None and part.acts and ":" not in env and known_world(env) is None:
         needs = f"Not there: needs a simulator, and lewm has none of {env}."
         return Section(part.name, part.title, "", elements.paragraph(needs, "quiet"))

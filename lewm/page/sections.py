@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lewm.checkpoints import run
+from lewm.checkpoints.origin import Origin
+from lewm.config import Config
 from lewm.evaluation.report import agent_name
 from lewm.model.assembly import frozen_count, parameter_count
 from lewm.page import elements, findings, learning
@@ -50,6 +52,7 @@ class Part:
 def model(path: Path, take: Take) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
+    origin = run.read_origin(path.parent)
     made = read_json(path, run.DAMAGED)
     side, (height, width) = config.model.frame_size, dataset.frame_size
     predictor = config.model.predictor
@@ -62,10 +65,7 @@ def model(path: Path, take: Take) -> Content:
             ("Encoder", config.model.encoder.in_words),
             ("Latent", f"{config.model.latent} numbers"),
             ("Predictor", f"{predictor.in_words}, sees {_count(predictor.history, 'latent')}"),
-            ("Loss", config.objective.formula()),
-            ("Training", f"{_length(config.training)}, batches of {config.training.batch_size}"),
-            ("Learning rate", f"{config.training.learning_rate:g}"),
-            ("Seed", str(config.training.seed)),
+            *(_trained(config) if origin is None else _imported(origin)),
             ("Dataset", f"{Path(dataset.path).name} ({dataset.fingerprint[:12]})"),
             ("Made by", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
             ("Commit", _short(made["commit"])),
@@ -76,6 +76,23 @@ def model(path: Path, take: Take) -> Content:
     if frozen:
         numbers.append(KeyNumber(f"{frozen:,}", "frozen parameters", "of the encoder, trained before"))
     return Content(body, tuple(numbers))
+
+
+def _trained(config: Config) -> list[tuple[str, str]]:
+    training = config.training
+    return [
+        ("Loss", config.objective.formula()),
+        ("Training", f"{_length(training)}, batches of {training.batch_size}"),
+        ("Learning rate", f"{training.learning_rate:g}"),
+        ("Seed", str(training.seed)),
+    ]
+
+
+def _imported(origin: Origin) -> list[tuple[str, str]]:
+    return [
+        ("Imported from", f"{origin} ({origin.weights_sha256[:12]})"),
+        ("Training", "elsewhere; it may have seen every episode, also those that are called held out here"),
+    ]
 
 
 def planning(path: Path, take: Take) -> Content:

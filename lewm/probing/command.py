@@ -84,7 +84,8 @@ def _probe(request: ProbeRequest, run: Run, out: Path, on_progress: OnProgress) 
     place = known_world(config.env)
     with run.data(request.data) as data:
         dataset = data.dataset
-        sample = draw_sample(dataset, data.unseen, request.episodes, request.seed, data.in_training)
+        available = data.unseen if run.origin is None else np.arange(dataset.num_episodes)
+        sample = draw_sample(dataset, available, request.episodes, request.seed, data.known_unseen)
         targets = request.targets or (place.targets if place else {})
         quantities = read_quantities(dataset, sample, targets) if targets else read_columns(dataset, sample)
         work = _Work(len(FEATURES) * (1 + len(quantities)) + 1, on_progress)
@@ -104,7 +105,7 @@ def _probe(request: ProbeRequest, run: Run, out: Path, on_progress: OnProgress) 
             probed=probed,
             comparisons=comparisons,
             spaces=spaces,
-            held_out=data.in_training,
+            held_out=data.known_unseen,
             episodes=sample.episodes,
             frames={name: part.stop - part.start for name, part in sample.parts.items()},
             seed=request.seed,

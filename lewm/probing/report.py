@@ -74,7 +74,7 @@ class ProbeReport:
         comparisons: The trained encoder against each baseline.
         spaces: The shape of the space of each kind of features.
         held_out: Whether the episodes are those that training held out; otherwise the data are not what the run was
-            trained on, and nothing is known of what it saw of them.
+            trained on, or the run was imported, and nothing is known of what its training saw of them.
         episodes: How many episodes were used to train, to validate and to test.
         frames: How many frames these episodes have.
         settings: How probes and baselines are made.

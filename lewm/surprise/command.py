@@ -180,7 +180,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             seed=request.seed,
             unfamiliarity=seen.unfamiliarity,
             calibration={
-                "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
+                "data": str(request.calibrate) if request.calibrate else run.held_out_in_words,
                 "clean_frames": len(calibration.clean),
                 "flagged_above": detector.threshold,
             },

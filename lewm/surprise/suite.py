@@ -166,7 +166,7 @@ def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: 
             for actions in ACTIONS
         ),
         calibration={
-            "data": str(request.calibrate) if request.calibrate else "the run's held-out episodes",
+            "data": str(request.calibrate) if request.calibrate else run.held_out_in_words,
             "clean_frames": len(calibrations["known"].clean),
         },
         checkpoint_sha256=run.checkpoint_sha256,

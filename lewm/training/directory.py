@@ -47,6 +47,20 @@ def claimed(wanted: Path, numbered: bool) -> Iterator[Path]:
             return
 
 
+def refuse_imported(directory: Path) -> None:
+    """Raises where a run was imported, so that no training of it can be resumed.
+
+    Raises:
+        LewmError: it was; says what can be trained instead.
+    """
+    origin = run.read_origin(directory)
+    if origin is not None:
+        raise LewmError(
+            f"{directory}: was imported from {origin}, not trained here: there is no training to go on with",
+            "Train a run of your own. Its encoder can be the frozen one of this run: see docs/checkpoints.md.",
+        )
+
+
 @contextlib.contextmanager
 def resumed(directory: Path, config: Config, dataset: run.DatasetIdentity) -> Iterator[Path]:
     """A run's directory, locked for the length of the block.

@@ -133,6 +133,8 @@ def train(
         Interrupted: a signal came; says what is kept, and how to go on.
     """
     started = time.perf_counter()
+    if resume and out is not None:
+        directory.refuse_imported(out)
     config = stages.settled_config(config)
     with Interruption() as interruption, Dataset.open(data) as dataset:
         check_actions(dataset)  # first: clips hold actions as float32

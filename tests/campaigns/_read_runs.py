@@ -39,8 +39,12 @@ def readers(seeds: Seeds) -> list[Reader]:
             for kind in ("plan", "probe", "decode", "surprise")
         ),
         Reader("tasks", 700, _tasks(seeds.tasks), read_tasks),
-        Reader("released, config.json", 300, _released(seeds.official, "config.json"), load),
-        Reader("released, weights", 150, _released(seeds.official, "weights.pt"), load),
+        Reader("released, config.json", 300, _released(seeds.released, "config.json"), load),
+        Reader("released, weights", 150, _released(seeds.released, "weights.pt"), load),
+        Reader("released, config.json, import", 150, _released(seeds.released, "config.json"), import_into(seeds)),
+        Reader("released, config.json, info", 150, _released(seeds.released, "config.json"), info),
+        Reader("released, weights, info", 150, _released(seeds.released, "weights.pt"), info),
+        Reader("imported run, config.json, info", 150, _run_with(seeds.imported, "config.json", _sealed_json), info),
     ]
 
 
@@ -69,6 +73,21 @@ def plan(directory: Path) -> None:
     command(
         ["plan", "--run", str(directory), *["--episodes", "1", "--samples", "8", "--elites", "2", "--iterations", "1"]]
     )
+
+
+def info(directory: Path) -> None:
+    """Says what a run or a released checkpoint holds."""
+    command(["checkpoint", "info", str(directory)])
+
+
+def import_into(seeds: Seeds) -> Callable[[Path], None]:
+    """Makes runs of released checkpoints."""
+
+    def make(directory: Path) -> None:
+        out = directory.with_name("imported")
+        command(["checkpoint", "import", str(directory), "--data", str(seeds.data), "--out", str(out)])
+
+    return make
 
 
 def read_reference(directory: Path) -> None:

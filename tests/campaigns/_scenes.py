@@ -45,6 +45,7 @@ log_every = 5
 evaluate_every = 10
 checkpoint_every = 5
 """
+RELEASED = Path(__file__).parents[1] / "golden" / "stable_worldmodel" / "transformers4"
 PLAN = "--episodes 3 --samples 16 --elites 4 --iterations 2 --horizon 2 --goal-offset 5 --budget 10 --video gif"
 COLLECT = ["collect", "--frame-size", "16", "--workers", "0"]
 
@@ -181,7 +182,7 @@ def staged(tiny: Path) -> dict[str, Any]:
 
 def scenes(prepared: Prepared) -> list[Scene]:
     """All of them."""
-    return [*_collections(prepared), *_trainings(prepared), *_readers_of(prepared)]
+    return [*_collections(prepared), *_trainings(prepared), *_readers_of(prepared), *_checkpoints(prepared)]
 
 
 def _collections(prepared: Prepared) -> list[Scene]:
@@ -272,6 +273,22 @@ def _readers_of(prepared: Prepared) -> list[Scene]:
         again("plan", begin, *PLAN.split(), "--warm-start", "idm", "--save-tasks", "{folder}/home/tasks.json"),
         again("probe", begin, "--seed", "0"),
         again("report", begin, "--out", "{folder}/home/page"),
+    ]
+
+
+def _checkpoints(prepared: Prepared) -> list[Scene]:
+    def nothing(folder: Path) -> None:
+        (folder / "home" / "runs").mkdir(parents=True)
+
+    def out(folder: Path) -> str:
+        return str(folder / "home" / "runs" / "r")
+
+    def make(folder: Path) -> list[str]:
+        return ["checkpoint", "import", str(RELEASED), "--data", str(prepared.some), "--out", out(folder)]
+
+    # Where the run was there already, making it again is refused, and it is whole
+    return [
+        Scene("checkpoint import", nothing, make, lambda folder: [make(folder), ["checkpoint", "info", out(folder)]])
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -81,9 +80,16 @@ class Seeds:
         return _actions(self.base)
 
     @cached_property
-    def official(self) -> Path:
+    def released(self) -> Path:
         """A released checkpoint, as small as one can be."""
-        return _official(self.base / "official")
+        return _released(self.base / "released")
+
+    @cached_property
+    def imported(self) -> Path:
+        """A run that was made of it."""
+        out = self.base / "home" / "runs" / "imported"
+        self._call("checkpoint", "import", str(self.released), "--data", str(self.data), "--out", str(out))
+        return out
 
     def _call(self, *arguments: str) -> None:
         must(_victim.run(list(arguments), self.base))
@@ -153,26 +159,17 @@ def _actions(base: Path) -> dict[str, Path]:
     return {ending: base / f"actions.{ending}" for ending in ("npy", "npz", "csv")}
 
 
-def _official(directory: Path) -> Path:
-    """A checkpoint as the released code writes it, with the smallest encoder it knows and all else small."""
-    import torch
-
-    from lewm.checkpoints.official import read_config, sources
+def _released(directory: Path) -> Path:
+    """A checkpoint as the released code writes it, of the smallest sizes."""
+    from lewm import recipes
+    from lewm.checkpoints.export import export
+    from lewm.config import resolve
     from lewm.model import build
 
-    config = json.loads((GOLDEN / "config_flat.json").read_text())
-    config["encoder"] |= {"image_size": 28}
-    config["predictor"] |= {"depth": 1, "heads": 1, "mlp_dim": 8, "dim_head": 4}
-    for name in ("projector", "pred_proj"):
-        config[name]["hidden_dim"] = 8
-    directory.mkdir()
-    (directory / "config.json").write_text(json.dumps(config))
-    model = build(read_config(directory / "config.json"))
-    state, tensors = model.state_dict(), {}
-    for ours, layouts in sources(model.config):
-        parts = state[ours].chunk(len(layouts[0])) if state[ours].ndim else (state[ours],)
-        tensors |= {name: part.clone() for name, part in zip(layouts[0], parts, strict=True)}
-    bottleneck = "action_encoder.patch_embed.weight"
-    tensors[bottleneck] = tensors[bottleneck][..., None]
-    torch.save(tensors, directory / "weights.pt")
+    encoder = {"kind": "vit", "patch": 7, "width": 12, "depth": 1, "heads": 3, "mlp": 8}
+    predictor = {"depth": 1, "heads": 1, "mlp": 8, "head_dim": 4, "width": 12, "projector_hidden": 8}
+    changes = {f"model.predictor.{key}": value for key, value in predictor.items()}
+    sizes = {"model.frame_size": 28, "model.latent": 8, "model.projector_hidden": 8, "model.action_embedder.hidden": 8}
+    config = resolve(recipes.paper("two-room", 2), None, changes | sizes | {"model.encoder": encoder})
+    export(build(config.model), "transformers4", directory)
     return directory

@@ -25,11 +25,9 @@ from lewm_data.envs.registry import world
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-c", "from lewm_cli.main import main; main()"]
 GROUP = typer.main.get_command(app)
-# "lewm envs" is a command and a group.
 OPTIONS = {name: {word for one in command.params for word in one.opts} for name, command in GROUP.commands.items()}
-for _name in ("envs", "data"):
-    _within = GROUP.commands[_name].commands.values()
-    OPTIONS[_name] |= {word for command in _within for one in command.params for word in one.opts}
+for group, inner in ((name, getattr(command, "commands", {})) for name, command in GROUP.commands.items()):
+    OPTIONS[group] |= {word for command in inner.values() for one in command.params for word in one.opts}
 
 TINY = [
     *("--steps", "2", "--batch-size", "8", "--set", "training.held_out=0.5"),

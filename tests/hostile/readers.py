@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from lewm import recipes
-from lewm.checkpoints import official, run
+from lewm.checkpoints import released, run
+from lewm.checkpoints.released_config import read_released_config
 from lewm.config import resolve
 from lewm.evaluation.from_env import read_goal
 from lewm.evaluation.manifest import read_tasks
@@ -45,8 +46,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "configuration": lambda path: resolve(RECIPE, path),
     "run": lambda path: run.read_config(path.parent),
     "tasks": lambda path: read_tasks(path, TWO_ROOM),
-    "released configuration": official.read_config,
-    "released weights": lambda path: official.read_weights(path, 1000),
+    "released configuration": read_released_config,
+    "released weights": lambda path: released.read_weights(path, 1000),
     "tensors": run.read_tensors,
 }
 

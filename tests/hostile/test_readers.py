@@ -211,7 +211,7 @@ SPECIFIC = [
     ("released configuration", "config.json", "[" * 3 + "9" * 6000 + "]" * 3, "thousands of digits"),
     ("released configuration", "config.json", '{"encoder": 3}', "encoder: expected a table, got 3"),
     ("released configuration", "config.json", '{"model": {"encoder": []}}', "encoder: expected a table, got []"),
-    ("released configuration", "config.json", released("encoder", size=["tiny"]), "encoder.size: expected a text"),
+    ("released configuration", "config.json", released("encoder", size=["tiny"]), "encoder.size: expected a name"),
     ("released configuration", "config.json", released("encoder", image_size="224"), "encoder.image_size: expected"),
     (
         "released configuration",

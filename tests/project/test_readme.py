@@ -53,7 +53,7 @@ def test_make_targets_exist():
 
 
 def test_links_lead_somewhere():
-    for page in ("README.md", "CONTRIBUTING.md", "kernels/README.md", "data/README.md"):
+    for page in ("README.md", "CONTRIBUTING.md", "kernels/README.md", "data/README.md", "docs/checkpoints.md"):
         for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
             assert link.startswith("https://") or (ROOT / page).parent.joinpath(link).exists(), (page, link)
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import venv
 from dataclasses import replace
@@ -84,6 +85,7 @@ def what_a_reader_has(folder):
     write_video(folder / "video.mp4", episode["pixels"], 10.0)
     np.savetxt(folder / "actions.csv", episode["action"][:-1], delimiter=",")
     Image.fromarray(episode["pixels"][-1]).save(folder / "goal.png")
+    shutil.copytree(ROOT / "tests" / "golden" / "stable_worldmodel" / "transformers4", folder / "lewm-rooms")
     for name in (*(f"my-videos/push-{number}" for number in range(12)), "new"):
         (folder / name).parent.mkdir(exist_ok=True)
         wide = episode["pixels"].repeat(2, axis=2)

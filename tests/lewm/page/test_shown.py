@@ -272,4 +272,4 @@ def test_there_is_no_page_over_weights_that_are_not_finite_or_damaged(run, tiny)
 
 def test_weights_that_are_gone_are_said(run, caplog):
     write_page(run)
-    assert f'has no model.safetensors; "lewm train --resume --out {run}" writes it' in caplog.text
+    assert f'has no model.safetensors. Repair it with "lewm train --resume --out {run}".' in caplog.text

@@ -9,7 +9,8 @@ import torch
 
 import lewm
 from lewm.checkpoints.frozen import settled, take_frozen
-from lewm.checkpoints.official import read_config, sources
+from lewm.checkpoints.released_config import read_released_config
+from lewm.checkpoints.released_names import sources
 from lewm.config import FrozenEncoder
 from lewm.errors import LewmError
 from lewm.model import build
@@ -30,8 +31,8 @@ def reference(golden):
 
 
 @pytest.fixture
-def official(tmp_path, golden, fill, names):
-    """Writes an official directory and returns it; `change` edits the tensors first."""
+def released(tmp_path, golden, fill, names):
+    """Writes a released folder and returns it; `change` edits the tensors first."""
 
     def write(layout="transformers_4", form="flat", change=lambda tensors: None, action_width=10):
         tensors = {}
@@ -50,14 +51,18 @@ def official(tmp_path, golden, fill, names):
     return write
 
 
+def read_config(path):
+    return read_released_config(path).assumed
+
+
 def relative_error(ours, theirs):
     return np.abs(ours.numpy() - theirs).max() / np.abs(theirs).max()
 
 
-def test_a_released_encoder_can_be_frozen(official):
-    released = official()
-    theirs = lewm.load(released)
-    section = FrozenEncoder(weights=str(released))
+def test_a_released_encoder_can_be_frozen(released):
+    folder = released()
+    theirs = lewm.load(folder)
+    section = FrozenEncoder(weights=str(folder))
     model = build(settled(theirs.config.model_copy(update={"encoder": section, "projector_hidden": None})))
     take_frozen(model)
     frames = torch.randint(0, 256, (1, 224, 224, 3), dtype=torch.uint8)
@@ -67,8 +72,8 @@ def test_a_released_encoder_can_be_frozen(official):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("form", ["flat", "hydra"])
-def test_outputs_equal_the_released_code(official, fill, reference, layout, form):
-    model = lewm.load(official(layout, form))
+def test_outputs_equal_the_released_code(released, fill, reference, layout, form):
+    model = lewm.load(released(layout, form))
     frames = torch.from_numpy(fill.reference_pixels())[None]
     candidates = torch.from_numpy(fill.draw("action_candidates", (1, 4, 5, 10))).float()
     history = torch.from_numpy(fill.draw("action_history", (1, 2, 10))).float()
@@ -109,8 +114,8 @@ def test_the_definition_of_a_rollout_equals_the_released_code_in_float64(golden,
 
 
 @torch.inference_mode()
-def test_rollouts_in_bfloat16_are_near_the_released_code(official, fill, reference):
-    packed = lewm.load(official()).pack("bf16")
+def test_rollouts_in_bfloat16_are_near_the_released_code(released, fill, reference):
+    packed = lewm.load(released()).pack("bf16")
     latents = torch.from_numpy(reference["embedding"]).float()[None]
     candidates = torch.from_numpy(fill.draw("action_candidates", (1, 4, 5, 10))).float()
     history = torch.from_numpy(fill.draw("action_history", (1, 2, 10))).float()
@@ -120,8 +125,8 @@ def test_rollouts_in_bfloat16_are_near_the_released_code(official, fill, referen
     assert 1e-5 < relative_error(three, reference["rollout_3_frames"][:, 3:]) < 2e-2
 
 
-def test_cls_token_and_positions_interpolated_for_another_size(official, fill, reference):
-    model = lewm.load(official())
+def test_cls_token_and_positions_interpolated_for_another_size(released, fill, reference):
+    model = lewm.load(released())
     frames = torch.from_numpy(fill.reference_pixels()).permute(0, 3, 1, 2) / 255
     cropped = torch.from_numpy(fill.reference_pixels(seed=5))[:1, :196, :196].permute(0, 3, 1, 2) / 255
     normalise = [(pixels - model._pixel_mean) / model._pixel_std for pixels in (frames, cropped)]
@@ -131,8 +136,8 @@ def test_cls_token_and_positions_interpolated_for_another_size(official, fill, r
     assert relative_error(smaller, reference["embedding_196px"]) < 1e-5
 
 
-def test_what_a_configuration_leaves_out_has_the_constructors_defaults(official):
-    directory = official()
+def test_what_a_configuration_leaves_out_has_the_constructors_defaults(released):
+    directory = released()
     path = directory / "config.json"
     whole = read_config(path)
     content = json.loads(path.read_text())
@@ -152,8 +157,8 @@ def test_what_a_configuration_leaves_out_has_the_constructors_defaults(official)
     assert short.model_copy(update=unlike) == whole
 
 
-def test_what_training_wrapped_is_the_same_model(official):
-    directory = official()
+def test_what_training_wrapped_is_the_same_model(released):
+    directory = released()
     plain = lewm.load(directory).state_dict()
     tensors = torch.load(directory / "weights.pt", weights_only=True)
     inner = {f"model.{name}": tensor for name, tensor in tensors.items()}
@@ -179,20 +184,20 @@ def test_every_parameter_of_ours_has_a_source_and_every_released_tensor_a_use(go
 
 
 @pytest.mark.parametrize("width", [5, 25, 7])
-def test_any_action_width(official, width):
-    model = lewm.load(official(action_width=width))
+def test_any_action_width(released, width):
+    model = lewm.load(released(action_width=width))
     assert model.config.action_block == width
     with torch.inference_mode():
         assert model.rollout(torch.zeros(1, 1, 192), torch.zeros(1, 2, 3, width)).shape == (1, 2, 3, 192)
 
 
-def test_planning_in_environment_units_needs_action_statistics(official):
+def test_planning_in_environment_units_needs_action_statistics(released):
     with pytest.raises(LewmError, match="no action statistics"):
-        lewm.load(official()).normalize_actions(torch.zeros(1, 10))
+        lewm.load(released()).normalize_actions(torch.zeros(1, 10))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_names_every_missing_surplus_and_misshapen_tensor(official, layout):
+def test_names_every_missing_surplus_and_misshapen_tensor(released, layout):
     def damage(tensors):
         del tensors["predictor.pos_embedding"]
         del tensors["pred_proj.net.1.running_var"]
@@ -200,7 +205,7 @@ def test_names_every_missing_surplus_and_misshapen_tensor(official, layout):
         tensors["projector.net.0.bias"] = torch.zeros(7)
 
     with pytest.raises(LewmError) as caught:
-        lewm.load(official(layout, change=damage))
+        lewm.load(released(layout, change=damage))
     message = str(caught.value)
     assert "missing predictor.pos_embedding, pred_proj.net.1.running_var" in message
     assert "surplus decoder.weight" in message
@@ -212,8 +217,8 @@ class Evil:
         return (pytest.fail, ("a pickle was executed",))
 
 
-def test_a_pickle_posing_as_weights_is_refused(official):
-    directory = official()
+def test_a_pickle_posing_as_weights_is_refused(released):
+    directory = released()
     for write in (lambda f: torch.save({"a": Evil()}, f), lambda f: pickle.dump(Evil(), f)):
         with (directory / "weights.pt").open("wb") as file:
             write(file)
@@ -230,16 +235,16 @@ def test_pickled_objects_are_named_with_the_way_out(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"hello"])
-def test_damaged_weights(official, content):
-    directory = official()
+def test_damaged_weights(released, content):
+    directory = released()
     (directory / "weights.pt").write_bytes(content)
     with pytest.raises(LewmError, match=r"weights\.pt"):
         lewm.load(directory)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"encoder": {"size": "giant"}}'])
-def test_damaged_config(official, content):
-    directory = official()
+def test_damaged_config(released, content):
+    directory = released()
     (directory / "config.json").write_text(content)
     with pytest.raises(LewmError, match=r"config\.json"):
         lewm.load(directory)
