@@ -206,20 +206,20 @@ def test_pictures_that_depend_on_earlier_ones_are_the_same_when_replayed(tmp_pat
         ("Direction", r"[\d,]+ of [\d,]+ pairs of moments with equal states look different"),
         ("Counter", r"[\d,]+ of [\d,]+ pairs of moments with equal states look different"),
         ("Constant", r"[\d,]+ of [\d,]+ pairs of moments with equal states look different"),
-        ("Sideways", r"moments with the same state look different \(0\.\d\d of the usual difference"),
+        ("Sideways", r"moments that count as the same look different \(0\.\d\d of the usual difference"),
     ],
 )
 def test_states_that_do_not_show_what_the_picture_shows_tell_no_success(kind, why):
     judged = lane(kind).judge()
     assert not judged.known
-    assert re.match("not known, because the observed numbers do not show what the picture shows: " + why, judged.said)
+    assert re.match("not known, because states do not show all that the picture shows: " + why, judged.said)
 
 
 @pytest.mark.parametrize("kind", ["", "Box"])
 def test_states_that_show_what_the_picture_shows_tell_success(kind):
     judged = lane(kind).judge()
     assert judged.known
-    assert re.match(r"judged by states: moments with the same state look alike \(0\.[0-4]", judged.said)
+    assert re.match(r"judged by states: moments that count as the same look alike \(0\.[0-4]", judged.said)
     told = lane("Telling").judge()
     assert told == Judgement(True, 'judged by the environment, which says "is_success" wherever the goal is')
 
@@ -230,7 +230,7 @@ def test_too_few_pairs_tell_nothing():
     past = np.array(["a", "b", "c", "d"])
     moments = Moments(np.eye(4), frames, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), past)
     judged = judgement([moments], lambda states, goals: np.ones(len(states), np.bool_))
-    assert judged.said.endswith("only 4 pairs of moments had the same state in a trial, which tells too little")
+    assert judged.said.endswith("what the picture shows: 4 pairs of moments count as the same in a trial")
 
 
 def test_moments_with_the_same_past_are_no_evidence():

@@ -107,17 +107,22 @@ def judgement(recorded: list[Moments], solved: Solved) -> Judgement:
         near += int(pairs.sum())
         found, usual = found + float(mean[pairs].sum()), usual + float(expected[pairs].sum())
     if look_different:
-        return _unknown(f"{look_different:,} of {equal:,} pairs of moments with equal states look different")
+        return _undetermined(f"{look_different:,} of {equal:,} pairs of moments with equal states look different")
     if near < LEAST_PAIRS:
-        return _unknown(f"only {near:,} pairs of moments had the same state in a trial, which tells too little")
+        counted = "1 pair of moments counts" if near == 1 else f"{near:,} pairs of moments count"
+        return Judgement(
+            False,
+            "not known, because too few states are near one another to tell whether they show what the picture shows: "
+            f"{counted} as the same in a trial",
+        )
     share = f"{found / usual:.2f} of the usual difference, in {near:,} pairs"
     if found > ALIKE * usual:
-        return _unknown(f"moments with the same state look different ({share})")
-    return Judgement(True, f"{BY_STATES.said}: moments with the same state look alike ({share})")
+        return _undetermined(f"moments that count as the same look different ({share})")
+    return Judgement(True, f"{BY_STATES.said}: moments that count as the same look alike ({share})")
 
 
-def _unknown(why: str) -> Judgement:
-    return Judgement(False, f"not known, because the observed numbers do not show what the picture shows: {why}")
+def _undetermined(why: str) -> Judgement:
+    return Judgement(False, f"not known, because states do not show all that the picture shows: {why}")
 
 
 def _differences(
