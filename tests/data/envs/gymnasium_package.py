@@ -118,6 +118,10 @@ class Observing(Lane):
         }[self.kind]
 
 
+class DMControlLane(Lane):
+    """A lane whose name says what draws it."""
+
+
 class Silent(Lane):
     metadata = {"render_modes": ["human"]}  # noqa: RUF012
 
@@ -148,5 +152,6 @@ if "Lane-v0" not in gymnasium.registry:
     _register("LaneCounter-v0", Observing, kind="counter")
     _register("LaneConstant-v0", Observing, kind="constant")
     _register("LaneSideways-v0", Observing, kind="sideways", actions=BOX)
+    _register("LaneDMControl-v0", DMControlLane)
     _register("LaneSilent-v0", Silent)
     _register("LaneModeless-v0", Modeless)

@@ -1,6 +1,8 @@
 """Any Gymnasium environment as a world: numbers of its spaces, episodes that are replayed, goals."""
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -10,12 +12,14 @@ from gymnasium import spaces
 
 from lewm_data.collection.collect import collect
 from lewm_data.envs.gallery import play_strips
+from lewm_data.envs.gymnasium import drawing
 from lewm_data.envs.gymnasium.drawing import resized
 from lewm_data.envs.gymnasium.evidence import Moments, judgement
 from lewm_data.envs.gymnasium.interface import inspect
 from lewm_data.envs.gymnasium.spaces import action_groups, flat_actions, numeric_leaves, to_action
 from lewm_data.envs.gymnasium.world import TOLERANCE
 from lewm_data.envs.judgement import Judgement
+from lewm_data.envs.mujoco import headless
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
@@ -378,6 +382,27 @@ def test_what_drawing_needs_is_said_where_it_is_missing(monkeypatch):
     world.cache_clear()
     with pytest.raises(DataError, match=r"Lane-v0: cannot be made or drawn: .*a-screen"):
         lane()
+
+
+def test_mujocos_renderer_is_chosen_before_a_package_is_imported(tmp_path, monkeypatch):
+    """A package that does without MuJoCo needs none."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("MUJOCO_GL", "none yet")
+    source = f"import os\nimport {PACKAGE}\nRENDERER = os.environ['MUJOCO_GL']\n"
+    for name in ("lanes_drawn", "lanes_undrawn"):
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.setattr(headless, "choose_renderer", lambda: os.environ.update(MUJOCO_GL="osmesa"))
+    world("lanes_drawn:Lane-v0")
+    assert sys.modules["lanes_drawn"].RENDERER == "osmesa"
+
+    def nothing_there():
+        raise DataError("nothing to draw MuJoCo with", "Install something.")
+
+    monkeypatch.setattr(headless, "choose_renderer", nothing_there)
+    monkeypatch.setattr(drawing, "choose_renderer", nothing_there)
+    world("lanes_undrawn:Lane-v0")
+    with pytest.raises(DataError, match="nothing to draw MuJoCo with"):
+        lane("DMControl")
 
 
 def test_states_cannot_be_set_and_goals_are_not_there_at_once():
