@@ -238,15 +238,17 @@ def test_too_few_pairs_tell_nothing():
 
 
 def test_moments_with_the_same_past_are_no_evidence():
-    """All numbers are noise, but moments with the same past look the same."""
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (80, 2, 2, 3), np.uint8)
-    twice = np.concatenate([frames, frames])
-    past = np.array([str(number) for number in range(80)] * 2)
-    states = rng.normal(size=(160, 1))
-    moments = Moments(states, twice, np.arange(160), np.zeros(160, np.int64), past)
-    judged = judgement([moments], lambda states, goals: np.ones(len(states), np.bool_))
-    assert "look different (1.0" in judged.said
+    """Every moment comes twice, and is near to nothing else."""
+    frames = np.random.default_rng(0).integers(0, 256, (150, 2, 2, 3), np.uint8)
+    numbers = np.tile(np.arange(150.0), 2)
+    states = (numbers + np.linspace(0, 0.01, 300))[:, None]
+
+    def judged(past):
+        moments = Moments(states, np.concatenate([frames, frames]), np.arange(300), np.zeros(300, np.int64), past)
+        return judgement([moments], lambda states, goals: (np.abs(states - goals) < 0.1).all(axis=1))
+
+    assert judged(np.arange(300)).known
+    assert judged(numbers).said.endswith("0 pairs of moments count as the same in a trial")
 
 
 def test_solved_is_near_the_goal_in_every_number_and_has_its_choices():
