@@ -365,6 +365,21 @@ def test_what_cannot_be_used_is_said(name, problem):
         world(name)
 
 
+def test_an_installed_package_that_cannot_be_imported_is_said(tmp_path, monkeypatch):
+    """In the user's own code, the exception stays as it is: its line is shown."""
+    for folder, module in (("site-packages", "spoilt_package"), ("mine", "my_spoilt_module")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{module}.py").write_text("raise RuntimeError('no operator')")
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    problem = (
+        r"environment spoilt_package:Lane-v0: spoilt_package cannot be imported: RuntimeError: no operator\nRepair"
+    )
+    with pytest.raises(DataError, match=problem):
+        world("spoilt_package:Lane-v0")
+    with pytest.raises(RuntimeError, match="no operator"):
+        world("my_spoilt_module:Lane-v0")
+
+
 def test_an_environment_that_does_not_draw_is_said():
     with (
         pytest.warns(UserWarning, match="render_mode='rgb_array'"),

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from lewm_data.blame import raised_by_user
 from lewm_data.envs.general_perturbations import action_swapped, frozen, shown, time_reversed
 from lewm_data.envs.gymnasium.evidence import judge_states
 from lewm_data.envs.gymnasium.interface import Interface, inspect
@@ -53,9 +54,7 @@ def gymnasium_world(name: str) -> World:
     """
     package, _, gymnasium_id = name.rpartition(":")
     if package:
-        prepare_renderer()
-        remedy = "Write it as package:Id-v0, and run where Python finds the package."
-        import_module(package, f"environment {name}", remedy)
+        _import(package, name)
     if gymnasium_id not in gymnasium.registry:
         raise unknown("environment", gymnasium_id, nearest_ids(gymnasium_id))
     interface = inspect(gymnasium_id)
@@ -117,6 +116,23 @@ def gymnasium_world(name: str) -> World:
         restorable=False,
         judge=judge,
     )
+
+
+def _import(package: str, name: str) -> None:
+    prepare_renderer()
+    try:
+        import_module(
+            package, f"environment {name}", "Write it as package:Id-v0, and run where Python finds the package."
+        )
+    except DataError:
+        raise
+    except Exception as error:
+        if raised_by_user(error):  # in code of the user's own, whose line is named
+            raise
+        raise DataError(
+            f"environment {name}: {package} cannot be imported: {type(error).__name__}: {error}",
+            "Repair the installation of this package and of what it needs.",
+        ) from error
 
 
 def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
