@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+SWM_VENV ?= .venv-stable-worldmodel
 BIN := $(VENV)/bin
 HOME_DIR := $(CURDIR)/.lewm/quickstart
 WORLD ?= push-t
@@ -16,7 +17,7 @@ DATA_cube := --detail coarse
 # Where the search solves few tasks, a policy acts
 POLICY_ACTS := cube
 
-.PHONY: quickstart worlds test check soak fuzz bench gpu-wheels gpu-pass gpu-train clean
+.PHONY: quickstart worlds test check stable-worldmodel soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -61,6 +62,15 @@ check: $(VENV)/installed
 # A process of tests on every core, at most eight for the sake of memory, in contiguous parts; who is done takes over.
 test: check
 	$(BIN)/pytest -n auto --maxprocesses 8 --dist worksteal
+
+# The tests in stable-worldmodel, which `make test` skips: it is large, and needs a virtual environment of its own.
+$(SWM_VENV)/installed: pyproject.toml constraints.txt tests/stable-worldmodel.txt
+	$(PYTHON) -m venv $(SWM_VENV)
+	$(SWM_VENV)/bin/pip install --quiet -c constraints.txt -r tests/stable-worldmodel.txt -e ".[push-t]"
+	touch $@
+
+stable-worldmodel: $(SWM_VENV)/installed
+	$(SWM_VENV)/bin/pytest tests/lewm/test_stable_worldmodel.py tests/lewm/test_in_stable_worldmodel.py
 
 # The long campaigns: commands killed at every moment, and spoilt inputs for every reader
 soak fuzz: $(VENV)/installed
@@ -116,4 +126,4 @@ gpu-pass gpu-train:
 	PYTHON=$(PYTHON) bash benchmarks/$(subst -,_,$@).sh $(wildcard .lewm/gpu-wheels)
 
 clean:
-	rm -rf $(VENV) .lewm quickstart worlds build dist *.egg-info
+	rm -rf $(VENV) $(SWM_VENV) .lewm quickstart worlds build dist *.egg-info

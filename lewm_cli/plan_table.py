@@ -38,12 +38,13 @@ def table(report: EvalReport) -> Table:
     lines = [f"{report.seconds_per_plan:.2g} s a plan in {planner['precision']}, {planner['precision_reason']}"]
     if report.seconds_preparing:
         lines.append(f"{report.seconds_preparing:.2g} s beside the plans to compile kernels and to capture CUDA graphs")
+    lines.append(f"Success is {report.success}")
     if report.latent_distance is None:
         lines.append(f"{report.discarded_solved} starts discarded as solved already")
     else:
         lines += [
-            "Nothing tells here whether a goal is reached. Distances to it are in latent space,",
-            f"mean over {report.episodes} tasks; at 0 the model sees no difference.",
+            f"Distances to the goal are in latent space, mean over {report.episodes} tasks;",
+            "at 0 the model sees no difference.",
         ]
     if report.discarded_ended:
         lines.append(f"{report.discarded_ended} draws discarded because the episode ended before the goal")

@@ -8,7 +8,7 @@ from pathlib import Path
 OURS = {"lewm", "lewm_cli", "lewm_data", "lewm_kernels"}
 
 # The modules that call environments of Gymnasium; such an environment may come from any installed package.
-CALLERS = {"lewm_data.envs.gymnasium.simulator", "lewm_data.envs.gymnasium.drawing"}
+CALLERS = {f"lewm_data.envs.gymnasium.{module}" for module in ("drawing", "interface", "simulator")}
 
 STANDARD = sysconfig.get_path("stdlib")
 INSTALLED = {"site-packages", "dist-packages"}

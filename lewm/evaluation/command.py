@@ -178,6 +178,7 @@ def _evaluate(
         interval_95=success.interval_95,
         latent_distance=success.latent_distance,
         random=Success.of(floor),
+        success=tasks.judgement.said,
         protocol=_protocol(request, run, tasks),
         goal_offset=tasks.goal_offset,
         budget=tasks.budget,

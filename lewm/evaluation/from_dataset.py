@@ -52,6 +52,7 @@ def draw_tasks(
             f"{dataset.path}: no column '{SEED}' to start tasks from: {world.name} is replayed from seeds",
             'Use data made by "lewm collect".',
         )
+    judgement = world.judge()
     episodes = held_out if protocol == HELD_OUT else np.arange(dataset.num_episodes)
     windows = [
         (episode, step)
@@ -63,7 +64,7 @@ def draw_tasks(
     order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
     drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
     rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]  # (W,)
-    if protocol == PAPER:
+    if protocol == PAPER or not judgement.known:
         usable = np.arange(len(drawn))[:count]
     elif states is not None:
         usable = np.flatnonzero(~world.solved(states[rows], states[rows + goal_offset]))[:count]
@@ -85,7 +86,7 @@ def draw_tasks(
         picture=None,
         goal_offset=goal_offset,
         budget=budget,
-        solvable=world.solvable,
+        judgement=judgement,
         discarded_solved=int(usable[-1]) + 1 - count,
         discarded_ended=0,
     )

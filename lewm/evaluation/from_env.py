@@ -15,8 +15,10 @@ from jaxtyping import UInt8
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import UNSEEN, Placed, Replayed, Task, Tasks, begin
 from lewm.model.frames import warn_if_reshaped
-from lewm_data.envs.gymnasium.simulator import SEEDS, inspect
+from lewm_data.envs.gymnasium.interface import inspect
+from lewm_data.envs.gymnasium.simulator import SEEDS
 from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
+from lewm_data.envs.judgement import Judgement
 from lewm_data.envs.world import World, WorldEnv
 from lewm_data.errors import DataError
 from lewm_data.video.fit import fitted
@@ -50,7 +52,7 @@ def draw_from_env(
     Raises:
         LewmError: too few of the draws can be used.
     """
-    solvable = world.solvable if picture is None else _tells_success(world)
+    judgement = world.judge() if picture is None else _of_picture(world)
     moves = goal_offset if picture is None else 0
     kept: list[Task] = []
     solved = ended = 0
@@ -62,7 +64,7 @@ def draw_from_env(
                 ended += 1
                 continue
             begin(env, [start])
-            if solvable and env.is_solved()[0]:
+            if judgement.known and env.is_solved()[0]:
                 solved += 1
                 continue
             kept.append(Task(number, 0, start))
@@ -82,7 +84,7 @@ def draw_from_env(
         picture=picture,
         goal_offset=None if world.restorable or picture is not None else goal_offset,
         budget=budget,
-        solvable=solvable,
+        judgement=judgement,
         discarded_solved=solved,
         discarded_ended=ended,
     )
@@ -139,6 +141,8 @@ def _replayed(env: WorldEnv, rng: np.random.Generator, moves: int) -> Replayed |
     return Replayed(seed, none, np.concatenate(actions))
 
 
-def _tells_success(world: World) -> bool:
-    """Whether the environment tells that its own task is done, whatever the goal is."""
-    return not world.restorable and inspect(world.gymnasium_id).success is not None
+def _of_picture(world: World) -> Judgement:
+    """Whether it can be told that a picture is reached: only where the environment tells that its own task is done."""
+    if not world.restorable and inspect(world.gymnasium_id).success is not None:
+        return world.judge()
+    return Judgement(False, "not known, because the goal is a picture, whose state nothing tells")

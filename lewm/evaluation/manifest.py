@@ -158,7 +158,7 @@ def read_tasks(path: Path, world: World) -> Tasks:
         picture=None,
         goal_offset=manifest.goal_offset,
         budget=manifest.budget,
-        solvable=world.solvable,
+        judgement=world.judge(),
         discarded_solved=manifest.discarded_solved,
         discarded_ended=manifest.discarded_ended,
     )

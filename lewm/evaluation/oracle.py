@@ -121,7 +121,7 @@ class Oracle(Controller):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.world.restorable and self.world.solvable):
+        if not (self.world.restorable and self.world.judge().known):
             raise LewmError(
                 f"{self.world.name}: an oracle needs a world whose states can be set, and which knows what is solved",
                 "Use a run of a world of lewm's own.",

@@ -118,6 +118,7 @@ class EvalReport:
     Attributes:
         success_rate, successes, episodes, interval_95, latent_distance: The planner's success, see `Success`.
         random: The success of uniformly random actions on the same tasks.
+        success: How success is judged, or why it is not known: the end of a sentence that begins with "Success is".
         protocol: How the tasks were chosen, for this run: see `Tasks.protocol_for`.
         goal_offset, budget, discarded_solved, discarded_ended: Facts about the tasks, see `Tasks`.
         tasks_sha256: Digest of the tasks: equal digests mean equal tasks.
@@ -134,6 +135,7 @@ class EvalReport:
     interval_95: tuple[float, float] | None
     latent_distance: LatentDistance | None
     random: Success
+    success: str
     protocol: str
     goal_offset: int | None
     budget: int

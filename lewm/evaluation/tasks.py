@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
+from lewm_data.envs.judgement import Judgement
 from lewm_data.envs.world import WorldEnv
 
 UNSEEN = 16  # pixels a side of the frames of environments whose frames nobody looks at
@@ -87,7 +88,7 @@ class Tasks:
         picture: A picture to be reached in all of them, in place of the goals that come with their starts.
         goal_offset: Environment steps from each start to its goal, where that is known.
         budget: Environment steps allowed.
-        solvable: Whether it can be told that a goal is reached.
+        judgement: Whether it can be told that a goal is reached, and how.
         discarded_solved: Draws thrown away because the start already counted as solved.
         discarded_ended: Draws thrown away because the episode ended before the goal.
     """
@@ -99,12 +100,17 @@ class Tasks:
     picture: UInt8[np.ndarray, "Y X 3"] | None
     goal_offset: int | None
     budget: int
-    solvable: bool
+    judgement: Judgement
     discarded_solved: int
     discarded_ended: int
 
     def __len__(self) -> int:
         return len(self.each)
+
+    @property
+    def solvable(self) -> bool:
+        """Whether it can be told that a goal is reached."""
+        return self.judgement.known
 
     def begin(self, env: WorldEnv, first: int) -> None:
         """Brings the environments to the starts of as many tasks, from number `first` on."""

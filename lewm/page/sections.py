@@ -107,8 +107,7 @@ def planning(path: Path, take: Take) -> Content:
         ]
         body += elements.table(("agent", "distance at the start", "at the end"), rows)
         body += elements.paragraph(
-            "Nothing tells whether a goal is reached. Distances to it are in latent space, mean over "
-            f"{report['episodes']} tasks.",
+            f"Distances to the goal are in latent space, mean over {report['episodes']} tasks.",
             "quiet",
         )
     else:
@@ -126,6 +125,7 @@ def planning(path: Path, take: Take) -> Content:
         [
             ("Goals", f"{goals}, {report['budget']} allowed"),
             ("Tasks", f"{report['protocol']} ({report['tasks_sha256'][:12]})"),
+            ("Success", report["success"]),
             ("Discarded", f"{report['discarded_solved']} starts, solved already"),
             *_how_planned(report["planner"]),
             ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),

@@ -321,7 +321,16 @@ def test_report_has_every_key_and_is_written(tiny, trained, data):
     written = read_report(path)
     assert written == json.loads(json.dumps(report.as_dict()))
     success = ["success_rate", "successes", "episodes", "interval_95", "latent_distance"]
-    keys = ["random", "protocol", "goal_offset", "budget", "discarded_solved", "discarded_ended", "tasks_sha256"]
+    keys = [
+        "random",
+        "success",
+        "protocol",
+        "goal_offset",
+        "budget",
+        "discarded_solved",
+        "discarded_ended",
+        "tasks_sha256",
+    ]
     keys += ["tasks", "seconds_per_plan", "seconds_preparing", "planner", "checkpoint_sha256"]
     keys += ["head_sha256", "policy_sha256", "versions"]
     assert list(written) == [*success, *keys]

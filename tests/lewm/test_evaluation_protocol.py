@@ -19,6 +19,7 @@ from lewm.model import build
 from lewm.planning.controller import Controller
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
+from lewm_data.envs.judgement import BY_STATES
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
 from lewm_data.store.clips import split_episodes
@@ -147,7 +148,7 @@ def test_seeds_that_do_not_fit_in_64_bits_are_refused(runs, tiny, seed):
 def test_random_actions_of_a_long_budget_are_drawn_bit_by_bit(tiny, monkeypatch):
     """Equals the result of drawing them at once."""
     start = Task(0, 0, Placed(np.array([0.1, 0.1]), np.array([0.9, 0.9]), {}))
-    tasks = Tasks("two-room", "from-env", None, (start,) * 3, None, None, 230, True, 0, 0)
+    tasks = Tasks("two-room", "from-env", None, (start,) * 3, None, None, 230, BY_STATES, 0, 0)
     controller = Controller(build(tiny.model), tiny.planning, 4)
     taken = []
     with_env = WORLD.make(1, 16, False)

@@ -22,6 +22,7 @@ from lewm.model import build
 from lewm.planning.controller import Controller
 from lewm.world_states import states_of
 from lewm_data.collection.collect import collect
+from lewm_data.envs.judgement import BY_STATES
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.writer import Writer
@@ -156,7 +157,7 @@ def test_states_in_parts_are_put_together(tmp_path):
 
 
 def test_an_episode_that_ends_stays_as_it_is_and_is_not_acted_in(recorded):
-    tasks = dataclasses.replace(draw_tasks(recorded(), lane(), "paper", EVERY, 6, 5, 40, 0), solvable=True)
+    tasks = dataclasses.replace(draw_tasks(recorded(), lane(), "paper", EVERY, 6, 5, 40, 0), judgement=BY_STATES)
     films, asked = [], []
 
     def agent(first, env):

@@ -12,6 +12,7 @@ from lewm.evaluation import oracle as oracles
 from lewm.evaluation.oracle import Oracle, SimulatorDynamics, run_oracle, true_distance
 from lewm.evaluation.tasks import Placed, Task, Tasks
 from lewm.planning.plan import Context
+from lewm_data.envs.judgement import BY_STATES
 from lewm_data.envs.registry import world
 
 SKIP, BLOCKS, ACTIONS = 3, 4, 2
@@ -90,7 +91,7 @@ def tasks(starts, goals, factors):
         picture=None,
         goal_offset=25,
         budget=50,
-        solvable=True,
+        judgement=BY_STATES,
         discarded_solved=0,
         discarded_ended=0,
     )

@@ -14,11 +14,10 @@ import sys
 import gymnasium
 
 from lewm_data.envs.env import SimulatorEnv
-from lewm_data.envs.gymnasium.world import gymnasium_world, nearest_ids
+from lewm_data.envs.gymnasium.world import gymnasium_world, unregistered
 from lewm_data.envs.two_room.vector_env import MAX_EPISODE_STEPS
 from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.envs.world import World
-from lewm_data.errors import unknown
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ def world(name: str) -> World:
     "package:Id-v0" imports the package and so runs its code: give only a name that the user typed.
 
     Raises:
-        DataError: The name is unknown (the nearest known one is suggested), or the environment cannot be used.
+        DataError: The name is unknown (the nearest known one is suggested, and an installed package that registers such
+            ids), or the environment cannot be used.
     """
     if own := _own_name(name):
         module, _, constant = WORLDS[own].partition(":")
@@ -50,7 +50,7 @@ def world(name: str) -> World:
         return found
     if ":" in name or name in gymnasium.registry:
         return gymnasium_world(name)
-    raise unknown("environment", name, [*WORLDS, *nearest_ids(name)])
+    raise unregistered(name, WORLDS)
 
 
 def known_world(name: str | None) -> World | None:

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float, Float64, UInt8
 
 from lewm_data.envs.general_perturbations import Perturbation
+from lewm_data.envs.judgement import BY_STATES, Judgement
 from lewm_data.envs.simulator import Factor
 from lewm_data.errors import DataError, unknown
 from lewm_data.policies.policy import Policy
@@ -98,7 +99,7 @@ class World:
             consists of numbers.
         restorable: Whether its states can be set. Where they cannot, environments are `GymnasiumVectorEnv`, which reach
             a moment by replaying an episode, whose seed is in the column `episode_seed`.
-        solvable: Whether the world can tell that a goal is reached.
+        judge: Says whether the world can tell that a goal is reached, and how. This may have to be tried out first.
         detail: How finely its frames are drawn, a name in `details`; None where there is no choice.
         details: The same world with frames of each detail. Nothing but frames differs.
     """
@@ -123,8 +124,8 @@ class World:
     default_repeat: float = 0.0
     action_groups: tuple[int, ...] | None = None
     restorable: bool = True
-    solvable: bool = True
     from_published: Callable[[Float64[np.ndarray, "N S"]], Float64[np.ndarray, "N S"]] = lambda states: states
+    judge: Callable[[], Judgement] = lambda: BY_STATES
     detail: str | None = None
     details: Mapping[str, Callable[[], "World"]] = field(default_factory=dict)
 

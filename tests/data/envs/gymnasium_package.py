@@ -28,7 +28,8 @@ class Lane(gymnasium.Env):
     def step(self, action):
         assert self.action_space.contains(action), action
         assert self.place[0] <= 30, "a finished episode was stepped"
-        noise = np.random.normal(0, 0.1, 2) if self.kind == "drifting" else self.np_random.normal(0, 0.1, 2)
+        drifting = self.kind == "drifting" or (self.kind == "drifting late" and self.place[0] > 20)
+        noise = np.random.normal(0, 0.1, 2) if drifting else self.np_random.normal(0, 0.1, 2)
         sideways, self.speed = np.ravel(action)[:2]
         self.place = np.clip(self.place + noise + [1 + 2 * self.speed, sideways], 0, [40, 18])
         told = self._told(noise)
@@ -54,7 +55,71 @@ class Lane(gymnasium.Env):
 
     def _told(self, noise):
         told = {"drift": noise, "far": bool(self.place[0] > 20), "lane/width": 20, "who": "me"}
+        told |= {"view": np.zeros((*DRAWN, 3), np.uint8), "heat": np.zeros((50, 50))}
         return told | ({"is_success": self.place[1] < 5} if self.kind == "telling" else {})
+
+
+class Worn(Lane):
+    """A lane that begins elsewhere from the third episode of an instance on."""
+
+    times = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.times += 1
+        self.place += 0.25 * (self.times > 2)
+        return self._seen(), self._told(np.zeros(2))
+
+
+class Sparkling(Lane):
+    """A lane whose sparks fade whenever they are drawn."""
+
+    def reset(self, *, seed=None, options=None):
+        self.spark = 255
+        return super().reset(seed=seed)
+
+    def render(self):
+        frame = super().render()
+        frame[:4, :4] = self.spark
+        self.spark = max(0, self.spark - 20)
+        return frame
+
+
+class Observing(Lane):
+    """A lane that observes only some numbers: a direction, its step, nothing that changes, or how far to the right."""
+
+    seen = property(
+        lambda self: {
+            "direction": spaces.Discrete(3),
+            "counter": spaces.Box(0, np.inf, (1,)),
+            "constant": spaces.Box(0, 1, (2,)),
+            "sideways": spaces.Box(0, 40, (1,)),
+        }
+    )
+
+    def __init__(self, render_mode=None, kind="", actions=None):
+        super().__init__(render_mode, actions=actions)
+        self.kind, self.observation_space, self.steps, self.turn = kind, self.seen[kind], 0, 0
+
+    def reset(self, *, seed=None, options=None):
+        self.steps = self.turn = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.steps, self.turn = self.steps + 1, int(np.ravel(action)[0]) + 1
+        return super().step(action)
+
+    def _seen(self):
+        return {
+            "direction": self.turn,
+            "counter": np.full(1, self.steps, np.float32),
+            "constant": np.full(2, 0.5, np.float32),
+            "sideways": self.place[:1].astype(np.float32),
+        }[self.kind]
+
+
+class DMControlLane(Lane):
+    """A lane whose name says what draws it."""
 
 
 class Silent(Lane):
@@ -79,6 +144,14 @@ if "Lane-v0" not in gymnasium.registry:
     _register("LanePictures-v0", kind="pictures")
     _register("LaneTelling-v0", kind="telling")
     _register("LaneDrifting-v0", kind="drifting")
+    _register("LaneDriftingLate-v0", kind="drifting late")
     _register("LaneListing-v0", kind="listing")
+    _register("LaneWorn-v0", Worn)
+    _register("LaneSparkling-v0", Sparkling)
+    _register("LaneDirection-v0", Observing, kind="direction")
+    _register("LaneCounter-v0", Observing, kind="counter")
+    _register("LaneConstant-v0", Observing, kind="constant")
+    _register("LaneSideways-v0", Observing, kind="sideways", actions=BOX)
+    _register("LaneDMControl-v0", DMControlLane)
     _register("LaneSilent-v0", Silent)
     _register("LaneModeless-v0", Modeless)

@@ -1,5 +1,8 @@
 """Any Gymnasium environment as a world: numbers of its spaces, episodes that are replayed, goals."""
 
+import os
+import re
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -9,9 +12,14 @@ from gymnasium import spaces
 
 from lewm_data.collection.collect import collect
 from lewm_data.envs.gallery import play_strips
+from lewm_data.envs.gymnasium import drawing
 from lewm_data.envs.gymnasium.drawing import resized
+from lewm_data.envs.gymnasium.evidence import Moments, judgement
+from lewm_data.envs.gymnasium.interface import inspect
 from lewm_data.envs.gymnasium.spaces import action_groups, flat_actions, numeric_leaves, to_action
 from lewm_data.envs.gymnasium.world import TOLERANCE
+from lewm_data.envs.judgement import Judgement
+from lewm_data.envs.mujoco import headless
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
@@ -82,7 +90,7 @@ def test_what_the_world_says_of_itself():
     assert found is lane()
     assert (found.action_dim, found.state_dim, found.action_groups) == (5, 4, (3, 2))
     assert found.targets == {name: f"observation.{name}" for name in ("in_here.0", "speed", "width")}
-    assert (found.restorable, found.solvable, found.factors) == (False, True, {})
+    assert (found.restorable, found.judge().known, found.factors) == (False, True, {})
     assert list(found.all_policies) == ["random", "smooth"]
     env = found.make(1, SIZE, True)
     assert env.max_episode_steps == 25
@@ -124,7 +132,7 @@ def test_columns_are_what_is_observed_and_told(tmp_path):
     assert (episode["info.lane_width"] == 20).all()
     other_shape = np.isnan(episode["info.drift"])
     np.testing.assert_array_equal(other_shape.all(axis=1), (episode["state"][:, 1] > 9) & (episode["step_idx"] > 0))
-    assert not {"info.who", "observation.name", "observation.pic"} & set(episode)
+    assert not {"info.who", "info.view", "info.heat", "observation.name", "observation.pic"} & set(episode)
     assert np.isnan(episode["goal"]).all()
     assert set(np.unique(episode["action"][:-1])) == {0, 1}
 
@@ -160,11 +168,90 @@ def test_an_episode_that_has_ended_stays_as_it_is():
 
 
 def test_an_environment_that_does_not_replay_is_found_out(tmp_path):
-    with pytest.raises(DataError, match=r"LaneDrifting-v0: the same seed .* at step 1\n.*np_random"):
-        record(tmp_path / "a.h5", "Drifting")
+    with pytest.raises(DataError, match=r"LaneDrifting-v0: the same seed .* in new instances of it too\n.*np_random"):
+        lane("Drifting")
+    with pytest.raises(DataError, match=r"LaneDriftingLate-v0: the same seed .* at step 1?\d\n.*np_random"):
+        record(tmp_path / "a.h5", "DriftingLate")
 
 
-def test_solved_is_near_the_goal_in_every_number():
+def test_an_instance_that_gives_other_episodes_when_used_again_is_not_used_again(tmp_path):
+    """Every episode of the file is one of the first two that new instances give."""
+    assert not inspect("Lane-v0").fresh
+    assert inspect("LaneWorn-v0").fresh
+    episodes = record(tmp_path / "a.h5", "Worn", episodes=5)
+    env = lane("Worn").make(1, SIZE, True)
+    for episode in episodes:
+        observation = env.replay(episode["episode_seed"][:1], [episode["action"][:6]], [episode["action"][6:9]])
+        np.testing.assert_array_equal(observation["state"][0], episode["state"][6])
+        np.testing.assert_array_equal(env.simulators[0].goal, episode["state"][9])
+        start = np.random.default_rng(int(episode["episode_seed"][0])).uniform(2, 10, 2)
+        np.testing.assert_array_equal(episode["state"][0, :2], start.astype(np.float32))
+    env.close()
+
+
+def test_pictures_that_depend_on_earlier_ones_are_the_same_when_replayed(tmp_path):
+    """A picture that is drawn twice, or was not drawn before, would have other sparks."""
+    assert not inspect("Lane-v0").drawing_counts
+    assert inspect("LaneSparkling-v0").drawing_counts
+    (episode,) = record(tmp_path / "a.h5", "Sparkling", episodes=1)
+    corner = episode["pixels"][:, 0, 0, 0].astype(int)
+    assert (np.diff(corner[:10]) == -20).all()
+    env = lane("Sparkling").make(1, SIZE, False)
+    env.replay(episode["episode_seed"][:1], [episode["action"][:4]], [episode["action"][4:7]])
+    for _ in range(2):
+        np.testing.assert_array_equal(env.render()[0], episode["pixels"][4])
+    np.testing.assert_array_equal(env.render_goal()[0], episode["pixels"][7])
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("Direction", r"[\d,]+ of [\d,]+ pairs of moments with equal states look different"),
+        ("Counter", r"[\d,]+ of [\d,]+ pairs of moments with equal states look different"),
+        ("Constant", r"[\d,]+ of [\d,]+ pairs of moments with equal states look different"),
+        ("Sideways", r"moments that count as the same look different \(0\.\d\d of the usual difference"),
+    ],
+)
+def test_states_that_do_not_show_what_the_picture_shows_tell_no_success(kind, why):
+    judged = lane(kind).judge()
+    assert not judged.known
+    assert re.match("not known, because states do not show all that the picture shows: " + why, judged.said)
+
+
+@pytest.mark.parametrize("kind", ["", "Box"])
+def test_states_that_show_what_the_picture_shows_tell_success(kind):
+    judged = lane(kind).judge()
+    assert judged.known
+    assert re.match(r"judged by states: moments that count as the same look alike \(0\.[0-4]", judged.said)
+    told = lane("Telling").judge()
+    assert told == Judgement(True, 'judged by the environment, which says "is_success" wherever the goal is')
+
+
+def test_too_few_pairs_tell_nothing():
+    """Two episodes of two moments each, in which everything differs."""
+    frames = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3), np.uint8)
+    past = np.array(["a", "b", "c", "d"])
+    moments = Moments(np.eye(4), frames, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), past)
+    judged = judgement([moments], lambda states, goals: np.ones(len(states), np.bool_))
+    assert judged.said.endswith("what the picture shows: 4 pairs of moments count as the same in a trial")
+
+
+def test_moments_with_the_same_past_are_no_evidence():
+    """Every moment comes twice, and is near to nothing else."""
+    frames = np.random.default_rng(0).integers(0, 256, (150, 2, 2, 3), np.uint8)
+    numbers = np.tile(np.arange(150.0), 2)
+    states = (numbers + np.linspace(0, 0.01, 300))[:, None]
+
+    def judged(past):
+        moments = Moments(states, np.concatenate([frames, frames]), np.arange(300), np.zeros(300, np.int64), past)
+        return judgement([moments], lambda states, goals: (np.abs(states - goals) < 0.1).all(axis=1))
+
+    assert judged(np.arange(300)).known
+    assert judged(numbers).said.endswith("0 pairs of moments count as the same in a trial")
+
+
+def test_solved_is_near_the_goal_in_every_number_and_has_its_choices():
     found = lane()
     env = found.make(1, SIZE, True)
     env.reset(seed=0)
@@ -179,7 +266,7 @@ def test_solved_is_near_the_goal_in_every_number():
         unit = np.eye(4)[[number]]
         deviations[number] = 1 / found.path_distance(goal + unit, goal)[0]
         off = TOLERANCE * deviations[number] * unit
-        assert found.solved(goal + 0.99 * off, goal).all()
+        assert found.solved(goal + 0.99 * off, goal).all() == (number != 2), "a choice is the same or is not"
         assert not found.solved(goal - 1.01 * off, goal).any()
     assert 0.4 < deviations[2] < 0.51  # the speed is 0 or 1
     assert deviations[3] == 1  # the width never changes
@@ -203,7 +290,8 @@ def test_a_world_that_tells_whether_its_task_is_done_is_asked():
 
 def test_a_world_of_pictures_has_the_time_as_its_state_and_cannot_be_solved():
     found = lane("Pictures")
-    assert (found.state_dim, found.targets, found.solvable) == (1, {}, False)
+    assert (found.state_dim, found.targets) == (1, {})
+    assert found.judge() == Judgement(False, "not known, because the environment observes no numbers")
     env = found.make(1, SIZE, False)
     slow = np.array([[0, 1, 0, 1, 0]] * 4, np.float32)
     observation = env.replay([0], [slow], [slow])
@@ -277,6 +365,21 @@ def test_what_cannot_be_used_is_said(name, problem):
         world(name)
 
 
+def test_an_installed_package_that_cannot_be_imported_is_said(tmp_path, monkeypatch):
+    """In the user's own code, the exception stays as it is: its line is shown."""
+    for folder, module in (("site-packages", "spoilt_package"), ("mine", "my_spoilt_module")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{module}.py").write_text("raise RuntimeError('no operator')")
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    problem = (
+        r"environment spoilt_package:Lane-v0: spoilt_package cannot be imported: RuntimeError: no operator\nRepair"
+    )
+    with pytest.raises(DataError, match=problem):
+        world("spoilt_package:Lane-v0")
+    with pytest.raises(RuntimeError, match="no operator"):
+        world("my_spoilt_module:Lane-v0")
+
+
 def test_an_environment_that_does_not_draw_is_said():
     with (
         pytest.warns(UserWarning, match="render_mode='rgb_array'"),
@@ -296,6 +399,27 @@ def test_what_drawing_needs_is_said_where_it_is_missing(monkeypatch):
     world.cache_clear()
     with pytest.raises(DataError, match=r"Lane-v0: cannot be made or drawn: .*a-screen"):
         lane()
+
+
+def test_mujocos_renderer_is_chosen_before_a_package_is_imported(tmp_path, monkeypatch):
+    """A package that does without MuJoCo needs none."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("MUJOCO_GL", "none yet")
+    source = f"import os\nimport {PACKAGE}\nRENDERER = os.environ['MUJOCO_GL']\n"
+    for name in ("lanes_drawn", "lanes_undrawn"):
+        (tmp_path / f"{name}.py").write_text(source)
+    monkeypatch.setattr(headless, "choose_renderer", lambda: os.environ.update(MUJOCO_GL="osmesa"))
+    world("lanes_drawn:Lane-v0")
+    assert sys.modules["lanes_drawn"].RENDERER == "osmesa"
+
+    def nothing_there():
+        raise DataError("nothing to draw MuJoCo with", "Install something.")
+
+    monkeypatch.setattr(headless, "choose_renderer", nothing_there)
+    monkeypatch.setattr(drawing, "choose_renderer", nothing_there)
+    world("lanes_undrawn:Lane-v0")
+    with pytest.raises(DataError, match="nothing to draw MuJoCo with"):
+        lane("DMControl")
 
 
 def test_states_cannot_be_set_and_goals_are_not_there_at_once():

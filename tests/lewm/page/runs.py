@@ -67,6 +67,7 @@ def plan_report(successes):
         **success(successes, 8),
         "latent_distance": None,
         "random": {**success(1, 8), "latent_distance": None},
+        "success": "judged by states",
         "protocol": "held-out",
         "goal_offset": 25,
         "budget": 50,

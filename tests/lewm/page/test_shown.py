@@ -214,6 +214,7 @@ def test_where_success_is_not_known_the_distances_are_shown(run):
         return {**known, "episodes": 8, "latent_distance": {"start": start, "end": end}}
 
     report = {**plan_report(1), **unknown(16.1, 7.16), "random": unknown(16.1, 14.3), "goal_offset": None}
+    report["success"] = "not known, because it says nothing"
     fill(run, "plan-20260101-000000", [], report)
     page = Page(write_page(run).page)
     for words in (
@@ -222,6 +223,7 @@ def test_where_success_is_not_known_the_distances_are_shown(run):
         "in a picture",
         "16.1 → 7.16",
         "mean over 8 tasks",
+        "Success not known, because it says nothing",
     ):
         assert words in page.said, words
     assert "95 %" not in page.said

@@ -16,6 +16,9 @@ from jaxtyping import Float32, Shaped, UInt8
 from lewm_data.envs.mujoco.headless import choose_renderer
 from lewm_data.errors import DataError
 
+# Parts of the names of modules and classes whose environments MuJoCo draws, in Gymnasium and in packages of others.
+DRAWN_WITH_MUJOCO = ("mujoco", "dm_control", "dmcontrol")
+
 
 def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
     """Makes the environment so that it draws frames and has no limit of steps.
@@ -24,7 +27,8 @@ def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
         DataError: It does not draw frames, or a package that it needs is not installed.
     """
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # else pygame fails where there is no screen
-    if "mujoco" in str(gymnasium.spec(gymnasium_id).entry_point).lower():
+    made_by = str(gymnasium.spec(gymnasium_id).entry_point).lower()
+    if any(name in made_by for name in DRAWN_WITH_MUJOCO):
         choose_renderer()
     try:
         env = gymnasium.make(gymnasium_id, render_mode="rgb_array", max_episode_steps=-1, disable_env_checker=True)

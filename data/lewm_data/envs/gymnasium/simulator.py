@@ -3,8 +3,8 @@
 Letters: S state width, A action width, Y and X the sides of a frame, K actions of an episode.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from gymnasium import spaces
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
 from lewm_data.envs.gymnasium.drawing import drawn, open_env, resized
+from lewm_data.envs.gymnasium.interface import Interface, digest, not_replayed, shape_of
 from lewm_data.envs.gymnasium.spaces import flat_actions, numeric_leaves, to_action
 from lewm_data.errors import DataError
 
@@ -21,32 +22,13 @@ SEEDS = 2**31  # an episode's seed is below this number
 Solved = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-@dataclass(frozen=True)
-class Interface:
-    """The properties of an environment that hold in all its episodes.
-
-    Attributes:
-        gymnasium_id: Its Gymnasium id, "CartPole-v1".
-        actions: The space of its actions.
-        observation: The arrays of numbers that it observes, with their shapes; see `numeric_leaves`.
-        info: The numbers in its `info`, with their shapes: those that the first two moments have.
-        success: The entry of `info` that says whether its own task is done; None if there is none.
-    """
-
-    gymnasium_id: str
-    actions: spaces.Space[Any]
-    observation: Mapping[str, tuple[int, ...]]
-    info: Mapping[str, tuple[int, ...]]
-    success: str | None
-
-
 class GymnasiumSimulator:
     """A Gymnasium environment, which can return to an earlier moment but cannot be put into any state.
 
     An episode is a function of its seed and its actions: `replay` goes to any of its moments, and `goal_here` makes the
     present moment the goal. Before that there is no goal. The state holds the numbers that the environment observes,
     without pictures; where it observes no numbers, the state is the number of steps. An episode that has ended stays as
-    it is, whatever the actions.
+    it is, whatever the actions. Each moment is drawn at most once, and always where the next picture depends on it.
 
     Args:
         interface: The result of `inspect`.
@@ -65,6 +47,8 @@ class GymnasiumSimulator:
         self.reward, self.ended = 0.0, False
         self._interface, self._frame_size, self._solved = interface, frame_size, solved
         self._env = open_env(interface.gymnasium_id)
+        self._used = False
+        self._frame: UInt8[np.ndarray, "Y X 3"] | None = None  # the present moment, if it was drawn
         self._taken: list[np.ndarray] = []  # the actions of the episode until now
         self._goal: tuple[np.ndarray, np.ndarray] | None = None  # its state and its frame
 
@@ -86,7 +70,6 @@ class GymnasiumSimulator:
         self.reward, self.ended = float(reward), bool(terminated or truncated)
         self._taken.append(action.copy())
         self._see(observation, info)
-        self._states.append(self.state)
 
     def replay(self, seed: int, actions: Float32[np.ndarray, "K A"]) -> None:
         """Begins the episode of a seed and takes these actions. The goal stays."""
@@ -101,16 +84,21 @@ class GymnasiumSimulator:
     def check_replay(self) -> None:
         """Replays the present episode to see whether it stays the same.
 
+        What it observes is compared, pictures too. The frame is compared only where that never changes: how often a
+        world was drawn, or sparks that mean nothing, may show there.
+
         Raises:
             DataError: It does not stay the same, so planning and testing in it are impossible.
         """
-        states, frame = self._states, self.render()
+        seen, frame = self._seen, self.render()
         self.replay(self._seed, np.stack(self._taken))
-        for step, (first, second) in enumerate(zip(states, self._states, strict=True)):
-            if not np.array_equal(first, second, equal_nan=True):
-                raise self._not_replayed(f"at step {step}")
-        if not np.array_equal(frame, self.render()):
-            raise self._not_replayed(f"in the frame after {len(self._taken)} steps")
+        for step, (first, second) in enumerate(zip(seen, self._seen, strict=False)):
+            if first != second:
+                raise not_replayed(self._interface.gymnasium_id, f"at step {step}")
+        if len(seen) != len(self._seen):
+            raise not_replayed(self._interface.gymnasium_id, f"that ends after {len(self._seen) - 1} steps")
+        if len(set(seen)) == 1 and not np.array_equal(frame, self.render()):
+            raise not_replayed(self._interface.gymnasium_id, f"in the frame after {len(self._taken)} steps")
 
     @property
     def state(self) -> Float64[np.ndarray, " S"]:
@@ -118,6 +106,11 @@ class GymnasiumSimulator:
         if not self._numbers:
             return np.array([len(self._taken)], np.float64)
         return np.concatenate([values.astype(np.float64).ravel() for values in self._numbers.values()])
+
+    @property
+    def past(self) -> str:
+        """A digest of everything that was observed from the start of the episode until now."""
+        return hashlib.blake2b(b"".join(self._seen), digest_size=16).hexdigest()
 
     @property
     def goal(self) -> Float64[np.ndarray, " S"]:
@@ -152,7 +145,9 @@ class GymnasiumSimulator:
         Raises:
             DataError: It does not draw, or draws something that is not a frame.
         """
-        return resized(drawn(self._env, self._interface.gymnasium_id), self._frame_size)
+        if self._frame is None:
+            self._frame = resized(drawn(self._env, self._interface.gymnasium_id), self._frame_size)
+        return self._frame.copy()
 
     def render_goal(self) -> UInt8[np.ndarray, "Y X 3"]:
         """The world as it was where `goal_here` was called.
@@ -175,55 +170,23 @@ class GymnasiumSimulator:
         self._env.close()
 
     def _begin(self, seed: int) -> None:
+        if self._used and self._interface.fresh:
+            self._env.close()
+            self._env = open_env(self._interface.gymnasium_id)
+        self._used = True
         self._seed, self._taken = seed, []
+        self._seen: list[bytes] = []  # a digest of each moment of the episode until now
         self.reward, self.ended = 0.0, False
         self._see(*self._env.reset(seed=seed))
-        self._states = [self.state]
 
     def _see(self, observation: Any, info: Mapping[str, Any]) -> None:  # noqa: ANN401  # Gymnasium allows any type
-        self._numbers = dict(numeric_leaves(self._env.observation_space, observation, "observation"))
-        self._info = dict(info)
-
-    def _not_replayed(self, where: str) -> DataError:
-        return DataError(
-            f"{self._interface.gymnasium_id}: the same seed and actions gave another episode {where}",
-            "All its randomness must be from its own np_random, which reset(seed=...) seeds.",
-        )
-
-
-def inspect(gymnasium_id: str) -> Interface:
-    """Looks at the first two moments of an environment.
-
-    Raises:
-        DataError: It cannot be made or drawn, or has actions of an unsupported kind.
-    """
-    env = open_env(gymnasium_id)
-    try:
-        try:
-            actions = flat_actions(env.action_space)
-        except DataError as error:
-            raise DataError(f"{gymnasium_id}: {error.problem}", error.remedy) from error
-        observation, first = env.reset(seed=0)
-        drawn(env, gymnasium_id)
-        *_, second = env.step(to_action(env.action_space, actions.low))
-        shapes = [{name: _shape(value) for name, value in told.items()} for told in (first, second)]
-        info = {name: shape for name, shape in shapes[0].items() if shape is not None and shapes[1].get(name) == shape}
-        return Interface(
-            gymnasium_id,
-            env.action_space,
-            {name: values.shape for name, values in numeric_leaves(env.observation_space, observation, "observation")},
-            info,
-            next((name for name in ("is_success", "success") if name in first or name in second), None),
-        )
-    finally:
-        env.close()
-
-
-def _shape(value: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # an environment may tell anything
-    """The shape of a value that consists of numbers, else None."""
-    is_numeric = isinstance(value, bool | int | float | np.number | np.bool_ | np.ndarray)
-    return np.shape(value) if is_numeric and np.asarray(value).dtype.kind in "biuf" else None
+        space = self._env.observation_space
+        self._numbers = dict(numeric_leaves(space, observation, "observation"))
+        self._info, self._frame = dict(info), None
+        self._seen.append(digest(space, observation))
+        if self._interface.drawing_counts:
+            self.render()
 
 
 def _told(value: Any, shape: tuple[int, ...]) -> Float64[np.ndarray, "..."]:  # noqa: ANN401
-    return np.array(value, np.float64) if _shape(value) == shape else np.full(shape, np.nan)
+    return np.array(value, np.float64) if shape_of(value) == shape else np.full(shape, np.nan)

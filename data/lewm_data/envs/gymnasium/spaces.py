@@ -16,6 +16,9 @@ from lewm_data.errors import DataError
 Action = np.ndarray | np.integer  # the types that an environment takes
 NUMERIC = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
+# An array with more numbers than this is a picture or a map, whatever its type: no sensors of a robot give as many.
+MOST_NUMBERS = 2048
+
 
 def action_groups(space: spaces.Space[Any]) -> tuple[int, ...] | None:
     """The sizes of the one-hot groups that an action consists of; None where it consists of numbers.
@@ -64,21 +67,37 @@ def to_action(space: spaces.Space[Any], numbers: Shaped[np.ndarray, " A"]) -> Ac
     return (chosen.reshape(space.nvec.shape) + space.start).astype(space.dtype)
 
 
+def is_numbers(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether an array is recorded as numbers: it is neither a picture (uint8 with rows and columns) nor too large."""
+    return not (dtype == np.uint8 and len(shape) >= 2) and math.prod(shape) <= MOST_NUMBERS
+
+
 def numeric_leaves(space: spaces.Space[Any], observation: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  # whatever Gymnasium allows
     """Every array of numbers in an observation; the entries of a dictionary are in the order of their names.
 
-    Pictures, which are uint8 and have rows and columns, are left out, and so are values without a fixed size.
+    Pictures are left out (see `is_numbers`), and so are values without a fixed size.
 
     Args:
         space: The space of the observation.
         observation: The observation, unchanged from the environment.
         name: The name of the observation; parts are called "name.part", slashes become underscores.
     """
+    for path, _, values in array_leaves(space, observation, name):
+        if is_numbers(values.dtype, values.shape):
+            yield path, values
+
+
+def array_leaves(
+    space: spaces.Space[Any],
+    observation: Any,  # noqa: ANN401
+    name: str,
+) -> Iterator[tuple[str, spaces.Space[Any], np.ndarray]]:
+    """Every array in an observation, pictures too, with its name and its space; see `numeric_leaves`."""
     if isinstance(space, spaces.Dict):
         for key in sorted(space, key=str):
-            yield from numeric_leaves(space[key], observation[key], f"{name}.{str(key).replace('/', '_')}")
+            yield from array_leaves(space[key], observation[key], f"{name}.{str(key).replace('/', '_')}")
     elif isinstance(space, spaces.Tuple):
         for index, part in enumerate(space):
-            yield from numeric_leaves(part, observation[index], f"{name}.{index}")
-    elif isinstance(space, NUMERIC) and not (space.dtype == np.uint8 and len(space.shape or ()) >= 2):
-        yield name, np.array(observation, space.dtype)
+            yield from array_leaves(part, observation[index], f"{name}.{index}")
+    elif isinstance(space, NUMERIC):
+        yield name, space, np.array(observation, space.dtype)

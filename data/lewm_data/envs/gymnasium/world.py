@@ -6,17 +6,24 @@ Letters: N rows, S state width.
 import difflib
 import functools
 import math
+from collections.abc import Iterable
 
 import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from lewm_data.blame import raised_by_user
 from lewm_data.envs.general_perturbations import action_swapped, frozen, shown, time_reversed
-from lewm_data.envs.gymnasium.simulator import GymnasiumSimulator, Interface, inspect
+from lewm_data.envs.gymnasium.evidence import judge_states
+from lewm_data.envs.gymnasium.interface import Interface, inspect
+from lewm_data.envs.gymnasium.providers import providers
+from lewm_data.envs.gymnasium.simulator import GymnasiumSimulator
 from lewm_data.envs.gymnasium.spaces import action_groups, flat_actions
 from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
+from lewm_data.envs.judgement import Judgement
+from lewm_data.envs.mujoco.headless import prepare_renderer
 from lewm_data.envs.world import World
-from lewm_data.errors import unknown
+from lewm_data.errors import DataError, unknown
 from lewm_data.modules import import_module
 from lewm_data.policies.one_hot import KEPT, OneHotPolicy
 from lewm_data.policies.spec import PolicyFactory
@@ -32,12 +39,14 @@ CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size,
 def gymnasium_world(name: str) -> World:
     """The world of a Gymnasium id; the id is "package:Id-v0" if a package has to be imported first.
 
-    A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's. The distance
-    is Euclidean, in standard deviations. The standard deviations are those of ten episodes of random actions, measured
-    at first use. Where no numbers are observed, the distance is the number of steps between two moments.
+    A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's, and each of
+    its choices is the goal's. The distance is Euclidean, in standard deviations. The standard deviations are those of
+    ten episodes of random actions, measured at first use. Where no numbers are observed, the distance is the number of
+    steps between two moments.
 
     Where an environment tells whether its own task is done, its `is_solved` follows that, wherever the goal is, and may
-    differ from the world's `solved`. Where it neither tells this nor observes numbers, nothing counts as solved.
+    differ from the world's `solved`. Elsewhere states tell it, but only if they determine the picture, which is tried
+    out at first use: see `evidence`.
 
     Raises:
         DataError: The package or id is unknown (the nearest known ones are named), or the environment cannot be drawn,
@@ -45,21 +54,30 @@ def gymnasium_world(name: str) -> World:
     """
     package, _, gymnasium_id = name.rpartition(":")
     if package:
-        remedy = "Write it as package:Id-v0, and run where Python finds the package."
-        import_module(package, f"environment {name}", remedy)
+        _import(package, name)
     if gymnasium_id not in gymnasium.registry:
         raise unknown("environment", gymnasium_id, nearest_ids(gymnasium_id))
     interface = inspect(gymnasium_id)
     measured = functools.cache(lambda: _standard_deviations(interface))
+    widths = {name: math.prod(shape) for name, shape in interface.observation.items()}
+    exact = np.repeat([name in interface.choices for name in widths], list(widths.values()))  # (S,)
 
     def solved(states: Float[np.ndarray, "N S"], goals: Float[np.ndarray, "N S"]) -> Bool[np.ndarray, " N"]:
         if not interface.observation:
             return np.zeros(len(states), np.bool_)
-        return (np.abs(states - goals) <= TOLERANCE * measured()).all(axis=1)
+        return (np.abs(states - goals) <= np.where(exact, 0.0, TOLERANCE * measured())).all(axis=1)
 
     def path_distance(states: Float[np.ndarray, "N S"], goals: Float[np.ndarray, "N S"]) -> Float64[np.ndarray, " N"]:
         scale = measured() if interface.observation else 1.0
         return np.linalg.norm((states - goals) / scale, axis=1)
+
+    @functools.cache
+    def judge() -> Judgement:
+        if interface.success is not None:
+            return Judgement(True, f'judged by the environment, which says "{interface.success}" wherever the goal is')
+        if not interface.observation:
+            return Judgement(False, "not known, because the environment observes no numbers")
+        return judge_states(lambda side: GymnasiumSimulator(interface, side, solved), solved)
 
     def make(num_envs: int, frame_size: int, pixels: bool) -> GymnasiumVectorEnv:
         return GymnasiumVectorEnv(
@@ -82,7 +100,7 @@ def gymnasium_world(name: str) -> World:
         default_policy="random",
         default_noise=0.0,
         action_space=flat_actions(interface.actions),
-        state_dim=sum(map(math.prod, interface.observation.values())) or 1,
+        state_dim=sum(widths.values()) or 1,
         state_columns=("state",),
         path_distance=path_distance,
         solved=solved,
@@ -96,8 +114,25 @@ def gymnasium_world(name: str) -> World:
         workers=True,
         action_groups=groups,
         restorable=False,
-        solvable=bool(interface.observation) or interface.success is not None,
+        judge=judge,
     )
+
+
+def _import(package: str, name: str) -> None:
+    prepare_renderer()
+    try:
+        import_module(
+            package, f"environment {name}", "Write it as package:Id-v0, and run where Python finds the package."
+        )
+    except DataError:
+        raise
+    except Exception as error:
+        if raised_by_user(error):  # in code of the user's own, whose line is named
+            raise
+        raise DataError(
+            f"environment {name}: {package} cannot be imported: {type(error).__name__}: {error}",
+            "Repair the installation of this package and of what it needs.",
+        ) from error
 
 
 def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
@@ -117,6 +152,20 @@ def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
     simulator.close()
     deviations = np.std(states, axis=0)
     return np.where(deviations > CONSTANT * np.abs(np.mean(states, axis=0)), deviations, 1.0)
+
+
+def unregistered(name: str, worlds: Iterable[str]) -> DataError:
+    """The error for a name that is neither that of a world nor registered with Gymnasium.
+
+    Where packages are installed that register such ids, it names them.
+    """
+    if found := providers(name):
+        said = " or ".join(f'"{package}:{name}"' for package in found)
+        return DataError(
+            f'unknown environment "{name}": no package is imported that registers it',
+            f"Write {said}, which imports the package and runs its code.",
+        )
+    return unknown("environment", name, [*worlds, *nearest_ids(name)])
 
 
 def nearest_ids(name: str) -> list[str]:

@@ -52,6 +52,16 @@ def choose_renderer() -> str:
     return chosen
 
 
+def prepare_renderer() -> None:
+    """Chooses MuJoCo's renderer, if that is installed: call it before a package is imported that may use MuJoCo.
+
+    Nothing happens where there is nothing to draw with: the package may do without MuJoCo.
+    """
+    if importlib.util.find_spec("mujoco"):
+        with contextlib.suppress(DataError):
+            choose_renderer()
+
+
 def _load_triton() -> None:
     """Loads Triton's library, if it is installed; PyTorch then finds it loaded."""
     found = importlib.util.find_spec("triton")
