@@ -8,7 +8,7 @@ from lewm.errors import LewmError
 from lewm_data.convert.sampling import RESAMPLINGS
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.schema import DETAIL
+from lewm_data.store.schema import DETAIL, FIT
 from lewm_data.video.fit import FITS
 
 
@@ -43,7 +43,7 @@ def detail_of(dataset: Dataset, env: str) -> str | None:
 def recorded_in(dataset: Dataset) -> Recorded:
     """How recordings became the frames of a dataset, as far as the file says it."""
     usual = Recorded()
-    fps, fit, resample = (dataset.attributes.get(name) for name in ("fps", "fit", "resample"))
+    fps, fit, resample = (dataset.attributes.get(name) for name in ("fps", FIT, "resample"))
     return Recorded(
         fps=float(fps) if isinstance(fps, int | float) and fps > 0 else None,
         fit=fit if fit in FITS else usual.fit,
@@ -77,6 +77,12 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
         raise LewmError(
             f"{dataset.path}: frames of {ours}, the run was trained on {theirs}",
             f"Give {option} a dataset collected with the same --frame-size.",
+        )
+    fit = dataset.attributes.get(FIT)
+    if fit is not None and fit != trained_on.recorded.fit:
+        raise LewmError(
+            f"{dataset.path}: frames of fit {fit!r:.80}, the run was trained on fit {trained_on.recorded.fit}",
+            f"Give {option} a dataset made with the same --fit.",
         )
     detail = detail_of(dataset, config.env)
     if detail != trained_on.detail:

@@ -47,6 +47,13 @@ def collect(
     ] = None,
     frame_size: Annotated[int, typer.Option(min=8, help="Side of a frame in pixels.")] = 64,
     detail: options.Detail = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(
+            help="How pictures of a Gymnasium environment that are not square become so: crop, letterbox or stretch.",
+            show_default="stretch",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     workers: Annotated[
         str, typer.Option(help="Processes: auto (one a core where that helps), a number, or 0 for this process alone.")
@@ -74,9 +81,12 @@ def collect(
     from lewm_data.collection.collect import CollectProgress, collect
     from lewm_data.envs.registry import world
     from lewm_data.temporary import claimed
+    from lewm_data.video.fit import in_words
 
     writable = "Give --out the name of a file in a folder that you can write to."
-    place = world(env).drawn(detail)
+    place = world(env).drawn(detail).fitted(fit)
+    if place.picture is not None:
+        output.note(in_words(place.picture, (frame_size, frame_size), place.fit or ""))
     named = out is not None
     if out is None:
         default = home() / "datasets" / f"{file_name(place.name)}.h5"

@@ -22,7 +22,7 @@ from lewm_data.envs.world import World
 from lewm_data.errors import DataError
 from lewm_data.seeds import SEEDS
 from lewm_data.store.action_bounds import HIGH, LOW
-from lewm_data.store.schema import DETAIL
+from lewm_data.store.schema import DETAIL, FIT
 from lewm_data.store.writer import Writer
 
 # An episode that ends before its predecessors waits for them in memory. So that one long episode among short
@@ -177,6 +177,7 @@ def _attributes(world: World, settings: Settings) -> dict[str, Any]:
         "env": world.name,
         "env_id": world.gymnasium_id,
         DETAIL: world.detail,
+        FIT: world.fit,
         **asdict(settings),
         "vary": ",".join(settings.vary),
         LOW: world.action_space.low.tolist(),

@@ -51,7 +51,7 @@ class Pool:
     """
 
     def __init__(self, world: World, settings: Settings, workers: int) -> None:
-        if registry.world(world.name).drawn(world.detail) is not world:
+        if registry.world(world.name).drawn(world.detail).fitted(world.fit) is not world:
             raise DataError(
                 f"{world.name} is not the world that workers know by this name", "Collect in one process: workers=0."
             )
@@ -142,9 +142,9 @@ class Pool:
     def _start(self) -> tuple[BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")  # a fork would share threads, locks and GL contexts
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=work, args=(theirs, self._world.name, self._world.detail, self._settings), daemon=True
-        )
+        place = self._world
+        arguments = (theirs, place.name, place.detail, place.fit, self._settings)
+        process = context.Process(target=work, args=arguments, daemon=True)
         with _interrupts_blocked():
             process.start()
         theirs.close()

@@ -63,7 +63,7 @@ class Failed:
     traceback: str
 
 
-def work(connection: Connection, world_name: str, detail: str | None, settings: Settings) -> None:
+def work(connection: Connection, world_name: str, detail: str | None, fit: str | None, settings: Settings) -> None:
     """Does one `Task` after the other, and answers each, until the connection is closed."""
     faulthandler.enable()  # a crash in native code says where it was
     told: deque[Task] = deque(maxlen=1)
@@ -76,7 +76,7 @@ def work(connection: Connection, world_name: str, detail: str | None, settings: 
         return told[0].episode
 
     try:
-        player = Player(world(world_name).drawn(detail), settings, 1)
+        player = Player(world(world_name).drawn(detail).fitted(fit), settings, 1)
         for _, columns in player.play(next_episode):
             layout = hand_over(columns, told[0].block)
             connection.send(Finished(layout, player.seconds.stepping, player.seconds.acting))

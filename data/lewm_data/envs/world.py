@@ -100,6 +100,9 @@ class World:
         restorable: Whether its states can be set. Where they cannot, environments are `GymnasiumVectorEnv`, which reach
             a moment by replaying an episode, whose seed is in the column `episode_seed`.
         judge: Says whether the world can tell that a goal is reached, and how. This may have to be tried out first.
+        picture: Y and X of what its simulator draws; None where it draws frames, which are square.
+        fit: How pictures that are not square become frames, a name in `fits`; None where there is no choice.
+        fits: The same world with frames of each fit.
         detail: How finely its frames are drawn, a name in `details`; None where there is no choice.
         details: The same world with frames of each detail. Nothing but frames differs.
     """
@@ -128,6 +131,9 @@ class World:
     judge: Callable[[], Judgement] = lambda: BY_STATES
     detail: str | None = None
     details: Mapping[str, Callable[[], "World"]] = field(default_factory=dict)
+    picture: tuple[int, int] | None = None
+    fit: str | None = None
+    fits: Mapping[str, Callable[[], "World"]] = field(default_factory=dict)
 
     @property
     def action_dim(self) -> int:
@@ -149,6 +155,20 @@ class World:
         if detail not in self.details:
             raise unknown(f"detail of {self.name}", detail, self.details)
         return self.details[detail]()
+
+    def fitted(self, fit: str | None) -> "World":
+        """This world with frames of a fit; as it is where that is None.
+
+        Raises:
+            DataError: It has no such fit.
+        """
+        if fit is None or fit == self.fit:
+            return self
+        if not self.fits:
+            raise DataError(f'{self.name}: fit "{fit}", but its frames are drawn square', "Leave out the fit.")
+        if fit not in self.fits:
+            raise unknown(f"fit of {self.name}", fit, self.fits)
+        return self.fits[fit]()
 
     @property
     def all_policies(self) -> Mapping[str, PolicyFactory]:

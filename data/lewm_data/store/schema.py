@@ -20,6 +20,7 @@ NUMBERS = "biuf"  # kinds of NumPy types that a column may have
 CHUNK_ROWS = 1024  # rows of a chunk in columns other than frames: a few KiB to 64 KiB
 MAX_FRAME = 64 << 20  # bytes; 4096 x 4096 pixels are 48 MiB
 DETAIL = "detail"  # the attribute of a file that says how finely its frames are drawn
+FIT = "fit"  # the attribute of a file that says how pictures that were not square became its frames
 HASHES, HASH_BYTES = "row_hash", 16
 COVERED = "columns"  # the attribute of HASHES that names the other columns that are hashed
 HASHED_FRAME = "frame"  # the attribute of HASHES that holds the shape Y, X, 3 of the hashed frames

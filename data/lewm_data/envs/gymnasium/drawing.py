@@ -15,6 +15,7 @@ from jaxtyping import Float32, Shaped, UInt8
 
 from lewm_data.envs.mujoco.headless import choose_renderer
 from lewm_data.errors import DataError
+from lewm_data.video.fit import CROP, LETTERBOX, scaled_size
 
 # Parts of the names of modules and classes whose environments MuJoCo draws, in Gymnasium and in packages of others.
 DRAWN_WITH_MUJOCO = ("mujoco", "dm_control", "dmcontrol")
@@ -61,10 +62,26 @@ def drawn(env: gymnasium.Env[Any, Any], gymnasium_id: str) -> UInt8[np.ndarray, 
     return frame
 
 
-def resized(frame: UInt8[np.ndarray, "V U 3"], size: int) -> UInt8[np.ndarray, "Y X 3"]:
-    """A frame stretched to `size` pixels a side: each pixel is the mean over its area."""
-    lower = _averaged(frame, size)  # (Y, U, 3)
-    smaller = _averaged(lower.swapaxes(0, 1), size).swapaxes(0, 1)
+def square(picture: UInt8[np.ndarray, "V U 3"], size: int, fit: str) -> UInt8[np.ndarray, "Y X 3"]:
+    """A picture as a frame of `size` pixels a side; `fit` says how it becomes square, see `lewm_data.video.fit`."""
+    rows, columns = picture.shape[:2]
+    if fit == CROP:
+        side = min(rows, columns)
+        top, left = (rows - side) // 2, (columns - side) // 2
+        picture = picture[top : top + side, left : left + side]
+    if fit != LETTERBOX or rows == columns:
+        return resized(picture, size, size)
+    inner = scaled_size((rows, columns), (size, size), LETTERBOX)
+    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+    frame = np.zeros((size, size, 3), np.uint8)
+    frame[top : top + inner[0], left : left + inner[1]] = resized(picture, *inner)
+    return frame
+
+
+def resized(frame: UInt8[np.ndarray, "V U 3"], rows: int, columns: int) -> UInt8[np.ndarray, "Y X 3"]:
+    """A frame stretched to `rows` and `columns` of pixels: each pixel is the mean over its area."""
+    lower = _averaged(frame, rows)  # (Y, U, 3)
+    smaller = _averaged(lower.swapaxes(0, 1), columns).swapaxes(0, 1)
     # A little more than a half: every machine then rounds up means that end in one half, despite float32.
     return (smaller + 0.501).astype(np.uint8)
 

@@ -37,6 +37,7 @@ class Interface:
         success: The entry of `info` that says whether its own task is done; None if there is none.
         fresh: Whether each episode needs a new instance: one that was used before gives other episodes.
         drawing_counts: Whether a picture depends on what was drawn before it. Every moment is then drawn.
+        picture: Y and X of the pictures that it draws.
     """
 
     gymnasium_id: str
@@ -47,6 +48,7 @@ class Interface:
     success: str | None
     fresh: bool
     drawing_counts: bool
+    picture: tuple[int, int]
 
 
 def inspect(gymnasium_id: str) -> Interface:
@@ -63,7 +65,7 @@ def inspect(gymnasium_id: str) -> Interface:
         except DataError as error:
             raise DataError(f"{gymnasium_id}: {error.problem}", error.remedy) from error
         observation, first = env.reset(seed=0)
-        drawn(env, gymnasium_id)
+        height, width = drawn(env, gymnasium_id).shape[:2]
         *_, second = env.step(to_action(env.action_space, actions.low))
         shapes = [{name: shape_of(value) for name, value in told.items()} for told in (first, second)]
         info = {name: shape for name, shape in shapes[0].items() if shape is not None and shapes[1].get(name) == shape}
@@ -86,6 +88,7 @@ def inspect(gymnasium_id: str) -> Interface:
         next((name for name in ("is_success", "success") if name in first or name in second), None),
         fresh,
         _drawing_counts(gymnasium_id, tried.astype(np.float32)),
+        (height, width),
     )
 
 

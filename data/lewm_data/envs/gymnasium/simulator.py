@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from jaxtyping import Float32, Float64, Shaped, UInt8
 
-from lewm_data.envs.gymnasium.drawing import drawn, open_env, resized
+from lewm_data.envs.gymnasium.drawing import drawn, open_env, square
 from lewm_data.envs.gymnasium.interface import Interface, digest, not_replayed, shape_of
 from lewm_data.envs.gymnasium.spaces import flat_actions, numeric_leaves, to_action
 from lewm_data.errors import DataError
@@ -32,7 +32,8 @@ class GymnasiumSimulator:
 
     Args:
         interface: The result of `inspect`.
-        frame_size: Pixels a side. The environment's picture is stretched to this size, averaging over areas.
+        frame_size: Pixels a side of a frame.
+        fit: How the environment's picture becomes one, see `drawing.square`.
         solved: Tells whether states are at their goals. It is not used where the environment itself tells whether its
             task is done.
 
@@ -41,11 +42,11 @@ class GymnasiumSimulator:
         ended: Whether the environment has ended the episode.
     """
 
-    def __init__(self, interface: Interface, frame_size: int, solved: Solved) -> None:
+    def __init__(self, interface: Interface, frame_size: int, fit: str, solved: Solved) -> None:
         self.action_space: spaces.Space[Any] = flat_actions(interface.actions)
         self.factors: Mapping[str, Any] = {}
         self.reward, self.ended = 0.0, False
-        self._interface, self._frame_size, self._solved = interface, frame_size, solved
+        self._interface, self._frame_size, self._fit, self._solved = interface, frame_size, fit, solved
         self._env = open_env(interface.gymnasium_id)
         self._used = False
         self._frame: UInt8[np.ndarray, "Y X 3"] | None = None  # the present moment, if it was drawn
@@ -146,7 +147,7 @@ class GymnasiumSimulator:
             DataError: It does not draw, or draws something that is not a frame.
         """
         if self._frame is None:
-            self._frame = resized(drawn(self._env, self._interface.gymnasium_id), self._frame_size)
+            self._frame = square(drawn(self._env, self._interface.gymnasium_id), self._frame_size, self._fit)
         return self._frame.copy()
 
     def render_goal(self) -> UInt8[np.ndarray, "Y X 3"]:

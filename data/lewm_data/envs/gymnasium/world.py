@@ -27,6 +27,7 @@ from lewm_data.errors import DataError, unknown
 from lewm_data.modules import import_module
 from lewm_data.policies.one_hot import KEPT, OneHotPolicy
 from lewm_data.policies.spec import PolicyFactory
+from lewm_data.video.fit import FITS, STRETCH
 
 MAX_EPISODE_STEPS = 200  # for an environment without a limit of its own
 TOLERANCE = 0.25  # a state whose numbers all differ from the goal's by fewer standard deviations is there
@@ -36,8 +37,11 @@ MEASURED_EPISODES, MEASURED_STEPS = 10, 200
 CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is rounding of one value
 
 
-def gymnasium_world(name: str) -> World:
+@functools.cache
+def gymnasium_world(name: str, fit: str = STRETCH) -> World:
     """The world of a Gymnasium id; the id is "package:Id-v0" if a package has to be imported first.
+
+    Pictures that are not square are stretched to frames, or become square as `fit` says: see `lewm_data.video.fit`.
 
     A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's, and each of
     its choices is the goal's. The distance is Euclidean, in standard deviations. The standard deviations are those of
@@ -77,11 +81,11 @@ def gymnasium_world(name: str) -> World:
             return Judgement(True, f'judged by the environment, which says "{interface.success}" wherever the goal is')
         if not interface.observation:
             return Judgement(False, "not known, because the environment observes no numbers")
-        return judge_states(lambda side: GymnasiumSimulator(interface, side, solved), solved)
+        return judge_states(lambda side: GymnasiumSimulator(interface, side, fit, solved), solved)
 
     def make(num_envs: int, frame_size: int, pixels: bool) -> GymnasiumVectorEnv:
         return GymnasiumVectorEnv(
-            lambda: GymnasiumSimulator(interface, frame_size, solved), num_envs, frame_size, limit, pixels
+            lambda: GymnasiumSimulator(interface, frame_size, fit, solved), num_envs, frame_size, limit, pixels
         )
 
     limit = gymnasium.spec(gymnasium_id).max_episode_steps or MAX_EPISODE_STEPS
@@ -115,6 +119,9 @@ def gymnasium_world(name: str) -> World:
         action_groups=groups,
         restorable=False,
         judge=judge,
+        picture=interface.picture,
+        fit=fit,
+        fits={other: functools.partial(gymnasium_world, name, other) for other in FITS},
     )
 
 
@@ -137,7 +144,7 @@ def _import(package: str, name: str) -> None:
 
 def _standard_deviations(interface: Interface) -> Float64[np.ndarray, " S"]:
     """The standard deviation of each number of the state over random actions; 1 for a number that does not vary."""
-    simulator = GymnasiumSimulator(interface, 16, lambda states, goals: np.zeros(len(states), np.bool_))
+    simulator = GymnasiumSimulator(interface, 16, STRETCH, lambda states, goals: np.zeros(len(states), np.bool_))
     rng = np.random.default_rng(0)
     space = flat_actions(interface.actions)
     states = []
