@@ -20,10 +20,11 @@ from jaxtyping import Int, Int64, Shaped, UInt8
 from lewm_data.errors import DataError, unknown
 from lewm_data.store import schema
 from lewm_data.store.contents import attributes_of, check_contents
-from lewm_data.store.frames import FrameReader, StoredRows, open_frames
+from lewm_data.store.frames import FrameReader, open_frames
 from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
 from lewm_data.store.index import read_index, rows_of
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
+from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
 
 logger = logging.getLogger(__name__)
