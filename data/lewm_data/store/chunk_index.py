@@ -205,17 +205,17 @@ def _extensible_elements(source: _Bytes, address: int, count: int) -> Iterator[t
             addresses = np.full(blocks, UNDEFINED, np.uint64)
             if block != UNDEFINED:
                 source(block, prefix, b"EASB")
-                bitmap = -(-pages // 8)
-                if pages:
-                    marks = _bits(source(block + prefix, blocks * bitmap)).reshape(blocks, -1)
-                addresses = np.frombuffer(source(block + prefix + blocks * bitmap, 8 * blocks), "<u8")
+                bitmap = blocks * -(-pages // 8)
+                if pages:  # a bit for each page, without a gap between data blocks
+                    marks = _bits(source(block + prefix, bitmap))[: blocks * pages].reshape(blocks, pages)
+                addresses = np.frombuffer(source(block + prefix + bitmap, 8 * blocks), "<u8")
         for one, marked in zip(addresses.tolist(), marks, strict=True):
             if first < count and one != UNDEFINED:
                 source(one, prefix, b"EADB")
                 if not pages:
                     yield first, _elements(source, one + prefix, length, width)
                 else:
-                    yield from _pages(source, one + prefix + 4, first, marked[:pages], page, width)
+                    yield from _pages(source, one + prefix + 4, first, marked, page, width)
             first += length
         number += 1
 

@@ -20,9 +20,10 @@ from jaxtyping import Int, Int64, Shaped, UInt8
 from lewm_data.errors import DataError, unknown
 from lewm_data.store import schema
 from lewm_data.store.contents import attributes_of, check_contents
-from lewm_data.store.frames import FrameReader, open_frames
+from lewm_data.store.frames import FrameReader, PlainFrames, open_frames
 from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
 from lewm_data.store.index import read_index, rows_of
+from lewm_data.store.kept_frames import KeptFrames
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
@@ -170,11 +171,25 @@ class Dataset:
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.num_steps):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.num_steps}")
         with reading(self.path):
-            with self._lock:
-                if self._frames is None:
-                    pixels, handle = self._file[PIXELS], self._opened.handle
-                    self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
-            return self._frames.read(rows)
+            return self._frame_reader().read(rows)
+
+    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
+        """Has the disk begin to read the frames at `rows`, where the frames that were read last had to wait for it."""
+        with reading(self.path):
+            self._frame_reader().expect(rows)
+
+    @property
+    def frames_are_packed(self) -> bool:
+        """Whether frames have to be unpacked, or gathered by HDF5, each time that they are read."""
+        with reading(self.path):
+            return not isinstance(self._frame_reader(), PlainFrames | KeptFrames)
+
+    def keep_frames(self) -> None:
+        """From now on, frames that are read stay in memory."""
+        with reading(self.path):
+            reader = self._frame_reader()
+            if not isinstance(reader, KeptFrames):
+                self._frames = KeptFrames(reader, self.num_steps, self._file[PIXELS].shape[1:])
 
     def fingerprint(self) -> str:
         """SHA-256 of the episodes' lengths and offsets, of all columns, and of the hashes of all frames.
@@ -279,6 +294,13 @@ class Dataset:
                     return reader.whole() if rows is None else reader.read(rows)
                 self._cache[name] = reader.whole()
             return self._cache[name].copy() if rows is None else self._cache[name][rows]
+
+    def _frame_reader(self) -> FrameReader:
+        with self._lock:
+            if self._frames is None:
+                pixels, handle = self._file[PIXELS], self._opened.handle
+                self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
+            return self._frames
 
     def _reader(self, name: str) -> StoredRows:
         if name not in self._readers:
