@@ -42,6 +42,8 @@ EXTRAS = {
     "mujoco": "mujoco",
     "dm_control": "mujoco",
     "ogbench": "mujoco",
+    "hdf5plugin": "formats",
+    "blosc2": "formats",
 }
 
 # How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.

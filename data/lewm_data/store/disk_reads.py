@@ -46,7 +46,7 @@ class DiskReads:
         late: list[int] = []
         for number, (buffer, start) in enumerate(zip(buffers, places, strict=True)):
             try:
-                if not self._flags or os.preadv(handle, (buffer,), start, self._flags) != buffer.nbytes:
+                if not self._flags or os.preadv(handle, [buffer.data], start, self._flags) != buffer.nbytes:
                     late.append(number)
             except BlockingIOError:
                 late.append(number)
@@ -69,7 +69,7 @@ class DiskReads:
 
     def _read(self, buffer: UInt8[np.ndarray, "..."], start: int) -> None:
         try:
-            count = os.preadv(self._handle, (buffer,), start)
+            count = os.preadv(self._handle, [buffer.data], start)
         except OSError as error:
             raise self._unreadable(error) from error
         if count != buffer.nbytes:

@@ -22,11 +22,11 @@ from jaxtyping import Int, Int64, UInt8
 
 from lewm_data.errors import DataError
 from lewm_data.machine import cores
-from lewm_data.store.chunk_index import UNDEFINED, Index
+from lewm_data.store.chunk_index import Index
 from lewm_data.store.disk_reads import DiskReads
 from lewm_data.store.opening import COPY_AGAIN
 from lewm_data.store.places import chunk_places, chunks_across
-from lewm_data.store.rows import StoredRows, check_packed, never_written
+from lewm_data.store.rows import StoredRows, check_packed, check_places
 from lewm_data.store.unpacking import Damaged, Unpacking, unpacking_of
 
 
@@ -150,8 +150,7 @@ def open_frames(path: Path, pixels: h5py.Dataset, count: int, handle: int, size:
     if unpack is None:
         return StoredRows(path, pixels, count, handle, size)
     places = chunk_places(pixels, count, handle, closed=size > 0)
-    if (places["start"] == UNDEFINED).any():
-        raise never_written(path, "pixels")
+    check_places(path, "pixels", places)
     if pixels.id.get_create_plist().get_nfilters():
         return PackedFrames(path, pixels, count, handle, size, places, unpack)
     chunk, inside = np.divmod(np.arange(count), pixels.chunks[0])

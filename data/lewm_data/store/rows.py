@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Int, Shaped
 
 from lewm_data.errors import DataError
-from lewm_data.store.chunk_index import UNDEFINED, Index
+from lewm_data.store.chunk_index import UNDEFINED, Index, overlap
 from lewm_data.store.contents import memory_limit
 from lewm_data.store.disk_reads import shortened
 from lewm_data.store.opening import COPY_AGAIN
+from lewm_data.store.packed_sizes import HEAD, most_unpacked, stated_size
 from lewm_data.store.places import chunk_places, chunks_across, rows_written
 
 STORED_BYTES = 256 << 10  # a compressed chunk up to this size is not measured: deflate unpacks it to 1032 times at most
@@ -43,9 +44,9 @@ class StoredRows:
         self._name = item.name.strip("/")
         self._row_bytes = item.dtype.itemsize * math.prod(item.shape[1:])
         made = item.id.get_create_plist()
-        self._filters = [made.get_filter(index)[0] for index in range(made.get_nfilters())]
+        self._filters = {code: values for code, _, values, _ in map(made.get_filter, range(made.get_nfilters()))}
         self._places: Index | None = None
-        self._measured: set[int] = set()
+        self._measured = np.zeros(0, bool)
         if rows_written(item) < count:
             raise never_written(path, self._name)
 
@@ -95,23 +96,32 @@ class StoredRows:
         """Raises if a compressed chunk, stored or unpacked, is larger than a chunk may be."""
         if self._places is None:
             self._places = chunk_places(self._item, self._count, self._handle, closed=self._size > 0)
+            self._measured = np.zeros(len(self._places), bool)
+            check_places(self._path, self._name, self._places)
         across, rows = chunks_across(self._item), self._item.chunks[0]
-        begin = first // rows * across
-        places = self._places[begin : -(-end // rows) * across]
-        if (places["start"] == UNDEFINED).any():
-            raise never_written(self._path, self._name)
+        chunks = slice(first // rows * across, -(-end // rows) * across)
+        places = self._places[chunks]
         check_packed(self._path, self._item, places)
-        if h5py.h5z.FILTER_DEFLATE in self._filters:
-            for number in (begin + np.flatnonzero(places["size"] > STORED_BYTES)).tolist():
-                if number not in self._measured and self._unpacks_beyond(number):
-                    raise _holds_more(self._path, self._item)
-                self._measured.add(number)
+        for number in (chunks.start + np.flatnonzero(~self._measured[chunks])).tolist():
+            if self._unpacks_beyond(number):
+                raise _holds_more(self._path, self._item)
+        self._measured[chunks] = True
 
     def _unpacks_beyond(self, number: int) -> bool:
-        grid = [-(-size // step) for size, step in zip(self._item.shape, self._item.chunks, strict=True)]
-        place = tuple(int(at) * step for at, step in zip(np.unravel_index(number, grid), self._item.chunks, strict=True))
-        size, unpacked, stream = chunk_bytes(self._item), 0, zlib.decompressobj()
-        packed = self._item.id.read_direct_chunk(place)[1]
+        """Whether a chunk unpacks to more than it may hold: by what it says or, where it says nothing, by trying."""
+        assert self._places is not None
+        place, size = self._places[number], chunk_bytes(self._item) + CHECKSUM
+        *_, outermost = (code for code in self._filters if code != h5py.h5z.FILTER_FLETCHER32)
+        if outermost != h5py.h5z.FILTER_DEFLATE:
+            head = os.pread(self._handle, min(HEAD, int(place["size"])), int(place["start"]))
+            stated = None if place["skipped"] else stated_size(outermost, self._filters[outermost], head)
+            return stated is not None and stated > most_unpacked(outermost, size, self._item.ndim)
+        return int(place["size"]) > STORED_BYTES and self._inflates_beyond(number, size)
+
+    def _inflates_beyond(self, number: int, size: int) -> bool:
+        grid = [-(-side // step) for side, step in zip(self._item.shape, self._item.chunks, strict=True)]
+        corner = (int(at) * step for at, step in zip(np.unravel_index(number, grid), self._item.chunks, strict=True))
+        packed, unpacked, stream = self._item.id.read_direct_chunk(tuple(corner))[1], 0, zlib.decompressobj()
         try:
             while packed and not stream.eof and unpacked <= size:
                 unpacked += len(stream.decompress(packed, PIECE))
@@ -119,6 +129,18 @@ class StoredRows:
         except zlib.error:
             return False  # packed in yet another way, or damaged: HDF5 reports it
         return unpacked > size
+
+
+def check_places(path: Path, name: str, places: Index) -> None:
+    """Raises unless all chunks were written, each in a place of its own.
+
+    Raises:
+        DataError: Some were not, or the file is damaged.
+    """
+    if (places["start"] == UNDEFINED).any():
+        raise never_written(path, name)
+    if overlap(places):
+        raise DataError(f"{path}: is damaged: chunks of '{name}' lie in the same place", COPY_AGAIN)
 
 
 def check_packed(path: Path, item: h5py.Dataset, places: Index) -> None:

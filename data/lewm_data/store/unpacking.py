@@ -86,7 +86,7 @@ def _inflated(size: int, packed: Bytes) -> Bytes:
     stream = zlib_ng.decompressobj()
     try:
         data = stream.decompress(packed, size + 1)
-    except zlib_ng.error as error:
+    except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls the class an instance
         raise Damaged(f"cannot be unpacked: {error}") from error
     if len(data) > size:
         raise Damaged(f"holds more than its {size} bytes")
