@@ -1,8 +1,8 @@
 """Chunks that the filters blosc and blosc2 of HDF5 wrote, unpacked with the package blosc2.
 
 A chunk of blosc2 is a frame: a header, one packed chunk, and an index of it. The packed chunk holds the array in
-blocks. The plugin of HDF5 takes most of its time for shuffling bytes one by one, to where they are already: a shuffle of
-numbers of one byte changes nothing. So it is left out here.
+blocks. The plugin of HDF5 takes most of its time for shuffling bytes one by one, to where they are already: a shuffle
+of numbers of one byte changes nothing. So it is left out here.
 
 Source: C-Blosc2, README_CHUNK_FORMAT, README_CFRAME_FORMAT and README_B2ND_METALAYER; C-Blosc, README_CHUNK_FORMAT.
 """
@@ -25,7 +25,7 @@ ELSEWHERE = 0x68  # flags of the last byte of a long header: the data lie in ano
 MAGIC = b"\x9e\xa8b2frame\0\xd2"
 NAMED = b"\xa4b2nd\xd2"  # an entry of the frame's header: where it says how the array is cut into blocks
 
-Bytes = UInt8[np.ndarray, "_"]
+Bytes = UInt8[np.ndarray, " _"]
 Unpack = Callable[..., object]
 
 

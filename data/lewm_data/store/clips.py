@@ -112,7 +112,7 @@ class Clips:
         """The action blocks of clips with these steps."""
         return self._actions[steps].reshape(len(steps), self.num_frames, -1)
 
-    def _shown(self, steps: Int64[np.ndarray, "B TF"]) -> Int64[np.ndarray, "BT"]:
+    def _shown(self, steps: Int64[np.ndarray, "B TF"]) -> Int64[np.ndarray, " BT"]:
         return steps[:, :: self.frameskip].reshape(-1)
 
 

@@ -10,6 +10,7 @@ Shape letters: N steps, B rows that are asked for, C chunks.
 """
 
 import functools
+import itertools
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -93,7 +94,7 @@ class PackedFrames:
         order = np.argsort(rows, kind="stable")  # frames of one chunk are neighbours then, and it is unpacked once
         chunks, inside = np.divmod(rows[order], self._chunk[0])
         cuts = np.flatnonzero(np.diff(chunks, prepend=-1, append=-1))
-        jobs = [(int(chunks[a]), order[a:b], inside[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        jobs = [(int(chunks[a]), order[a:b], inside[a:b]) for a, b in itertools.pairwise(cuts)]
         share = -(-len(jobs) // len(self._disks))
         parts = [jobs[first : first + share] for first in range(0, len(jobs), max(share, 1))]
         for done in [self._threads.submit(self._fill, frames, *one) for one in zip(self._disks, parts, strict=False)]:
@@ -110,7 +111,7 @@ class PackedFrames:
         self,
         frames: UInt8[np.ndarray, "B Y X 3"],
         disk: DiskReads,
-        jobs: list[tuple[int, Int64[np.ndarray, "_"], Int64[np.ndarray, "_"]]],
+        jobs: list[tuple[int, Int64[np.ndarray, " _"], Int64[np.ndarray, " _"]]],
     ) -> None:
         """Puts frames in their places; a job is a chunk, the numbers of its frames in `frames`, and in the chunk."""
         places = self._places[[chunk for chunk, _, _ in jobs]]

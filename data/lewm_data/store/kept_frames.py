@@ -1,6 +1,6 @@
 """Frames that stay in memory once they were read.
 
-Shape letters: N steps, B rows that are asked for.
+Shape letters: N steps, B rows that are asked for, M of them that are not there yet.
 """
 
 import numpy as np
@@ -35,5 +35,5 @@ class KeptFrames:
         """See `FrameReader.expect`."""
         self._reader.expect(self._new(rows))
 
-    def _new(self, rows: Int[np.ndarray, "B"]) -> Int[np.ndarray, "M"]:
+    def _new(self, rows: Int[np.ndarray, "B"]) -> Int[np.ndarray, " M"]:
         return np.unique(rows[~self._there[rows]])

@@ -51,7 +51,7 @@ class BatchReader(Generic[T]):
         self._order = ClipOrder(len(clips), batch_size, seed)
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one thread keeps the order
-        self._following: tuple[int, Int64[np.ndarray, "B"]] | None = None  # a step and its clips
+        self._following: tuple[int, Int64[np.ndarray, " B"]] | None = None  # a step and its clips
         self._read: deque[Future[ClipBatch]] = deque()
         self._read_next()
         self._prepared = self._prepare_next()

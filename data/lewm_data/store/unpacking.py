@@ -1,4 +1,4 @@
-"""Filters of HDF5 that are undone here, without HDF5 and so in several threads: gzip, shuffle, fletcher32, blosc, blosc2.
+"""Filters of HDF5 that are undone here, without HDF5 and so in threads: gzip, shuffle, fletcher32, blosc, blosc2.
 
 HDF5 reads one chunk at a time, whatever the number of threads, and its zlib is several times as slow as zlib-ng.
 """
@@ -15,7 +15,7 @@ from zlib_ng import zlib_ng
 
 from lewm_data.store.blosc_chunks import BLOSC, BLOSC2, from_blosc, from_blosc2
 
-Bytes = UInt8[np.ndarray, "_"]
+Bytes = UInt8[np.ndarray, " _"]
 Step = Callable[[Bytes], Bytes | None]
 
 CHECKSUM = 4  # bytes after the data where the filter fletcher32 is used

@@ -1,5 +1,7 @@
 """The index of chunks as it is read here is what HDF5 says it is; where it is damaged, HDF5 is asked."""
 
+import contextlib
+
 import h5py
 import numpy as np
 import pytest
@@ -129,11 +131,8 @@ def test_a_damaged_index_is_read_or_refused(tmp_path, seed):
         for place in begin + random.integers(0, 64, 2):
             data[place] = random.integers(256)
     path.write_bytes(bytes(data))
-    try:
-        with Dataset.open(path) as dataset:
-            dataset.frames(np.arange(dataset.num_steps))
-    except DataError as error:
-        assert str(path) in str(error)
+    with contextlib.suppress(DataError), Dataset.open(path) as dataset:
+        assert dataset.frames(np.arange(dataset.num_steps)).shape == (90, 8, 8, 3)
 
 
 def test_our_own_files_are_read_without_a_call_for_each_chunk(tmp_path, monkeypatch):
