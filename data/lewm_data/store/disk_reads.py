@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -42,19 +43,8 @@ class DiskReads:
         Raises:
             DataError: The file has become shorter, or cannot be read any more.
         """
-        handle, places = self._handle, starts.tolist()
-        late: list[int] = []
-        for number, (buffer, start) in enumerate(zip(buffers, places, strict=True)):
-            try:
-                if not self._flags or os.preadv(handle, [buffer.data], start, self._flags) != buffer.nbytes:
-                    late.append(number)
-            except BlockingIOError:
-                late.append(number)
-            except OSError as error:
-                if error.errno not in NOT_THERE:
-                    raise self._unreadable(error) from error
-                self._flags = 0
-                late.append(number)
+        places = starts.tolist()
+        late = self._at_once(buffers, places) if self._flags else list(range(len(places)))
         self.waited = bool(late) and bool(AT_ONCE)
         if self.waited:
             self.expect([buffers[number].nbytes for number in late], starts[late])
@@ -66,6 +56,24 @@ class DiskReads:
         if hasattr(os, "posix_fadvise"):
             for size, start in zip(sizes, starts.tolist(), strict=True):
                 os.posix_fadvise(self._handle, start, size, os.POSIX_FADV_WILLNEED)
+
+    def _at_once(self, buffers: Any, places: list[int]) -> list[int]:  # noqa: ANN401  # Python 3.11 has no type for them
+        """Copies what is in memory; returns the numbers of the other parts."""
+        read, handle, flags = os.preadv, self._handle, self._flags
+        late: list[int] = []
+        for number, (buffer, start) in enumerate(zip(buffers, places, strict=True)):
+            try:
+                if read(handle, (buffer,), start, flags) == buffer.nbytes:
+                    continue
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno not in NOT_THERE:
+                    raise self._unreadable(error) from error
+                self._flags = 0
+                return late + list(range(number, len(places)))
+            late.append(number)
+        return late
 
     def _read(self, buffer: UInt8[np.ndarray, "..."], start: int) -> None:
         try:
