@@ -44,6 +44,7 @@ EXTRAS = {
     "ogbench": "mujoco",
     "hdf5plugin": "formats",
     "blosc2": "formats",
+    "zlib_ng": "formats",
 }
 
 # How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.

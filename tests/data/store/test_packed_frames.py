@@ -77,6 +77,17 @@ def test_hdf5_unpacks_only_what_is_left_to_it(tmp_path, monkeypatch, name):
         assert isinstance(dataset._frames, PackedFrames)
 
 
+def test_without_the_package_zlib_ng_python_unpacks_gzip(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zlib_ng", None)
+    path = write(tmp_path / "a.h5", pictures(), **FILTERS["gzip"])
+    with Dataset.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.frames(np.arange(ROWS)), pictures())
+        assert isinstance(dataset._frames, PackedFrames)
+    with_chunk(path, lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]))
+    with Dataset.open(path) as dataset, pytest.raises(DataError, match="'pixels' cannot be unpacked: .*"):
+        dataset.frames(np.arange(ROWS))
+
+
 @pytest.mark.parametrize("name", ["blosc", "blosc2"])
 def test_without_the_package_blosc2_the_plugin_unpacks(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "blosc2", None)
