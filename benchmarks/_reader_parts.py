@@ -19,6 +19,7 @@ from lewm.training.loop import train
 from lewm_data.store.clips import Clips
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.places import chunk_places
+from lewm_data.store.reader import READ_AHEAD, BatchReader
 
 THREADS = 16  # reads in flight of the baseline of the disk
 PAGE = 4096
@@ -39,25 +40,40 @@ def cold(path: Path, batch: int, repeats: int) -> list[dict[str, Any]]:
         places = chunk_places(file["pixels"], dataset.num_steps, stream.fileno(), closed=True)
         size, count = int(places["size"][0]), len(places)
         starts = places["start"].astype(np.int64)
-        found: dict[str, list[float]] = {"lewm": [], "the disk": []}
+        found: dict[str, list[float]] = {"lewm": [], "the disk": [], "through the page cache": []}
         random = np.random.default_rng(0)
-        for _ in range(repeats):
-            rows = random.permutation(count)
-            found["the disk"].append(_direct(path, starts[rows], size))
+        frames = Clips(dataset, 1, 1)  # an epoch reads each frame once
+        for repeat in range(repeats):
+            found["the disk"].append(_in_threads(path, random.permutation(starts), size, os.O_DIRECT))
             _forget(stream.fileno())
-            batches = [rows[first : first + batch] for first in range(0, count, batch)]
-            began = time.perf_counter()
-            for one, following in zip(batches, [*batches[1:], batches[0][:0]], strict=True):
-                dataset.expect(following)
-                dataset.frames(one)
-            found["lewm"].append(time.perf_counter() - began)
+            found["through the page cache"].append(_in_threads(path, random.permutation(starts), size, 0))
+            _forget(stream.fileno())
+            found["lewm"].append(_read_ahead(frames, batch, repeat, stream.fileno()) * count)
     rates = {name: count * size / 1e6 / np.array(seconds) for name, seconds in found.items()}
-    shares = rates["lewm"] / rates["the disk"]
     common = {"part": "cold", "file_bytes": path.stat().st_size}
     return [
         *({**common, "reader": name, "unit": "MB/s", **spread(rate, repeats)} for name, rate in rates.items()),
-        {**common, "reader": "lewm", "unit": "of disk", **spread(shares, repeats)},
+        *(
+            {**common, "reader": "lewm", "of": name, "unit": "%", **spread(100 * rates["lewm"] / rate, repeats)}
+            for name, rate in rates.items()
+            if name != "lewm"
+        ),
     ]
+
+
+def _read_ahead(clips: Clips, batch: int, seed: int, handle: int) -> float:
+    """Seconds a frame in the middle of an epoch, of which nothing was in memory when it began to be read."""
+    ahead, batches = READ_AHEAD + 2, len(clips) // batch
+    with BatchReader(clips, batch, seed, lambda read: read) as reader:
+        for _ in range(ahead):  # after that, memory of batches is used again
+            next(reader)
+        _forget(handle)
+        for _ in range(ahead):  # which were read before
+            next(reader)
+        began = time.perf_counter()
+        for _ in range(batches - 2 * ahead):
+            next(reader)
+        return (time.perf_counter() - began) / ((batches - 2 * ahead) * batch)
 
 
 def _forget(handle: int) -> None:
@@ -65,9 +81,9 @@ def _forget(handle: int) -> None:
     os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _direct(path: Path, starts: np.ndarray, size: int) -> float:
-    """Seconds in which several threads read the pages of these places without the page cache."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECT)
+def _in_threads(path: Path, starts: np.ndarray, size: int, flags: int) -> float:
+    """Seconds in which several threads read the pages of these places."""
+    handle = os.open(path, os.O_RDONLY | flags)
     begins = (starts // PAGE * PAGE).tolist()
     length = -(-size // PAGE) * PAGE
 

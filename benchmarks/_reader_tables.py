@@ -13,11 +13,12 @@ def reading() -> str:
     for row in [one for one in results if one["part"] == "warm"]:
         faster = "" if row["reader"] == "lewm" else f"{1 / row['of_lewm']:.1f} times"
         rows.append(f"| {row['storage']}, {_named(row['reader'])} | {_rates(row)} | {faster} |")
+    places = {"the disk": "16 reads around the page cache", "through the page cache": "16 reads through it"}
     for row in [one for one in results if one["part"] == "cold"]:
-        if row["unit"] == "of disk":
-            rows.append(f"| from the disk: share of what it gives | {_shares(row, 100)} | |")
+        if "of" in row:
+            rows.append(f"| from the disk: `lewm`, of {places[row['of']]} | {_shares(row)} | |")
         else:
-            what = "frames, `lewm`" if row["reader"] == "lewm" else "the disk around the page cache"
+            what = places.get(row["reader"], "`lewm`")
             rows.append(f"| from the disk: {what} | {row['median']:,.0f} MB/s | {_between(row, 0)} | |")
     for row in [one for one in results if one["part"] == "opening"]:
         what = f"{row['frames'] / 1e6:.1f} million frames: "
@@ -25,7 +26,7 @@ def reading() -> str:
         rows.append(f"| {what} | {row['median']:.2f} s | {_between(row, 2)} | |")
     for row in [one for one in results if one["part"] == "training"]:
         what = f"`lewm train` on a CPU, {row['storage']}: waiting for data"
-        rows.append(f"| {what} | {_shares(row, 1)} | |")
+        rows.append(f"| {what} | {_shares(row)} | |")
     clips = "Clips are 4 frames at 224 px, every fifth, in batches of 64 in random order, from the page cache"
     return "\n".join([*rows, "", f"{clips}. {machines([report])}", ""])
 
@@ -43,8 +44,8 @@ def _rates(row: dict[str, Any]) -> str:
     return f"{row['median']:,.0f} clips/s = {row['gb_a_second']:.1f} GB/s | {_between(row, 0)}"
 
 
-def _shares(row: dict[str, Any], scale: int) -> str:
-    return f"{scale * row['median']:.2g} % | {scale * row['p20']:.2g} to {scale * row['p80']:.2g}"
+def _shares(row: dict[str, Any]) -> str:
+    return f"{row['median']:.2g} % | {row['p20']:.2g} to {row['p80']:.2g}"
 
 
 def _between(row: dict[str, Any], digits: int) -> str:

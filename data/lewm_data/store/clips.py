@@ -1,7 +1,7 @@
 """Clips: the frames and action blocks that a model sees together, never across two episodes.
 
 Shape letters: E episodes chosen, C clips, B clips asked for, T frames of a clip, F frameskip, D action
-dimension of one environment step, A = F × D width of an action block, N recorded actions; TF and BT are products.
+dimension of one environment step, A = F × D width of an action block, N recorded actions; TF is a product.
 """
 
 import secrets
@@ -92,15 +92,11 @@ class Clips:
             DataError: The frame differs, or frames cannot be read: the dataset was changed since it was opened.
         """
         steps = self.steps(indices)  # (B, T F)
-        shown = self._shown(steps)  # (B T)
+        shown = steps[:, :: self.frameskip].reshape(-1)  # (B T)
         frames = self.dataset.frames(shown)  # (B T, Y, X, 3)
         place = secrets.randbelow(max(len(shown), 1))  # changes no generator of the caller
         self.dataset.check_frames(shown[place : place + 1], frames[place : place + 1])
         return ClipBatch(frames.reshape(len(steps), self.num_frames, *frames.shape[1:]), self.blocks(steps))
-
-    def expect(self, indices: Int[np.ndarray, "B"]) -> None:
-        """Has the disk begin to read these clips, where those that were read last had to wait for it."""
-        self.dataset.expect(self._shown(self.steps(indices)))
 
     def steps(self, indices: Int[np.ndarray, "B"]) -> Int64[np.ndarray, "B TF"]:
         """The rows of every step of some clips in the dataset; each `frameskip`-th is shown."""
@@ -111,9 +107,6 @@ class Clips:
     def blocks(self, steps: Int64[np.ndarray, "B TF"]) -> Float32[np.ndarray, "B T A"]:
         """The action blocks of clips with these steps."""
         return self._actions[steps].reshape(len(steps), self.num_frames, -1)
-
-    def _shown(self, steps: Int64[np.ndarray, "B TF"]) -> Int64[np.ndarray, " BT"]:
-        return steps[:, :: self.frameskip].reshape(-1)
 
 
 def split_episodes(

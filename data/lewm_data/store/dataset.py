@@ -173,16 +173,11 @@ class Dataset:
         with reading(self.path):
             return self._frame_reader().read(rows)
 
-    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
-        """Has the disk begin to read the frames at `rows`, where the frames that were read last had to wait for it."""
-        with reading(self.path):
-            self._frame_reader().expect(rows)
-
     @property
     def frames_are_packed(self) -> bool:
-        """Whether frames have to be unpacked, or gathered by HDF5, each time that they are read."""
+        """Whether frames have to be unpacked, or gathered by HDF5, when they are read from the file."""
         with reading(self.path):
-            return not isinstance(self._frame_reader(), PlainFrames | KeptFrames)
+            return not isinstance(self._frame_reader(), PlainFrames)
 
     def keep_frames(self) -> None:
         """From now on, frames that are read stay in memory."""

@@ -6,6 +6,7 @@ Shape letters: B parts.
 import errno
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,22 @@ Buffers = Sequence[UInt8[np.ndarray, "..."]] | UInt8[np.ndarray, "B ..."]
 
 # Read only what the system has in memory. Linux has it; some of its file systems do not.
 AT_ONCE = getattr(os, "RWF_NOWAIT", 0)
+SAMPLE = 8  # parts that are tried one after the other: if some are not in memory, threads read all that follow
+IN_FLIGHT = 16  # reads that wait at the same time; a disk of flash memory serves as many at once
 NOT_THERE = (errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS)
 
 
 class DiskReads:
-    """Reads parts of a file. Parts that the system has in memory are copied; the disk is asked for the others at once.
+    """Reads parts of a file. Parts that the system has in memory are copied; others are waited for in several threads.
 
     Args:
         path: The file, for messages.
         handle: A descriptor of it.
-
-    Attributes:
-        waited: Whether the last read had to wait for the disk.
     """
 
     def __init__(self, path: Path, handle: int) -> None:
-        self.waited = False
         self._path, self._handle, self._flags = path, handle, AT_ONCE
+        self._threads = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="lewm-disk")  # begun when they are needed
 
     def into(self, buffers: Buffers, starts: Int64[np.ndarray, "B"]) -> None:
         """Fills each buffer with the bytes of the file from its start on.
@@ -44,26 +44,26 @@ class DiskReads:
             DataError: The file has become shorter, or cannot be read any more.
         """
         places = starts.tolist()
-        late = self._at_once(buffers, places) if self._flags else list(range(len(places)))
-        self.waited = bool(late) and bool(AT_ONCE)
-        if self.waited:
-            self.expect([buffers[number].nbytes for number in late], starts[late])
-        for number in late:
-            self._read(buffers[number], places[number])
+        late = self._late(buffers, places, range(min(SAMPLE, len(places))))
+        rest = range(SAMPLE, len(places))
+        late += rest if late else self._late(buffers, places, rest)
 
-    def expect(self, sizes: Sequence[int], starts: Int64[np.ndarray, "B"]) -> None:
-        """Has the disk begin to read these parts, so that a later read finds them in memory."""
-        if hasattr(os, "posix_fadvise"):
-            for size, start in zip(sizes, starts.tolist(), strict=True):
-                os.posix_fadvise(self._handle, start, size, os.POSIX_FADV_WILLNEED)
+        def wait(first: int) -> None:
+            for number in late[first::IN_FLIGHT]:
+                self._read(buffers[number], places[number])
 
-    def _at_once(self, buffers: Any, places: list[int]) -> list[int]:  # noqa: ANN401  # Python 3.11 has no type for them
-        """Copies what is in memory; returns the numbers of the other parts."""
+        list(self._threads.map(wait, range(min(IN_FLIGHT, len(late)))))
+
+    def _late(self, buffers: Any, places: list[int], numbers: range) -> list[int]:  # noqa: ANN401  # arrays
+        """Copies those of the numbered parts that are in memory; returns the numbers of the others."""
+        if not self._flags:
+            return list(numbers)
         read, handle, flags = os.preadv, self._handle, self._flags
         late: list[int] = []
-        for number, (buffer, start) in enumerate(zip(buffers, places, strict=True)):
+        for number in numbers:
+            buffer = buffers[number]
             try:
-                if read(handle, (buffer,), start, flags) == buffer.nbytes:
+                if read(handle, (buffer,), places[number], flags) == buffer.nbytes:
                     continue
             except BlockingIOError:
                 pass
@@ -71,7 +71,7 @@ class DiskReads:
                 if error.errno not in NOT_THERE:
                     raise self._unreadable(error) from error
                 self._flags = 0
-                return late + list(range(number, len(places)))
+                return late + list(range(number, numbers.stop))
             late.append(number)
         return late
 

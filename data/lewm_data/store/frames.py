@@ -23,6 +23,7 @@ from jaxtyping import Int, Int64, UInt8
 
 from lewm_data.errors import DataError
 from lewm_data.machine import cores
+from lewm_data.store.buffers import Buffers
 from lewm_data.store.chunk_index import Index
 from lewm_data.store.disk_reads import DiskReads
 from lewm_data.store.opening import COPY_AGAIN
@@ -42,27 +43,19 @@ class FrameReader(Protocol):
             DataError: The file has become shorter or is damaged, or cannot be read any more.
         """
 
-    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
-        """Has the disk begin to read the frames at `rows`, where the frames that were read last had to wait for it."""
-
 
 class PlainFrames:
     """Frames whose bytes lie in the file unchanged: each begins at the byte that `starts` names."""
 
     def __init__(self, path: Path, handle: int, starts: Int64[np.ndarray, "N"], shape: tuple[int, ...]) -> None:
-        self._disk, self._starts, self._shape = DiskReads(path, handle), starts, shape
+        self._disk, self._buffers, self._starts, self._shape = DiskReads(path, handle), Buffers(), starts, shape
         check_ends(path, handle, int(starts.max(initial=0)) + math.prod(shape))
 
     def read(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
         """See `FrameReader.read`."""
-        frames = np.empty((len(rows), *self._shape), np.uint8)
+        frames = self._buffers.empty((len(rows), *self._shape))
         self._disk.into(frames, self._starts[rows])
         return frames
-
-    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
-        """See `FrameReader.expect`."""
-        if self._disk.waited:
-            self._disk.expect([math.prod(self._shape)] * len(rows), self._starts[rows])
 
 
 class PackedFrames:
@@ -83,40 +76,32 @@ class PackedFrames:
     ) -> None:
         self._path, self._chunk, self._places, self._unpack = path, pixels.chunks, places, unpack
         self._through_hdf5 = functools.cache(lambda: StoredRows(path, pixels, count, handle, size))
-        self._disks = [DiskReads(path, handle) for _ in range(cores())]
-        self._threads = ThreadPoolExecutor(len(self._disks), thread_name_prefix="lewm-unpacking")
+        self._disk, self._buffers, self._parts = DiskReads(path, handle), Buffers(), cores()
+        self._threads = ThreadPoolExecutor(self._parts, thread_name_prefix="lewm-unpacking")
         check_packed(path, pixels, places)
         check_ends(path, handle, int((places["start"] + places["size"]).max(initial=0)))
 
     def read(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
         """See `FrameReader.read`."""
-        frames = np.empty((len(rows), *self._chunk[1:]), np.uint8)
+        frames = self._buffers.empty((len(rows), *self._chunk[1:]))
         order = np.argsort(rows, kind="stable")  # frames of one chunk are neighbours then, and it is unpacked once
         chunks, inside = np.divmod(rows[order], self._chunk[0])
         cuts = np.flatnonzero(np.diff(chunks, prepend=-1, append=-1))
         jobs = [(int(chunks[a]), order[a:b], inside[a:b]) for a, b in itertools.pairwise(cuts)]
-        share = -(-len(jobs) // len(self._disks))
-        parts = [jobs[first : first + share] for first in range(0, len(jobs), max(share, 1))]
-        for done in [self._threads.submit(self._fill, frames, *one) for one in zip(self._disks, parts, strict=False)]:
+        parts = [jobs[first :: self._parts] for first in range(min(self._parts, len(jobs)))]
+        for done in [self._threads.submit(self._fill, frames, part) for part in parts]:
             done.result()
         return frames
-
-    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
-        """See `FrameReader.expect`."""
-        if any(disk.waited for disk in self._disks):
-            wanted = self._places[np.unique(rows // self._chunk[0])]
-            self._disks[0].expect(wanted["size"].tolist(), wanted["start"].astype(np.int64))
 
     def _fill(
         self,
         frames: UInt8[np.ndarray, "B Y X 3"],
-        disk: DiskReads,
         jobs: list[tuple[int, Int64[np.ndarray, " _"], Int64[np.ndarray, " _"]]],
     ) -> None:
         """Puts frames in their places; a job is a chunk, the numbers of its frames in `frames`, and in the chunk."""
         places = self._places[[chunk for chunk, _, _ in jobs]]
         packed = [np.empty(size, np.uint8) for size in places["size"].tolist()]
-        disk.into(packed, places["start"].astype(np.int64))
+        self._disk.into(packed, places["start"].astype(np.int64))
         for (chunk, targets, inside), data, skipped in zip(jobs, packed, places["skipped"].tolist(), strict=True):
             try:
                 unpacked = self._unpack(data, skipped)

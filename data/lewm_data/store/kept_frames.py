@@ -1,6 +1,6 @@
 """Frames that stay in memory once they were read.
 
-Shape letters: N steps, B rows that are asked for, M of them that are not there yet.
+Shape letters: N steps, B rows that are asked for.
 """
 
 import numpy as np
@@ -25,15 +25,8 @@ class KeptFrames:
 
     def read(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
         """See `FrameReader.read`."""
-        new = self._new(rows)
+        new = np.unique(rows[~self._there[rows]])
         if len(new):
             self._frames[new] = self._reader.read(new)
             self._there[new] = True  # last: another thread may read meanwhile
         return self._frames[rows]
-
-    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
-        """See `FrameReader.expect`."""
-        self._reader.expect(self._new(rows))
-
-    def _new(self, rows: Int[np.ndarray, "B"]) -> Int[np.ndarray, " M"]:
-        return np.unique(rows[~self._there[rows]])

@@ -51,7 +51,6 @@ class BatchReader(Generic[T]):
         self._order = ClipOrder(len(clips), batch_size, seed)
         self._closed = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one thread keeps the order
-        self._following: tuple[int, Int64[np.ndarray, " B"]] | None = None  # a step and its clips
         self._read: deque[Future[ClipBatch]] = deque()
         self._read_next()
         self._prepared = self._prepare_next()
@@ -91,13 +90,7 @@ class BatchReader(Generic[T]):
         self._step += 1
 
     def _read_step(self, step: int) -> ClipBatch:
-        """A batch; the disk is told of the next one before, so that it has work all the time."""
-        known, indices = self._following or (-1, None)
-        if indices is None or known != step:
-            indices = self._order(step)
-        self._following = (step + 1, self._order(step + 1))
-        self._clips.expect(self._following[1])
-        return self._clips.read(indices)
+        return self._clips.read(self._order(step))
 
     def _prepare_next(self) -> Future[T]:
         read = self._read.popleft()  # done by then, because it was submitted earlier

@@ -89,18 +89,15 @@ class StoredRows:
             found[order[first:end]] = self.between(begin, int(wanted[end - 1]) + 1)[wanted[first:end] - begin]
         return found
 
-    def expect(self, rows: Int[np.ndarray, "B"]) -> None:
-        """Nothing: where rows lie is known to HDF5 only."""
-
     def _check_chunks(self, first: int, end: int) -> None:
         """Raises if a compressed chunk, stored or unpacked, is larger than a chunk may be."""
         if self._places is None:
             self._places = chunk_places(self._item, self._count, self._handle, closed=self._size > 0)
             self._measured = np.zeros(len(self._places), bool)
-            check_places(self._path, self._name, self._places)
         across, rows = chunks_across(self._item), self._item.chunks[0]
         chunks = slice(first // rows * across, -(-end // rows) * across)
         places = self._places[chunks]
+        check_places(self._path, self._name, places)
         check_packed(self._path, self._item, places)
         for number in (chunks.start + np.flatnonzero(~self._measured[chunks])).tolist():
             if self._unpacks_beyond(number):

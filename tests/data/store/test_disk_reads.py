@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -33,32 +34,48 @@ class Memory:
     """Stands for a system in whose memory some parts of the file are."""
 
     def __init__(self, monkeypatch, there):
-        self.there, self.events, self.read = set(there), [], os.preadv
+        self.there, self.waited, self.read = set(there), [], os.preadv
         monkeypatch.setattr(os, "preadv", self.preadv)
-        monkeypatch.setattr(os, "posix_fadvise", lambda _, start, *rest: self.events.append(("advise", start // SIZE)))
         monkeypatch.setattr(disk_reads, "AT_ONCE", 8)
+
+    def wait(self):
+        """Other parts are read meanwhile."""
 
     def preadv(self, handle, buffers, start, flags=0):
         number = start // SIZE
         if flags and number not in self.there:
             raise BlockingIOError
         if not flags:
-            self.events.append(("wait", number))
+            self.waited.append(number)
+            self.wait()
         return self.read(handle, buffers, start)
 
 
-def test_the_disk_is_asked_for_everything_before_the_first_wait(stored, monkeypatch):
+def test_parts_that_are_not_in_memory_are_waited_for_together(stored, monkeypatch):
     path, handle = stored
     memory = Memory(monkeypatch, there=[3, 7])
+    together = threading.Barrier(3, timeout=60)
+    monkeypatch.setattr(memory, "wait", together.wait)
     disk = DiskReads(path, handle)
     read(disk, path, [9, 3, 1, 7, 9])
-    late = [9, 1, 9]
-    assert memory.events == [("advise", number) for number in late] + [("wait", number) for number in late]
-    assert disk.waited
-    memory.events.clear()
-    read(disk, path, [7, 3])
-    assert memory.events == []
-    assert not disk.waited
+    assert sorted(memory.waited) == [1, 9, 9]
+    memory.waited.clear()
+    read(disk, path, [7, 3] * 10)
+    assert memory.waited == []
+
+
+def test_what_follows_parts_that_are_not_in_memory_is_not_tried_alone(stored, monkeypatch):
+    path, handle = stored
+    memory = Memory(monkeypatch, there=[3, 20, 30])
+    read(DiskReads(path, handle), path, [3, 4, *range(20, 34)])
+    assert sorted(memory.waited) == [4, *range(21, 34)]
+
+
+def test_more_parts_than_can_wait_together(stored, monkeypatch):
+    path, handle = stored
+    memory = Memory(monkeypatch, there=[])
+    read(DiskReads(path, handle), path, [*range(COUNT), 5])
+    assert sorted(memory.waited) == sorted([*range(COUNT), 5])
 
 
 def test_a_part_that_is_half_in_memory_is_read_whole(stored, monkeypatch):
@@ -108,23 +125,19 @@ class Source:
     """A reader that notes what it is asked for."""
 
     def __init__(self):
-        self.asked, self.expected = [], []
+        self.asked = []
 
     def read(self, rows):
         self.asked += rows.tolist()
         return np.repeat(rows.astype(np.uint8), 2 * 2 * 3).reshape(-1, 2, 2, 3)
-
-    def expect(self, rows):
-        self.expected += rows.tolist()
 
 
 def test_kept_frames_are_read_once():
     source = Source()
     kept = KeptFrames(source, 30, (2, 2, 3))
     for rows in ([4, 9, 4], [9, 0, 12], [12, 4, 4, 0]):
-        kept.expect(np.array(rows))
         frames = kept.read(np.array(rows))
         np.testing.assert_array_equal(frames[:, 1, 1, 2], rows)
         frames[:] = 99  # a copy
-    assert source.asked == source.expected == [4, 9, 0, 12]
+    assert source.asked == [4, 9, 0, 12]
     assert kept.read(np.array([], int)).shape == (0, 2, 2, 3)

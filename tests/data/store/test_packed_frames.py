@@ -84,7 +84,7 @@ def test_without_the_package_zlib_ng_python_unpacks_gzip(tmp_path, monkeypatch):
         np.testing.assert_array_equal(dataset.frames(np.arange(ROWS)), pictures())
         assert isinstance(dataset._frames, PackedFrames)
     with_chunk(path, lambda packed: packed[:-1] + bytes([packed[-1] ^ 1]))
-    with Dataset.open(path) as dataset, pytest.raises(DataError, match="'pixels' cannot be unpacked: .*"):
+    with Dataset.open(path) as dataset, pytest.raises(DataError, match=r"'pixels' cannot be unpacked: .*"):
         dataset.frames(np.arange(ROWS))
 
 

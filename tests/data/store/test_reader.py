@@ -65,13 +65,9 @@ class SlowClips:
 
     def __init__(self, fail_at=None):
         self.count, self.fail_at, self.leave = 0, fail_at, threading.Semaphore(0)
-        self.expected = []
 
     def __len__(self):
         return 100
-
-    def expect(self, indices):
-        self.expected.append(indices.tolist())
 
     def read(self, indices):
         self.leave.acquire()
@@ -85,7 +81,7 @@ class SlowClips:
 def reader_of(monkeypatch, source, prepare=numbers):
     clips = Clips.__new__(Clips)  # the annotations accept nothing else
     monkeypatch.setattr(Clips, "__len__", lambda _: len(source))
-    clips.read, clips.expect = source.read, source.expect
+    clips.read = source.read
     return BatchReader(clips, 2, 0, prepare)
 
 
@@ -121,18 +117,6 @@ def test_prepares_one_batch_ahead_in_the_background(monkeypatch):
         assert reached(2, lambda: len(threads))
         assert next(reader)[0] == 2
     assert threading.current_thread() not in threads
-
-
-def test_each_batch_is_expected_before_the_one_before_it_is_read(monkeypatch):
-    source = SlowClips()
-    with reader_of(monkeypatch, source) as reader:
-        order = ClipOrder(100, 2, seed=0)
-        source.leave.release(1)
-        assert reached(2, lambda: len(source.expected))
-        assert source.count == 1
-        assert source.expected == [order(1).tolist(), order(2).tolist()]
-        source.leave.release(1000)
-        next(reader)
 
 
 def test_counts_the_time_spent_waiting(monkeypatch):
