@@ -38,7 +38,7 @@ OnShare = Callable[[float], None]
 
 
 class Dataset:
-    """An HDF5 dataset, open for reading. `Dataset.open` makes it; one other thread may read at the same time.
+    """An HDF5 dataset, open for reading. `Dataset.open` makes it; several threads may read at the same time.
 
     A file whose writer was interrupted, or is still writing, is a dataset of the finished episodes.
 

@@ -92,8 +92,9 @@ class StoredRows:
     def _check_chunks(self, first: int, end: int) -> None:
         """Raises if a compressed chunk, stored or unpacked, is larger than a chunk may be."""
         if self._places is None:
-            self._places = chunk_places(self._item, self._count, self._handle, closed=self._size > 0)
-            self._measured = np.zeros(len(self._places), bool)
+            places = chunk_places(self._item, self._count, self._handle, closed=self._size > 0)
+            self._measured = np.zeros(len(places), bool)
+            self._places = places  # last: another thread may read meanwhile
         across, rows = chunks_across(self._item), self._item.chunks[0]
         chunks = slice(first // rows * across, -(-end // rows) * across)
         places = self._places[chunks]
