@@ -109,7 +109,10 @@ class StoredRows:
         """Whether a chunk unpacks to more than it may hold: by what it says or, where it says nothing, by trying."""
         assert self._places is not None
         place, size = self._places[number], chunk_bytes(self._item) + CHECKSUM
-        *_, outermost = (code for code in self._filters if code != h5py.h5z.FILTER_FLETCHER32)
+        packing = [code for code in self._filters if code != h5py.h5z.FILTER_FLETCHER32]
+        if not packing:
+            return False
+        outermost = packing[-1]
         if outermost != h5py.h5z.FILTER_DEFLATE:
             head = os.pread(self._handle, min(HEAD, int(place["size"])), int(place["start"]))
             stated = None if place["skipped"] else stated_size(outermost, self._filters[outermost], head)

@@ -120,6 +120,15 @@ def test_fletcher32_is_that_of_hdf5(count):
         assert unpacking.fletcher32(data.astype(np.uint8)) == int.from_bytes(stored[-4:], "little")
 
 
+@pytest.mark.parametrize("options", [{"fletcher32": True}, {"shuffle": True}, {"compression": "lzf", "shuffle": True}])
+def test_columns_of_numbers_with_filters(tmp_path, options):
+    path, values = write(tmp_path / "a.h5", pictures()), np.random.default_rng(0).normal(size=(ROWS, 3))
+    with h5py.File(path, "r+") as file:
+        file.create_dataset("state", data=values, chunks=(4, 3), **options)
+    with Dataset.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.column("state"), values)
+
+
 def test_a_checksum_of_old_versions_with_its_bytes_exchanged(tmp_path):
     path = write(tmp_path / "a.h5", pictures(), fletcher32=True)
     with h5py.File(path, "r+") as file:
