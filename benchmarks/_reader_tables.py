@@ -11,7 +11,7 @@ def reading() -> str:
     rows = ["| what | measured | 20 to 80 % | `lewm` is faster |", "|---|---|---|---|"]
     results = report["results"]
     for row in [one for one in results if one["part"] == "warm"]:
-        faster = "" if row["reader"] == "lewm" else f"{1 / row['of_lewm']:.1f} times"
+        faster = "" if row["reader"] == "lewm" else f"{row['times_as_long']:.1f} times"
         rows.append(f"| {row['storage']}, {_named(row['reader'])} | {_rates(row)} | {faster} |")
     places = {"the disk": "16 reads around the page cache", "through the page cache": "16 reads through it"}
     for row in [one for one in results if one["part"] == "cold"]:
@@ -28,7 +28,9 @@ def reading() -> str:
         what = f"`lewm train` on a CPU, {row['storage']}: waiting for data"
         rows.append(f"| {what} | {_shares(row)} | |")
     clips = "Clips are 4 frames at 224 px, every fifth, in batches of 64 in random order, from the page cache"
-    return "\n".join([*rows, "", f"{clips}. {machines([report])}", ""])
+    loads = {f"{row['load_before']:g}" for row in results}
+    load = f" Other programs kept the machine at a load of {', '.join(loads)}." if loads else ""
+    return "\n".join([*rows, "", f"{clips}. {machines([report])}{load}", ""])
 
 
 def _named(reader: str) -> str:
@@ -41,7 +43,7 @@ def _named(reader: str) -> str:
 
 
 def _rates(row: dict[str, Any]) -> str:
-    return f"{row['median']:,.0f} clips/s = {row['gb_a_second']:.1f} GB/s | {_between(row, 0)}"
+    return f"{row['median']:,.0f} clips/s = {row['gb_a_second']:.2g} GB/s | {_between(row, 0)}"
 
 
 def _shares(row: dict[str, Any]) -> str:

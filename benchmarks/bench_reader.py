@@ -19,6 +19,7 @@ hardly any time of the processor, and through it, as all programs do that want a
 
 import argparse
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -127,7 +128,7 @@ def warm(path: Path, batch: int, repeats: int) -> list[dict[str, Any]]:
             row = {"part": "warm", "storage": storage, "reader": name, "unit": "clips/s"}
             row |= spread(batch / np.array(found), len(found))
             row |= {"gb_a_second": round(row["median"] * bytes_a_clip / 1e9, 2)}
-            row |= {"of_lewm": round(medians[name] / medians["lewm"], 2)}
+            row |= {"times_as_long": round(medians[name] / medians["lewm"], 2)}
             results.append(row)
     return results
 
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the files are written: on the disk to measure")
     arguments = parser.parse_args()
 
+    others = round(os.getloadavg()[0], 1)  # what else runs: all paths take turns, but a disk needs a core that is free
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = two_room(Path(folder) / "two-room.h5", arguments.episodes, arguments.frame_size)
         results = warm(path, arguments.batch, arguments.repeats)
@@ -160,7 +162,9 @@ def main() -> None:
         said = ", ".join(str(value) for key, value in row.items() if key not in ("unit", "median", "p20", "p80"))
         print(f"{row['median']:12,.3f} {row['unit']:8s} ({row['p20']:,.3f} to {row['p80']:,.3f}): {said}")
     if arguments.json:
-        write_report(arguments.json, "reader", [{"cores_used": cores(), **row} for row in results])
+        write_report(
+            arguments.json, "reader", [{"cores_used": cores(), "load_before": others, **row} for row in results]
+        )
 
 
 if __name__ == "__main__":
