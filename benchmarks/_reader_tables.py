@@ -29,8 +29,8 @@ def reading() -> str:
         rows.append(f"| {what} | {_shares(row)} | |")
     clips = "Clips are 4 frames at 224 px, every fifth, in batches of 64 in random order, from the page cache"
     loads = {f"{row['load_before']:g}" for row in results}
-    load = f" Other programs kept the machine at a load of {', '.join(loads)}." if loads else ""
-    return "\n".join([*rows, "", f"{clips}. {machines([report])}{load}", ""])
+    others = f" Other programs kept the machine at a load of {', '.join(loads)}." if loads else ""
+    return "\n".join([*rows, "", f"{clips}. {machines([report])}{others}", ""])
 
 
 def _named(reader: str) -> str:
