@@ -13,6 +13,7 @@ from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
 from _planner_tables import objectives, planners
 from _planning_tables import growth, on_gpus, patches, planning, stages
+from _reader_tables import reading
 from _recipe_tables import recipes
 from _sigreg_tables import exact, floor, philox, sigreg
 from _world_tables import collecting, drawing, worlds
@@ -196,7 +197,7 @@ PAGES = {
         "surprise": surprise,
         "speed": speed,
     },
-    "data/README.md": {"collecting": collecting, "drawing": drawing},
+    "data/README.md": {"collecting": collecting, "drawing": drawing, "reading": reading},
     "docs/data.md": {"converting": converting},
     "kernels/README.md": {
         "floor": floor,

@@ -46,6 +46,9 @@ EXTRAS = {
     "huggingface_hub": "hub",
     "pyarrow": "formats",
     "lance": "formats",
+    "hdf5plugin": "formats",
+    "blosc2": "formats",
+    "zlib_ng": "formats",
 }
 
 # How libraries write the system's number of an error into their messages: HDF5, then Rust, then Python.

@@ -60,6 +60,9 @@ def train(
     ] = None,
     device: options.Device = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32 or bf16.", show_default="the recipe's")] = None,
+    cache: Annotated[
+        str, typer.Option(help="Where frames stay between the steps: auto, off (in the file), ram or device.")
+    ] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run, bit-exactly on a CPU.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="$LEWM_HOME/runs/ENV-RECIPE")] = None,
     set_: Annotated[
@@ -94,8 +97,10 @@ def train(
     from lewm.files import newest_run
     from lewm.run_worlds import import_named
     from lewm.runtime import choose_device
+    from lewm.training.frame_cache import check_setting
     from lewm.training.loop import train as train_model
 
+    where, kept = choose_device(device), check_setting(cache)
     if resume:
         out = out or newest_run()
         settings, trained_on = read_config(out)
@@ -106,10 +111,9 @@ def train(
         data = options.dataset_or_newest(data)
         data = converted(data) if data.is_dir() else data
         settings = _configure(recipe, data, env, config, assignments)
-    where = choose_device(device)
     display = _Display(settings, data, where)
     with display.live:
-        report = train_model(settings, data, out, where, resume, display.begin, display.encoded, display.update)
+        report = train_model(settings, data, out, where, resume, kept, display.begin, display.encoded, display.update)
     result = {
         "run": str(report.run),
         "steps": report.steps,
@@ -190,6 +194,8 @@ class _Display:
         output.note(f"loss: {objective.formula()}")
         if compilation.on:
             output.note("the first step compiles encoder and predictor; without: --set training.compile=off")
+        if beginning.cache is not None and beginning.cache.kind != "off":
+            output.note(str(beginning.cache))
         if beginning.resumed:
             output.note(f"goes on from step {beginning.step} of {beginning.steps}")
         self.bar.add_task(stage or "train", total=beginning.steps, completed=beginning.step)

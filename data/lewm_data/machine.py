@@ -1,4 +1,4 @@
-"""The memory that this process may use."""
+"""The memory and the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def physical_memory(root: Path = Path("/")) -> int:
     if not hasattr(os, "sysconf"):
         return UNKNOWN
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(root)])
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _limits(root: Path) -> Iterator[int]:

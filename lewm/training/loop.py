@@ -23,6 +23,7 @@ from lewm.training import directory, metrics, record, stages, state
 from lewm.training.actions import check_actions
 from lewm.training.batches import Batches
 from lewm.training.compilation import Compilation
+from lewm.training.frame_cache import FrameCache, Setting
 from lewm.training.health import Health
 from lewm.training.interruption import Interruption
 from lewm.training.preparation import check_fits, prepared
@@ -43,6 +44,7 @@ class Beginning:
         steps: Steps of the whole training.
         resumed: Whether a run is continued.
         compilation: Whether encoder and predictor are compiled, and why.
+        cache: Where frames are kept, and why; None where none are read.
     """
 
     run: Path
@@ -53,6 +55,7 @@ class Beginning:
     steps: int
     resumed: bool
     compilation: Compilation
+    cache: FrameCache | None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class _Shared:
     dataset: Dataset
     identity: run.DatasetIdentity
     device: torch.device
+    cache: Setting
     interruption: Interruption
     on_begin: Callable[[Beginning], None]
     on_encoded: Callable[[float], None]
@@ -106,6 +110,7 @@ def train(
     out: Path | None,
     device: torch.device,
     resume: bool = False,
+    cache: Setting = "auto",
     on_begin: Callable[[Beginning], None] = lambda _: None,
     on_encoded: Callable[[float], None] = lambda _: None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -123,6 +128,8 @@ def train(
         device: Where to train.
         resume: Continue the run in `out` from its last checkpoint, in whichever stage that is; on the CPU the result is
             bit-equal to that of a run never interrupted.
+        cache: Where frames stay between the steps: "off" in the file, "ram" in memory, "device" on the device, "auto"
+            where `choose_cache` says. The result is the same.
         on_begin: Called before the first step of each stage, and of the last training.
         on_encoded: Called with the share of the frames whose latents are computed, where that is done before training.
         on_progress: Called at every logged step.
@@ -156,7 +163,7 @@ def train(
             record.ending(chosen, config, interruption, begun_here=not resume),
         ):
             callbacks = (on_begin, on_encoded, on_progress)
-            shared = _Shared(chosen, config, dataset, identity, device, interruption, *callbacks)
+            shared = _Shared(chosen, config, dataset, identity, device, cache, interruption, *callbacks)
             seconds: dict[str, float] = {}
             if state.kept_step(chosen) is None:  # else the last training has begun, and needs no stage any more
                 for number, (name, of_stage) in enumerate(before.items(), 1):
@@ -193,8 +200,8 @@ def _train(
     shared: _Shared, config: Config, chosen: Path, stage: str | None, number: int, resume: bool
 ) -> tuple[Trainer, Health]:
     """Train one model, from the first or the last checkpoint on; returns what it ends with."""
-    inputs = (config, shared.dataset, chosen, shared.run / run.STAGES, stage, shared.device, resume, shared.on_encoded)
-    with prepared(*inputs) as (trainer, batches):
+    inputs = (config, shared.dataset, chosen, shared.run / run.STAGES, stage, shared.device, resume)
+    with prepared(*inputs, shared.cache, shared.on_encoded) as (trainer, batches, cache):
         # By now every fault of the settings has been found, so that none leaves files behind.
         _begin(shared, chosen, trainer)
         shared.on_begin(
@@ -207,6 +214,7 @@ def _train(
                 steps=trainer.steps,
                 resumed=resume,
                 compilation=trainer.compilation,
+                cache=cache,
             )
         )
         health = _take_steps(shared, chosen, trainer, batches)

@@ -20,6 +20,7 @@ from lewm.model.assembly import build, frozen_count, parameter_count
 from lewm.model.world_model import WorldModel
 from lewm.training import record, state
 from lewm.training.batches import Batches, copier
+from lewm.training.frame_cache import FrameCache, FramesOnDevice, Setting, choose_cache
 from lewm.training.health import HeldOut
 from lewm.training.latent_batches import LatentBatches, latents_fit
 from lewm.training.objectives import OBJECTIVES, Objective
@@ -68,9 +69,12 @@ def prepared(
     stage: str | None,
     device: torch.device,
     resume: bool,
+    cache: Setting,
     on_encoded: Callable[[float], None],
-) -> Iterator[tuple[Trainer, Batches]]:
-    """The trainer, which begins at the run's checkpoint where one is resumed, and its batches.
+) -> Iterator[tuple[Trainer, Batches, FrameCache | None]]:
+    """The trainer, which begins at the run's checkpoint where one is resumed, its batches, and where frames are kept.
+
+    The last is None where nothing reads frames.
 
     Where the latents are not trained, and have room, they are computed here once, and the batches hold them.
 
@@ -82,7 +86,11 @@ def prepared(
         stage: The name of the stage that is trained; None for the last training.
         device: Where to train.
         resume: Whether the run has begun.
+        cache: Where the user wants frames to be kept.
         on_encoded: Called with the share of the frames whose latents are computed.
+
+    Raises:
+        LewmError: The frames do not fit where the user wants them.
     """
     training = config.training
     clips = _clips(config, dataset)
@@ -108,11 +116,20 @@ def prepared(
         on_latents = False
     held_out = _held_out_frames(config, dataset)
     trainer = Trainer(config, steps, done, model, objective, optimizer, held_out, on_latents, stage)
+    order = (training.batch_size, training.seed)
     if on_latents:
-        yield trainer, LatentBatches(clips, model, training.batch_size, training.seed, done, on_encoded)
-    else:
-        with BatchReader(clips, training.batch_size, training.seed, copier(model.device), start_step=done) as reader:
-            yield trainer, reader
+        yield trainer, LatentBatches(clips, model, *order, done, on_encoded), None
+        return
+    reads = (steps - done) * training.batch_size * clips.num_frames
+    kept = choose_cache(cache, clips, model.device, reads)
+    log.info("%s", kept)
+    if kept.kind == "device":
+        yield trainer, FramesOnDevice(clips, model.device, *order, done), kept
+        return
+    if kept.kind == "ram":
+        dataset.keep_frames()
+    with BatchReader(clips, *order, copier(model.device), start_step=done) as reader:
+        yield trainer, reader, kept
 
 
 def new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tuple[WorldModel, Objective]:

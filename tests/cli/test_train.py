@@ -45,6 +45,32 @@ def test_precision_and_compilation_are_said(command, tmp_path, monkeypatch, on):
     assert (told["precision"], told["compiled"]) == ("fp32", on)
 
 
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ("auto", ""),
+        ("ram", "frames are kept in memory once read: --cache ram"),
+        ("device", "frames are all on the device: --cache device"),
+    ],
+)
+def test_where_frames_are_kept_is_said_and_changes_nothing(command, tmp_path, cache, said):
+    (tmp_path / "other").mkdir()
+    first = CliRunner().invoke(app, command)
+    again = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "other"), "--cache", cache])
+    assert (first.exit_code, again.exit_code) == (0, 0), again.output
+    assert said in words(again.stderr)
+    assert ("frames are" in again.stderr) == bool(said)
+    one, other = ((tmp_path / name / run.TRAINING).read_bytes() for name in ("run", "other"))
+    assert one == other
+
+
+def test_a_cache_that_there_is_not(command, tmp_path):
+    result = CliRunner().invoke(app, [*command, "--cache", "gpu"])
+    assert result.exit_code == 1
+    assert 'unknown --cache "gpu"' in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_training_says_how_to_go_on_and_from_where(command, tmp_path, monkeypatch, number, code):
     take = trainer.Trainer._step

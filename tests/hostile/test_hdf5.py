@@ -209,7 +209,7 @@ def test_links_inside_the_file_are_followed(tmp_path):
 
 def test_a_column_beyond_memory_is_refused_only_when_it_is_asked_for_whole(tmp_path, monkeypatch):
     path = write(tmp_path / "a.h5")
-    monkeypatch.setattr("lewm_data.store.frames.memory_limit", lambda: ROWS * 8)
+    monkeypatch.setattr("lewm_data.store.rows.memory_limit", lambda: ROWS * 8)
     monkeypatch.setattr("lewm_data.store.dataset.KEPT_BYTES", 0)
     with Dataset.open(path) as dataset:
         assert dataset.episode(1)["state"].shape == (5, 2)
@@ -354,11 +354,18 @@ def with_filter(path, code):
 @pytest.mark.parametrize(
     ("code", "named", "remedy"),
     [
+        (32001, r"blosc \(HDF5 filter 32001\)", "pip install --upgrade hdf5plugin"),
+        (32004, r"lz4 \(HDF5 filter 32004\)", "pip install --upgrade hdf5plugin"),
+        (32008, r"bitshuffle \(HDF5 filter 32008\)", "pip install --upgrade hdf5plugin"),
         (32015, r"zstd \(HDF5 filter 32015\)", "pip install --upgrade hdf5plugin"),
+        (32026, r"blosc2 \(HDF5 filter 32026\)", "pip install --upgrade hdf5plugin"),
         (40000, r"a filter that is not known here \(HDF5 filter 40000\)", "compress the file anew"),
     ],
 )
-def test_filters_that_are_not_installed(tmp_path, code, named, remedy):
+def test_filters_that_are_not_installed(tmp_path, monkeypatch, code, named, remedy):
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    available = h5py.h5z.filter_avail  # also says yes to those that the package has registered before
+    monkeypatch.setattr(h5py.h5z, "filter_avail", lambda number: number < 32001 and available(number))
     path = write(tmp_path / "a.h5")
     with_filter(path, code)
     with pytest.raises(DataError, match=rf"'pixels' is compressed with {named}, which is not installed\n.*{remedy}"):

@@ -7,7 +7,6 @@ Shape letter: N environments, or workers.
 """
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from lewm_data.collection.pool import Pool
 from lewm_data.collection.recorder import Columns
 from lewm_data.envs.world import World
 from lewm_data.errors import DataError
+from lewm_data.machine import cores
 from lewm_data.seeds import SEEDS
 from lewm_data.store.action_bounds import HIGH, LOW
 from lewm_data.store.schema import DETAIL, FIT
@@ -164,11 +164,6 @@ def collect(
                     collection.finish(episode, columns)
             return collection.report(source.seconds)
         return collection.report(Seconds())
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _attributes(world: World, settings: Settings) -> dict[str, Any]:

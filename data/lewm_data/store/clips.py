@@ -1,7 +1,7 @@
 """Clips: the frames and action blocks that a model sees together, never across two episodes.
 
 Shape letters: E episodes chosen, C clips, B clips asked for, T frames of a clip, F frameskip, D action
-dimension of one environment step, A = F × D width of an action block, N recorded actions.
+dimension of one environment step, A = F × D width of an action block, N recorded actions; TF is a product.
 """
 
 import secrets
@@ -91,17 +91,22 @@ class Clips:
         Raises:
             DataError: The frame differs, or frames cannot be read: the dataset was changed since it was opened.
         """
-        episodes, starts = self.locate(indices)
-        rows = self.dataset.offsets[episodes] + starts  # (B,)
-        steps = rows[:, None] + np.arange(self.num_frames * self.frameskip)  # (B, T F)
+        steps = self.steps(indices)  # (B, T F)
         shown = steps[:, :: self.frameskip].reshape(-1)  # (B T)
         frames = self.dataset.frames(shown)  # (B T, Y, X, 3)
         place = secrets.randbelow(max(len(shown), 1))  # changes no generator of the caller
         self.dataset.check_frames(shown[place : place + 1], frames[place : place + 1])
-        return ClipBatch(
-            frames.reshape(len(rows), self.num_frames, *frames.shape[1:]),  # (B, T, Y, X, 3)
-            self._actions[steps].reshape(len(rows), self.num_frames, -1),  # (B, T, A)
-        )
+        return ClipBatch(frames.reshape(len(steps), self.num_frames, *frames.shape[1:]), self.blocks(steps))
+
+    def steps(self, indices: Int[np.ndarray, "B"]) -> Int64[np.ndarray, "B TF"]:
+        """The rows of every step of some clips in the dataset; each `frameskip`-th is shown."""
+        episodes, starts = self.locate(indices)
+        rows = self.dataset.offsets[episodes] + starts  # (B,)
+        return rows[:, None] + np.arange(self.num_frames * self.frameskip)
+
+    def blocks(self, steps: Int64[np.ndarray, "B TF"]) -> Float32[np.ndarray, "B T A"]:
+        """The action blocks of clips with these steps."""
+        return self._actions[steps].reshape(len(steps), self.num_frames, -1)
 
 
 def split_episodes(

@@ -37,6 +37,7 @@ PLUGINS = {  # filters of the package hdf5plugin. Source: the registry of HDF5 f
     32024: "sz3",
     32026: "blosc2",
     32028: "sperr",
+    32033: "htj2k",
 }
 
 

@@ -20,10 +20,12 @@ from jaxtyping import Int, Int64, Shaped, UInt8
 from lewm_data.errors import DataError, unknown
 from lewm_data.store import schema
 from lewm_data.store.contents import attributes_of, check_contents
-from lewm_data.store.frames import FrameReader, StoredRows, open_frames
+from lewm_data.store.frames import FrameReader, PlainFrames, open_frames
 from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
 from lewm_data.store.index import read_index, rows_of
+from lewm_data.store.kept_frames import KeptFrames
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
+from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ OnShare = Callable[[float], None]
 
 
 class Dataset:
-    """An HDF5 dataset, open for reading. `Dataset.open` makes it; one other thread may read at the same time.
+    """An HDF5 dataset, open for reading. `Dataset.open` makes it; several threads may read at the same time.
 
     A file whose writer was interrupted, or is still writing, is a dataset of the finished episodes.
 
@@ -172,11 +174,20 @@ class Dataset:
         if len(rows) and not (rows.min() >= 0 and rows.max() < self.num_steps):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self.num_steps}")
         with reading(self.path):
-            with self._lock:
-                if self._frames is None:
-                    pixels, handle = self._file[PIXELS], self._opened.handle
-                    self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
-            return self._frames.read(rows)
+            return self._frame_reader().read(rows)
+
+    @property
+    def frames_are_packed(self) -> bool:
+        """Whether frames have to be unpacked, or gathered by HDF5, when they are read from the file."""
+        with reading(self.path):
+            return not isinstance(self._frame_reader(), PlainFrames)
+
+    def keep_frames(self) -> None:
+        """From now on, frames that are read stay in memory."""
+        with reading(self.path):
+            reader = self._frame_reader()
+            if not isinstance(reader, KeptFrames):
+                self._frames = KeptFrames(reader, self.num_steps, self._file[PIXELS].shape[1:])
 
     def fingerprint(self) -> str:
         """SHA-256 of the episodes' lengths and offsets, of all columns, and of the hashes of all frames.
@@ -292,6 +303,13 @@ class Dataset:
         ends = self.offsets + self.lengths if episodes is None else np.cumsum(self.lengths[episodes])
         actions[ends - 1] = np.nan
         return actions
+
+    def _frame_reader(self) -> FrameReader:
+        with self._lock:
+            if self._frames is None:
+                pixels, handle = self._file[PIXELS], self._opened.handle
+                self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
+            return self._frames
 
     def _reader(self, name: str) -> StoredRows:
         if name not in self._readers:

@@ -11,8 +11,9 @@ from jaxtyping import Int, Int64, Shaped
 
 from lewm_data.errors import DataError
 from lewm_data.store import schema
-from lewm_data.store.frames import StoredRows, rows_written
 from lewm_data.store.opening import OpenFile
+from lewm_data.store.places import rows_written
+from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import INDEX, LENGTHS, OFFSETS, PIXELS
 
 

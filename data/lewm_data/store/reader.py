@@ -3,6 +3,7 @@
 Shape letters: B clips of a batch.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from lewm_data.errors import DataError
 from lewm_data.store.clips import ClipBatch, Clips, shuffled
 
 READ_AHEAD = 4  # batches; at 128 clips of 4 frames of 64×64 pixels, 25 MB
+READING = 2  # batches that are read at once: a disk has work while the last frames of one are waited for
 THREAD = "lewm-batches"
 
 T = TypeVar("T")
@@ -50,7 +52,8 @@ class BatchReader(Generic[T]):
         self._clips, self._prepare, self._step = clips, prepare, start_step
         self._order = ClipOrder(len(clips), batch_size, seed)
         self._closed = False
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=THREAD)  # one thread keeps the order
+        self._readers = ThreadPoolExecutor(READING, thread_name_prefix=THREAD)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=THREAD)  # which prepares them, in their order
         self._read: deque[Future[ClipBatch]] = deque()
         self._read_next()
         self._prepared = self._prepare_next()
@@ -75,8 +78,9 @@ class BatchReader(Generic[T]):
             self.wait_seconds += time.perf_counter() - began
 
     def close(self) -> None:
-        """Ends the background thread; iteration stops."""
+        """Ends the background threads; iteration stops."""
         self._closed = True
+        self._readers.shutdown(cancel_futures=True)
         self._thread.shutdown(cancel_futures=True)
 
     def __enter__(self) -> "BatchReader[T]":
@@ -86,14 +90,14 @@ class BatchReader(Generic[T]):
         self.close()
 
     def _read_next(self) -> None:
-        self._read.append(self._thread.submit(self._read_step, self._step))
+        self._read.append(self._readers.submit(self._read_step, self._step))
         self._step += 1
 
     def _read_step(self, step: int) -> ClipBatch:
         return self._clips.read(self._order(step))
 
     def _prepare_next(self) -> Future[T]:
-        read = self._read.popleft()  # done by then, because it was submitted earlier
+        read = self._read.popleft()
         return self._thread.submit(lambda: self._prepare(read.result()))
 
 
@@ -115,11 +119,13 @@ class ClipOrder:
 
     def __init__(self, num_clips: int, batch_size: int, seed: int) -> None:
         self._num_clips, self._batch_size, self._seed = num_clips, batch_size, seed
+        self._lock = threading.Lock()
         self._epoch, self._permutation = -1, np.empty(0, np.int64)
 
     def __call__(self, step: int) -> Int64[np.ndarray, "B"]:
         """The clips of batch `step`."""
         epoch, batch = divmod(step, self._num_clips // self._batch_size)
-        if epoch != self._epoch:
-            self._epoch, self._permutation = epoch, shuffled(self._num_clips, self._seed, stream=epoch + 1)
-        return self._permutation[batch * self._batch_size : (batch + 1) * self._batch_size]
+        with self._lock:
+            if epoch != self._epoch:
+                self._epoch, self._permutation = epoch, shuffled(self._num_clips, self._seed, stream=epoch + 1)
+            return self._permutation[batch * self._batch_size : (batch + 1) * self._batch_size]

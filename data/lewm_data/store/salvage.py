@@ -21,8 +21,9 @@ from jaxtyping import Bool, Int64, Shaped
 from lewm_data.errors import DataError
 from lewm_data.store import schema
 from lewm_data.store.contents import attributes_of, check_contents, memory_limit
-from lewm_data.store.frames import StoredRows, rows_written
 from lewm_data.store.opening import FOREIGN_ERRORS, check_regular, reading
+from lewm_data.store.places import rows_written
+from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import HASHES, INDEX, LENGTHS, NUMBERS, OFFSETS
 from lewm_data.store.unclosed import SIGNATURE, checksum
 

@@ -64,14 +64,15 @@ class SlowClips:
     """Counts what is read; waits for leave before every batch."""
 
     def __init__(self, fail_at=None):
-        self.count, self.fail_at, self.leave = 0, fail_at, threading.Semaphore(0)
+        self.count, self.leave = 0, threading.Semaphore(0)
+        self.bad = None if fail_at is None else ClipOrder(100, 2, seed=0)(fail_at).tolist()
 
     def __len__(self):
         return 100
 
     def read(self, indices):
         self.leave.acquire()
-        if self.count == self.fail_at:
+        if indices.tolist() == self.bad:
             raise OSError("the disk is gone")
         self.count += 1
         frames = np.zeros((len(indices), 1, 1, 1, 3), np.uint8)
@@ -120,26 +121,44 @@ def test_prepares_one_batch_ahead_in_the_background(monkeypatch):
 
 
 def test_counts_the_time_spent_waiting(monkeypatch):
-    """The clock goes on by 2.5 s while a batch is read, and a batch is read once `next` has looked at the clock."""
-    source, now = SlowClips(), [5.0]
-    read = source.read
+    """The clock goes on by 2.5 s while the first batch is prepared, once `next` has looked at the clock."""
+    source, now, looked = SlowClips(), [5.0], threading.Event()
+    source.leave.release(1000)
 
-    def read_slowly(indices):
-        batch = read(indices)
-        now[0] += 2.5
+    def prepare(batch):
+        if not looked.is_set():
+            looked.wait()
+            now[0] += 2.5
         return batch
 
     def clock():
         shown = now[0]
-        source.leave.release()
+        looked.set()
         return shown
 
-    source.read = read_slowly
     monkeypatch.setattr(inspect.getmodule(BatchReader), "time", SimpleNamespace(perf_counter=clock))
-    with reader_of(monkeypatch, source) as reader:
+    with reader_of(monkeypatch, source, prepare) as reader:
         next(reader)
-        source.leave.release(1000)  # or the thread would never end
     assert reader.wait_seconds == 2.5
+
+
+def test_two_batches_are_read_at_once_and_arrive_in_their_order(monkeypatch):
+    """The second is read first: the first waits for it."""
+    source, order = SlowClips(), ClipOrder(100, 2, seed=0)
+    source.leave.release(1000)
+    read, later = source.read, threading.Event()
+
+    def read_out_of_order(indices):
+        if indices.tolist() == order(0).tolist():
+            assert later.wait(60)
+        batch = read(indices)
+        if indices.tolist() == order(1).tolist():
+            later.set()
+        return ClipBatch(batch.frames, np.broadcast_to(indices[:, None, None], (2, 1, 1)).astype(np.float32))
+
+    source.read = read_out_of_order
+    with reader_of(monkeypatch, source, lambda batch: batch.actions[:, 0, 0].tolist()) as reader:
+        assert [next(reader) for _ in range(6)] == [order(step).tolist() for step in range(6)]
 
 
 def fails_at_the_third(reader, message):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lewm_data.errors import DataError
 from lewm_data.store.clips import Clips, action_statistics
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.frames import PlainFrames, StoredRows
+from lewm_data.store.frames import PackedFrames, PlainFrames
+from lewm_data.store.rows import StoredRows
 from lewm_data.store.writer import Writer
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -119,8 +120,16 @@ def test_closing_twice_closes_no_other_file(tmp_path):
 STORAGE = {
     "one frame a chunk": ({"chunks": (1, 4, 6, 3)}, PlainFrames),
     "contiguous": ({}, PlainFrames),
-    "compressed": ({"chunks": (1, 4, 6, 3), "compression": "gzip"}, StoredRows),
-    "several frames a chunk": ({"chunks": (7, 4, 6, 3)}, StoredRows),
+    "several frames a chunk": ({"chunks": (7, 4, 6, 3)}, PlainFrames),
+    "parts of frames": ({"chunks": (7, 2, 6, 1)}, StoredRows),
+    "gzip": ({"chunks": (1, 4, 6, 3), "compression": "gzip"}, PackedFrames),
+    "gzip, several frames a chunk": ({"chunks": (7, 4, 6, 3), "compression": "gzip"}, PackedFrames),
+    "gzip and others": (
+        {"chunks": (2, 4, 6, 3), "compression": "gzip", "shuffle": True, "fletcher32": True},
+        PackedFrames,
+    ),
+    "gzip, parts of frames": ({"chunks": (7, 2, 6, 1), "compression": "gzip"}, StoredRows),
+    "lzf": ({"chunks": (1, 4, 6, 3), "compression": "lzf"}, StoredRows),
 }
 
 
