@@ -181,10 +181,11 @@ def _attributes(world: World, settings: Settings) -> dict[str, Any]:
 
 
 def _writer(path: Path, attributes: Mapping[str, Any], mode: str, commit: str | None) -> Writer:
+    go_on = f"with --append --out {path}"
     if mode != "append" or not path.exists():
         noted = {name: value for name, value in {**attributes, "commit": commit}.items() if value is not None}
-        return Writer.create(path, noted, overwrite=mode == "overwrite")
-    writer = Writer.append(path)
+        return Writer.create(path, noted, mode == "overwrite", go_on)
+    writer = Writer.append(path, go_on)
     for name, value in attributes.items():
         found = writer.attributes.get(name)
         if found != value:

@@ -1,45 +1,25 @@
 """Writing datasets: whatever stops the program, the file holds every finished episode.
 
-The file is an HDF5 file open for single-writer, multiple-reader access, in which HDF5 orders its own writes
-so that the bytes on disk are a readable file at every moment. In addition, the length of an episode, which is
-written last, completes it: rows after the last finished episode belong to no episode. HDF5 does not survive a
-write that fails, so the room for an episode is reserved in the file before HDF5 writes it.
+The length of an episode, which is written last, completes it: rows after the last finished episode belong to none.
 """
 
-import contextlib
 import logging
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from jaxtyping import Shaped
 
-from lewm_data.disk import claim, interrupt_held_back, reserve, trim
+from lewm_data.disk import claim, interrupt_held_back
 from lewm_data.errors import DataError
 from lewm_data.store import schema
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.hashes import hash_columns, hash_rows
-from lewm_data.store.opening import NO_LOCKS
-from lewm_data.store.schema import (
-    FORMAT_VERSION,
-    HASH_COLUMN,
-    HASHES,
-    INDEX,
-    LENGTHS,
-    NUMBERS,
-    OFFSETS,
-    PIXELS,
-    Schema,
-    empty_file,
-)
+from lewm_data.store.output import Output
+from lewm_data.store.schema import FORMAT_VERSION, HASHES, INDEX, NUMBERS, PIXELS, Schema, empty_file
 
 logger = logging.getLogger(__name__)
-
-SPARE_BYTES = 1 << 20  # for HDF5's own structures: 8 bytes a frame, in blocks of at most a few hundred KiB
 
 
 class Writer:
@@ -50,20 +30,16 @@ class Writer:
     Attributes:
         path: The file.
         attributes: The file's attributes.
-        num_episodes: Number of finished episodes.
-        num_steps: Number of their rows.
     """
 
-    def __init__(self, path: Path, attributes: Mapping[str, Any], replace: bool) -> None:
+    def __init__(self, path: Path, attributes: Mapping[str, Any], replace: bool, go_on: str) -> None:
         self.path = path
         self.attributes = dict(attributes)
-        self.num_episodes = self.num_steps = 0
-        self._replace = replace
+        self._replace, self._go_on = replace, go_on
         self._schema: Schema | None = None
-        self._file: h5py.File | None = None
-        self._stored: dict[str, h5py.Dataset] = {}
+        self._output: Output | None = None
+        self._kept = 0, 0  # episodes and rows of a closed file
         self._closed = False
-        self._handle = -1  # our own, besides HDF5's: it holds the lock and reserves room
         self._unnamed: Path | None = None  # the path of the file before it gets its name
 
     @classmethod
@@ -72,6 +48,7 @@ class Writer:
         path: str | Path,
         attributes: Mapping[str, str | int | float | list[float]] | None = None,
         overwrite: bool = False,
+        go_on: str = "",
     ) -> "Writer":
         """Begins a new dataset; the first episode determines its columns.
 
@@ -79,6 +56,7 @@ class Writer:
             path: The file; its directory must exist.
             attributes: The file's attributes; "format_version" is added.
             overwrite: Whether to replace an existing file, when the first new episode is finished.
+            go_on: What the command needs besides to go on with a file, for errors: "with --append --out a.h5".
 
         Raises:
             DataError: There is a file already, or another program is writing it.
@@ -90,11 +68,15 @@ class Writer:
             raise DataError(f"{path}: cannot be written: not a file in a directory", "Create the directory first.")
         if path.exists():
             os.close(claim(path))
-        return cls(path, {**(attributes or {}), "format_version": FORMAT_VERSION}, overwrite)
+        return cls(path, {**(attributes or {}), "format_version": FORMAT_VERSION}, overwrite, go_on)
 
     @classmethod
-    def append(cls, path: str | Path) -> "Writer":
+    def append(cls, path: str | Path, go_on: str = "") -> "Writer":
         """Continues a dataset. One that was interrupted, or written by other tools, is replaced by a copy first.
+
+        Args:
+            path: The file.
+            go_on: See `create`.
 
         Raises:
             DataError: It is no valid dataset, or another program is writing it.
@@ -103,14 +85,24 @@ class Writer:
         if path.is_file():
             os.close(claim(path))  # the lock of a killed writer is gone, that of a live one is not
         with Dataset.open(path) as dataset:
-            writer = cls(path, dataset.attributes, replace=True)
+            writer = cls(path, dataset.attributes, True, go_on)
             if dataset.interrupted or not _grows_in_place(dataset):
                 writer._copy(dataset)
                 return writer
             writer._schema = dataset.schema
-            writer.num_episodes, writer.num_steps = dataset.num_episodes, dataset.num_steps
-        writer._open(path)
+            held = dataset.num_episodes, dataset.num_steps
+        writer._output = Output(path, writer._schema, *held)
         return writer
+
+    @property
+    def num_episodes(self) -> int:
+        """Number of finished episodes."""
+        return self._kept[0] if self._output is None else self._output.num_episodes
+
+    @property
+    def num_steps(self) -> int:
+        """Number of their rows."""
+        return self._kept[1] if self._output is None else self._output.num_steps
 
     def write_episode(self, columns: Mapping[str, Shaped[np.ndarray, "T ..."]]) -> None:
         """Adds an episode: row t is frame t and the action that follows it; the last row's action is NaN.
@@ -147,34 +139,38 @@ class Writer:
                 raise DataError(f"{self.path}: episode {self.num_episodes} has no rows", "Leave it out.")
             self._write_piece(last, rows, ended=True)
         except BaseException:
-            self._take_back()
+            if self._output is not None:
+                with interrupt_held_back():
+                    self._output.take_back()
             raise
 
     def _write_piece(self, columns: Mapping[str, np.ndarray], rows: int, ended: bool) -> int:
         """Writes a piece after `rows` rows of its episode; returns how many there are with it."""
         described = self._checked(columns, rows, ended)
         with interrupt_held_back():
-            if self._file is None:
-                self._begin(described)
-            self._reserve(len(columns[PIXELS]))
-            rows = self._append_rows(columns, rows)
+            rows = self._store(described, columns, rows, ended)
+            if ended and self._unnamed is not None:
+                self._give_name()
+        return rows
+
+    def _store(self, described: Schema, columns: Mapping[str, np.ndarray], rows: int, ended: bool) -> int:
+        output = self._output or self._begin(described)
+        try:
+            rows = output.append_rows(columns, rows)
             if ended:
-                self._finish_episode(rows)
+                output.finish_episode(rows)
+        except OSError as error:
+            self._closed = output.broken
+            raise self._no_room(error) from error
         return rows
 
     def close(self) -> None:
         """Closes the file; then other programs can open it like any HDF5 file."""
         with interrupt_held_back():
             self._closed = True
-            if self._file is not None:
-                try:
-                    self._file.close()
-                except (OSError, RuntimeError) as error:
-                    self._abandon(error)
-                else:
-                    trim(self._handle)
-                    os.close(self._handle)
-                self._file = None
+            if self._output is not None:
+                self._output.close()
+                self._kept, self._output = (self.num_episodes, self.num_steps), None
             if self._unnamed is not None:
                 self._unnamed.unlink(missing_ok=True)
                 self._unnamed = None
@@ -209,7 +205,7 @@ class Writer:
         schema.check_piece(str(self.path), self.num_episodes, columns, before, ended)
         return described
 
-    def _begin(self, described: Schema) -> None:
+    def _begin(self, described: Schema) -> Output:
         """Makes a valid dataset without episodes beside `path`, and opens it for writing."""
         partial = self.path.with_name(f".{self.path.name}.partial")
         if partial.exists():
@@ -219,30 +215,10 @@ class Writer:
         try:
             partial.write_bytes(empty_file(described, self.attributes))
         except OSError as error:
-            raise _no_room(self.path, error, 0) from error
+            raise self._no_room(error) from error
         self._schema = described
-        self._open(partial)
-
-    def _open(self, path: Path) -> None:
-        access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
-        access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
-        try:  # both marks at once: a file that is marked as being written but not as readable could be opened nowhere
-            mode = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
-            try:
-                opened = h5py.h5f.open(os.fsencode(path), mode, access)
-            except OSError as error:
-                if error.errno not in NO_LOCKS:
-                    raise
-                logger.warning("%s: its file system has no locks; let no other program write this file", path)
-                access.set_file_locking(False, True)
-                opened = h5py.h5f.open(os.fsencode(path), mode, access)
-            self._file = h5py.File(opened)
-        except OSError as error:
-            locked = "unable to lock file" in str(error)
-            remedy = "Close the programs that read or write it." if locked else "Use another file."
-            raise DataError(f"{path}: cannot be opened for writing: {error}", remedy) from error
-        self._stored = dict(self._file.items())  # kept open: closing one would write, and a write may fail
-        self._handle = claim(path, shared=True)
+        self._output = Output(partial, described, 0, 0)
+        return self._output
 
     def _copy(self, dataset: Dataset) -> None:
         """Writes the finished episodes of `dataset` to a new file, which then takes its place."""
@@ -258,79 +234,11 @@ class Writer:
             for index in range(dataset.num_episodes):
                 dataset.check_rows(dataset.rows(np.array([index])))  # else damaged contents would get fitting hashes
                 columns = dataset.episode(index)
-                described = self._checked(columns, 0, ended=True)
-                if self._file is None:
-                    self._begin(described)
-                self._reserve(len(columns[PIXELS]))
-                self._finish_episode(self._append_rows(columns, 0), named=False)
+                self._store(self._checked(columns, 0, ended=True), columns, 0, ended=True)
             self._give_name()
         except BaseException:
             self.close()
             raise
-
-    def _reserve(self, rows: int) -> None:
-        """Makes sure that `rows` more rows fit on the disk, so that no write of HDF5 fails in the middle."""
-        assert self._schema is not None
-        assert self._file is not None
-        stored = (*self._schema, HASH_COLUMN)
-        need = SPARE_BYTES + sum(one.row_bytes * (rows + one.chunk_rows) for one in stored)
-        try:
-            reserve(self._handle, self.path.parent, self._file.id.get_filesize(), need)
-        except OSError as error:
-            raise _no_room(self.path, error, self.num_episodes) from error
-
-    def _append_rows(self, columns: Mapping[str, np.ndarray], before: int) -> int:
-        """Writes rows of an episode after `before` rows of it; returns how many it has then."""
-        begin = self.num_steps + before
-        end = begin + len(columns[PIXELS])
-        others = {name: values for name, values in columns.items() if name != PIXELS}
-        hashes = np.stack([hash_rows(columns[PIXELS]), hash_columns(others)], axis=1)
-        with self._writing():
-            for name, values in {**columns, HASHES: hashes}.items():
-                self._stored[name].resize(end, axis=0)
-                self._stored[name][begin:] = values
-        return before + len(columns[PIXELS])
-
-    def _finish_episode(self, rows: int, named: bool = True) -> None:
-        """Completes the episode whose rows are written: from now on it survives a kill.
-
-        Args:
-            rows: Its rows.
-            named: Whether the file gets its name, if it has none.
-        """
-        assert self._file is not None
-        with self._writing():
-            self._file.flush()
-            for name, value in ((OFFSETS, self.num_steps), (LENGTHS, rows)):
-                self._stored[name].resize(self.num_episodes + 1, axis=0)
-                self._stored[name][self.num_episodes] = value
-                self._file.flush()
-        self.num_episodes += 1
-        self.num_steps += rows
-        if self._unnamed is not None and named:
-            self._give_name()
-
-    def _take_back(self) -> None:
-        """Removes rows that belong to no finished episode, after which the file can be closed."""
-        if self._file is None:
-            return
-        with (
-            interrupt_held_back(),
-            contextlib.suppress(DataError),
-            self._writing(),
-        ):  # the first error is the one to say
-            for name in {*self._stored} - {*INDEX}:
-                self._stored[name].resize(self.num_steps, axis=0)
-            self._file.flush()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Abandons the file where HDF5 cannot write to it."""
-        try:
-            yield
-        except (OSError, RuntimeError) as error:  # h5py raises both
-            self._abandon(error)
-            raise _no_room(self.path, error, self.num_episodes) from error
 
     def _give_name(self) -> None:
         assert self._unnamed is not None
@@ -346,16 +254,11 @@ class Writer:
                 self._unnamed.rename(self.path)
         self._unnamed = None
 
-    def _abandon(self, error: Exception) -> None:
-        """Leaves the file as it is. HDF5 cannot close a file that it cannot write, so it closes a scratch file."""
-        logger.error("%s: writing failed: %s", self.path, error)
-        assert self._file is not None
-        self._closed = True
-        with tempfile.TemporaryFile() as scratch, contextlib.suppress(OSError, RuntimeError):
-            os.dup2(scratch.fileno(), self._file.id.get_vfd_handle())
-            self._file.close()
-        self._file = None
-        os.close(self._handle)
+    def _no_room(self, error: OSError) -> DataError:
+        kept = f"{self.num_episodes} finished episodes are kept. " if self.num_episodes else ""
+        how = self._go_on if kept and self._go_on else "again"
+        remedy = f"{kept}Make room, then give the same command {how}."
+        return DataError(f"{self.path}: cannot be written: {error.strerror or error}", remedy)
 
 
 def _grows_in_place(dataset: Dataset) -> bool:
@@ -370,13 +273,3 @@ def _grows_in_place(dataset: Dataset) -> bool:
 
 def _exists(path: Path) -> DataError:
     return DataError(f"{path}: exists already", "Continue it with --append, or replace it with --overwrite.")
-
-
-def _no_room(path: Path, error: Exception, kept: int) -> DataError:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    remedy = (
-        f"{kept} finished episodes are kept. Make room, then give the same command with --append --out {path}."
-        if kept
-        else "Make room, then give the same command again."
-    )
-    return DataError(f"{path}: cannot be written: {reason}", remedy)

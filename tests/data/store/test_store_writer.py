@@ -250,7 +250,7 @@ import test_store_writer as tests
 with tests.Writer.create(sys.argv[2], {"seed": 7}) as writer:
     writer.write_episode(tests.episode(0))
     writer.write_episode(tests.episode(1))
-    os.dup2(os.open(sys.argv[2], os.O_RDONLY), writer._file.id.get_vfd_handle())  # from here on writes fail
+    os.dup2(os.open(sys.argv[2], os.O_RDONLY), writer._output.file.id.get_vfd_handle())  # from here on writes fail
     try:
         writer.write_episode(tests.episode(2))
     except tests.DataError as error:
