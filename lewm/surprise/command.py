@@ -144,8 +144,9 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
     with open_source(request.source) as source, contextlib.ExitStack() as files:
         recorded = run.trained_on.recorded
         fps = request.fps or _rate(source, recorded)
-        actions, how, timed = _actions(request, model, source, recorded, fps)
-        stop = len(actions) / fps if timed and actions is not None and fps else None
+        actions, how, timed = _actions(request, model, source, recorded, fps or source.fps)
+        read_at = fps or source.fps
+        stop = len(actions) / read_at if timed and actions is not None and read_at else None
         frames = source.frames(fps=fps, stop=stop)
         on_progress("calibrating", 0, None)
         reference = reference_of(run, request.calibrate)
@@ -235,7 +236,7 @@ def _actions(
         assert source.actions is not None
         values, where = source.actions, "of the episode"
     else:
-        given = read_actions(request.actions, model.config.action_dim, fps, recorded.resample)
+        given = read_actions(request.actions, model.config.action_dim, fps, recorded.resample, source.duration)
         values, timed, where = given.values, given.timed, f"from {request.actions}"
     if values.shape[1] != model.config.action_dim:
         raise LewmError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,12 +93,20 @@ def convert(
 
 
 def default_dataset(source: Path) -> Path:
-    """Where the dataset of a source goes if no place is named; makes the folder."""
+    """Where the dataset of a source goes if no place is named: not where that of another source is.
+
+    Makes the folder.
+    """
+    import itertools
+
     from lewm.files import file_name, home
+    from lewm_data.convert.convert import is_of
 
     folder = home() / "datasets"
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{file_name(source.expanduser().resolve().stem)}.h5"
+    name = file_name(source.expanduser().resolve().stem)
+    candidates = (folder / (f"{name}.h5" if number == 1 else f"{name}-{number}.h5") for number in itertools.count(1))
+    return next(one for one in candidates if not one.exists() or is_of(one, source))
 
 
 def run_conversion(request: Request) -> Report:
@@ -118,14 +127,17 @@ def run_conversion(request: Request) -> Report:
 
 
 def converted(folder: Path) -> Path:
-    """The dataset of a folder in another format, which is converted as it is usual if that was not done before."""
-    from lewm_data.convert.convert import CompleteError, Request
+    """The dataset of a folder in another format, which is converted without further options if it was not before."""
+    from lewm_data.convert.convert import CompleteError, OtherError, Request
 
     request = Request(folder, default_dataset(folder))
     try:
         run_conversion(request)
     except CompleteError:
         output.note(f"{folder} was converted before: {request.out}")
+    except OtherError as error:
+        again = f'Convert it anew, "lewm data convert {shlex.quote(str(folder))} --overwrite"'
+        raise OtherError(error.problem, f"{again}, or give --data {request.out}.") from error
     return request.out
 
 

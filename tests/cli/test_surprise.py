@@ -267,7 +267,7 @@ def test_memory_does_not_grow_with_the_length_of_the_video(home, run, episodes):
     reference = of_run(open_run(run))
     calibration = calibrate(model, reference, with_actions=False, seed=0)
     detector = Detector(Meter(model, 5, ActionSearch(reference.blocks, 0)), calibration, 0.05)
-    seen = VideoPass(detector, reference, (16, 16), "film", None)
+    seen = VideoPass(detector, reference, (16, 16), "crop", "film", None, False)
     alive: list[weakref.ref] = []
     most = 0
 

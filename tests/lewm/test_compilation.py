@@ -57,7 +57,9 @@ def test_the_choice_is_logged_once(tiny, dataset, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     train(resolve(tiny, None, {"training.compile": "auto"}), dataset, tmp_path / "run", CPU)
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
-    assert said == ["encoder and predictor are not compiled: the device is cpu, not cuda"]
+    assert [one for one in said if "compiled" in one] == [
+        "encoder and predictor are not compiled: the device is cpu, not cuda"
+    ]
 
 
 def losses(directory):

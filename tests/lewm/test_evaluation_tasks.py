@@ -279,12 +279,12 @@ def test_with_a_picture_success_is_known_where_the_environment_tells():
 def test_pictures_become_frames(tmp_path):
     frame = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     image.imsave(tmp_path / "same.png", frame)
-    np.testing.assert_array_equal(read_goal(tmp_path / "same.png", 16), frame)
+    np.testing.assert_array_equal(read_goal(tmp_path / "same.png", 16, "stretch"), frame)
     halves = np.zeros((30, 50, 3), np.uint8)
     halves[:, 25:] = 255, 0, 0
     for name in ("halves.png", "halves.jpg"):
         image.imsave(tmp_path / name, halves)
-        seen = read_goal(tmp_path / name, 16).astype(int)
+        seen = read_goal(tmp_path / name, 16, "stretch").astype(int)
         assert (abs(seen[:, :6] - 0) < 12).all()
         assert (abs(seen[:, 10:] - [255, 0, 0]) < 12).all()
 
@@ -299,7 +299,7 @@ def test_pictures_that_are_none_or_too_small_are_refused(tmp_path):
         (".", "is a directory, expected a file"),
     ):
         with pytest.raises(LewmError, match=problem):
-            read_goal(tmp_path / name, 16)
+            read_goal(tmp_path / name, 16, "stretch")
 
 
 def varied(tmp_path):

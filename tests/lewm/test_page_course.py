@@ -78,6 +78,7 @@ class Plan:
         self.content = {
             **agent,
             "success_rate": 0.5,
+            "success": "judged by states",
             "random": {**agent, "success_rate": 0.1},
             "protocol": "held-out",
             "goal_offset": 25,

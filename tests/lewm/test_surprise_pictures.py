@@ -83,9 +83,9 @@ def test_thumbnails_average_and_the_nearest_is_found():
 def test_frames_that_were_enlarged_come_back_exactly_and_shrinking_averages():
     frames = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     large = frames.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    assert (resized(large, (8, 8)) == frames).all()
-    assert resized(frames, (8, 8)) is frames
+    assert (resized(large, (8, 8), "stretch") == frames).all()
+    assert resized(frames, (8, 8), "stretch") is frames
     board = (torch.arange(16)[:, None] + torch.arange(16)) % 2 * 255
-    grey = resized(board[None, :, :, None].expand(1, 16, 16, 3).to(torch.uint8), (4, 4))
+    grey = resized(board[None, :, :, None].expand(1, 16, 16, 3).to(torch.uint8), (4, 4), "stretch")
     assert ((grey == 127) | (grey == 128)).all()
-    assert resized(frames, (12, 20)).shape == (2, 12, 20, 3)
+    assert resized(frames, (12, 20), "stretch").shape == (2, 12, 20, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import logging
 import time
@@ -16,7 +17,7 @@ import numpy as np
 
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.rows import chosen_rows, pieces
-from lewm_data.convert.sampling import HOLD, RESAMPLINGS
+from lewm_data.convert.sampling import FASTER, HOLD, RESAMPLINGS, rate_of
 from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
@@ -132,12 +133,16 @@ def convert(
     with contextlib.ExitStack() as ended:
         ended.callback(source.close)
         numbers = _part(source, request)
-        first = source.read(numbers[0])
+        first = _first(source, numbers, request)
         work = _Work(source, request)
         done = _done(request, work, numbers)
         plan = Plan(source.format, tuple(_assumptions(work, first)), len(numbers), done)
         on_plan(plan)
         return _write(work, plan, numbers, on_rows, began)
+
+
+class OtherError(DataError):
+    """A dataset that was made in another way, or of another source."""
 
 
 class CompleteError(DataError):
@@ -171,6 +176,7 @@ class _Work:
         return json.dumps(
             {
                 "source": request.source.resolve().name,
+                "source_id": source_id(request.source),
                 "format": self.source.format,
                 "episodes": len(self.source.episodes),
                 "camera": request.camera,
@@ -179,6 +185,7 @@ class _Work:
                 "fit": request.fit,
                 "resample": request.resample,
                 "part": list(request.part),
+                "env": request.env,
             },
             sort_keys=True,
         )
@@ -206,10 +213,13 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
             try:
                 with _reading():
                     episode = work.source.read(number)
+                    _check_rate(work, episode)
                     rows, columns = chosen_rows(episode, request.fps, request.resample)
                 counts = {EPISODE: np.full(len(rows), number, np.int32), STEP: np.arange(len(rows), dtype=np.int32)}
                 shown = functools.partial(on_rows, place)
-                writer.write_pieces(_read(pieces(episode, rows, columns | counts, work.size, request.fit, shown)))
+                writer.write_pieces(
+                    _read(pieces(episode, rows, columns | counts, work.source.size, work.size, request.fit, shown))
+                )
             except UnreadableError as error:
                 if not request.skip_damaged:
                     raise
@@ -223,6 +233,19 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
     on_rows(len(numbers), 0.0)
     clock = None if work.source.fps is None else footage
     return Report(str(request.out), plan, episodes, frames, tuple(left_out), clock, time.perf_counter() - began)
+
+
+def _check_rate(work: _Work, episode: Episode) -> None:
+    """Raises where all rows are taken, and this episode was recorded at another rate than the first."""
+    usual = work.source.fps
+    if work.request.fps is not None or usual is None or episode.times is None or len(episode.times) < 2:
+        return
+    found = rate_of(episode.times)
+    if max(found, usual) > FASTER * min(found, usual):
+        raise DataError(
+            f"{episode.name}: has {found:.4g} rows a second, the first episode {usual:.4g}",
+            f"Take as many of all: --fps {min(found, usual):.4g}, or less.",
+        )
 
 
 @contextlib.contextmanager
@@ -239,10 +262,33 @@ def _read(made: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield from made
 
 
+def _first(source: Source, numbers: range, request: Request) -> Episode:
+    """The first episode; the first that can be read where damaged ones are left out."""
+    for number in numbers if request.skip_damaged else ():
+        with contextlib.suppress(DataError):
+            return source.read(number)
+    return source.read(numbers[0])
+
+
 def _writer(work: _Work, plan: Plan) -> Writer:
     if plan.done:
         return Writer.append(work.request.out)
     return Writer.create(work.request.out, work.attributes, work.request.overwrite)
+
+
+def source_id(source: Path) -> str:
+    """A mark of a source's place, by which another source of the same name is told from it."""
+    return hashlib.sha256(str(source.expanduser().resolve()).encode()).hexdigest()[:16]
+
+
+def is_of(dataset: Path, source: Path) -> bool:
+    """Whether a file is a dataset that was converted from a source."""
+    try:
+        with Dataset.open(dataset) as opened:
+            settings = json.loads(opened.attributes.get(CONVERSION, "{}"))
+    except (DataError, ValueError):
+        return False
+    return isinstance(settings, dict) and settings.get("source_id") == source_id(source)
 
 
 def _part(source: Source, request: Request) -> range:
@@ -267,7 +313,7 @@ def _done(request: Request, work: _Work, numbers: range) -> int:
     with Dataset.open(request.out) as dataset:
         begun = dataset.attributes.get(CONVERSION)
         if begun != work.settings:
-            raise DataError(
+            raise OtherError(
                 f"{request.out}: exists already, and is not of this conversion",
                 "Name another file with --out, or replace it with --overwrite.",
             )

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from lewm_data.convert import clock
-from lewm_data.convert.roles import Roles, columns_of, roles_of
-from lewm_data.convert.sampling import rate_of
+from lewm_data.convert.clock import Clock, clock_of
+from lewm_data.convert.roles import Roles, check_counters, columns_of, roles_of
+from lewm_data.convert.sampling import SLACK, rate_of
 from lewm_data.convert.source import Episode, Source, choose_camera
+from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
 from lewm_data.tables import TABLES, read_table
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif")
 DEEPEST = 3  # folders within the source
 BESIDE = ("actions", "action")  # names of a table that lies among the pictures of a sequence
-SHOWN = 5  # names in a message
 
 
 @dataclass
@@ -48,12 +48,12 @@ class _Found:
     def add_recording(self, path: Path, name: str, camera: str) -> None:
         by_camera = self.recordings.setdefault(name, {})
         if camera in by_camera:
-            raise DataError(f"{path}: has the name of {by_camera[camera]}, too", "Rename one of them, and its table.")
+            raise DataError(f"{path}: has the same name as {by_camera[camera]}", "Rename one of them, and its table.")
         by_camera[camera] = path
 
     def add_table(self, path: Path, name: str) -> None:
         if name in self.tables:
-            raise DataError(f"{path}: has the name of {self.tables[name]}, too", "Leave one of them out.")
+            raise DataError(f"{path}: has the same name as {self.tables[name]}", "Leave one of them out.")
         self.tables[name] = path
 
 
@@ -91,29 +91,40 @@ def opens(path: Path, camera: str | None) -> Source:
             f"Put a table of the same name beside each, such as {alone[0]}.csv: a row of numbers for each picture.",
         )
     unused = sorted(set(found.tables) - set(found.recordings), key=natural)
-    names = list(read_table(pairs[0].table))
-    roles = roles_of(names)
-    first = _read(pairs[0], names, roles)
-    assumptions += roles.in_words()
-    assumptions.append(_clock_said(first, roles, pairs[0]))
+    reader, first = _first_readable(pairs)
+    assumptions += reader.roles.in_words()
+    assumptions.append(_clock_said(first, reader, pairs[0]))
     if alone:
-        assumptions.append(f"left out, without actions: {_some(alone)}")
+        assumptions.append(f"left out, without actions: {some(alone)}")
     if unused:
-        assumptions.append(f"left out, without pictures: {_some(unused)}")
+        assumptions.append(f"left out, without pictures: {some(unused)}")
     return Source(
         format="recordings with tables of actions",
         episodes=tuple(str(pair.pictures.relative_to(path)) for pair in pairs),
-        read=lambda index: _read(pairs[index], names, roles),
+        read=lambda index: reader.read(pairs[index]),
         assumptions=tuple(assumptions),
-        size=_size_of(pairs[0].pictures),
+        size=_size_of(reader.example.pictures),
         fps=None if first.times is None or len(first.times) < 2 else rate_of(first.times),
     )
+
+
+def _first_readable(pairs: list[_Pair]) -> tuple[_Reader, Episode]:
+    """A reader that understands all tables as the first that can be read, and its episode."""
+    error: DataError | None = None
+    for pair in pairs:
+        try:
+            reader = _Reader.of(pair)
+            return reader, reader.read(pair)
+        except DataError as one:
+            error = error or one
+    assert error is not None
+    raise error
 
 
 def _search(path: Path) -> _Found:
     """What a folder holds, to a depth of `DEEPEST`; a folder with pictures in it is one recording."""
     found = _Found()
-    waiting = [path]
+    waiting, seen = [path], {path.resolve()}
     for folder in waiting:
         entries = sorted(one for one in folder.iterdir() if not one.name.startswith("."))
         pictures = [one for one in entries if one.suffix.lower() in IMAGES and one.is_file()]
@@ -123,7 +134,8 @@ def _search(path: Path) -> _Found:
         for one in entries:
             ending = one.suffix.lower()
             if one.is_dir():
-                if len(one.relative_to(path).parts) <= DEEPEST:
+                if len(one.relative_to(path).parts) <= DEEPEST and one.resolve() not in seen:
+                    seen.add(one.resolve())
                     waiting.append(one)
             elif ending in VIDEOS:
                 found.add_recording(one, one.stem, camera)
@@ -135,43 +147,65 @@ def _search(path: Path) -> _Found:
 def _choose(path: Path, found: _Found, camera: str | None) -> tuple[dict[str, Path], list[str]]:
     """The recording of each name, from one camera, and the assumption that this is."""
     if camera is None and all(len(by_camera) == 1 for by_camera in found.recordings.values()):
-        return {name: next(iter(by_camera.values())) for name, by_camera in found.recordings.items()}, []
+        folders = sorted({camera for by_camera in found.recordings.values() for camera in by_camera})
+        together = [f"recordings of the folders {some(folders)} together"] if len(folders) > 1 else []
+        return {name: next(iter(by_camera.values())) for name, by_camera in found.recordings.items()}, together
     cameras = sorted({one for by_camera in found.recordings.values() for one in by_camera})
     chosen, said = choose_camera(str(path), cameras, camera)
     return {name: by_camera[chosen] for name, by_camera in found.recordings.items() if chosen in by_camera}, [said]
 
 
-def _read(pair: _Pair, names: list[str], roles: Roles) -> Episode:
-    """The episode of a pair."""
-    table = read_table(pair.table)
-    if list(table) != names:
-        raise DataError(
-            f"{pair.table}: has the columns {', '.join(table) or 'without names'}, the first table has "
-            f"{', '.join(names)}",
-            "Give all tables the same columns, in the same order.",
-        )
-    columns = columns_of(table, roles)
-    seconds = None
-    if roles.time is not None:
-        seconds, _ = clock.in_seconds(pair.table, table[roles.time][:, 0], roles.time)
-    if pair.pictures.is_dir():
-        return _of_pictures(pair, columns, seconds)
-    video = probe(pair.pictures)
-    shown = video.times()  # (T + 1,), with the end
-    if seconds is None:
-        _check_count(pair, len(columns[ACTION]), len(shown) - 1)
-        return Episode(
-            str(pair.pictures), len(shown) - 1, columns, shown[:-1], lambda: all_pictures(video, len(shown) - 1)
-        )
-    at, _ = clock.on_video(seconds, shown[-1])
-    inside = (at >= 0) & (at < shown[-1])
-    if inside.sum() < 2:
-        raise DataError(
-            f"{pair.table}: its times are not those of {pair.pictures}, which lasts {shown[-1]:.2f} s",
-            "Give times in seconds from the first picture on.",
-        )
-    cut = {name: values[inside] for name, values in columns.items()}
-    return Episode(str(pair.pictures), int(inside.sum()), cut, at[inside], lambda: _shown_at(video, at[inside]))
+@dataclass(frozen=True)
+class _Reader:
+    """Reads recordings, and understands the table of each as that of `example`."""
+
+    example: _Pair
+    names: list[str]
+    roles: Roles
+    clock: Clock | None
+
+    @classmethod
+    def of(cls, pair: _Pair) -> _Reader:
+        """A reader for tables like that of a pair."""
+        table = read_table(pair.table)
+        roles = roles_of(list(table))
+        clock = None
+        if roles.time is not None:
+            duration = None if pair.pictures.is_dir() else float(probe(pair.pictures).times()[-1])
+            clock = clock_of(pair.table, roles.time, table[roles.time][:, 0], duration)
+        return cls(pair, list(table), roles, clock)
+
+    def read(self, pair: _Pair) -> Episode:
+        """The episode of a pair."""
+        table = read_table(pair.table)
+        if list(table) != self.names:
+            raise DataError(
+                f"{pair.table}: has the columns {', '.join(table) or 'without names'}, the first table has "
+                f"{', '.join(self.names)}",
+                "Give all tables the same columns, in the same order.",
+            )
+        check_counters(str(pair.table), table)
+        columns = columns_of(table, self.roles)
+        seconds = None if self.clock is None else self.clock.seconds(pair.table, table[self.clock.column][:, 0])
+        if pair.pictures.is_dir():
+            return _of_pictures(pair, columns, seconds)
+        video = probe(pair.pictures)
+        shown = video.times()  # (T + 1,), with the end
+        if seconds is None:
+            count = len(shown) - 1
+            _check_count(pair, len(columns[ACTION]), count)
+            return Episode(str(pair.pictures), count, columns, shown[:-1], lambda: all_pictures(video, count))
+        early = SLACK * (shown[1] - shown[0])
+        inside = (seconds >= -early) & (seconds < shown[-1])
+        if inside.sum() < max(2, len(seconds) / 2):
+            raise DataError(
+                f"{pair.table}: {inside.sum()} of its {len(seconds)} rows lie in {pair.pictures.name}, which lasts "
+                f"{shown[-1]:.2f} s",
+                "Give times in seconds from the first picture on.",
+            )
+        at = seconds[inside]
+        cut = {name: values[inside] for name, values in columns.items()}
+        return Episode(str(pair.pictures), len(at), cut, at, lambda: _shown_at(video, at))
 
 
 def _of_pictures(
@@ -204,9 +238,14 @@ def _shown_at(video: VideoFile, times: Float64[np.ndarray, " R"]) -> Iterator[av
     """The picture that is shown at each of the times, which are seconds from the first picture."""
     waiting = 0
     for picture in video.pictures(0.0):
-        while waiting < len(times) and times[waiting] < picture.until - video.slack:
+        rounded = SLACK * (picture.until - picture.time)  # times are written with few digits
+        while waiting < len(times) and times[waiting] < picture.until - rounded:
             yield picture.image
             waiting += 1
+        last = picture
+    while waiting < len(times) and times[waiting] < last.until:
+        yield last.image
+        waiting += 1
     if waiting < len(times):
         raise DataError(
             f"{video.path}: ends before {times[waiting]:.2f} s, its index goes on to that", "Copy or record it again."
@@ -222,25 +261,17 @@ def _check_count(pair: _Pair, rows: int, pictures: int) -> None:
         )
 
 
-def _clock_said(first: Episode, roles: Roles, pair: _Pair) -> str:
-    if roles.time is None:
+def _clock_said(first: Episode, reader: _Reader, pair: _Pair) -> str:
+    if reader.clock is None:
         same = "row t is the action taken from picture t on"
         return same if first.times is not None else f"{same}; the pictures have no clock (--fps gives them one)"
     if pair.pictures.is_dir():
-        return f"row t belongs to picture t, at the time in column {roles.time}"
-    stamps = read_table(pair.table)[roles.time][:, 0]
-    seconds, unit = clock.in_seconds(pair.table, stamps, roles.time)
-    _, relative = clock.on_video(seconds, probe(pair.pictures).times()[-1])
-    zero = "the first row" if relative else "the first picture"
+        return f"row t belongs to picture t, at the time in column {reader.clock.column}"
     return (
-        f"row t is the action taken from the picture shown at its time: column {roles.time}, in {unit} from {zero} on"
+        f"row t is the action taken from the picture shown at its time: {reader.clock.in_words()}; rows outside of the "
+        "video are left out"
     )
 
 
 def _size_of(pictures: Path) -> tuple[int, int]:
     return displayed_size(read_image(images_in(pictures)[0]) if pictures.is_dir() else probe(pictures).first)
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

@@ -13,14 +13,16 @@ import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
 from lewm_data.errors import DataError
-from lewm_data.store.schema import ACTION, REWARD
+from lewm_data.store.schema import ACTION, HASHES, INDEX, PIXELS, REWARD
 
 TIMES = ("time", "timestamp", "timestamps", "t", "stamp", "seconds", "sec", "secs")
-COUNTS = ("frame", "frame_index", "frame_idx", "index", "idx", "step", "step_idx", "episode", "episode_index", "row")
+FRAMES = ("frame", "frame_index", "frame_idx", "step", "step_idx", "step_index", "timestep", "time_step")
+COUNTS = (*FRAMES, "index", "idx", "row", "episode", "episode_index", "episode_idx")
 ENDS = ("done", "dones", "terminal", "terminated", "truncated", "success")
 ACTIONS = ("action", "act", "cmd", "command", "control", "ctrl")
 STATES = ("state", "obs", "observation", "proprio", "qpos", "qvel", "position", "pos", "pose")
-UNIT = re.compile(r"_(s|ms|us|ns|sec|nanos|micros|millis)$")
+TAKEN = (PIXELS, HASHES, *INDEX)  # names that mean something else in a dataset
+UNIT = re.compile(r"_(s|ms|us|ns|secs?|seconds|nanos|micros|millis)$")
 PART = re.compile(r"[._/\[\s-]([0-9]+|[xyzw]|[rpy]|roll|pitch|yaw)\]?$")  # "action_0", "state.x", "pose[3]"
 
 
@@ -80,7 +82,8 @@ def columns_of(table: Mapping[str, Float64[np.ndarray, "R W"]], roles: Roles) ->
 
 def column_name(name: str) -> str:
     """A name that a dataset's column can have: slashes separate groups in HDF5, and become points."""
-    return name.replace("/", ".") or "column"
+    plain = name.replace("/", ".") or "column"
+    return f"recorded.{plain}" if plain in TAKEN else plain
 
 
 def as_actions(values: Shaped[np.ndarray, "R ..."]) -> Float32[np.ndarray, "R A"]:
@@ -99,6 +102,23 @@ def joined(where: str, parts: Mapping[str, Float32[np.ndarray, "_ _"]]) -> Float
         said = ", ".join(f"{count} rows of '{name}'" for name, count in counts.items())
         raise DataError(f"{where}: {said}, expected as many of each", "Correct it, or leave the episode out.")
     return np.concatenate(list(parts.values()), axis=1)
+
+
+def check_counters(where: str, table: Mapping[str, Float64[np.ndarray, "R W"]]) -> None:
+    """Raises unless columns that count frames or steps go up by one from row to row.
+
+    Raises:
+        DataError: A row is missing, or in another place.
+    """
+    for name, values in table.items():
+        steps = np.diff(values[:, 0]) if name.lower() in FRAMES else np.ones(0)
+        if (steps != 1).any():
+            row = int((steps != 1).argmax())
+            raise DataError(
+                f"{where}: column '{name}' goes from {values[row, 0]:g} to {values[row + 1, 0]:g} at row {row + 1}, "
+                "counted from 0",
+                "Put back the rows that are missing; or leave the column out, if it does not count the rows.",
+            )
 
 
 def _joined(table: Mapping[str, Float64[np.ndarray, "R W"]], names: tuple[str, ...]) -> Float64[np.ndarray, "R V"]:

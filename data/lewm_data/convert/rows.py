@@ -5,6 +5,7 @@ Letters: R recorded rows, K rows that are taken, P rows of a piece, V and U the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -14,7 +15,9 @@ from lewm_data.convert.sampling import resampled, rows_at
 from lewm_data.convert.source import Episode
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION, PIXELS, REWARD
-from lewm_data.video.fit import fitted
+from lewm_data.video.fit import fitted, in_words, picture_size
+
+logger = logging.getLogger(__name__)
 
 PIECE = 32  # frames in memory at a time: 5 MB at 224 x 224
 CORRECT = "Correct it, or leave the episode out with --skip-damaged."
@@ -51,6 +54,7 @@ def pieces(
     episode: Episode,
     rows: Int64[np.ndarray, " K"],
     columns: Mapping[str, Shaped[np.ndarray, "K ..."]],
+    usual: tuple[int, int],
     size: tuple[int, int],
     fit: str,
     on_share: Callable[[float], None],
@@ -61,6 +65,7 @@ def pieces(
         episode: The episode.
         rows: The rows that are taken, ascending.
         columns: The columns there.
+        usual: Y and X that the source's pictures have.
         size: V and U.
         fit: See `fitted`.
         on_share: Called with the share of the episode that is done.
@@ -70,7 +75,7 @@ def pieces(
     """
     waiting: list[UInt8[np.ndarray, "V U 3"]] = []
     first = 0
-    for frame in _frames(episode, rows, size, fit):
+    for frame in _frames(episode, rows, usual, size, fit):
         waiting.append(frame)
         end = first + len(waiting)
         if len(waiting) == PIECE or end == len(rows):
@@ -102,10 +107,14 @@ def _aligned(episode: Episode) -> dict[str, Shaped[np.ndarray, "R ..."]]:
 
 
 def _frames(
-    episode: Episode, rows: Int64[np.ndarray, " K"], size: tuple[int, int], fit: str
+    episode: Episode, rows: Int64[np.ndarray, " K"], usual: tuple[int, int], size: tuple[int, int], fit: str
 ) -> Iterator[UInt8[np.ndarray, "V U 3"]]:
-    taken = 0
+    """The frames at `rows`; pictures of another size than the `usual` are told."""
+    taken, shown = 0, usual
     for row, picture in enumerate(episode.pictures()):
+        if (now := picture_size(picture)) != shown:
+            logger.warning("%s: %s", episode.name, in_words(now, size, fit))
+            shown = now
         while taken < len(rows) and rows[taken] == row:
             yield fitted(picture, size, fit)
             taken += 1

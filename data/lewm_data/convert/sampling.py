@@ -17,6 +17,7 @@ HOLD, MEAN, SUM = "hold", "mean", "sum"
 RESAMPLINGS = (HOLD, MEAN, SUM)
 SLACK = 0.25  # of a recorded row: clocks of recorders jitter, and times are rounded
 GAP = 2.0  # times the usual distance of two rows, from which on rows are missing between them
+MOST_STEPS = 100  # a row, on average: a recording has gaps, but is not a hundred times longer than its rows
 FASTER = 1.01  # how much faster than recorded one may ask for, because recorders round their rates
 
 
@@ -44,9 +45,16 @@ def rows_at(times: Float64[np.ndarray, " R"], fps: float, zero: float | None = N
         raise DataError(
             f"{recorded:.4g} rows a second were recorded, {fps:g} are asked for", f"Give --fps {recorded:.4g} or less."
         )
+    if zero is None and fps * FASTER >= recorded:
+        return np.arange(len(times))
     slack = SLACK / recorded
     zero = float(times[0]) if zero is None else zero
     count = int((times[-1] - zero + slack) * fps) + 1
+    if count > MOST_STEPS * len(times):
+        raise DataError(
+            f"times from {zero:g} to {times[-1]:g} s have {count:,} steps, and there are {len(times)} rows",
+            "Check the column of times, and its unit.",
+        )
     return np.maximum(np.searchsorted(times, zero + np.arange(count) / fps + slack, side="right") - 1, 0)
 
 
@@ -54,6 +62,8 @@ def resampled(
     columns: Mapping[str, Shaped[np.ndarray, "R ..."]], rows: Int64[np.ndarray, " K"], how: str
 ) -> dict[str, Shaped[np.ndarray, "K ..."]]:
     """The columns at `rows`, with the actions from each to the next made into one.
+
+    Where a row is taken several times, because rows after it are missing, what is added is added at the last time.
 
     Args:
         columns: All recorded rows. "action" may have a row less.
@@ -71,9 +81,11 @@ def resampled(
             found[name] = values[np.minimum(rows, len(values) - 1)]
             continue
         begins = np.minimum(rows, len(values) - 1)
-        sums = np.add.reduceat(values.astype(np.float64), begins, axis=0)
+        sums = np.add.reduceat(values.astype(np.float64), begins, axis=0)  # one value where the next begins there, too
+        counts = np.diff(np.append(begins, len(values)))
         if name == ACTION and how == MEAN:
-            counts = np.diff(np.append(begins, len(values)))
-            sums = sums / counts.reshape(-1, *[1] * (values.ndim - 1))
+            sums = sums / np.maximum(counts, 1).reshape(-1, *[1] * (values.ndim - 1))
+        else:
+            sums[counts == 0] = 0
         found[name] = sums.astype(values.dtype)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
-from lewm_data.convert.clock import in_seconds
+from lewm_data.convert.clock import clock_of
 from lewm_data.convert.roles import roles_of
 from lewm_data.convert.sampling import HOLD, resampled, rows_at
 from lewm_data.errors import DataError, unknown
@@ -32,7 +32,9 @@ class Actions:
     timed: bool
 
 
-def read_actions(path: str | Path, action_dim: int, fps: float | None = None, resample: str = HOLD) -> Actions:
+def read_actions(
+    path: str | Path, action_dim: int, fps: float | None = None, resample: str = HOLD, duration: float | None = None
+) -> Actions:
     """Reads actions. A last row of NaN is left out: it means no action after the last frame.
 
     A row is one step, unless the table has a column of times and `fps` is given.
@@ -43,6 +45,7 @@ def read_actions(path: str | Path, action_dim: int, fps: float | None = None, re
         action_dim: A.
         fps: Steps a second; None takes every row.
         resample: How the actions between two steps become one, see `lewm_data.convert.sampling.resampled`.
+        duration: Seconds of the video that they belong to; None where that is not known.
 
     Raises:
         DataError: There is no such file, it is of another kind, it has no actions or another number of columns, or a
@@ -53,7 +56,7 @@ def read_actions(path: str | Path, action_dim: int, fps: float | None = None, re
     if is_dataset(file):
         actions = _read_dataset(file, episode)
     elif file.suffix.lower() in TABLES:
-        actions, timed = _read_table(file, fps, resample)
+        actions, timed = _read_table(file, fps, resample, duration)
     else:
         raise unknown("ending of a file of actions", file.suffix, (*TABLES, *DATASETS))
     if actions.size and (actions.ndim != 2 or actions.shape[1] != action_dim):
@@ -76,16 +79,19 @@ def read_actions(path: str | Path, action_dim: int, fps: float | None = None, re
     return Actions(actions, timed)
 
 
-def _read_table(path: Path, fps: float | None, resample: str) -> tuple[Float[np.ndarray, "T A"], bool]:
+def _read_table(
+    path: Path, fps: float | None, resample: str, duration: float | None
+) -> tuple[Float[np.ndarray, "T A"], bool]:
     """The actions of a table, and whether they are at the times k / fps."""
     table = read_table(path)
     roles = roles_of(list(table))
     actions = np.concatenate([table[name] for name in roles.actions], axis=1)
     if fps is None or roles.time is None or len(actions) < 2:
         return actions, False
-    seconds, _ = in_seconds(path, table[roles.time][:, 0], roles.time)
-    if seconds[0] < 0 or seconds[0] > seconds[-1] - seconds[0]:  # the time of day, or the like
-        seconds = seconds - seconds[0]
+    stamps = table[roles.time][:, 0]
+    seconds = clock_of(path, roles.time, stamps, duration).seconds(path, stamps)
+    if seconds[-1] < 0:
+        raise DataError(f"{path}: all its times are before the video's first picture", "Correct the times.")
     rows = rows_at(seconds, fps, 0.0)
     return resampled({ACTION: actions}, rows, resample)[ACTION], True
 

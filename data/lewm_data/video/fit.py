@@ -48,6 +48,11 @@ def fitted(
     return frame
 
 
+def picture_size(picture: av.VideoFrame | UInt8[np.ndarray, "Y X 3"]) -> tuple[int, int]:
+    """Y and X of a picture as it is shown."""
+    return (picture.shape[0], picture.shape[1]) if isinstance(picture, np.ndarray) else displayed_size(picture)
+
+
 def scaled_size(shown: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:
     """Y and X to which a picture of `shown` is resized before it is cropped, or bars are added, to `size`."""
     if fit == STRETCH:

@@ -70,6 +70,12 @@ class Source:
     actions: Float32[np.ndarray, "K A"] | None
     _media: Video | Episode
 
+    @property
+    def duration(self) -> float | None:
+        """Seconds of a video; None where they are not known."""
+        stated = self._media.duration if isinstance(self._media, Video) else None
+        return self.count / self.fps if stated is None and self.count and self.fps else stated
+
     def frames(
         self,
         fps: float | None = None,

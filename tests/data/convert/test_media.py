@@ -90,10 +90,7 @@ def test_times_and_a_rate(tmp_path, how, expected):
     assert episode["pixels"].shape[1:] == (24, 24, 3)
     assert (episode["pixels"][:, :2] == 0).all()  # the bars
     assert (attributes["fps"], attributes["resample"], attributes["fit"]) == (10.0, how, "letterbox")
-    assert (
-        "row t is the action taken from the picture shown at its time: column time, in s from the first picture on"
-        in said
-    )
+    assert any("shown at its time: column time, in s from the first picture on; rows outside" in one for one in said)
     assert any(one.startswith("10 steps a second of 30; ") for one in said)
 
 
@@ -111,10 +108,10 @@ def test_a_log_at_another_rate_than_the_video_is_paired_by_its_times(tmp_path):
 
 def test_rows_outside_of_the_video_are_left_out(tmp_path):
     write_recording(tmp_path / "in", "a", 10, 10.0)
-    write_table(tmp_path / "in" / "a.csv", actions(30), times=0.25 + np.arange(30) / 10)
+    write_table(tmp_path / "in" / "a.csv", actions(12), times=0.25 + np.arange(12) / 10)
     _, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
     assert_shows(episode, range(2, 10))
-    np.testing.assert_allclose(episode["action"][:-1], actions(30)[:7], atol=1e-5)
+    np.testing.assert_allclose(episode["action"][:-1], actions(12)[:7], atol=1e-5)
 
 
 def test_pictures_in_folders(tmp_path):
@@ -262,3 +259,95 @@ def test_what_is_in_no_known_format_says_so(tmp_path):
         converted(tmp_path / "in", tmp_path / "out.h5")
     with pytest.raises(DataError, match="no such file or folder"):
         converted(tmp_path / "none", tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("fps", [24.0, 29.97, 30.0, 50.0, 60.0])
+@pytest.mark.parametrize("digits", [3, 6])
+def test_times_that_are_rounded_belong_to_their_pictures(tmp_path, fps, digits):
+    rows = 40
+    write_video_only(tmp_path / "in", rows, fps)
+    with (tmp_path / "in" / "a.csv").open("w") as file:
+        file.write("time,dx\n")
+        file.writelines(f"{row / fps:.{digits}f},{row}\n" for row in range(rows))
+    _, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert_shows(episode, range(rows))
+
+
+def write_video_only(folder, rows, fps):
+    folder.mkdir()
+    write_video(folder / "a.mp4", frames(rows), fps)
+
+
+@pytest.mark.parametrize(("header", "scale"), [("timestamp", 1e3), ("t", 1e6), ("time", 1e9), ("time_seconds", 1.0)])
+def test_the_unit_of_a_fast_log_is_that_in_which_it_is_as_long_as_the_video(tmp_path, header, scale):
+    write_video_only(tmp_path / "in", 20, 10.0)
+    with (tmp_path / "in" / "a.csv").open("w") as file:
+        file.write(f"{header},dx\n")
+        file.writelines(f"{row / 500 * scale:.6f},{row}\n" for row in range(1000))
+    _, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=10.0)
+    assert len(episode["pixels"]) == 20
+    assert_shows(episode, range(20))
+    np.testing.assert_array_equal(episode["action"][:-1, 0], 50 * np.arange(19))
+
+
+def test_a_log_that_begins_before_the_video_loses_its_first_rows(tmp_path):
+    write_video_only(tmp_path / "in", 20, 10.0)
+    write_table(tmp_path / "in" / "a.csv", actions(20), times=-0.2 + np.arange(20) / 10)
+    _, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert_shows(episode, range(18))
+    np.testing.assert_allclose(episode["action"][:-1], actions(20)[2:19], atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["hold", "mean", "sum"])
+def test_a_gap_in_the_log_adds_nothing_twice(tmp_path, how):
+    write_video_only(tmp_path / "in", 20, 10.0)
+    times = np.array([0, 0.1, 0.2, 0.3, 1.0, 1.1, 1.2, 1.3, 1.4])
+    write_table(tmp_path / "in" / "a.csv", np.arange(1.0, 10)[:, None], header="dx", times=times)
+    _, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=5.0, resample=how)
+    found = episode["action"][:-1, 0]
+    assert np.isfinite(found).all()
+    if how == "sum":
+        assert found.sum() == np.arange(1.0, 9).sum()  # no picture follows row 9
+    else:
+        assert (found[2:4] == 4).all()  # the action before the gap is held
+
+
+def test_recordings_at_another_rate_than_the_first_stop_or_are_left_out(tmp_path):
+    for name, fps in (("a", 30.0), ("b", 10.0)):
+        write_recording(tmp_path / "in", name, 12, fps)
+    with pytest.raises(DataError, match=r"has 10 rows a second, the first episode 30\n.*--fps 10"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    _, _, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=10.0, overwrite=True)
+    assert [len(one["pixels"]) for one in episodes] == [4, 12]
+
+
+def test_pictures_of_another_size_are_told(tmp_path, caplog):
+    write_recording(tmp_path / "in", "a", 5)
+    (tmp_path / "in" / "b.csv").write_text((tmp_path / "in" / "a.csv").read_text())
+    write_video(tmp_path / "in" / "b.mp4", frames(5, (48, 48)), 10.0)
+    converted(tmp_path / "in", tmp_path / "out.h5", fit="stretch")
+    assert [message for message in caplog.messages if message.endswith("b.mp4: frames of 48 x 48, as recorded")]
+
+
+def test_a_row_that_is_missing_is_noticed_by_the_counter(tmp_path):
+    write_recording(tmp_path / "in", "a", 5)
+    (tmp_path / "in" / "a.csv").write_text("frame,dx\n0,1\n1,1\n3,1\n4,1\n5,1\n")
+    with pytest.raises(DataError, match="column 'frame' goes from 1 to 3 at row 2"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+
+
+def test_another_source_of_the_same_name_is_not_gone_on_with(tmp_path):
+    for folder in ("x", "y"):
+        write_recording(tmp_path / folder / "in", "a", 5)
+    converted(tmp_path / "x" / "in", tmp_path / "out.h5")
+    with pytest.raises(DataError, match="is not of this conversion"):
+        converted(tmp_path / "y" / "in", tmp_path / "out.h5")
+
+
+def test_the_first_recording_may_be_the_damaged_one(tmp_path):
+    for name in "ab":
+        write_recording(tmp_path / "in", name, 8)
+    (tmp_path / "in" / "a.csv").write_text("dx,dy\n1,up\n")
+    report, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", skip_damaged=True)
+    assert int(episode["episode_idx"][0]) == 1
+    assert [name for name, _ in report.left_out] == ["a.mp4"]

@@ -7,6 +7,7 @@ import difflib
 import functools
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -37,11 +38,10 @@ MEASURED_EPISODES, MEASURED_STEPS = 10, 200
 CONSTANT = 1e-6  # a standard deviation below this, relative to the mean's size, is rounding of one value
 
 
-@functools.cache
-def gymnasium_world(name: str, fit: str = STRETCH) -> World:
+def gymnasium_world(name: str) -> World:
     """The world of a Gymnasium id; the id is "package:Id-v0" if a package has to be imported first.
 
-    Pictures that are not square are stretched to frames, or become square as `fit` says: see `lewm_data.video.fit`.
+    Pictures that are not square are stretched to frames; `World.fitted` gives the world where they are cut or get bars.
 
     A state is at a goal when each of its numbers is within `TOLERANCE` standard deviations of the goal's, and each of
     its choices is the goal's. The distance is Euclidean, in standard deviations. The standard deviations are those of
@@ -62,6 +62,21 @@ def gymnasium_world(name: str, fit: str = STRETCH) -> World:
     if gymnasium_id not in gymnasium.registry:
         raise unknown("environment", gymnasium_id, nearest_ids(gymnasium_id))
     interface = inspect(gymnasium_id)
+    made: dict[str, World] = {}
+
+    def of_fit(fit: str) -> World:
+        if fit not in made:
+            made[fit] = replace(
+                _world(name, interface, fit), fits={one: functools.partial(of_fit, one) for one in FITS}
+            )
+        return made[fit]
+
+    return of_fit(STRETCH)
+
+
+def _world(name: str, interface: Interface, fit: str) -> World:
+    """The world whose pictures become frames as `fit` says."""
+    gymnasium_id = interface.gymnasium_id
     measured = functools.cache(lambda: _standard_deviations(interface))
     widths = {name: math.prod(shape) for name, shape in interface.observation.items()}
     exact = np.repeat([name in interface.choices for name in widths], list(widths.values()))  # (S,)
@@ -121,7 +136,6 @@ def gymnasium_world(name: str, fit: str = STRETCH) -> World:
         judge=judge,
         picture=interface.picture,
         fit=fit,
-        fits={other: functools.partial(gymnasium_world, name, other) for other in FITS},
     )
 
 
