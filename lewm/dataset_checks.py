@@ -5,7 +5,7 @@ from __future__ import annotations
 from lewm.checkpoints.run import DatasetIdentity, Recorded
 from lewm.config import Config
 from lewm.errors import LewmError
-from lewm_data.convert.sampling import RESAMPLINGS
+from lewm_data.convert.sampling import FASTER, RESAMPLINGS
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL, FIT
@@ -40,13 +40,18 @@ def detail_of(dataset: Dataset, env: str) -> str | None:
     return place.drawn(said).detail
 
 
+def differ(rate: float, other: float) -> bool:
+    """Whether two rates differ by more than recorders round them."""
+    return max(rate, other) > FASTER * min(rate, other)
+
+
 def recorded_in(dataset: Dataset) -> Recorded:
     """How recordings became the frames of a dataset, as far as the file says it."""
     usual = Recorded()
     fps, fit, resample = (dataset.attributes.get(name) for name in ("fps", FIT, "resample"))
     return Recorded(
         fps=float(fps) if isinstance(fps, int | float) and fps > 0 else None,
-        fit=fit if fit in FITS else usual.fit,
+        fit=fit if fit in FITS else None,
         resample=resample if resample in RESAMPLINGS else usual.resample,
     )
 
@@ -78,10 +83,15 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
             f"{dataset.path}: frames of {ours}, the run was trained on {theirs}",
             f"Give {option} a dataset collected with the same --frame-size.",
         )
-    fit = dataset.attributes.get(FIT)
-    if fit is not None and fit != trained_on.recorded.fit:
+    now, then = recorded_in(dataset), trained_on.recorded
+    if now.fps is not None and then.fps is not None and differ(now.fps, then.fps):
         raise LewmError(
-            f"{dataset.path}: frames of fit {fit!r:.80}, the run was trained on fit {trained_on.recorded.fit}",
+            f"{dataset.path}: has {now.fps:.4g} steps a second, the run was trained on {then.fps:.4g}",
+            f"Give {option} a dataset made with the same --fps.",
+        )
+    if now.fit is not None and then.fit is not None and now.fit != then.fit:
+        raise LewmError(
+            f"{dataset.path}: frames of fit {now.fit}, the run was trained on fit {then.fit}",
             f"Give {option} a dataset made with the same --fit.",
         )
     detail = detail_of(dataset, config.env)

@@ -74,6 +74,15 @@ class Run:
             before, model = after, runs.load_run(self.path)
         return model.to(self.device), after
 
+    @property
+    def fit(self) -> str | None:
+        """How a picture of the run's world becomes a square frame; None where that is not known.
+
+        Where the frames of its data were not square, the model itself makes them so.
+        """
+        height, width = self.trained_on.frame_size
+        return self.trained_on.recorded.fit if height == width else self.config.model.fit
+
     def split(self, episodes: int) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
         """How training divides so many episodes: first the episodes that it sees, then those that it holds out.
 

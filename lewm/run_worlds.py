@@ -55,5 +55,4 @@ def world_to_act_in(run: Run, instead: str, named: str | None = None, option: st
             f"{run.path}: trained in {env}; a package that a run names is imported only where you name it too",
             f"Give {option} {env}, which imports {package} and runs its code.",
         )
-    fit = None if place.fit is None else run.trained_on.recorded.fit
-    return place.drawn(run.trained_on.detail).fitted(fit)
+    return place.drawn(run.trained_on.detail).fitted(None if place.fit is None else run.fit)

@@ -63,12 +63,12 @@ class Recorded:
 
     Attributes:
         fps: Steps a second; None where that is not known.
-        fit: How pictures that are not square became so.
+        fit: How pictures that are not square became so; None where that is not known.
         resample: How the actions between two steps became one.
     """
 
     fps: float | None = None
-    fit: str = "crop"
+    fit: str | None = None
     resample: str = "hold"
 
 

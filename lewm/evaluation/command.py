@@ -21,6 +21,7 @@ from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.tasks import HELD_OUT, NOT_KNOWN, PAPER, UNSOLVED, Tasks
 from lewm.files import check_output, sha256
 from lewm.heads.files import POLICY, head_digest, own_policy, with_own_head
+from lewm.model.frames import CROP
 from lewm.opened_run import Run, RunData, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.policy import uses_policy
@@ -214,7 +215,7 @@ def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
     goal_offset, budget = wanted.evaluation.goal_offset, wanted.evaluation.budget
     if isinstance(wanted, FromEnv):
         trained = run.trained_on
-        picture = read_goal(wanted.goal, trained.frame_size[0], trained.recorded.fit) if wanted.goal else None
+        picture = read_goal(wanted.goal, trained.frame_size[0], run.fit or place.fit or CROP) if wanted.goal else None
         return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
     with run.data(wanted.data) as data:
         protocol = wanted.protocol or (HELD_OUT if run.origin is None else UNSOLVED)

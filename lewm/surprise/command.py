@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,9 +18,11 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.run import Recorded
+from lewm.dataset_checks import differ
 from lewm.errors import LewmError
 from lewm.figures import import_figure
 from lewm.files import replacing
+from lewm.model.frames import CROP
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
@@ -35,12 +36,9 @@ from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass
 from lewm_data.seeds import check_seed
-from lewm_data.video.action_files import read_actions
+from lewm_data.video.action_files import Clip, read_actions
 from lewm_data.video.sources import Source, open_source
 
-log = logging.getLogger(__name__)
-
-SAME_RATE = 0.01  # the share by which rounded rates may differ
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock
 COLUMNS = ("frame", "time", "surprise", "windowed", "score", "p_value", "flagged")
 
@@ -156,7 +154,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
         rate = fps or source.fps
         begun = time.perf_counter()
-        size, fit = run.trained_on.frame_size, recorded.fit
+        size, fit = run.trained_on.frame_size, recorded.fit or CROP
         seen = VideoPass(detector, reference, size, fit, source.name, actions, timed)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
@@ -200,18 +198,19 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
 
 
 def _rate(source: Source, recorded: Recorded) -> float | None:
-    """The rate at which a video is read: that of the training's data. None means every frame."""
-    if source.fps is None or recorded.fps is None or abs(source.fps / recorded.fps - 1) <= SAME_RATE:
+    """The rate at which a video is read: that of the training's data. None means every frame.
+
+    Raises:
+        LewmError: An episode of a dataset was recorded at another rate.
+    """
+    if recorded.fps is None:
         return None
-    if source.fps > recorded.fps:
-        return recorded.fps
-    log.warning(
-        "%s: has %.4g frames a second, the training's data have %.4g steps a second.",
-        source.name,
-        source.fps,
-        recorded.fps,
-    )
-    return None
+    if source.steps_per_second is not None and differ(source.steps_per_second, recorded.fps):
+        raise LewmError(
+            f"{source.name}: has {source.steps_per_second:.4g} steps a second, the training's data {recorded.fps:.4g}",
+            'Make its dataset with the same --fps: see "lewm data convert --help".',
+        )
+    return recorded.fps if source.fps is not None and differ(source.fps, recorded.fps) else None
 
 
 def _actions(
@@ -236,7 +235,8 @@ def _actions(
         assert source.actions is not None
         values, where = source.actions, "of the episode"
     else:
-        given = read_actions(request.actions, model.config.action_dim, fps, recorded.resample, source.duration)
+        clip = Clip(source.fps, source.count, source.duration)
+        given = read_actions(request.actions, model.config.action_dim, fps, recorded.resample, clip)
         values, timed, where = given.values, given.timed, f"from {request.actions}"
     if values.shape[1] != model.config.action_dim:
         raise LewmError(

@@ -21,7 +21,8 @@ from lewm_data.store.writer import Writer
 from lewm_data.temporary import temporary_folder
 
 ORIGINAL = ".original"  # added to the name of the file that was repaired
-STATE = "state"
+STATE, STEP = "state", "step_idx"
+MARKS = ("id", "render_time")  # columns that its World adds to every recording
 PIECE_BYTES = 16 << 20  # frames in memory at a time
 
 
@@ -143,7 +144,7 @@ class _Habits:
         if REWARD in salvaged.columns:
             rewards = salvaged.column(REWARD)
             wrong_rows = ~np.isfinite(rewards.reshape(len(rewards), -1)).all(axis=1)
-            older = bool(len(given)) and same == len(given)  # 0.1.1, whose rewards stand late, too
+            older = bool(len(given)) and same == len(given) and _without_reset(salvaged, offsets)
             shifted = bool(len(offsets)) and (older or bool(wrong_rows[offsets].all()))
             inner = np.setdiff1d(within, offsets) if shifted else within
             wrong = bool(wrong_rows[inner].any())
@@ -157,6 +158,13 @@ class _Habits:
             yield first, gap + 1
             first = gap + 1
         yield first, end
+
+
+def _without_reset(salvaged: Salvaged, offsets: np.ndarray) -> bool:
+    """Whether stable-worldmodel 0.1.1 wrote this, whose rewards stand late: it counts from 1, or has its marks."""
+    if STEP in salvaged.columns and salvaged.file[STEP].ndim == 1:
+        return bool((salvaged.column(STEP)[offsets] == 1).all())
+    return set(MARKS) <= set(salvaged.columns)
 
 
 def _published(salvaged: Salvaged, offsets: np.ndarray, lengths: np.ndarray) -> bool:

@@ -11,12 +11,30 @@ from jaxtyping import Float, Float32
 
 from lewm_data.convert.clock import clock_of
 from lewm_data.convert.roles import roles_of
-from lewm_data.convert.sampling import HOLD, resampled, rows_at
+from lewm_data.convert.sampling import FASTER, HOLD, resampled, rows_at
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import ACTION
 from lewm_data.tables import TABLES, read_table
 from lewm_data.video.sources import DATASETS, is_dataset, split_episode
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The video that actions belong to.
+
+    Attributes:
+        fps: Its pictures a second; None where they have no clock.
+        count: How many it has, if that is known.
+        duration: Its seconds, if they are known.
+    """
+
+    fps: float | None = None
+    count: int | None = None
+    duration: float | None = None
+
+
+UNKNOWN = Clip()
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,7 @@ class Actions:
 
 
 def read_actions(
-    path: str | Path, action_dim: int, fps: float | None = None, resample: str = HOLD, duration: float | None = None
+    path: str | Path, action_dim: int, fps: float | None = None, resample: str = HOLD, clip: Clip = UNKNOWN
 ) -> Actions:
     """Reads actions. A last row of NaN is left out: it means no action after the last frame.
 
@@ -45,7 +63,8 @@ def read_actions(
         action_dim: A.
         fps: Steps a second; None takes every row.
         resample: How the actions between two steps become one, see `lewm_data.convert.sampling.resampled`.
-        duration: Seconds of the video that they belong to; None where that is not known.
+        clip: The video that they belong to. A table without times that has a row for each of its pictures is taken at
+            their rate.
 
     Raises:
         DataError: There is no such file, it is of another kind, it has no actions or another number of columns, or a
@@ -56,7 +75,7 @@ def read_actions(
     if is_dataset(file):
         actions = _read_dataset(file, episode)
     elif file.suffix.lower() in TABLES:
-        actions, timed = _read_table(file, fps, resample, duration)
+        actions, timed = _read_table(file, fps, resample, clip)
     else:
         raise unknown("ending of a file of actions", file.suffix, (*TABLES, *DATASETS))
     if actions.size and (actions.ndim != 2 or actions.shape[1] != action_dim):
@@ -79,19 +98,22 @@ def read_actions(
     return Actions(actions, timed)
 
 
-def _read_table(
-    path: Path, fps: float | None, resample: str, duration: float | None
-) -> tuple[Float[np.ndarray, "T A"], bool]:
+def _read_table(path: Path, fps: float | None, resample: str, clip: Clip) -> tuple[Float[np.ndarray, "T A"], bool]:
     """The actions of a table, and whether they are at the times k / fps."""
     table = read_table(path)
     roles = roles_of(list(table))
     actions = np.concatenate([table[name] for name in roles.actions], axis=1)
-    if fps is None or roles.time is None or len(actions) < 2:
+    if fps is None or len(actions) < 2:
         return actions, False
-    stamps = table[roles.time][:, 0]
-    seconds = clock_of(path, roles.time, stamps, duration).seconds(path, stamps)
-    if seconds[-1] < 0:
-        raise DataError(f"{path}: all its times are before the video's first picture", "Correct the times.")
+    if roles.time is not None:
+        stamps = table[roles.time][:, 0]
+        seconds = clock_of(path, roles.time, stamps, clip.duration).seconds(path, stamps)
+        if seconds[-1] < 0:
+            raise DataError(f"{path}: all its times are before the video's first picture", "Correct the times.")
+    elif clip.fps and clip.count and clip.fps > FASTER * fps and abs(len(actions) - clip.count) <= 1:
+        seconds = np.arange(len(actions)) / clip.fps
+    else:
+        return actions, False
     rows = rows_at(seconds, fps, 0.0)
     return resampled({ACTION: actions}, rows, resample)[ACTION], True
 

@@ -62,6 +62,7 @@ class Source:
         fps: Frames a second, on average; None where there is no clock, in a folder and in a dataset.
         count: Number of frames; in a video this is an estimate, or None.
         actions: Actions in environment units, `actions[t]` between frames t and t + 1; None except for a dataset.
+        steps_per_second: The rate that a dataset states; None where it states none, and for other sources.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Source:
     count: int | None
     actions: Float32[np.ndarray, "K A"] | None
     _media: Video | Episode
+    steps_per_second: float | None = None
 
     @property
     def duration(self) -> float | None:
@@ -129,7 +131,9 @@ def open_source(spec: str) -> Source:
     except DataError:
         dataset.close()
         raise
-    return Source(spec, None, len(actions) + 1, actions, Episode(dataset, episode, spec))
+    rate = dataset.attributes.get("fps")
+    stated = float(rate) if isinstance(rate, int | float) else None
+    return Source(spec, None, len(actions) + 1, actions, Episode(dataset, episode, spec), stated)
 
 
 def split_episode(spec: str) -> tuple[Path, int | None]:

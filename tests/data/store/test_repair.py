@@ -61,6 +61,7 @@ def old(made):
     made["action"][ends() - 1] = made["action"][begins()]
     late_rewards(made)
     made["reward"][begins()] = 0.5  # of an action whose frame is not recorded
+    made["step_idx"] = np.concatenate([np.arange(1, rows + 1) for rows in LENGTHS]).astype(np.int32)
     return made
 
 
