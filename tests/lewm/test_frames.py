@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 
 import lewm
+from lewm.checkpoints.run import DatasetIdentity, Recorded, write_config
 from lewm.config import resolve
 from lewm.evaluation.from_env import read_goal
 from lewm.model.frames import fitted, warn_if_reshaped
+from lewm.opened_run import open_run
 from lewm.training.loop import train
 from lewm_data.store.writer import Writer
 from lewm_data.video import fit as of_data
@@ -107,3 +109,20 @@ def test_the_data_say_what_they_lose():
     assert of_data.in_words((64, 48), (24, 24), "letterbox").endswith("with black bars left and right")
     assert of_data.in_words((64, 48), (24, 24), "stretch").endswith(", stretched")
     assert of_data.in_words((24, 24), (24, 24), "crop") == "frames of 24 x 24, as recorded"
+
+
+@pytest.mark.parametrize(
+    ("size", "stated", "own", "expected"),
+    [
+        ((16, 16), "letterbox", "crop", "letterbox"),
+        ((16, 16), None, "letterbox", None),
+        ((16, 24), "crop", "letterbox", "letterbox"),  # the model makes them square
+    ],
+)
+def test_the_fit_of_a_run_is_that_of_its_frames_or_where_they_are_not_square_the_models(
+    tiny, tmp_path, size, stated, own, expected
+):
+    config = resolve(tiny, None, {"model.fit": own})
+    data = DatasetIdentity("/data/a.h5", "ef" * 32, size, 20, "two-room", recorded=Recorded(fit=stated))
+    write_config(tmp_path / "run", config, data)
+    assert open_run(tmp_path / "run").fit == expected

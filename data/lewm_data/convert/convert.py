@@ -22,6 +22,7 @@ from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
+from lewm_data.store.merge import CONVERSION
 from lewm_data.store.schema import ACTION
 from lewm_data.store.writer import Writer
 from lewm_data.video.fit import CROP, check_fit, in_words
@@ -32,7 +33,6 @@ OnRows = Callable[[int, float], None]  # episodes that are done, and the share o
 
 LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
 EPISODE, STEP = "episode_idx", "step_idx"
-CONVERSION = "conversion"  # the attribute of a file that holds the settings it was made with
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lewm_data.store.writer import Writer
 
 PIECE_BYTES = 16 << 20  # frames in memory at a time
 EPISODE = "episode_idx"
+CONVERSION = "conversion"  # the attribute in which lewm data convert keeps its settings
 MERGED = "merged"  # the attribute of a file that says of what it was made
 AGREE = ("env", "fps", "fit", "resample", DETAIL)  # attributes without which frames and actions mean something else
 
@@ -61,6 +62,7 @@ def merge(
         raise DataError(f"{out}: is one of the datasets that become one", "Name another file with --out.")
     with contextlib.ExitStack() as opened:
         datasets = [opened.enter_context(Dataset.open(source)) for source in sources]
+        _check_whole(datasets)
         names, missing = _columns(datasets)
         attributes, unequal = _attributes(datasets)
         attributes[MERGED] = json.dumps([[one.path.name, one.num_episodes, one.num_steps] for one in datasets])
@@ -73,6 +75,32 @@ def merge(
                 on_share((place + 1) / len(numbers))
             episodes, frames = writer.num_episodes, writer.num_steps
     return Merged(str(out), episodes, frames, (*missing, *unequal))
+
+
+def _check_whole(datasets: Sequence[Dataset]) -> None:
+    """Raises where a dataset is there twice, or is a part of a conversion that is not finished."""
+    seen: dict[str, Path] = {}
+    for dataset in datasets:
+        mark = dataset.fingerprint() if dataset.has_hashes else str(dataset.path.resolve())
+        if mark in seen:
+            raise DataError(f"{dataset.path}: has the same contents as {seen[mark]}", "Name each dataset once.")
+        seen[mark] = dataset.path
+        if left := unconverted(dataset):
+            raise DataError(
+                f"{dataset.path}: {left} episodes of its part are not converted yet",
+                'Give its "lewm data convert" once more, which goes on.',
+            )
+
+
+def unconverted(dataset: Dataset) -> int:
+    """How many episodes at the end of its part `lewm data convert` has not come to; 0 for other datasets."""
+    try:
+        settings = json.loads(dataset.attributes.get(CONVERSION, "null"))
+        part, parts = settings["part"]
+        end = int(settings["episodes"]) * part // parts
+    except (ValueError, TypeError, KeyError, ZeroDivisionError):
+        return 0
+    return max(0, end - 1 - int(dataset.column(EPISODE)[-1])) if EPISODE in dataset.columns else 0
 
 
 def _columns(datasets: Sequence[Dataset]) -> tuple[list[str], list[str]]:
@@ -111,7 +139,7 @@ def _numbers(datasets: Sequence[Dataset]) -> list[tuple[Dataset, int, int | None
     places = [(dataset, episode) for dataset in datasets for episode in range(dataset.num_episodes)]
     if not all(EPISODE in dataset.columns for dataset in datasets):
         return [(dataset, episode, None) for dataset, episode in places]
-    found = [int(dataset.column(EPISODE)[dataset.offsets[episode]]) for dataset, episode in places]
+    found = [int(number) for dataset in datasets for number in dataset.column(EPISODE)[dataset.offsets]]
     unique = len(set(found)) == len(found)
     return [(*place, found[i] if unique else i) for i, place in enumerate(places)]
 

@@ -21,7 +21,7 @@ from lewm_data.store.writer import Writer
 from lewm_data.temporary import temporary_folder
 
 ORIGINAL = ".original"  # added to the name of the file that was repaired
-STATE, STEP = "state", "step_idx"
+STATE, STEP, EPISODE, SEED = "state", "step_idx", "episode_idx", "episode_seed"
 MARKS = ("id", "render_time")  # columns that its World adds to every recording
 PIECE_BYTES = 16 << 20  # frames in memory at a time
 
@@ -93,7 +93,7 @@ def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -
                 for number in np.flatnonzero(salvaged.whole).tolist():
                     try:
                         for first, end in habits.runs(salvaged, number):
-                            writer.write_pieces(_pieces(salvaged, habits, first, end))
+                            writer.write_pieces(_pieces(salvaged, habits, first, end, writer.num_episodes))
                     except UnreadableError:
                         unreadable.append(number)
                     on_share((number + 1) / len(salvaged.lengths))
@@ -182,7 +182,8 @@ def _diagnosis(salvaged: Salvaged, habits: _Habits) -> Diagnosis:
     if lost:
         faults.append(f"{len(lost)} of {len(salvaged.lengths)} episodes are not whole; the others can be kept")
     if habits.gaps:
-        faults.append(f"{len(habits.gaps)} actions within episodes are no numbers; a repair ends the episode there")
+        ended = f"a repair ends the episode there{_said_of_seeds(salvaged)}"
+        faults.append(f"{len(habits.gaps)} actions within episodes are no numbers; {ended}")
     if habits.bad_rewards:
         faults.append("rewards within episodes are no numbers; a repair makes them 0")
     given, same = habits.last_actions
@@ -204,18 +205,30 @@ def _diagnosis(salvaged: Salvaged, habits: _Habits) -> Diagnosis:
     return Diagnosis(tuple(faults), tuple(said), lost, pieces)
 
 
+def _said_of_seeds(salvaged: Salvaged) -> str:
+    return f", and leaves out {SEED}, which is of whole episodes" if SEED in salvaged.columns else ""
+
+
 def _pieces(
-    salvaged: Salvaged, habits: _Habits, first: int, end: int
+    salvaged: Salvaged, habits: _Habits, first: int, end: int, number: int
 ) -> Iterator[dict[str, Shaped[np.ndarray, "T ..."]]]:
-    """The rows from `first` to `end` as an episode, mended, some at a time."""
+    """The rows from `first` to `end` as the episode `number`, mended, some at a time."""
     frame = int(np.prod(salvaged.file[PIXELS].shape[1:]))
     step = max(1, PIECE_BYTES // frame)
-    names = [name for name in salvaged.columns if name not in (LENGTHS, OFFSETS)]
+    left_out = (LENGTHS, OFFSETS, *((SEED,) if habits.gaps else ()))
+    names = [name for name in salvaged.columns if name not in left_out]
     for begin in range(first, end, step):
         stop = min(begin + step, end)
         piece = {name: salvaged.rows(name, begin, stop) for name in names}
         if stop == end:
             piece[ACTION][-1] = np.nan
+        if habits.gaps:  # episodes have become more, and some begin in the middle of what was one
+            for name, values in (
+                (EPISODE, np.full(stop - begin, number)),
+                (STEP, np.arange(begin - first, stop - first)),
+            ):
+                if name in piece and piece[name].ndim == 1:
+                    piece[name] = values.astype(piece[name].dtype)
         if REWARD in piece:
             if habits.shifted_reward:
                 following = salvaged.rows(REWARD, min(begin + 1, end - 1), min(stop + 1, end))[: end - begin - 1]

@@ -104,3 +104,14 @@ def test_what_was_interrupted_goes_on(tmp_path):
         merge(files[:1], tmp_path / "other.h5")
     merge(files[::-1], tmp_path / "all.h5", overwrite=True)
     assert_same(episodes(tmp_path / "all.h5")[0][:2], episodes(files[1])[0], "pixels")
+
+
+def test_what_is_there_twice_or_not_finished_is_refused(tmp_path):
+    one = write(tmp_path / "1.h5", [5, 6], conversion='{"episodes": 4, "part": [1, 2]}')
+    two = write(tmp_path / "2.h5", [4], first=2, conversion='{"episodes": 4, "part": [2, 2]}')
+    again = write(tmp_path / "3.h5", [5, 6])
+    with pytest.raises(DataError, match=r"3\.h5: has the same contents as .*1\.h5"):
+        merge([one, again], tmp_path / "all.h5")
+    with pytest.raises(DataError, match=r"2\.h5: 1 episodes of its part are not converted yet\n.*goes on"):
+        merge([one, two], tmp_path / "all.h5")
+    assert not (tmp_path / "all.h5").exists()

@@ -167,13 +167,16 @@ def assert_holds(path, episodes):
 def test_an_action_that_is_no_number_ends_an_episode_and_no_frame_is_lost(tmp_path):
     made = columns()
     made["action"][13] = np.inf
+    made["step_idx"] = np.concatenate([np.arange(rows) for rows in LENGTHS]).astype(np.int32)
+    made["episode_seed"] = np.repeat([7, 8, 9], LENGTHS)
     made["reward"][2] = np.nan
     path = write(tmp_path / "a.h5", made)
     with pytest.raises(DataError, match="not finite at step"):
         Dataset.open(path)
     found = diagnose(path)
     assert found.faults == (
-        "1 actions within episodes are no numbers; a repair ends the episode there",
+        "1 actions within episodes are no numbers; a repair ends the episode there, and leaves out episode_seed, which "
+        "is of whole episodes",
         "rewards within episodes are no numbers; a repair makes them 0",
     )
     assert found.episodes == 4
@@ -183,6 +186,9 @@ def test_an_action_that_is_no_number_ends_an_episode_and_no_frame_is_lost(tmp_pa
         np.testing.assert_array_equal(dataset.frames(np.arange(19)), made["pixels"])
         assert np.isnan(dataset.column("action")[13]).all()
         assert dataset.column("reward")[2] == 0
+        assert dataset.column("step_idx")[10:].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+        assert dataset.column("episode_idx")[dataset.offsets].tolist() == [0, 1, 2, 3]
+        assert "episode_seed" not in dataset.columns
 
 
 def ours(path):
