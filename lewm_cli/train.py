@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,8 @@ import typer
 from lewm_cli import failures, options, output
 from lewm_cli.data.convert import converted
 from lewm_cli.unknown_world import say_unknown
+
+PROBED = 5  # held-out episodes that a probe is trained, chosen and tested on at least
 
 if TYPE_CHECKING:
     import torch
@@ -152,13 +155,26 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
     from lewm.recipes import recipe as named
     from lewm_data.envs.registry import known_world, plain_name, world
     from lewm_data.store.dataset import Dataset
+    from lewm_data.store.merge import unconverted
 
     with Dataset.open(data) as dataset:
         said, action_dim = dataset.attributes.get("env"), dataset.action_dim
+        episodes, left = dataset.num_episodes, unconverted(dataset)
     name = world(env).name if env is not None and ":" in env else plain_name(env if env is not None else said)
     settings = resolve(named(recipe, name, action_dim), file, assignments)
     if known_world(settings.env) is None:
         say_unknown(settings)
+    if left:
+        output.note(
+            f"{data}: {left} episodes are not converted yet; its lewm data convert goes on when given once more"
+        )
+    held_out = max(round(episodes * settings.training.held_out), 1)
+    if held_out < PROBED <= episodes // 2:
+        share = math.ceil(100 * PROBED / episodes) / 100
+        output.note(
+            f"{held_out} of {episodes} episodes are held out, and lewm probe needs {PROBED}: "
+            f"--set training.held_out={share:g}"
+        )
     return settings
 
 

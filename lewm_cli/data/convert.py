@@ -127,17 +127,22 @@ def run_conversion(request: Request) -> Report:
 
 
 def converted(folder: Path) -> Path:
-    """The dataset of a folder in another format, which is converted without further options if it was not before."""
-    from lewm_data.convert.convert import CompleteError, OtherError, Request
+    """The dataset of a folder in another format, which is converted without options if it was not with any."""
+    from lewm_data.convert.convert import OtherError, Request, is_all_of
+    from lewm_data.errors import DataError
 
     request = Request(folder, default_dataset(folder))
+    if is_all_of(request.out, folder):
+        output.note(f"{folder} was converted before: {request.out}")
+        return request.out
     try:
         run_conversion(request)
-    except CompleteError:
-        output.note(f"{folder} was converted before: {request.out}")
     except OtherError as error:
         again = f'Convert it anew, "lewm data convert {shlex.quote(str(folder))} --overwrite"'
         raise OtherError(error.problem, f"{again}, or give --data {request.out}.") from error
+    except DataError as error:
+        command = f"lewm data convert {shlex.quote(str(folder))}"
+        raise DataError(error.problem, error.remedy.replace("--", f"{command} --", 1)) from error
     return request.out
 
 

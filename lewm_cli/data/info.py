@@ -31,16 +31,19 @@ def info(
 
     from lewm_data.errors import DataError
     from lewm_data.store.dataset import Dataset
+    from lewm_data.store.merge import unconverted
     from lewm_data.store.summary import summarise
     from lewm_data.video.dataset_pictures import draw_grid
 
     file = options.dataset_or_newest(file)
     with Dataset.open(file) as dataset:
         summary = summarise(dataset)
+        left = unconverted(dataset)
         if json:
-            output.show_json(asdict(summary) | {"seconds": summary.seconds})
+            output.show_json(asdict(summary) | {"seconds": summary.seconds, "not_converted": left})
         else:
-            output.show(*_lines(summary), "", _columns(summary), _attributes(summary))
+            unfinished = [f"not finished: {left} episodes are not converted yet"] if left else []
+            output.show(*_lines(summary), *unfinished, "", _columns(summary), _attributes(summary))
         drawn = picture or file.with_name(f"{file.stem}-frames.png")
         try:
             draw_grid(dataset, drawn)

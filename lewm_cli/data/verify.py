@@ -34,6 +34,7 @@ def verify(
 
     from lewm_data.errors import DataError
     from lewm_data.store.dataset import Dataset
+    from lewm_data.store.merge import unconverted
     from lewm_data.store.opening import repair_command
     from lewm_data.store.repair import diagnose
     from lewm_data.store.verify import verify as verify_all
@@ -43,6 +44,7 @@ def verify(
         with bar, Dataset.open(file) as dataset:
             task = bar.add_task("verify", total=1.0)
             found = verify_all(dataset, lambda share: bar.update(task, completed=share))
+            left = unconverted(dataset)
     except DataError as error:
         diagnosis = diagnose(file) if file.is_file() else None
         if diagnosis is None or not diagnosis.episodes or not diagnosis.faults:
@@ -58,6 +60,8 @@ def verify(
     if found.differing:
         output.note("Copy the file again. If the change was meant, delete the hashes: del file['row_hash'] with h5py.")
         raise typer.Exit(1)
+    if left:
+        output.note(f"Not finished: {left} episodes are not converted yet. Give its lewm data convert once more.")
     if diagnosis.habits and not json:
         output.note(f'"{repair_command(file)}" writes it as lewm does; it can be used as it is, too.')
 

@@ -173,3 +173,47 @@ def test_a_hint_is_the_frameskip_after_which_frames_have_changed_enough(tmp_path
     assert speeds[1].frameskip in (5, 7)  # a bar of 8 pixels has left half of its place after 4 steps of 1
     assert speeds[4].frameskip in (1, 2)
     assert speeds[1].changes[1] == pytest.approx(speeds[1].changes[2] / 2, rel=0.2)
+
+
+def test_a_conversion_that_is_not_finished_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    source = recordings(tmp_path / "in", "a", "b", "c")
+    (source / "c.csv").write_text("push,turn\n1,up\n")
+    result = lewm("data", "convert", source, "--out", tmp_path / "out.h5")
+    assert result.exit_code == 1
+    assert "not finished: 1 episodes are not converted yet" in lewm("data", "info", tmp_path / "out.h5").stdout
+    assert "Not finished: 1 episodes are not converted yet" in lewm("data", "verify", tmp_path / "out.h5").stderr
+    tiny = [
+        "--steps",
+        "1",
+        "--batch-size",
+        "4",
+        "--set",
+        "model.frame_size=16",
+        "--set",
+        "model.encoder.channels=[4, 8]",
+    ]
+    result = lewm("train", "--data", tmp_path / "out.h5", "--out", tmp_path / "run", *tiny)
+    assert "out.h5: 1 episodes are not converted yet" in result.stderr
+
+
+def test_errors_of_a_folder_that_is_trained_on_name_the_command_that_has_the_option(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    source = tmp_path / "in"
+    source.mkdir()
+    for camera in ("front", "wrist"):
+        recordings(source / camera, "a")
+    (source / "wrist" / "a.csv").unlink()
+    result = lewm("train", "--data", source)
+    assert result.exit_code == 1
+    assert f"Name one: lewm data convert {source} --camera front" in str(result.exception)
+    assert lewm("data", "convert", source, "--camera", "front").exit_code == 0
+    tiny = ["--steps", "1", "--batch-size", "4", "--set", "model.frame_size=16"]
+    tiny += ["--set", "model.encoder.channels=[4, 8]", "--set", "training.held_out=0.5"]
+    result = lewm("train", "--data", source, "--out", tmp_path / "run", *tiny)
+    assert "was converted before" in result.stderr
+    recordings(source / "front", "b")
+    (source / "wrist" / "a.mp4").unlink()
+    result = lewm("train", "--data", source)
+    assert result.exit_code == 1
+    assert f'Convert it anew, "lewm data convert {source} --overwrite"' in str(result.exception)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from lewm_data.convert.roles import UNIT
 from lewm_data.errors import DataError
 
 UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # seconds
@@ -84,7 +85,8 @@ def clock_of(where: Path, column: str, stamps: Float64[np.ndarray, " R"], durati
         DataError: In no unit are table and video about as long.
     """
     span = float(stamps[-1] - stamps[0]) if len(stamps) > 1 else 0.0
-    unit = NAMED.get(column.lower().rpartition("_")[2])
+    named = UNIT.search(column.lower())
+    unit = None if named is None else NAMED[named[1]]
     if unit is None and (duration is None or span <= 0):
         step = span / max(len(stamps) - 1, 1)
         unit = next((one for one, seconds in UNITS.items() if step * seconds <= SLOWEST_STEP), "ns")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import logging
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.merge import CONVERSION
+from lewm_data.store.merge import CONVERSION, unconverted
 from lewm_data.store.schema import ACTION
 from lewm_data.store.writer import Writer
 from lewm_data.video.fit import CROP, check_fit, in_words
@@ -31,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 OnRows = Callable[[int, float], None]  # episodes that are done, and the share of the next one that is
 
+MOST_FILES = 100_000  # of a source, which are looked at to notice a change
 LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
 EPISODE, STEP = "episode_idx", "step_idx"
 
@@ -177,6 +180,7 @@ class _Work:
             {
                 "source": request.source.resolve().name,
                 "source_id": source_id(request.source),
+                "source_state": source_state(request.source, request.out),
                 "format": self.source.format,
                 "episodes": len(self.source.episodes),
                 "camera": request.camera,
@@ -281,14 +285,47 @@ def source_id(source: Path) -> str:
     return hashlib.sha256(str(source.expanduser().resolve()).encode()).hexdigest()[:16]
 
 
+def source_state(source: Path, out: Path) -> str:
+    """A mark of the names, sizes and times of a source's files but `out`, by which a change of them is noticed."""
+    found = [source] if source.is_file() else sorted(itertools.islice(source.rglob("*"), MOST_FILES))
+    ours = out.absolute()
+    state = [
+        [str(one.relative_to(source)), *_size_and_time(one)]
+        for one in found
+        if not one.name.startswith(".") and one.absolute() != ours
+    ]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
+
+
+def _size_and_time(path: Path) -> list[int]:
+    with contextlib.suppress(OSError):
+        about = path.stat()
+        if stat.S_ISREG(about.st_mode):
+            return [about.st_size, about.st_mtime_ns]
+    return []
+
+
 def is_of(dataset: Path, source: Path) -> bool:
-    """Whether a file is a dataset that was converted from a source."""
+    """Whether a file is a dataset that was converted from a source, as it is now or as it was."""
+    return _settings_of(dataset).get("source_id") == source_id(source)
+
+
+def is_all_of(dataset: Path, source: Path) -> bool:
+    """Whether a file is a dataset of the whole of a source as it is now, whatever the options."""
+    settings = _settings_of(dataset)
+    if settings.get("source_state") != source_state(source, dataset) or settings.get("part") != [1, 1]:
+        return False
+    with Dataset.open(dataset) as opened:
+        return is_of(dataset, source) and not unconverted(opened)
+
+
+def _settings_of(dataset: Path) -> dict[str, Any]:
     try:
         with Dataset.open(dataset) as opened:
             settings = json.loads(opened.attributes.get(CONVERSION, "{}"))
     except (DataError, ValueError):
-        return False
-    return isinstance(settings, dict) and settings.get("source_id") == source_id(source)
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _part(source: Source, request: Request) -> range:

@@ -18,7 +18,7 @@ from jaxtyping import Float64, Shaped
 
 from lewm_data.convert.clock import Clock, clock_of
 from lewm_data.convert.roles import Roles, check_counters, columns_of, roles_of
-from lewm_data.convert.sampling import SLACK, rate_of
+from lewm_data.convert.sampling import FASTER, SLACK, rate_of
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import some
 from lewm_data.errors import DataError
@@ -94,6 +94,7 @@ def opens(path: Path, camera: str | None) -> Source:
     reader, first = _first_readable(pairs)
     assumptions += reader.roles.in_words()
     assumptions.append(_clock_said(first, reader, pairs[0]))
+    assumptions += _repeated(first, reader.example)
     if alone:
         assumptions.append(f"left out, without actions: {some(alone)}")
     if unused:
@@ -168,7 +169,7 @@ class _Reader:
     def of(cls, pair: _Pair) -> _Reader:
         """A reader for tables like that of a pair."""
         table = read_table(pair.table)
-        roles = roles_of(list(table))
+        roles = roles_of(str(pair.table), list(table))
         clock = None
         if roles.time is not None:
             duration = None if pair.pictures.is_dir() else float(probe(pair.pictures).times()[-1])
@@ -271,6 +272,16 @@ def _clock_said(first: Episode, reader: _Reader, pair: _Pair) -> str:
         f"row t is the action taken from the picture shown at its time: {reader.clock.in_words()}; rows outside of the "
         "video are left out"
     )
+
+
+def _repeated(first: Episode, pair: _Pair) -> list[str]:
+    """A sentence where a table has more rows than its video has pictures."""
+    if pair.pictures.is_dir() or first.times is None or len(first.times) < 2:
+        return []
+    fps, rows = probe(pair.pictures).fps, rate_of(first.times)
+    if rows <= FASTER * fps:
+        return []
+    return [f"more rows than pictures: each picture is there {rows / fps:.1f} times (--fps {fps:.4g} avoids it)"]
 
 
 def _size_of(pictures: Path) -> tuple[int, int]:

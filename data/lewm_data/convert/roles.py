@@ -22,7 +22,7 @@ ENDS = ("done", "dones", "terminal", "terminated", "truncated", "success")
 ACTIONS = ("action", "act", "cmd", "command", "control", "ctrl")
 STATES = ("state", "obs", "observation", "proprio", "qpos", "qvel", "position", "pos", "pose")
 TAKEN = (PIXELS, HASHES, *INDEX)  # names that mean something else in a dataset
-UNIT = re.compile(r"_(s|ms|us|ns|secs?|seconds|nanos|micros|millis)$")
+UNIT = re.compile(r"(?:_|\s*[\[(])(s|ms|us|ns|secs?|seconds|nanos|micros|millis)[\])]?$")  # "t_ms", "Time [s]"
 PART = re.compile(r"[._/\[\s-]([0-9]+|[xyzw]|[rpy]|roll|pitch|yaw)\]?$")  # "action_0", "state.x", "pose[3]"
 
 
@@ -52,17 +52,22 @@ class Roles:
         return said
 
 
-def roles_of(names: list[str]) -> Roles:
+def roles_of(where: str, names: list[str]) -> Roles:
     """The meaning of columns.
 
     The action is what begins with "action", "cmd" or the like. Where nothing does, it is every column that is neither
     a time, a count, the mark of an end, a reward nor named like a state.
+
+    Raises:
+        DataError: None of them is an action; `where` is for the message.
     """
     time = next((name for name in names if UNIT.sub("", name.lower()) in TIMES), None)
     left_out = [name for name in names if name.lower() in (*COUNTS, *ENDS)]
     others = [name for name in names if name != time and name not in left_out]
     named = [name for name in others if _begins(name, ACTIONS)]
     actions = named or [name for name in others if name.lower() != REWARD and not _begins(name, STATES)]
+    if not actions:
+        raise DataError(f"{where}: no column of actions among {', '.join(names)}", 'Call them "action_x" and the like.')
     kept: dict[str, tuple[str, ...]] = {}
     for name in others:
         if name not in actions:

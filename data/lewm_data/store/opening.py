@@ -72,7 +72,7 @@ def open_file(path: Path) -> OpenFile:
     if head.startswith(b"version https://git-lfs"):
         raise DataError(f"{path}: is a pointer of Git LFS, not the file itself", 'Get the file with "git lfs pull".')
     if not h5py.is_hdf5(path):
-        remedy = 'Give a file made by "lewm collect", or one in the layout of data/README.md.'
+        remedy = 'Give a dataset: "lewm collect" makes one, and "lewm data convert" of recordings in other formats.'
         raise DataError(f"{path}: is not an HDF5 file", remedy)
     with reading(path):
         if is_unclosed(path):

@@ -83,7 +83,10 @@ def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -
         habits = _Habits.of(salvaged)
         diagnosis = _diagnosis(salvaged, habits)
         if not (diagnosis.faults or diagnosis.habits):
-            raise DataError(f"{path}: there is nothing to repair", "Use it as it is.")
+            raise DataError(
+                f"{path}: there is nothing that a repair can mend",
+                "Use it, if lewm data verify finds no difference; else copy it again.",
+            )
         if not diagnosis.episodes:
             raise DataError(f"{path}: no episode is whole", BEYOND_REPAIR)
         with temporary_folder(path) as folder:

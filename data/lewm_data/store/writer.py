@@ -3,6 +3,7 @@
 The length of an episode, which is written last, completes it: rows after the last finished episode belong to none.
 """
 
+import errno
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -257,7 +258,8 @@ class Writer:
     def _no_room(self, error: OSError) -> DataError:
         kept = f"{self.num_episodes} finished episodes are kept. " if self.num_episodes else ""
         how = self._go_on if kept and self._go_on else "again"
-        remedy = f"{kept}Make room, then give the same command {how}."
+        mend = "Change the permissions" if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else "Make room"
+        remedy = f"{kept}{mend}, then give the same command {how}."
         return DataError(f"{self.path}: cannot be written: {error.strerror or error}", remedy)
 
 

@@ -351,3 +351,46 @@ def test_the_first_recording_may_be_the_damaged_one(tmp_path):
     report, _, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", skip_damaged=True)
     assert int(episode["episode_idx"][0]) == 1
     assert [name for name, _ in report.left_out] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("change", ["another action", "another name"])
+def test_a_source_that_has_changed_is_noticed(tmp_path, change):
+    for name in "ab":
+        write_recording(tmp_path / "in", name, 8)
+    out = tmp_path / "in" / "out.h5"  # a dataset in the source's folder is no change of it
+    converted(tmp_path / "in", out)
+    with pytest.raises(DataError, match="is complete already"):
+        converted(tmp_path / "in", out)
+    if change == "another action":
+        write_table(tmp_path / "in" / "a.csv", actions(8, seed=5))
+    else:
+        for ending in ("mp4", "csv"):
+            (tmp_path / "in" / f"a.{ending}").rename(tmp_path / "in" / f"c.{ending}")
+    with pytest.raises(DataError, match="is not of this conversion"):
+        converted(tmp_path / "in", out)
+
+
+@pytest.mark.parametrize("header", ["Timestamp (ms),vx,vy", "Time [s],vx,vy", "t_ms,vx,vy", "stamp_seconds,vx,vy"])
+def test_units_in_the_names_of_columns(tmp_path, header):
+    scale = 1000 if "ms" in header else 1
+    write_video_only(tmp_path / "in", 20, 10.0)
+    with (tmp_path / "in" / "a.csv").open("w") as file:
+        file.write(header + "\n")
+        file.writelines(f"{row * scale / 10:g},{row},0\n" for row in range(20))
+    _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert said[0] == "actions: vx, vy"
+    assert_shows(episode, range(20))
+
+
+def test_a_table_without_actions_is_refused(tmp_path):
+    write_video_only(tmp_path / "in", 5, 10.0)
+    write_table(tmp_path / "in" / "a.csv", actions(5), header="state_x,state_y")
+    with pytest.raises(DataError, match="no column of actions among state_x, state_y"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+
+
+def test_pictures_that_are_there_several_times_are_told(tmp_path):
+    write_video_only(tmp_path / "in", 10, 10.0)
+    write_table(tmp_path / "in" / "a.csv", actions(40), times=np.arange(40) / 40)
+    _, said, _, _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert "more rows than pictures: each picture is there 4.0 times (--fps 10 avoids it)" in said

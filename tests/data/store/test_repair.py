@@ -112,7 +112,7 @@ def test_habits_are_read_rightly_and_written_as_ours(tmp_path, change, habit):
 def test_a_file_that_is_ours_has_no_habits(tmp_path):
     found = diagnose(write(tmp_path / "a.h5", columns(), env="two-room"))
     assert (found.faults, found.habits, found.episodes) == ((), (), 3)
-    with pytest.raises(DataError, match="there is nothing to repair"):
+    with pytest.raises(DataError, match="there is nothing that a repair can mend"):
         repair(tmp_path / "a.h5")
 
 
