@@ -364,7 +364,7 @@ def _assumptions(work: _Work, first: Episode) -> Iterator[str]:
     yield from work.source.assumptions
     yield in_words(work.source.size, work.size, work.request.fit)
     if len(first.columns[ACTION]) == first.rows:
-        yield "as many actions as pictures: the last one of an episode leads nowhere, and becomes none"
+        yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"
     else:
         yield "one picture more than actions: the last picture of an episode has none"
     recorded, asked = work.source.fps, work.request.fps

@@ -13,7 +13,7 @@ from lewm_data.errors import DataError
 for _needed in ("av", "pyarrow", "lance"):
     pytest.importorskip(_needed)
 
-EQUAL = "as many actions as pictures: the last one of an episode leads nowhere, and becomes none"
+EQUAL = "as many actions as pictures: no picture follows the last one of an episode, which is left out"
 ONE_MORE = "one picture more than actions: the last picture of an episode has none"
 NO_CLOCK = "no clock: how fast it was recorded is not known"
 STRETCHED = "pictures of 48 x 64 become frames of 48 x 48, stretched"

@@ -62,7 +62,7 @@ def test_videos_with_a_row_a_picture(tmp_path):
         "row t is the action taken from picture t on",
         "pictures of 48 x 64 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
         "all)",
-        "as many actions as pictures: the last one of an episode leads nowhere, and becomes none",
+        "as many actions as pictures: no picture follows the last one of an episode, which is left out",
         "10 steps a second, as recorded",
     )
 
