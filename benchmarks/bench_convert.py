@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from _report import write_report
 
-from lewm_data.convert.convert import Request, convert
+from lewm_data.convert.convert import convert
+from lewm_data.convert.request import Request
 from lewm_data.video.video_file import probe
 from lewm_data.video.video_writer import VideoWriter
 

@@ -11,7 +11,7 @@ import typer
 from lewm_cli import options, output
 
 if TYPE_CHECKING:
-    from lewm_data.convert.convert import Plan, Report, Request
+    from lewm_data.convert.request import Plan, Report, Request
     from lewm_data.store.change import Hint
 
 
@@ -62,7 +62,7 @@ def convert(
     """
     from dataclasses import asdict
 
-    from lewm_data.convert.convert import Request
+    from lewm_data.convert.request import Request
 
     request = Request(
         source,
@@ -100,7 +100,7 @@ def default_dataset(source: Path) -> Path:
     import itertools
 
     from lewm.files import file_name, home
-    from lewm_data.convert.convert import is_of
+    from lewm_data.convert.marks import is_of
 
     folder = home() / "datasets"
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,9 @@ def run_conversion(request: Request) -> Report:
 
 def converted(folder: Path) -> Path:
     """The dataset of a folder in another format, which is converted without options if it was not with any."""
-    from lewm_data.convert.convert import OtherError, Request, is_all_of
+    from lewm_data.convert.convert import OtherError
+    from lewm_data.convert.marks import is_all_of
+    from lewm_data.convert.request import Request
     from lewm_data.errors import DataError
 
     request = Request(folder, default_dataset(folder))

@@ -38,9 +38,9 @@ def readers(seeds: Seeds) -> list[Reader]:
 
 def convert(path: Path) -> None:
     """Converts a source, with the camera that it has."""
-    from lewm_data.convert.convert import Request
     from lewm_data.convert.convert import convert as convert_source
     from lewm_data.convert.formats import open_source
+    from lewm_data.convert.request import Request
     from lewm_data.errors import DataError
 
     for camera in CAMERAS:

@@ -4,111 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import itertools
 import json
 import logging
-import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lewm_data.convert.formats import open_source
+from lewm_data.convert.marks import source_id, source_state
+from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
 from lewm_data.convert.rows import chosen_rows, pieces
-from lewm_data.convert.sampling import FASTER, HOLD, RESAMPLINGS, rate_of
+from lewm_data.convert.sampling import FASTER, RESAMPLINGS, rate_of
 from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.merge import CONVERSION, unconverted
+from lewm_data.store.merge import CONVERSION
 from lewm_data.store.schema import ACTION
 from lewm_data.store.writer import Writer
-from lewm_data.video.fit import CROP, check_fit, in_words
+from lewm_data.video.fit import check_fit, in_words
 
 logger = logging.getLogger(__name__)
 
 OnRows = Callable[[int, float], None]  # episodes that are done, and the share of the next one that is
 
-MOST_FILES = 100_000  # of a source, which are looked at to notice a change
-LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
 EPISODE, STEP = "episode_idx", "step_idx"
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to convert, and how.
-
-    Attributes:
-        source: A file or a folder.
-        out: The dataset to write; one that this conversion began is continued.
-        camera: The camera to take; needed only where there are several.
-        fps: Rows a second that are taken; None takes all. Where the source has no clock, it is the rate it is said to
-            have.
-        frame_size: Sides of the frames in pixels; None takes the shorter side of the pictures, but at most
-            `LARGEST_SIDE`.
-        fit: How pictures that are not square become so: "crop", "letterbox" or "stretch".
-        resample: How the actions between two rows that are taken become one: "hold", "mean" or "sum".
-        part: (k, n) converts the k-th of n parts of the episodes, counted from 1.
-        env: What the dataset calls its world; None takes the format's own name, else the source's.
-        overwrite: Whether to replace `out`.
-        skip_damaged: Whether to leave out episodes that cannot be read, instead of stopping.
-    """
-
-    source: Path
-    out: Path
-    camera: str | None = None
-    fps: float | None = None
-    frame_size: int | None = None
-    fit: str = CROP
-    resample: str = HOLD
-    part: tuple[int, int] = (1, 1)
-    env: str | None = None
-    overwrite: bool = False
-    skip_damaged: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a conversion is going to do, before it does.
-
-    Attributes:
-        format: What the source's format is called.
-        assumptions: What is assumed, a plain sentence each.
-        episodes: Number of episodes of the part that is converted.
-        done: How many of them the dataset has already, or left out.
-    """
-
-    format: str
-    assumptions: tuple[str, ...]
-    episodes: int
-    done: int
-
-
-@dataclass(frozen=True)
-class Report:
-    """The result of a conversion.
-
-    Attributes:
-        out: The dataset.
-        plan: What was assumed.
-        episodes: Episodes of the dataset.
-        frames: Frames of the dataset.
-        left_out: Names of episodes that could not be read, and why.
-        footage: Seconds of the recordings that were converted now; None without a clock.
-        seconds: Seconds that it took.
-    """
-
-    out: str
-    plan: Plan
-    episodes: int
-    frames: int
-    left_out: tuple[tuple[str, str], ...]
-    footage: float | None
-    seconds: float
 
 
 def convert(
@@ -278,54 +201,6 @@ def _writer(work: _Work, plan: Plan) -> Writer:
     if plan.done:
         return Writer.append(work.request.out)
     return Writer.create(work.request.out, work.attributes, work.request.overwrite)
-
-
-def source_id(source: Path) -> str:
-    """A mark of a source's place, by which another source of the same name is told from it."""
-    return hashlib.sha256(str(source.expanduser().resolve()).encode()).hexdigest()[:16]
-
-
-def source_state(source: Path, out: Path) -> str:
-    """A mark of the names, sizes and times of a source's files but `out`, by which a change of them is noticed."""
-    found = [source] if source.is_file() else sorted(itertools.islice(source.rglob("*"), MOST_FILES))
-    ours = out.absolute()
-    state = [
-        [str(one.relative_to(source)), *_size_and_time(one)]
-        for one in found
-        if not one.name.startswith(".") and one.absolute() != ours
-    ]
-    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:16]
-
-
-def _size_and_time(path: Path) -> list[int]:
-    with contextlib.suppress(OSError):
-        about = path.stat()
-        if stat.S_ISREG(about.st_mode):
-            return [about.st_size, about.st_mtime_ns]
-    return []
-
-
-def is_of(dataset: Path, source: Path) -> bool:
-    """Whether a file is a dataset that was converted from a source, as it is now or as it was."""
-    return _settings_of(dataset).get("source_id") == source_id(source)
-
-
-def is_all_of(dataset: Path, source: Path) -> bool:
-    """Whether a file is a dataset of the whole of a source as it is now, whatever the options."""
-    settings = _settings_of(dataset)
-    if settings.get("source_state") != source_state(source, dataset) or settings.get("part") != [1, 1]:
-        return False
-    with Dataset.open(dataset) as opened:
-        return is_of(dataset, source) and not unconverted(opened)
-
-
-def _settings_of(dataset: Path) -> dict[str, Any]:
-    try:
-        with Dataset.open(dataset) as opened:
-            settings = json.loads(opened.attributes.get(CONVERSION, "{}"))
-    except (DataError, ValueError):
-        return {}
-    return settings if isinstance(settings, dict) else {}
 
 
 def _part(source: Source, request: Request) -> range:

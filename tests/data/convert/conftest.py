@@ -28,7 +28,8 @@ def fixtures():
 @pytest.fixture
 def converted(tmp_path):
     """A function that converts a source, and returns what it said, the episodes and the attributes."""
-    from lewm_data.convert.convert import Request, convert
+    from lewm_data.convert.convert import convert
+    from lewm_data.convert.request import Request
     from lewm_data.store.dataset import Dataset
     from lewm_data.store.verify import verify
 

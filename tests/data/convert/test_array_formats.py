@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from lewm_data.convert.convert import Request, convert
+from lewm_data.convert.convert import convert
 from lewm_data.convert.ogbench import recognises
+from lewm_data.convert.request import Request
 from lewm_data.errors import DataError
 
 pytest.importorskip("av")

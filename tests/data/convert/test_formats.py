@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from lewm_data.convert.convert import Request, convert
+from lewm_data.convert.convert import convert
 from lewm_data.convert.formats import FORMATS
+from lewm_data.convert.request import Request
 from lewm_data.errors import DataError
 
 for _needed in ("av", "pyarrow", "lance"):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lewm_data.convert.convert import CompleteError, Request, convert
+from lewm_data.convert.convert import CompleteError, convert
+from lewm_data.convert.request import Request
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
 
@@ -21,7 +22,8 @@ _spec.loader.exec_module(recordings)
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from lewm_data.convert.convert import Request, convert
+from lewm_data.convert.request import Request
+from lewm_data.convert.convert import convert
 convert(Request(Path(sys.argv[1]), Path(sys.argv[2])), on_rows=lambda episodes, share: time.sleep(0.05))
 """
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lewm_data.convert.convert import Request, convert
+from lewm_data.convert.convert import convert
+from lewm_data.convert.request import Request
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.verify import verify
