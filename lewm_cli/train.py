@@ -217,8 +217,8 @@ class _Display:
         self.bar.add_task(stage or "train", total=beginning.steps, completed=beginning.step)
 
     def encoded(self, share: float) -> None:
-        """Show how much of the frames is encoded; one bar is there for all trainings."""
-        for task in self.encoding.task_ids or [self.encoding.add_task("encode frames", total=1)]:
+        """Show how much of the frames is read or encoded before training; one bar is there for all trainings."""
+        for task in self.encoding.task_ids or [self.encoding.add_task("prepare frames", total=1)]:
             self.encoding.update(task, completed=share)
 
     def update(self, progress: Progress) -> None:

@@ -131,7 +131,7 @@ def train(
         cache: Where frames stay between the steps: "off" in the file, "ram" in memory, "device" on the device, "auto"
             where `choose_cache` says. The result is the same.
         on_begin: Called before the first step of each stage, and of the last training.
-        on_encoded: Called with the share of the frames whose latents are computed, where that is done before training.
+        on_encoded: Called with the share of the frames that are read, or whose latents are computed, before training.
         on_progress: Called at every logged step.
 
     Raises:

@@ -118,13 +118,15 @@ def prepared(
     trainer = Trainer(config, steps, done, model, objective, optimizer, held_out, on_latents, stage)
     order = (training.batch_size, training.seed)
     if on_latents:
+        if cache in ("ram", "device"):
+            log.warning("--cache %s is not used: no frames are read, as their latents are computed once", cache)
         yield trainer, LatentBatches(clips, model, *order, done, on_encoded), None
         return
     reads = (steps - done) * training.batch_size * clips.num_frames
     kept = choose_cache(cache, clips, model.device, reads)
     log.info("%s", kept)
     if kept.kind == "device":
-        yield trainer, FramesOnDevice(clips, model.device, *order, done), kept
+        yield trainer, FramesOnDevice(clips, model.device, *order, done, on_encoded), kept
         return
     if kept.kind == "ram":
         dataset.keep_frames()

@@ -39,7 +39,7 @@ def _rgb(red: float, green: float, blue: float) -> Color:
 
 def _from_published(states: Float64[np.ndarray, "N 2"]) -> Float64[np.ndarray, "N 2"]:
     """States as fractions of the frame; those of stable-worldmodel are recognised by their size."""
-    return states / PUBLISHED_SIDE if states.max(initial=0.0) > LARGEST_FRACTION else states
+    return states / PUBLISHED_SIDE if (states > LARGEST_FRACTION).any() else states
 
 
 _DEFAULT = TwoRoomFactors()
