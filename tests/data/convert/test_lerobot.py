@@ -172,6 +172,36 @@ def test_an_image_camera_whose_pictures_are_other_files_is_refused(v3, converted
         converted(v3, camera="wrist")
 
 
+def test_pictures_are_read_from_the_row_groups_that_hold_the_episode(v3, converted, aligned):
+    file = next((v3 / "data").glob("*/*.parquet"))
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file), file, row_group_size=7)
+    aligned(converted(v3, camera="wrist").episodes, camera="wrist")
+
+
+@pytest.mark.parametrize(("camera", "place"), [("wrist", "data"), ("front", "data"), ("front", "meta/episodes")])
+def test_a_table_that_unpacks_to_more_than_memory_is_refused(v3, converted, monkeypatch, camera, place):
+    file = next((v3 / place).glob("*/*.parquet"))
+    table = pyarrow.parquet.read_table(file)
+    pyarrow.parquet.write_table(table.take(pyarrow.array([0] * 20_000)), file, compression="zstd")
+    size = file.stat().st_size
+    monkeypatch.setattr("lewm_data.parquet.memory_limit", lambda: size)  # it is read where it is not compressed so far
+    with pytest.raises(DataError, match=r"file-000\.parquet: unpacks to .* bytes, at most .* are read here"):
+        converted(v3, camera=camera)
+
+
+@pytest.mark.parametrize("lengths", [(1, 3), (3, 1), (0, 2)])
+def test_lists_of_different_lengths_are_refused(v2, converted, lengths):
+    def uneven(table):
+        at = table.schema.get_field_index("action")
+        rows = table.column(at).to_pylist()
+        for row, length in enumerate(lengths):
+            rows[row] = [0.5] * length
+        return table.set_column(at, "action", pyarrow.array(rows, pyarrow.list_(pyarrow.float32())))
+
+    change_table(v2 / TABLE, uneven)
+    refused(v2, converted, "'action' is not a number, or a list of as many numbers, in every row")
+
+
 def test_a_damaged_picture_in_a_table_is_named(v3, converted):
     def cut(table):
         at = table.schema.get_field_index("observation.images.wrist")

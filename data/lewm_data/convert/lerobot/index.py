@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lewm_data.convert.lerobot.parquet import read_rows
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
+from lewm_data.parquet import numbers_of, read_rows
 
 INFO = "meta/info.json"
 MOST_INFO = 1 << 24  # bytes
 MOST_EPISODES = 1 << 28  # bytes of the list of episodes: it has 100 bytes a line
+MOST_LISTED = 1 << 20  # episodes in a Parquet file of them, which may be much smaller than what it unpacks to
 FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")  # of a path template: "{episode_index:06d}"
 AGAIN = "Copy the whole dataset again."
 
@@ -187,13 +188,16 @@ def _places_v3(path: Path, templates: Mapping[str, str], videos: list[str]) -> I
     for file in files:
         check_file(file, MOST_EPISODES)
         rows = read_rows(file, [*wanted, *of_video])
+        if len(rows) > MOST_LISTED:
+            raise DataError(f"{file}: lists {len(rows):,} episodes, at most {MOST_LISTED:,} are read", "Split it.")
+        listed = {name: numbers_of(file, rows, name) for name in (*wanted, *of_video)}
         with decoding(file, "is no list of episodes", AGAIN):
-            for row in rows.to_pylist():
-                number, length, of_chunk, of_file = (int(row[name]) for name in wanted)
+            for row in range(len(rows)):
+                number, length, of_chunk, of_file = (int(listed[name][row]) for name in wanted)
                 table = _filled(path, templates["data_path"], {"chunk_index": of_chunk, "file_index": of_file})
                 shown = {}
                 for name in videos:
-                    at = {part: int(row[f"videos/{name}/{part}"]) for part in ("chunk_index", "file_index")}
+                    at = {part: int(listed[f"videos/{name}/{part}"][row]) for part in ("chunk_index", "file_index")}
                     video = _filled(path, templates["video_path"], {**at, "video_key": name})
-                    shown[name] = video, float(row[f"videos/{name}/from_timestamp"])
+                    shown[name] = video, float(listed[f"videos/{name}/from_timestamp"][row])
                 yield Place(number, length, table, shown)
