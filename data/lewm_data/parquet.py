@@ -60,7 +60,7 @@ def values_of(path: Path, name: str, only: tuple[str, int]) -> Iterator[Any]:
         DataError: pyarrow is not installed, or the file is damaged, too large, or lacks a column.
     """
     with _opened(path) as file:
-        _check(path, file, [name, only[0]], memory_limit())
+        _check(path, file, [name, only[0]], memory_limit(), others=name)
         for group in range(file.num_row_groups):
             chosen = file.read_row_group(group, columns=[only[0]]).column(only[0]).to_numpy() == only[1]
             if not chosen.any():
@@ -117,8 +117,8 @@ def _opened(path: Path) -> Iterator[Any]:
         yield file
 
 
-def _check(path: Path, file: Any, columns: Sequence[str], most: int) -> None:  # noqa: ANN401  # a ParquetFile
-    """Raises unless the columns are there, and unpack to at most `most` bytes."""
+def _check(path: Path, file: Any, columns: Sequence[str], most: int, others: str = "") -> None:  # noqa: ANN401
+    """Raises unless the columns are there, hold numbers but for `others`, and unpack to at most `most` bytes."""
     lacking = sorted(set(columns) - set(file.schema_arrow.names))
     if lacking:
         raise DataError(f"{path}: has no column '{lacking[0]}'", AGAIN)
@@ -127,8 +127,11 @@ def _check(path: Path, file: Any, columns: Sequence[str], most: int) -> None:  #
         row_group = file.metadata.row_group(group)
         for number in range(row_group.num_columns):
             column = row_group.column(number)
-            if any(f"{column.path_in_schema}.".startswith(f"{name}.") for name in columns):
-                numbers = 0 if column.physical_type == "BYTE_ARRAY" else NUMBER * column.num_values
+            named = next((name for name in columns if f"{column.path_in_schema}.".startswith(f"{name}.")), None)
+            if named is not None:
+                if column.physical_type == "BYTE_ARRAY" and named != others:
+                    raise DataError(f"{path}: '{column.path_in_schema}' is no column of numbers", AGAIN)
+                numbers = 0 if named == others else NUMBER * column.num_values
                 size += max(column.total_uncompressed_size, numbers)
     if size > most:
         raise DataError(f"{path}: unpacks to {size:,} bytes, at most {most:,} are read here", "Split it.")

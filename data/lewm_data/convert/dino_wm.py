@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -29,9 +28,6 @@ from lewm_data.store.schema import ACTION
 from lewm_data.video.pictures import displayed_size
 from lewm_data.video.video import import_av
 from lewm_data.video.video_file import probe
-
-if TYPE_CHECKING:
-    pass
 
 SPLITS = ("train", "val")
 OBSES = "obses"
@@ -129,6 +125,12 @@ def _tensor(path: Path) -> Float[np.ndarray, "E T _"]:
         if not isinstance(values, torch.Tensor) or values.ndim != 3 or not values.is_floating_point():
             shape = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, torch.Tensor) else type(values)
             raise DataError(f"{path}: holds {shape}, expected a tensor of fractions (E, T, ...)", "Copy it again.")
+        size = values.numel() * values.itemsize  # its strides may repeat the few numbers that the file has
+        if size > memory_limit():
+            raise DataError(
+                f"{path}: unpacks to {size:,} bytes, at most {memory_limit():,} fit here",
+                "Convert it on a machine with more memory.",
+            )
         return values.contiguous().numpy()
 
 

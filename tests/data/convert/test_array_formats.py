@@ -81,6 +81,14 @@ def test_a_pickle_in_an_npz_file_is_left_out(arrays, tmp_path, converted, aligne
     assert "left out: notes" in made.said
 
 
+def test_a_map_in_an_npz_file_is_left_out(arrays, tmp_path, converted, aligned):
+    arrays["heights"] = np.zeros((len(arrays["terminals"]), 48, 64), np.float32)
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    made = converted(tmp_path / "a.npz")
+    aligned(made.episodes)
+    assert "left out: heights" in made.said
+
+
 @pytest.mark.parametrize("name", ["observations", "actions", "terminals"])
 def test_a_pickle_in_the_place_of_an_array_is_refused(arrays, tmp_path, converted, name):
     arrays[name] = np.array([Program()] * 51, object)
@@ -144,6 +152,14 @@ def test_a_pickle_that_is_named_as_a_tensor_is_refused(dino_wm, converted):
 def test_what_is_no_tensor_of_episodes_is_refused(dino_wm, converted, values):
     torch.save(values, dino_wm / "rel_actions.pth")
     refused(converted, dino_wm, "rel_actions.pth")
+
+
+def test_a_tensor_that_repeats_a_few_numbers_is_measured_before_it_is_unpacked(dino_wm, converted, monkeypatch):
+    torch.save(torch.zeros(1).expand(10, 10**6, 2), dino_wm / "rel_actions.pth")
+    most = 1 << 20
+    assert (dino_wm / "rel_actions.pth").stat().st_size < most
+    monkeypatch.setattr("lewm_data.convert.dino_wm.memory_limit", lambda: most)
+    refused(converted, dino_wm, "rel_actions.pth: unpacks to 80,000,000 bytes, at most 1,048,576 fit here")
 
 
 def test_absolute_actions_are_taken_where_there_are_no_relative_ones(dino_wm, converted, aligned):
