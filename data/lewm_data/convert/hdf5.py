@@ -20,7 +20,7 @@ from lewm_data.errors import DataError
 from lewm_data.store.contents import ATTRIBUTE_TEXT, MAX_DEPTH, MAX_OBJECTS, check_storage, memory_limit
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.store.rows import StoredRows
-from lewm_data.store.schema import MAX_FRAME, NUMBERS
+from lewm_data.store.schema import MAX_FRAME, NUMBERS, is_numbers
 from lewm_data.video.pictures import MOST_BYTES, decode_image, displayed_size
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class Hdf5:
             return found
 
     def is_numeric(self, name: str) -> bool:
-        """Whether a dataset is of numbers."""
-        return self.dataset(name).dtype.kind in NUMBERS
+        """Whether a dataset is of numbers, and of no pictures or maps."""
+        stored = self.dataset(name)
+        return stored.ndim > 0 and is_numbers(stored.dtype, stored.shape[1:])
 
     def numbers(self, name: str, rows: slice = slice(None)) -> Shaped[np.ndarray, "R ..."]:
         """Rows of a dataset of numbers.

@@ -210,6 +210,20 @@ def test_compressed_jpeg_rows_of_any_length_are_read(fixtures, tmp_path, convert
     aligned(converted(folder).episodes, numbers=(0,))
 
 
+def test_maps_and_other_pictures_are_no_columns(aloha, converted, aligned):
+    for path in aloha.iterdir():
+        with h5py.File(path, "a") as file:
+            rows = len(file["action"])
+            file["observations/images_depth/cam_high"] = np.zeros((rows, 48, 64), np.uint16)
+            file["observations/mask"] = np.zeros((rows, 8, 8), np.uint8)
+            file["observations/nothing"] = np.zeros((rows, 0))
+            file["observations/touch"] = np.zeros((rows, 32, 64), np.float32)
+    made = converted(aloha, camera="cam_high")
+    aligned(made.episodes)
+    assert "left out: images_depth.cam_high, mask, nothing" in made.said
+    assert made.episodes[0]["touch"].shape[1:] == (32, 64)
+
+
 def test_demonstrations_without_pictures_say_how_to_add_them(demos, converted):
     with h5py.File(demos, "a") as file:
         for demo in file["data"].values():

@@ -240,6 +240,14 @@ def test_a_dataset_without_a_camera_or_actions_is_refused(v2, converted):
     refused(v2, converted, "has no actions")
 
 
+def test_a_map_of_numbers_is_left_out(v2, converted):
+    info = json.loads((v2 / "meta" / "info.json").read_text())
+    info["features"]["observation.heights"] = {"dtype": "float32", "shape": [48, 64], "names": None}
+    change(v2, features=info["features"])
+    said = converted(v2, camera="front").said
+    assert any(line.startswith("left out: ") and "observation.heights" in line for line in said)
+
+
 def test_a_camera_of_distances_is_no_camera(v2, converted):
     info = json.loads((v2 / "meta" / "info.json").read_text())
     info["features"]["observation.images.wrist"]["info"]["video.is_depth_map"] = True

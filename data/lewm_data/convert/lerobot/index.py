@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.parquet import numbers_of, read_rows
+from lewm_data.store.schema import is_numbers
 
 INFO = "meta/info.json"
 MOST_INFO = 1 << 24  # bytes
@@ -32,11 +35,13 @@ class Feature:
         kind: "video", "image", or the type of numbers.
         names: The names of its numbers, where it has them.
         depth: Whether its pictures are distances.
+        shape: The shape of a row of numbers; empty where it is not said.
     """
 
     kind: str
     names: tuple[str, ...]
     depth: bool
+    shape: tuple[int, ...]
 
     @property
     def is_camera(self) -> bool:
@@ -45,8 +50,9 @@ class Feature:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it has numbers."""
-        return self.kind.startswith(("float", "int", "uint", "bool"))
+        """Whether it has numbers, and no pictures or maps."""
+        numeric = self.kind.startswith(("float", "int", "uint", "bool"))
+        return numeric and is_numbers(np.dtype(np.float64), self.shape)
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,8 @@ def _feature(stored: Mapping[str, Any]) -> Feature:
         names = next(iter(names.values()), None)
     about = stored.get("info") or stored.get("video_info") or {}
     depth = bool(about.get("video.is_depth_map") or about.get("is_depth_map"))
-    return Feature(str(stored["dtype"]), tuple(map(str, names)) if isinstance(names, list) else (), depth)
+    names = tuple(map(str, names)) if isinstance(names, list) else ()
+    return Feature(str(stored["dtype"]), names, depth, tuple(map(int, stored.get("shape") or ())))
 
 
 def _template(path: Path, info: Mapping[str, Any], name: str) -> str:
