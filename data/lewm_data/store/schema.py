@@ -17,6 +17,7 @@ FORMAT_VERSION = 1
 PIXELS, ACTION, REWARD = "pixels", "action", "reward"
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
 NUMBERS = "biuf"  # kinds of NumPy types that a column may have
+SLOWEST, FASTEST = 1e-5, 1000.0  # rows a second: one a day, and the steps of a fast simulator
 MOST_NUMBERS = 2048  # in a row: an array of more is a picture or a map, for no sensors of a robot give as many
 CHUNK_ROWS, CHUNK_BYTES = 1024, 64 << 10  # rows of a chunk at most, and its bytes, in columns other than frames
 MAX_FRAME = 64 << 20  # bytes; 4096 x 4096 pixels are 48 MiB

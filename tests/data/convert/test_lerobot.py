@@ -240,6 +240,12 @@ def test_a_dataset_without_a_camera_or_actions_is_refused(v2, converted):
     refused(v2, converted, "has no actions")
 
 
+@pytest.mark.parametrize("robot", ["so\0100", "so\ud800", "x" * 70_000, 7, None])
+def test_a_robot_that_no_attribute_can_name_is_left_out(v2, converted, robot):
+    change(v2, robot_type=robot)
+    assert "robot" not in converted(v2, camera="front").attributes
+
+
 def test_a_map_of_numbers_is_left_out(v2, converted):
     info = json.loads((v2 / "meta" / "info.json").read_text())
     info["features"]["observation.heights"] = {"dtype": "float32", "shape": [48, 64], "names": None}

@@ -23,6 +23,7 @@ INFO = "meta/info.json"
 MOST_INFO = 1 << 24  # bytes
 MOST_EPISODES = 1 << 28  # bytes of the list of episodes: it has 100 bytes a line
 MOST_LISTED = 1 << 20  # episodes in a Parquet file of them, which may be much smaller than what it unpacks to
+LONGEST_ROBOT = 200  # characters
 FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")  # of a path template: "{episode_index:06d}"
 AGAIN = "Copy the whole dataset again."
 
@@ -123,7 +124,7 @@ def read_index(path: Path) -> Index:
     found = tuple(sorted(places, key=lambda place: place.number))
     if not found:
         raise DataError(f"{path}: has no episodes", AGAIN)
-    return Index(path, version, fps, robot if isinstance(robot, str) else None, features, found)
+    return Index(path, version, fps, _robot(robot), features, found)
 
 
 def _feature(stored: Mapping[str, Any]) -> Feature:
@@ -134,6 +135,11 @@ def _feature(stored: Mapping[str, Any]) -> Feature:
     depth = bool(about.get("video.is_depth_map") or about.get("is_depth_map"))
     names = tuple(map(str, names)) if isinstance(names, list) else ()
     return Feature(str(stored["dtype"]), names, depth, tuple(map(int, stored.get("shape") or ())))
+
+
+def _robot(stored: object) -> str | None:
+    """The kind of robot, where an attribute of a file can hold it."""
+    return stored if isinstance(stored, str) and stored.isprintable() and len(stored) <= LONGEST_ROBOT else None
 
 
 def _template(path: Path, info: Mapping[str, Any], name: str) -> str:
