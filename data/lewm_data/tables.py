@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Shaped
 
-from lewm_data.errors import DataError, missing, unknown
+from lewm_data.errors import DataError, unknown
 from lewm_data.foreign import check_file, decoding
+from lewm_data.parquet import numbers_of, numeric_columns, read_rows
 from lewm_data.store.schema import NUMBERS
 
 NAMELESS = ""  # the name of the one column of a table without names
@@ -110,19 +111,9 @@ def _read_npy(path: Path) -> Table:
 
 def _read_parquet(path: Path) -> Table:
     check_file(path, MOST_BINARY)
-    try:
-        import pyarrow.parquet  # an extra
-    except ModuleNotFoundError as error:
-        raise missing("reading .parquet needs pyarrow", "formats") from error
-    with decoding(path, "is no Parquet file that can be read", "Copy or write it again."):
-        stored = pyarrow.parquet.read_table(path)
-        columns = {name: stored.column(name).to_pylist() for name in stored.column_names}
-    table = {}
-    for name, values in columns.items():
-        first = values[0] if values else None
-        if isinstance(first, int | float) or (isinstance(first, list) and isinstance(first[0], int | float)):
-            table[name] = _column(path, name, values)
-    return table
+    names = numeric_columns(path)
+    rows = read_rows(path, names, MOST_BINARY)
+    return {name: _rows(path, name, numbers_of(path, rows, name, gaps=True)) for name in names}
 
 
 READERS = {".csv": _read_csv, ".npy": _read_npy, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
@@ -162,7 +153,7 @@ def _rows(path: Path, name: str, values: Shaped[np.ndarray, " ..."]) -> Float64[
     if values.ndim not in (1, 2):
         said = f"column '{name}' has" if name else "has"
         raise DataError(f"{path}: {said} the shape {values.shape}, expected a row of numbers a step", "Reshape it.")
-    return (values[:, None] if values.ndim == 1 else values).astype(np.float64)
+    return (values[:, None] if values.ndim == 1 else values).astype(np.float64, copy=False)
 
 
 def _checked_names(path: Path, names: list[str]) -> int:

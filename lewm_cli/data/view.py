@@ -10,6 +10,7 @@ import typer
 from lewm_cli import options, output
 
 USUAL = 3  # episodes that are filmed where none are named
+SLOWEST = 0.1  # frames a second of a video
 NO_CLOCK = 10.0  # frames a second of a video, where the dataset does not say how fast it was recorded
 
 
@@ -22,7 +23,7 @@ def view(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(min=0.1, max=1000, help="Frames a second.", show_default=f"the dataset's, else {NO_CLOCK:g}"),
+        typer.Option(min=SLOWEST, max=1000, help="Frames a second.", show_default=f"the dataset's, else {NO_CLOCK:g}"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the videos.", show_default="FILE-view beside it")] = None,
     json: options.Json = False,
@@ -35,8 +36,7 @@ def view(
     made = []
     with Dataset.open(file) as dataset, output.progress_bar(output.count_of("episodes")) as bar:
         chosen = episode if episode else list(range(min(USUAL, dataset.num_episodes)))
-        recorded = dataset.attributes.get("fps")
-        rate = fps or (float(recorded) if isinstance(recorded, int | float) and recorded > 0 else NO_CLOCK)
+        rate = fps or max(dataset.fps or NO_CLOCK, SLOWEST)
         folder = out or file.with_name(f"{file.stem}-view")
         folder.mkdir(parents=True, exist_ok=True)
         task = bar.add_task("film", total=len(chosen))

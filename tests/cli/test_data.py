@@ -113,6 +113,15 @@ def test_a_folder_of_recordings_becomes_a_dataset_that_the_other_commands_know(t
     assert lewm("data", "view", "--episode", "9").exit_code == 1
 
 
+@pytest.mark.parametrize(("stored", "shown"), [(np.inf, 10.0), (1e12, 10.0), (1e-4, 0.1), (30, 30.0)])
+def test_a_film_has_a_rate_that_players_show(path, stored, shown):
+    with h5py.File(path, "a") as file:
+        file.attrs["fps"] = stored
+    found = lewm("data", "view", path, "--episode", "0", "--json")
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.stdout)["fps"] == shown
+
+
 def test_parts_are_merged(tmp_path):
     source = recordings(tmp_path / "in", "a", "b", "c", rows=6)
     parts = [tmp_path / "1.h5", tmp_path / "2.h5"]

@@ -51,7 +51,7 @@ def opens(path: Path, camera: str | None) -> Source:
         swapped = _is_swapped(first, chosen)
         kept = [name for name in _others(first) if first.is_numeric(name)]
         size = first.picture_size(f"{IMAGES}/{chosen}")
-        left_out = [name for name in _others(first) if name not in kept]
+        left_out = [_short(name) for name in _others(first) if name not in kept]
         actions = [name for name in (ACTION, BASE) if first.holds(name)]
         width = sum(first.dataset(name).shape[-1] for name in actions)
         said = [camera_said, actions_said(", ".join(actions), width, "as sent to the motors")]

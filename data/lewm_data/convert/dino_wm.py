@@ -12,9 +12,9 @@ Letters: E episodes, T steps of the longest, R pictures of an episode.
 from __future__ import annotations
 
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -30,13 +30,11 @@ from lewm_data.video.pictures import displayed_size
 from lewm_data.video.video import import_av
 from lewm_data.video.video_file import probe
 
-if TYPE_CHECKING:
-    pass
-
 SPLITS = ("train", "val")
 OBSES = "obses"
 VIDEO = re.compile(r"episode_(\d{1,9})\.mp4")
 STATES, VELOCITIES, RELATIVE, ABSOLUTE = "states", "velocities", "rel_actions", "abs_actions"
+MORE = "Convert it on a machine with more memory."
 SCALE = 100  # by which the loader divides actions
 
 
@@ -125,11 +123,16 @@ def _tensor(path: Path) -> Float[np.ndarray, "E T _"]:
 
     check_file(path, memory_limit())
     with decoding(path, "is no file of one tensor that can be read", "Copy it again."):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(one.file_size for one in archive.infolist())
+            if size > memory_limit():
+                raise DataError(f"{path}: unpacks to {size:,} bytes, at most {memory_limit():,} fit here", MORE)
         values = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(values, torch.Tensor) or values.ndim != 3 or not values.is_floating_point():
             shape = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, torch.Tensor) else type(values)
             raise DataError(f"{path}: holds {shape}, expected a tensor of fractions (E, T, ...)", "Copy it again.")
-        return values.contiguous().numpy()
+        return values.numpy()  # a view: strides may repeat the few numbers that a file has any number of times
 
 
 def _of_episode(split: _Split, name: str, video: Path, row: int, count: int) -> Float[np.ndarray, "R _"]:

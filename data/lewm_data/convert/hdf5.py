@@ -6,8 +6,9 @@ Letters: R rows of a dataset, Y and X the sides of a picture.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,9 +17,10 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lewm_data.errors import DataError
-from lewm_data.store.contents import ATTRIBUTE_TEXT, MAX_DEPTH, check_storage, memory_limit
+from lewm_data.store.contents import ATTRIBUTE_TEXT, MAX_DEPTH, MAX_OBJECTS, check_storage, memory_limit
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
-from lewm_data.store.schema import MAX_FRAME, NUMBERS
+from lewm_data.store.rows import StoredRows
+from lewm_data.store.schema import MAX_FRAME, NUMBERS, is_numbers
 from lewm_data.video.pictures import MOST_BYTES, decode_image, displayed_size
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     Picture = av.VideoFrame | UInt8[np.ndarray, "Y X 3"]
 
 ENDINGS = (".h5", ".hdf5", ".hdf")
+READERS = 32  # datasets whose chunks are known at a time: those of one episode, or the columns of all
 READ_TOGETHER = 16  # pictures: 14 MB at 480 x 640
 UNPACKED = 64 << 20  # bytes of a chunk up to which its pictures are read together, so that it is unpacked once
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"  # the first bytes of such a picture
@@ -42,6 +45,7 @@ class Hdf5:
 
     path: Path
     _open: OpenFile
+    _readers: dict[str, StoredRows] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path) -> Hdf5:
@@ -71,14 +75,25 @@ class Hdf5:
         """The names of all datasets in a group and the groups in it, as paths from the file's root, in their order.
 
         Raises:
-            DataError: Groups lie in groups more than `MAX_DEPTH` deep, for example one in itself.
+            DataError: A group lies in two places or in itself, which gives its datasets any number of names; or there
+                are too many, or too deep.
         """
-        if group.count("/") > MAX_DEPTH:
-            raise DataError(f"{self.path}: has groups more than {MAX_DEPTH} deep, such as '{group[:80]}'", COPY_AGAIN)
-        found = []
-        for name in self.names(group):
-            where = f"{group}/{name}"
-            found += [where] if self.holds(where) else self.within(where)
+        found, waiting = list[str](), [group]
+        seen = set[h5py.Group]()
+        while waiting:
+            where = waiting.pop()
+            with reading(self.path):
+                item = self._find(where)
+            if isinstance(item, h5py.Dataset):
+                found.append(where)
+            elif isinstance(item, h5py.Group):
+                if item in seen:
+                    raise DataError(f"{self.path}: has the group '{where[:80]}' in two places", COPY_AGAIN)
+                seen.add(item)
+                waiting += [f"{where}/{name}" for name in reversed(self.names(where))]
+            if len(seen) + len(found) + len(waiting) > MAX_OBJECTS or where.count("/") > MAX_DEPTH:
+                most = f"more than {MAX_OBJECTS:,} objects in '{group[:80]}', or groups more than {MAX_DEPTH} deep"
+                raise DataError(f"{self.path}: has {most}", COPY_AGAIN)
         return found
 
     def text(self, name: str, attribute: str) -> str | None:
@@ -108,8 +123,9 @@ class Hdf5:
             return found
 
     def is_numeric(self, name: str) -> bool:
-        """Whether a dataset is of numbers."""
-        return self.dataset(name).dtype.kind in NUMBERS
+        """Whether a dataset is of numbers, and of no pictures or maps."""
+        stored = self.dataset(name)
+        return stored.ndim > 0 and is_numbers(stored.dtype, stored.shape[1:])
 
     def numbers(self, name: str, rows: slice = slice(None)) -> Shaped[np.ndarray, "R ..."]:
         """Rows of a dataset of numbers.
@@ -127,8 +143,9 @@ class Hdf5:
                 f"{self.path}: '{name}' takes {size:,} bytes, at most {memory_limit():,} fit here",
                 "Convert it on a machine with more memory, or in parts.",
             )
+        first, end, _ = rows.indices(len(stored))
         with reading(self.path):
-            return stored[rows]
+            return self._rows(stored).between(first, end)
 
     def is_pictures(self, name: str) -> bool:
         """Whether a dataset holds pictures: uint8 (R, Y, X, 3), or a JPEG or PNG a row."""
@@ -155,9 +172,10 @@ class Hdf5:
             )
         if math.prod(stored.shape[1:]) > MAX_FRAME:
             raise DataError(f"{self.path}: '{name}' has pictures of {stored.shape[1:3]} pixels", "Make them smaller.")
+        read = self._rows(stored)
         for first in range(numbers.start, numbers.stop, _together(stored)):
             with reading(self.path):
-                block = stored[first : min(first + _together(stored), numbers.stop)]
+                block = read.between(first, min(first + _together(stored), numbers.stop))
             yield from block
 
     def picture_size(self, name: str) -> tuple[int, int]:
@@ -170,13 +188,26 @@ class Hdf5:
             return (first.shape[0], first.shape[1]) if isinstance(first, np.ndarray) else displayed_size(first)
         raise DataError(f"{self.path}: '{name}' has no rows", "Leave this episode out.")
 
+    def _rows(self, stored: h5py.Dataset) -> StoredRows:
+        """A reader of a dataset's rows, which refuses chunks that unpack to more than they may hold."""
+        if stored.name not in self._readers:
+            if len(self._readers) == READERS:
+                self._readers.clear()
+            size = 0 if self._open.interrupted else os.fstat(self._open.handle).st_size
+            with reading(self.path):
+                self._readers[stored.name] = StoredRows(self.path, stored, len(stored), self._open.handle, size)
+        return self._readers[stored.name]
+
     def _packed(self, stored: h5py.Dataset, row: int) -> bytes:
         """The bytes of a picture that is stored as a file, without the type that h5py gives them."""
-        with reading(self.path):
-            value = stored[row]
-        content = value if isinstance(value, bytes) else np.asarray(value, np.uint8).tobytes()
-        if len(content) > MOST_BYTES:
-            raise DataError(f"{self._place(stored, row)}: is a picture of {len(content):,} bytes", COPY_AGAIN)
+        size = stored.dtype.itemsize * math.prod(stored.shape[1:])  # of any length: 8, for a pointer
+        if size <= MOST_BYTES:
+            with reading(self.path):
+                (value,) = self._rows(stored).between(row, row + 1)
+            content = value if isinstance(value, bytes) else np.asarray(value, np.uint8).tobytes()
+            size = len(content)
+        if size > MOST_BYTES:
+            raise DataError(f"{self._place(stored, row)}: is a picture of {size:,} bytes", COPY_AGAIN)
         return content
 
     def _place(self, stored: h5py.Dataset, row: int) -> str:

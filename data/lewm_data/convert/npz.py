@@ -18,7 +18,7 @@ from jaxtyping import Shaped
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.store.contents import memory_limit
-from lewm_data.store.schema import NUMBERS
+from lewm_data.store.schema import NUMBERS, is_numbers
 
 DAMAGED, AGAIN = "is no .npz file that can be read, or not all of one", "Copy or download it again."
 
@@ -56,8 +56,8 @@ class NpzArray:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it has rows of numbers."""
-        return self.dtype.kind in NUMBERS and len(self.shape) > 0
+        """Whether it has rows of numbers, and of no pictures or maps."""
+        return len(self.shape) > 0 and is_numbers(self.dtype, self.shape[1:])
 
     def rows(self, first: int, count: int) -> Iterator[Shaped[np.ndarray, " ..."]]:
         """Rows from `first` on, one at a time.
@@ -99,7 +99,7 @@ class NpzArray:
             self._stream = None
 
     def _check(self) -> None:
-        if not self.is_numeric:
+        if self.dtype.kind not in NUMBERS or not self.shape:
             raise DataError(
                 f"{self._path}: '{self._name}' is {self.dtype} {self.shape}, expected rows of numbers", AGAIN
             )

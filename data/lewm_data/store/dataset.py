@@ -26,7 +26,7 @@ from lewm_data.store.index import read_index, rows_of
 from lewm_data.store.kept_frames import KeptFrames
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.store.rows import StoredRows
-from lewm_data.store.schema import ACTION, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD
+from lewm_data.store.schema import ACTION, FASTEST, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD, SLOWEST
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +133,12 @@ class Dataset:
     def frame_size(self) -> tuple[int, int]:
         """Y and X of the frames."""
         return int(self._file[PIXELS].shape[1]), int(self._file[PIXELS].shape[2])
+
+    @property
+    def fps(self) -> float | None:
+        """Rows a second; None where the file does not say it, or says what no recorder reaches."""
+        stored = self.attributes.get("fps")
+        return float(stored) if isinstance(stored, int | float) and SLOWEST <= stored <= FASTEST else None
 
     def column(self, name: str, episodes: Int[np.ndarray, "K"] | None = None) -> Shaped[np.ndarray, "R ..."]:
         """The values of a column other than 'pixels': of all episodes, or of `episodes` one after the other.

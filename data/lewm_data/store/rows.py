@@ -159,7 +159,7 @@ def check_packed(path: Path, item: h5py.Dataset, places: Index) -> None:
 
 def chunk_bytes(item: h5py.Dataset) -> int:
     """The bytes of a chunk when it is unpacked."""
-    return math.prod(item.chunks) * int(item.dtype.itemsize)
+    return math.prod(item.chunks) * int(item.id.get_type().get_size())  # of rows of any length, their places
 
 
 def never_written(path: Path, name: str) -> DataError:

@@ -1,16 +1,18 @@
 """Files that cannot be opened as datasets, read as far as they can be: cut short, not closed, or without an index.
 
-Letters: N rows of a column, B rows that are asked for, E episodes.
+Shapes of a hostile file may be of any size: memory is taken only for what lies in the file.
+
+Letters: N rows up to the last one that can be needed, B rows that are asked for, E episodes, C chunks of rows.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
+import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from lewm_data.store import schema
 from lewm_data.store.contents import attributes_of, check_contents, memory_limit
 from lewm_data.store.opening import FOREIGN_ERRORS, check_regular, reading
 from lewm_data.store.places import rows_written
-from lewm_data.store.rows import StoredRows
+from lewm_data.store.present import Present
+from lewm_data.store.rows import StoredRows, never_written
 from lewm_data.store.schema import HASHES, INDEX, LENGTHS, NUMBERS, OFFSETS
 from lewm_data.store.unclosed import SIGNATURE, checksum
 
@@ -98,6 +101,7 @@ class Salvaged:
     whole: Bool[np.ndarray, " E"]
     faults: tuple[str, ...]
     handle: int
+    _readers: dict[str, StoredRows] = field(default_factory=dict)
 
     def rows(self, name: str, first: int, end: int) -> Shaped[np.ndarray, "B ..."]:
         """The rows of a column from `first` up to, but without, `end`.
@@ -108,23 +112,30 @@ class Salvaged:
         item = self.file[name]
         try:
             with reading(self.path):
-                if item.id.get_create_plist().get_nfilters():  # what unpacks to too much is refused there
-                    return StoredRows(self.path, item, end, self.handle, 0).between(first, end)
-                found: np.ndarray = item[first:end]
-                return found
+                if not item.id.get_create_plist().get_nfilters():
+                    found: np.ndarray = item[first:end]
+                    return found
+                if name not in self._readers:  # what unpacks to too much is refused there
+                    count = rows_written(item)
+                    self._readers[name] = StoredRows(self.path, item, count, self.handle, 0)
+                if end > rows_written(item):
+                    raise never_written(self.path, name)
+                return self._readers[name].between(first, end)
         except DataError as error:
             raise UnreadableError(error.problem, error.remedy) from error
 
     def column(self, name: str) -> Shaped[np.ndarray, "N ..."]:
-        """A column with all rows of the episodes that are whole; the other rows mean nothing.
+        """A column up to the end of the last episode that is whole; rows of other episodes mean nothing.
 
         Raises:
             DataError: It takes too much memory, or a chunk is damaged.
         """
         item = self.file[name]
-        if item.nbytes > memory_limit():
-            raise DataError(f"{self.path}: '{name}' takes {item.nbytes} bytes", "Use a machine with more memory.")
-        values = np.zeros(item.shape, item.dtype)
+        count = int((self.offsets + self.lengths)[self.whole].max(initial=1))
+        size = count * item.dtype.itemsize * math.prod(item.shape[1:])
+        if size > memory_limit():
+            raise DataError(f"{self.path}: '{name}' takes {size} bytes", "Use a machine with more memory.")
+        values = np.zeros((count, *item.shape[1:]), item.dtype)
         for number in np.flatnonzero(self.whole):
             first, end = self.offsets[number], self.offsets[number] + self.lengths[number]
             values[first:end] = self.rows(name, int(first), int(end))
@@ -170,19 +181,26 @@ def _salvaged(path: Path, file: h5py.File, view: _Padded) -> Salvaged:
         }
         columns = tuple(schema.Column(name, item.dtype, item.shape[1:]) for name, item in sorted(stored.items()))
         schema.check_columns(str(path), columns, {})
-        present = {name: _rows_there(item, view.there) for name, item in stored.items()}
-        rows = min(len(one) for one in present.values())
+        present = {name: Present.of(item, view.there) for name, item in stored.items()}
+        counts = [int(item.shape[0]) for item in stored.values()]
+        rows = min(counts)
         faults = ["its writer did not close it"] if view.marked else []
-        if any(not one.all() for one in present.values()):
+        if any(
+            one.end < item.shape[0] or not one.chunks.all()
+            for one, item in zip(present.values(), stored.values(), strict=True)
+        ):
             faults.append("rows are missing, because it was cut short or its writer was killed")
-        counts = {name: len(one) for name, one in present.items()}
-        if len(set(counts.values())) > 1:
-            longest = max(counts.values())
-            faults.append(f"columns have {rows} to {longest} rows")
-        lengths, offsets, of_index = _episodes(path, file, stored, rows)
+        if min(counts) < max(counts):
+            faults.append(f"columns have {rows} to {max(counts)} rows")
+        lengths, offsets, of_index = _episodes(path, file, stored, rows, view.there)
         faults += of_index
-        everywhere = np.logical_and.reduce([one[:rows] for one in present.values()])
-        whole = np.array([everywhere[o : o + n].all() for o, n in zip(offsets, lengths, strict=True)], bool)
+        end = min(rows, *(one.end for one in present.values()))
+        if end > memory_limit():
+            raise DataError(f"{path}: has {end:,} rows, more than fit into memory", BEYOND_REPAIR)
+        everywhere = np.logical_and.reduce([one.rows(end) for one in present.values()])
+        whole = np.array(
+            [o + n <= end and everywhere[o : o + n].all() for o, n in zip(offsets, lengths, strict=True)], bool
+        )
         attributes = attributes_of(path, file)
     except FOREIGN_ERRORS as error:
         if isinstance(error, DataError):
@@ -192,17 +210,18 @@ def _salvaged(path: Path, file: h5py.File, view: _Padded) -> Salvaged:
 
 
 def _episodes(
-    path: Path, file: h5py.File, stored: dict[str, h5py.Dataset], rows: int
+    path: Path, file: h5py.File, stored: dict[str, h5py.Dataset], rows: int, there: int
 ) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"], list[str]]:
     """Lengths and offsets of the episodes whose rows there can be, and what is wrong with the file's own."""
-    lengths, offsets = (_whole_numbers(file, name) for name in (LENGTHS, OFFSETS))
+    lengths, offsets = (_whole_numbers(path, file, name, there) for name in (LENGTHS, OFFSETS))
     if lengths is not None and len(lengths) and lengths.min() >= 0:
         finished = lengths[: int(np.append(lengths > 0, False).argmin())]  # a length of 0 was not written any more
         ends = np.cumsum(finished)
         inside = finished[ends <= rows]
         faults = []
-        if len(inside) < len(lengths):
-            faults.append(f"'ep_len' has {len(lengths)} episodes, and there are rows for {len(inside)}")
+        said = int(file[LENGTHS].shape[0])
+        if len(inside) < said:
+            faults.append(f"'ep_len' has {said} episodes, and there are rows for {len(inside)}")
         begins = np.cumsum(inside) - inside
         if offsets is None or not np.array_equal(offsets[: len(inside)], begins):
             if offsets is not None and _cover(lengths, offsets, rows):
@@ -213,7 +232,7 @@ def _episodes(
     name = next((one for one in COUNTERS if one in stored and stored[one].ndim == 1), None)
     if name is None or not rows:
         raise DataError(f"{path}: nothing says where its episodes begin", BEYOND_REPAIR)
-    counter = stored[name][:rows]
+    counter = _read(path, stored[name], min(rows, Present.of(stored[name], there).end))
     begins = np.flatnonzero(np.append(True, counter[1:] != counter[:-1]))
     lengths = np.diff(np.append(begins, rows))
     return lengths, begins, [f"'ep_len' is missing or empty; '{name}' tells the episodes apart"]
@@ -228,39 +247,25 @@ def _cover(lengths: Int64[np.ndarray, " E"], offsets: Int64[np.ndarray, " E"], r
     return len(lengths) == len(offsets)
 
 
-def _whole_numbers(file: h5py.File, name: str) -> Int64[np.ndarray, " E"] | None:
+def _whole_numbers(path: Path, file: h5py.File, name: str, there: int) -> Int64[np.ndarray, " E"] | None:
     item = file.get(name)
     if not isinstance(item, h5py.Dataset) or item.ndim != 1 or item.dtype.kind not in "iu":
         return None
-    return item[:].astype(np.int64)
+    return _read(path, item, Present.of(item, there).end).astype(np.int64)
 
 
-def _rows_there(item: h5py.Dataset, there: int) -> Bool[np.ndarray, " N"]:
-    """Whether each row of a column lies in the file, whose size is `there`."""
-    count = int(item.shape[0])
-    if item.chunks is None:
-        first = item.id.get_offset()
-        if first is None:
-            return np.full(count, rows_written(item) == count)
-        row = item.nbytes // max(count, 1)
-        return first + (np.arange(count) + 1) * row <= there
-    across = int(np.prod([-(-size // step) for size, step in zip(item.shape[1:], item.chunks[1:], strict=True)]))
-    found = np.zeros(-(-count // item.chunks[0]), np.int64)  # chunks of these rows that lie in the file
+def _read(path: Path, item: h5py.Dataset, count: int) -> Shaped[np.ndarray, " B"]:
+    """The first rows of a column of single numbers.
 
-    def note(chunk: h5py.h5d.StoreInfo) -> None:
-        place = chunk.chunk_offset[0] // item.chunks[0]
-        if chunk.byte_offset is not None and chunk.byte_offset + chunk.size <= there and place < len(found):
-            found[place] += 1
-
-    try:
-        item.id.chunk_iter(note)
-    except FOREIGN_ERRORS:  # a part of the index is gone: what the rest of it leads to is found chunk by chunk
-        found[:] = 0
-        steps = [range(0, size, step) for size, step in zip(item.shape, item.chunks, strict=True)]
-        for place in itertools.product(*steps):
-            with contextlib.suppress(*FOREIGN_ERRORS):
-                note(item.id.get_chunk_info_by_coord(place))
-    return np.repeat(found >= max(across, 1), item.chunks[0])[:count]
+    Raises:
+        DataError: They take too much memory.
+    """
+    if count * item.dtype.itemsize > memory_limit():
+        raise DataError(
+            f"{path}: '{item.name.strip('/')}' has {count:,} rows, more than fit into memory", BEYOND_REPAIR
+        )
+    found: np.ndarray = item[:count]
+    return found
 
 
 def _closed_head(head: bytes, there: int) -> tuple[bytes, int]:

@@ -17,7 +17,9 @@ FORMAT_VERSION = 1
 PIXELS, ACTION, REWARD = "pixels", "action", "reward"
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
 NUMBERS = "biuf"  # kinds of NumPy types that a column may have
-CHUNK_ROWS = 1024  # rows of a chunk in columns other than frames: a few KiB to 64 KiB
+SLOWEST, FASTEST = 1e-5, 1000.0  # rows a second: one a day, and the steps of a fast simulator
+MOST_NUMBERS = 2048  # in a row: an array of more is a picture or a map, for no sensors of a robot give as many
+CHUNK_ROWS, CHUNK_BYTES = 1024, 64 << 10  # rows of a chunk at most, and its bytes, in columns other than frames
 MAX_FRAME = 64 << 20  # bytes; 4096 x 4096 pixels are 48 MiB
 DETAIL = "detail"  # the attribute of a file that says how finely its frames are drawn
 FIT = "fit"  # the attribute of a file that says how pictures that were not square became its frames
@@ -46,7 +48,7 @@ class Column:
     @property
     def chunk_rows(self) -> int:
         """Rows of a chunk. A chunk has only one frame, whose bytes then lie in the file unchanged."""
-        return 1 if self.name == PIXELS else CHUNK_ROWS
+        return 1 if self.name == PIXELS else max(min(CHUNK_ROWS, CHUNK_BYTES // max(self.row_bytes, 1)), 1)
 
     def __str__(self) -> str:
         return f"'{self.name}' {self.dtype} {('N', *self.shape)}".replace("'N'", "N").replace(",)", ")")
@@ -60,6 +62,17 @@ HASH_COLUMN = Column(HASHES, np.dtype(np.uint8), (2, HASH_BYTES))  # hash of the
 def describe(columns: Mapping[str, Shaped[np.ndarray, "..."]]) -> Schema:
     """The schema of arrays, in the order of their names."""
     return tuple(Column(name, columns[name].dtype, columns[name].shape[1:]) for name in sorted(columns))
+
+
+def is_numbers(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether values are recorded as numbers: some, no picture (uint8 with rows and columns), not too many.
+
+    Args:
+        dtype: Their type.
+        shape: The shape of a row of them.
+    """
+    numeric = dtype.kind in NUMBERS and not (dtype == np.uint8 and len(shape) >= 2)
+    return numeric and 0 < math.prod(shape) <= MOST_NUMBERS
 
 
 def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:

@@ -82,7 +82,6 @@ def summarise(dataset: Dataset) -> Summary:
     Raises:
         DataError: A column cannot be read.
     """
-    fps = dataset.attributes.get("fps")
     return Summary(
         path=str(dataset.path),
         size=Path(dataset.path).stat().st_size,
@@ -91,7 +90,7 @@ def summarise(dataset: Dataset) -> Summary:
         shortest=int(dataset.lengths.min()),
         median=int(np.median(dataset.lengths)),
         longest=int(dataset.lengths.max()),
-        fps=float(fps) if isinstance(fps, int | float) else None,
+        fps=dataset.fps,
         frame_size=dataset.frame_size,
         hashes=dataset.has_hashes,
         interrupted=dataset.interrupted,
@@ -113,7 +112,7 @@ def _column(dataset: Dataset, column: Column) -> ColumnSummary:
         if finite.size:
             least, greatest = min(least, float(finite.min())), max(greatest, float(finite.max()))
     known = least <= greatest
-    share = missing / (dataset.num_steps * math.prod(column.shape))
+    share = missing / max(dataset.num_steps * math.prod(column.shape), 1)
     return ColumnSummary(
         column.name, str(column.dtype), column.shape, least if known else None, greatest if known else None, share
     )

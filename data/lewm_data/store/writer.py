@@ -18,6 +18,7 @@ from lewm_data.errors import DataError
 from lewm_data.store import schema
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.output import Output
+from lewm_data.store.pieces import pieces_of
 from lewm_data.store.schema import FORMAT_VERSION, HASHES, INDEX, NUMBERS, PIXELS, Schema, empty_file
 
 logger = logging.getLogger(__name__)
@@ -232,10 +233,13 @@ class Writer:
         self.attributes["format_version"] = FORMAT_VERSION
         logger.info("%s: copying %d finished episodes before appending", self.path, dataset.num_episodes)
         try:
-            for index in range(dataset.num_episodes):
-                dataset.check_rows(dataset.rows(np.array([index])))  # else damaged contents would get fitting hashes
-                columns = dataset.episode(index)
-                self._store(self._checked(columns, 0, ended=True), columns, 0, ended=True)
+            for index, length in enumerate(dataset.lengths.tolist()):
+                rows = 0
+                for piece in pieces_of(
+                    dataset, index, dataset.columns
+                ):  # checked, else damage would get fitting hashes
+                    ended = rows + len(piece[PIXELS]) == length
+                    rows = self._store(self._checked(piece, rows, ended), piece, rows, ended)
             self._give_name()
         except BaseException:
             self.close()

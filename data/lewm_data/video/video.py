@@ -19,8 +19,9 @@ from jaxtyping import UInt8
 
 from lewm_data.errors import DataError, missing
 from lewm_data.foreign import decoding
+from lewm_data.store.schema import FASTEST, SLOWEST
 from lewm_data.video.pictures import displayed_size, pixels, read_image
-from lewm_data.video.video_file import AGAIN, FASTEST, SLOWEST, Picture, VideoFile, beyond_end, probe
+from lewm_data.video.video_file import AGAIN, Picture, VideoFile, beyond_end, probe
 
 if TYPE_CHECKING:
     import av

@@ -20,6 +20,7 @@ from jaxtyping import Float64
 
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
+from lewm_data.store.schema import FASTEST, SLOWEST
 from lewm_data.video.pictures import CODEC_OPTIONS, MOST_PIXELS
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 # Playlists are left out: they name other files and hosts, which PyAV would read
 FORMATS = "mov,matroska,avi,gif,apng,mpegts,mpeg,flv,asf,ogg,png_pipe,jpeg_pipe"
-INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")  # in others, seeks land anywhere, with other times
+MATROSKA = "matroska,webm"
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "avi")  # in others, seeks land anywhere, with other times
 OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 USUAL_RATE = 25.0  # pictures a second, where a file states no rate, or one that no camera has
-SLOWEST, FASTEST = 1e-5, 1000.0  # frames a second: one a day, and the steps of a fast simulator
 COARSEST = 0.005  # the most seconds by which rounding may change a time stamp
 LONGEST = 3600.0  # the most seconds for which one picture is shown; a later time stamp is damage
 SHORT = 1.0  # the fewest seconds missing at the end that cause a warning
@@ -176,10 +177,13 @@ def probe(path: Path) -> VideoFile:
         if not ticks:
             ticks, tick = container.duration, Fraction(1, av.time_base)
         duration = float(ticks * tick) if ticks else None
+        origin = _stamp(container, first) or 0
+        if duration and container.format.name == MATROSKA:  # states when the video ends, not how long it lasts
+            duration = max(duration - float(origin * stream.time_base), 0.0) or None
         return VideoFile(
             path=path,
             first=first,
-            origin=_stamp(container, first) or 0,
+            origin=origin,
             tick=stream.time_base,
             fps=fps,
             duration=duration,

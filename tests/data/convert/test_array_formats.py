@@ -82,6 +82,14 @@ def test_a_pickle_in_an_npz_file_is_left_out(arrays, tmp_path, converted, aligne
     assert "left out: notes" in made.said
 
 
+def test_a_map_in_an_npz_file_is_left_out(arrays, tmp_path, converted, aligned):
+    arrays["heights"] = np.zeros((len(arrays["terminals"]), 48, 64), np.float32)
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    made = converted(tmp_path / "a.npz")
+    aligned(made.episodes)
+    assert "left out: heights" in made.said
+
+
 @pytest.mark.parametrize("name", ["observations", "actions", "terminals"])
 def test_a_pickle_in_the_place_of_an_array_is_refused(arrays, tmp_path, converted, name):
     arrays[name] = np.array([Program()] * 51, object)
@@ -145,6 +153,27 @@ def test_a_pickle_that_is_named_as_a_tensor_is_refused(dino_wm, converted):
 def test_what_is_no_tensor_of_episodes_is_refused(dino_wm, converted, values):
     torch.save(values, dino_wm / "rel_actions.pth")
     refused(converted, dino_wm, "rel_actions.pth")
+
+
+def test_a_tensor_that_repeats_a_few_numbers_takes_no_memory(dino_wm, converted, aligned):
+    actions = torch.load(dino_wm / "rel_actions.pth")
+    states = torch.zeros(1).expand(len(actions), 10**12, 5)  # 40 TB if it were unpacked
+    torch.save(states, dino_wm / "states.pth")
+    aligned(converted(dino_wm).episodes, numbers=(0, 1))
+
+
+def test_a_compressed_tensor_is_measured_before_it_is_unpacked(dino_wm, converted, monkeypatch):
+    torch.save(torch.zeros(2, 10**6, 2), dino_wm / "whole.pth")
+    with (
+        zipfile.ZipFile(dino_wm / "whole.pth") as whole,
+        zipfile.ZipFile(dino_wm / "rel_actions.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    most = 1 << 20
+    assert (dino_wm / "rel_actions.pth").stat().st_size < most
+    monkeypatch.setattr("lewm_data.convert.dino_wm.memory_limit", lambda: most)
+    refused(converted, dino_wm, "rel_actions.pth: unpacks to 16,0", "bytes, at most 1,048,576 fit here")
 
 
 def test_absolute_actions_are_taken_where_there_are_no_relative_ones(dino_wm, converted, aligned):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 
 import h5py
 import numpy as np
@@ -161,10 +162,66 @@ def test_no_data_of_other_files_are_read(aloha, tmp_path, converted, kind):
     refused(converted, aloha, "episode_1.hdf5", camera="cam_high")
 
 
-def test_a_group_in_itself_is_refused(aloha, converted):
+@pytest.mark.parametrize("place", ["observations/again", "observations/q/again"])
+def test_a_group_in_two_places_is_refused(aloha, converted, place):
     with h5py.File(aloha / "episode_0.hdf5", "a") as file:
-        file["observations/again"] = file["observations"]
-    refused(converted, aloha, "episode_0.hdf5", "groups more than", camera="cam_high")
+        group = file.create_group("observations/q")
+        file[place] = group if place == "observations/again" else file["observations"]
+    refused(converted, aloha, "episode_0.hdf5", "has the group", "in two places", camera="cam_high")
+
+
+def test_groups_that_are_too_deep_are_refused(aloha, converted):
+    with h5py.File(aloha / "episode_0.hdf5", "a") as file:
+        file.create_group("observations/" + "/".join("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ"))
+    refused(converted, aloha, "episode_0.hdf5", "groups more than 32 deep", camera="cam_high")
+
+
+@pytest.mark.parametrize("rows", ["pictures", "files", "any length", "numbers"])
+def test_a_chunk_that_unpacks_to_more_than_it_may_hold_is_refused(aloha, converted, rows):
+    packed = zlib.compressobj(9)
+    bomb = b"".join([*(packed.compress(bytes(1 << 20)) for _ in range(300)), packed.flush()])
+    name = "observations/qpos" if rows == "numbers" else TOP
+    kind = h5py.vlen_dtype(np.uint8) if rows == "any length" else np.float32 if rows == "numbers" else np.uint8
+    shape = {"pictures": (19, 48, 64, 3), "files": (19, 500), "any length": (19,), "numbers": (19, 2)}[rows]
+    with h5py.File(aloha / "episode_0.hdf5", "a") as file:
+        del file[name]
+        item = file.create_dataset(name, shape, kind, chunks=shape, compression="gzip")
+        item.id.write_direct_chunk((0,) * len(shape), bomb)
+    refused(converted, aloha, "episode_0.hdf5", f"a chunk of '{name}' holds more than its", camera="cam_high")
+
+
+def test_compressed_numbers_and_pictures_are_read(aloha, converted, aligned):
+    with h5py.File(aloha / "episode_0.hdf5", "a") as file:
+        for name in (TOP, "observations/qpos", "action"):
+            values = file[name][:]
+            del file[name]
+            file.create_dataset(name, data=values, chunks=(5, *values.shape[1:]), compression="gzip")
+    aligned(converted(aloha, camera="cam_high").episodes)
+
+
+def test_compressed_jpeg_rows_of_any_length_are_read(fixtures, tmp_path, converted, aligned):
+    folder = shutil.copytree(fixtures / "aloha" / "recording-jpeg-bgr", tmp_path / "aloha")
+    with h5py.File(folder / "episode_0.hdf5", "a") as file:
+        rows = file[TOP][:]
+        del file["compress_len"], file[TOP]
+        made = file.create_dataset(TOP, len(rows), h5py.vlen_dtype(np.uint8), chunks=(5,), compression="gzip")
+        for index, row in enumerate(rows):
+            made[index] = row
+    aligned(converted(folder).episodes, numbers=(0,))
+
+
+def test_maps_and_other_pictures_are_no_columns(aloha, converted, aligned):
+    for path in aloha.iterdir():
+        with h5py.File(path, "a") as file:
+            rows = len(file["action"])
+            file["observations/images_depth/cam_high"] = np.zeros((rows, 48, 64), np.uint16)
+            file["observations/mask"] = np.zeros((rows, 8, 8), np.uint8)
+            file["observations/nothing"] = np.zeros((rows, 0))
+            file["observations/touch"] = np.zeros((rows, 32, 64), np.float32)
+    made = converted(aloha, camera="cam_high")
+    aligned(made.episodes)
+    assert "left out: images_depth.cam_high, mask, nothing" in made.said
+    assert made.episodes[0]["touch"].shape[1:] == (32, 64)
 
 
 def test_demonstrations_without_pictures_say_how_to_add_them(demos, converted):

@@ -172,6 +172,36 @@ def test_an_image_camera_whose_pictures_are_other_files_is_refused(v3, converted
         converted(v3, camera="wrist")
 
 
+def test_pictures_are_read_from_the_row_groups_that_hold_the_episode(v3, converted, aligned):
+    file = next((v3 / "data").glob("*/*.parquet"))
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file), file, row_group_size=7)
+    aligned(converted(v3, camera="wrist").episodes, camera="wrist")
+
+
+@pytest.mark.parametrize(("camera", "place"), [("wrist", "data"), ("front", "data"), ("front", "meta/episodes")])
+def test_a_table_that_unpacks_to_more_than_memory_is_refused(v3, converted, monkeypatch, camera, place):
+    file = next((v3 / place).glob("*/*.parquet"))
+    table = pyarrow.parquet.read_table(file)
+    pyarrow.parquet.write_table(table.take(pyarrow.array([0] * 20_000)), file, compression="zstd")
+    size = file.stat().st_size
+    monkeypatch.setattr("lewm_data.parquet.memory_limit", lambda: size)  # it is read where it is not compressed so far
+    with pytest.raises(DataError, match=r"file-000\.parquet: unpacks to .* bytes, at most .* are read here"):
+        converted(v3, camera=camera)
+
+
+@pytest.mark.parametrize("lengths", [(1, 3), (3, 1), (0, 2)])
+def test_lists_of_different_lengths_are_refused(v2, converted, lengths):
+    def uneven(table):
+        at = table.schema.get_field_index("action")
+        rows = table.column(at).to_pylist()
+        for row, length in enumerate(lengths):
+            rows[row] = [0.5] * length
+        return table.set_column(at, "action", pyarrow.array(rows, pyarrow.list_(pyarrow.float32())))
+
+    change_table(v2 / TABLE, uneven)
+    refused(v2, converted, "'action' is not a number, or a list of as many numbers, in every row")
+
+
 def test_a_damaged_picture_in_a_table_is_named(v3, converted):
     def cut(table):
         at = table.schema.get_field_index("observation.images.wrist")
@@ -208,6 +238,20 @@ def test_a_dataset_without_a_camera_or_actions_is_refused(v2, converted):
     refused(v2, converted, "has no camera")
     change(v2, features={name: one for name, one in info["features"].items() if name != "action"})
     refused(v2, converted, "has no actions")
+
+
+@pytest.mark.parametrize("robot", ["so\0100", "so\ud800", "x" * 70_000, 7, None])
+def test_a_robot_that_no_attribute_can_name_is_left_out(v2, converted, robot):
+    change(v2, robot_type=robot)
+    assert "robot" not in converted(v2, camera="front").attributes
+
+
+def test_a_map_of_numbers_is_left_out(v2, converted):
+    info = json.loads((v2 / "meta" / "info.json").read_text())
+    info["features"]["observation.heights"] = {"dtype": "float32", "shape": [48, 64], "names": None}
+    change(v2, features=info["features"])
+    said = converted(v2, camera="front").said
+    assert any(line.startswith("left out: ") and "observation.heights" in line for line in said)
 
 
 def test_a_camera_of_distances_is_no_camera(v2, converted):

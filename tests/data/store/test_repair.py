@@ -12,6 +12,7 @@ import pytest
 
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
+from lewm_data.store import rows
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.repair import diagnose, repair
 from lewm_data.store.verify import verify
@@ -77,6 +78,50 @@ def late_rewards(made):
 def in_pixels(made):
     made["state"] = made["state"] * 224
     return made
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("pixels", "columns have 19 to 100"),
+        ("action", "columns have 19 to 100"),
+        ("ep_len", "and there are rows for 3"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_a_shape_of_any_size_takes_no_memory(tmp_path, name, said, chunk):
+    path = write(tmp_path / "a.h5", columns(), index=True)
+    with h5py.File(path, "a") as file:
+        values = file[name][:]
+        del file[name]
+        shape = (10**13, *values.shape[1:])
+        made = file.create_dataset(name, shape, values.dtype, chunks=(chunk, *shape[1:]), compression="gzip")
+        made[: len(values)] = values
+    with pytest.raises(DataError):
+        Dataset.open(path)
+    found = diagnose(path)
+    assert (found.episodes, found.lost) == (3, ())
+    assert any(said in fault for fault in found.faults), found.faults
+    assert repair(path).frames == sum(LENGTHS)
+    with Dataset.open(path) as dataset:
+        np.testing.assert_array_equal(dataset.frames(np.arange(19)), columns()["pixels"])
+        np.testing.assert_array_equal(dataset.column("action"), columns()["action"])
+
+
+def test_the_places_of_chunks_are_read_once_a_column(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.h5", columns())
+    with h5py.File(path, "a") as file:
+        del file["pixels"], file["ep_offset"]
+        file.create_dataset("pixels", data=columns()["pixels"], chunks=(1, 4, 5, 3), compression="gzip")
+        file["ep_offset"] = np.zeros(3, np.int64)
+    read = []
+    places = rows.chunk_places
+    monkeypatch.setattr(
+        rows, "chunk_places", lambda item, *others, **more: read.append(item.name) or places(item, *others, **more)
+    )
+    monkeypatch.setattr("lewm_data.store.repair.PIECE_BYTES", 1)
+    repair(path)
+    assert read == ["/pixels"]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
+from lewm_data.store.schema import Column
 
 PAGE = (Path(__file__).parents[3] / "data" / "README.md").read_text()
 
@@ -36,6 +37,13 @@ def test_columns(path):
             assert file[name].shape == tuple(counts.get(size) or int(size) for size in sizes)
             assert file[name].chunks[0] == int(rows)
             assert file[name].compression is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"), [((), 1024), ((16,), 1024), ((17,), 963), ((2048,), 8), ((480, 640), 1), ((0,), 1024)]
+)
+def test_a_chunk_has_at_most_1024_rows_and_64_kib(shape, rows):
+    assert Column("state", np.dtype(np.float32), shape).chunk_rows == rows
 
 
 # Two-Room has no choice of detail and fit; recordings have the others.

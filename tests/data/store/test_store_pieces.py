@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lewm_data.errors import DataError
+from lewm_data.store import pieces as store_pieces
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.writer import Writer
 
@@ -58,6 +59,27 @@ def test_an_episode_that_breaks_off_leaves_nothing(tmp_path, error):
         assert dataset.lengths.tolist() == [5, 7]
         np.testing.assert_array_equal(dataset.episode(1)["pixels"], episode(1, 7)["pixels"])
         dataset.check_rows(np.arange(12))
+
+
+@pytest.mark.parametrize("piece", [1, 3 * (60 + 8 + 2), 1 << 20])
+def test_a_file_is_copied_in_pieces_and_stays_the_same(tmp_path, monkeypatch, piece):
+    """A file without hashes, which another tool wrote, is copied before it grows."""
+    path, episodes = tmp_path / "a.h5", [episode(0, 9), episode(1, 1), episode(2, 6)]
+    with h5py.File(path, "w") as file:
+        for name in ("pixels", "action"):
+            file[name] = np.concatenate([columns[name] for columns in episodes])
+        file["ep_len"], file["ep_offset"] = [9, 1, 6], [0, 9, 10]
+    monkeypatch.setattr(store_pieces, "PIECE_BYTES", piece)
+    read, frames = [], Dataset.frames
+    monkeypatch.setattr(Dataset, "frames", lambda dataset, rows: read.append(len(rows)) or frames(dataset, rows))
+    with Writer.append(path) as writer:
+        assert max(read) == {1: 1, 210: 3}.get(piece, 9)
+        writer.write_episode(episode(3, 4))
+    with Dataset.open(path) as dataset:
+        dataset.check_rows(np.arange(20))
+        for number, columns in enumerate([*episodes, episode(3, 4)]):
+            for name, values in dataset.episode(number).items():
+                np.testing.assert_array_equal(values, columns[name])
 
 
 def test_a_file_whose_first_episode_breaks_off_does_not_come_to_be(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from lewm_data.errors import DataError
 from lewm_data.store.writer import Writer
+from lewm_data.tables import read_table
 from lewm_data.video.action_files import read_actions
 
 ACTIONS = np.array([[0.5, -1], [2e-3, 0], [3, 4]], np.float32)
@@ -106,6 +107,41 @@ def test_parquet(tmp_path):
     np.testing.assert_array_equal(read_actions(tmp_path / "a.parquet", 2).values, ACTIONS)
     (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-20])
     refused(tmp_path / "a.parquet", "is no Parquet file that can be read")
+
+
+def test_the_type_of_a_parquet_column_says_what_it_holds(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "x": pyarrow.array([None, 1, 2]),
+        "on": [True, None, False],
+        "task": [None, "a", "b"],
+        "none": pyarrow.array([None] * 3, pyarrow.null()),
+    }
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    found = read_table(tmp_path / "a.parquet")
+    assert list(found) == ["x", "on"]
+    np.testing.assert_array_equal(found["x"], [[np.nan], [1], [2]])
+    np.testing.assert_array_equal(found["on"], [[1], [np.nan], [0]])
+
+
+@pytest.mark.parametrize("rows", [[[], [1.0], [2.0]], [[1.0], [2.0, 3.0, 4.0]], [None, [1.0], [2.0]]])
+def test_parquet_lists_of_different_lengths_are_refused(tmp_path, rows):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"action": rows}), tmp_path / "a.parquet")
+    refused(tmp_path / "a.parquet", "'action' is not a number, or a list of as many numbers, in every row")
+
+
+@pytest.mark.parametrize("kind", ["numbers", "lists"])
+def test_a_small_parquet_file_of_many_numbers_is_refused(tmp_path, monkeypatch, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    values = pyarrow.array(np.zeros(30_000))
+    if kind == "lists":
+        values = pyarrow.FixedSizeListArray.from_arrays(values, 30_000)
+    pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"action": values}), tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 3_000
+    monkeypatch.setattr("lewm_data.tables.MOST_BINARY", 239_999)
+    refused(tmp_path / "a.parquet", "unpacks to 240,000 bytes, at most 239,999 are read here")
 
 
 def dataset(path, *lengths):

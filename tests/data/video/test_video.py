@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lewm_data.errors import DataError
 from lewm_data.video import video_file
 from lewm_data.video.video import Video, resized
+from lewm_data.video.video_file import probe
 
 H264 = ("libx264", "yuv420p", {"g": "7"})
 CODECS = {
@@ -117,6 +118,16 @@ def test_a_seek_decodes_little(videos, monkeypatch):
         monkeypatch.setattr(video_file, "_stamp", noted)
         assert numbers([next(video.frames(start=2.5))]) == [25]
     assert len(stamps) < 10  # keyframes are 7 apart
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "mov"])
+def test_a_video_that_begins_late_lasts_as_long_as_its_pictures(tmp_path, caplog, ending):
+    path = write(tmp_path / f"late.{ending}", numbered(8), ticks=range(3000, 3800, 100), tick=Fraction(1, 1000))
+    file = probe(path)
+    assert file.times()[-1] == pytest.approx(0.8, abs=0.01)
+    assert file.duration == pytest.approx(0.8, abs=0.11)
+    assert [round(picture.time, 2) for picture in file.pictures(0.0)] == [round(0.1 * k, 2) for k in range(8)]
+    assert caplog.records == []
 
 
 def test_a_seek_without_an_index(tmp_path):

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from lewm_data.convert.lerobot.index import INFO, Index, Place, read_index
-from lewm_data.convert.lerobot.parquet import numbers_of, read_rows
 from lewm_data.convert.roles import as_actions, column_name, joined
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said, some
 from lewm_data.errors import DataError
+from lewm_data.parquet import numbers_of, read_rows, values_of
 from lewm_data.store.schema import ACTION, REWARD
 from lewm_data.video.pictures import decode_image, displayed_size
 from lewm_data.video.video import import_av
@@ -144,10 +144,8 @@ class _Reader:
         raise DataError(f"{video}: ends before {time:.3f} s", AGAIN)
 
     def _images(self, place: Place) -> Iterator[av.VideoFrame]:
-        rows = read_rows(place.table, [self.camera, EPISODE], (EPISODE, place.number))
-        for row, value in enumerate(rows.column(self.camera)):
-            content = value.as_py()
-            content = content.get("bytes") if isinstance(content, dict) else content
+        for row, stored in enumerate(values_of(place.table, self.camera, (EPISODE, place.number))):
+            content = stored.get("bytes") if isinstance(stored, dict) else stored
             where = f"{place.table}: row {row} of episode {place.number} of '{self.camera}'"
             if not isinstance(content, bytes):
                 raise DataError(f"{where}: holds no picture, but names a file", "Embed the pictures with LeRobot.")

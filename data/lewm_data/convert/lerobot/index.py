@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from lewm_data.convert.lerobot.parquet import read_rows
+import numpy as np
+
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
+from lewm_data.parquet import numbers_of, read_rows
+from lewm_data.store.schema import is_numbers
 
 INFO = "meta/info.json"
 MOST_INFO = 1 << 24  # bytes
 MOST_EPISODES = 1 << 28  # bytes of the list of episodes: it has 100 bytes a line
+MOST_LISTED = 1 << 20  # episodes in a Parquet file of them, which may be much smaller than what it unpacks to
+LONGEST_ROBOT = 200  # characters
 FIELD = re.compile(r"\{(\w+)(?::0(\d)d)?\}")  # of a path template: "{episode_index:06d}"
 AGAIN = "Copy the whole dataset again."
 
@@ -31,11 +36,13 @@ class Feature:
         kind: "video", "image", or the type of numbers.
         names: The names of its numbers, where it has them.
         depth: Whether its pictures are distances.
+        shape: The shape of a row of numbers; empty where it is not said.
     """
 
     kind: str
     names: tuple[str, ...]
     depth: bool
+    shape: tuple[int, ...]
 
     @property
     def is_camera(self) -> bool:
@@ -44,8 +51,9 @@ class Feature:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it has numbers."""
-        return self.kind.startswith(("float", "int", "uint", "bool"))
+        """Whether it has numbers, and no pictures or maps."""
+        numeric = self.kind.startswith(("float", "int", "uint", "bool"))
+        return numeric and is_numbers(np.dtype(np.float64), self.shape)
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ def read_index(path: Path) -> Index:
     found = tuple(sorted(places, key=lambda place: place.number))
     if not found:
         raise DataError(f"{path}: has no episodes", AGAIN)
-    return Index(path, version, fps, robot if isinstance(robot, str) else None, features, found)
+    return Index(path, version, fps, _robot(robot), features, found)
 
 
 def _feature(stored: Mapping[str, Any]) -> Feature:
@@ -125,7 +133,13 @@ def _feature(stored: Mapping[str, Any]) -> Feature:
         names = next(iter(names.values()), None)
     about = stored.get("info") or stored.get("video_info") or {}
     depth = bool(about.get("video.is_depth_map") or about.get("is_depth_map"))
-    return Feature(str(stored["dtype"]), tuple(map(str, names)) if isinstance(names, list) else (), depth)
+    names = tuple(map(str, names)) if isinstance(names, list) else ()
+    return Feature(str(stored["dtype"]), names, depth, tuple(map(int, stored.get("shape") or ())))
+
+
+def _robot(stored: object) -> str | None:
+    """The kind of robot, where an attribute of a file can hold it."""
+    return stored if isinstance(stored, str) and stored.isprintable() and len(stored) <= LONGEST_ROBOT else None
 
 
 def _template(path: Path, info: Mapping[str, Any], name: str) -> str:
@@ -187,13 +201,16 @@ def _places_v3(path: Path, templates: Mapping[str, str], videos: list[str]) -> I
     for file in files:
         check_file(file, MOST_EPISODES)
         rows = read_rows(file, [*wanted, *of_video])
+        if len(rows) > MOST_LISTED:
+            raise DataError(f"{file}: lists {len(rows):,} episodes, at most {MOST_LISTED:,} are read", "Split it.")
+        listed = {name: numbers_of(file, rows, name) for name in (*wanted, *of_video)}
         with decoding(file, "is no list of episodes", AGAIN):
-            for row in rows.to_pylist():
-                number, length, of_chunk, of_file = (int(row[name]) for name in wanted)
+            for row in range(len(rows)):
+                number, length, of_chunk, of_file = (int(listed[name][row]) for name in wanted)
                 table = _filled(path, templates["data_path"], {"chunk_index": of_chunk, "file_index": of_file})
                 shown = {}
                 for name in videos:
-                    at = {part: int(row[f"videos/{name}/{part}"]) for part in ("chunk_index", "file_index")}
+                    at = {part: int(listed[f"videos/{name}/{part}"][row]) for part in ("chunk_index", "file_index")}
                     video = _filled(path, templates["video_path"], {**at, "video_key": name})
-                    shown[name] = video, float(row[f"videos/{name}/from_timestamp"])
+                    shown[name] = video, float(listed[f"videos/{name}/from_timestamp"][row])
                 yield Place(number, length, table, shown)

@@ -20,7 +20,7 @@ from lewm_data.convert.stable_worldmodel.rows import STEP, Table, cameras_in, so
 from lewm_data.errors import DataError, missing
 from lewm_data.foreign import decoding
 from lewm_data.store.contents import memory_limit
-from lewm_data.store.schema import ACTION
+from lewm_data.store.schema import ACTION, is_numbers
 from lewm_data.video.pictures import decode_image, displayed_size
 from lewm_data.video.video import import_av
 
@@ -58,7 +58,8 @@ def opens(path: Path, camera: str | None) -> Source:
         kinds = {field.name: field.type for field in stored.schema}
         counted = stored.count_rows()
     cameras = cameras_in([name for name, kind in kinds.items() if str(kind) in ("binary", "large_binary")])
-    numbers = [name for name, kind in kinds.items() if str(kind).startswith("fixed_size_list<item: float>")]
+    lists = {name: kind for name, kind in kinds.items() if str(kind).startswith("fixed_size_list<item: float>")}
+    numbers = [name for name, kind in lists.items() if is_numbers(np.dtype(np.float32), (kind.list_size,))]
     if not cameras or EPISODE not in kinds or ACTION not in numbers:
         raise DataError(
             f"{table}: has the columns {', '.join(kinds)}; expected pictures, actions and {EPISODE}",

@@ -14,8 +14,9 @@ from gymnasium import spaces
 from jaxtyping import Float32, UInt8
 
 from lewm_data.envs.gymnasium.drawing import drawn, open_env
-from lewm_data.envs.gymnasium.spaces import array_leaves, flat_actions, is_numbers, to_action
+from lewm_data.envs.gymnasium.spaces import array_leaves, flat_actions, to_action
 from lewm_data.errors import DataError
+from lewm_data.store.schema import is_numbers
 
 # An instance is used again this often, with so few steps each time. Memory that Box2D uses again makes the third
 # episode of an instance of BipedalWalker-v3 another one, from its first step on, and the ninth of the hardcore one.
@@ -97,7 +98,7 @@ def shape_of(value: Any) -> tuple[int, ...] | None:  # noqa: ANN401  # an enviro
     if not isinstance(value, bool | int | float | np.number | np.bool_ | np.ndarray):
         return None
     values = np.asarray(value)
-    return values.shape if values.dtype.kind in "biuf" and is_numbers(values.dtype, values.shape) else None
+    return values.shape if is_numbers(values.dtype, values.shape) else None
 
 
 def digest(space: spaces.Space[Any], observation: Any) -> bytes:  # noqa: ANN401

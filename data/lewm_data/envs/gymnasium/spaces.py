@@ -12,12 +12,10 @@ from gymnasium import spaces
 from jaxtyping import Shaped
 
 from lewm_data.errors import DataError
+from lewm_data.store.schema import is_numbers
 
 Action = np.ndarray | np.integer  # the types that an environment takes
 NUMERIC = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-
-# An array with more numbers than this is a picture or a map, whatever its type: no sensors of a robot give as many.
-MOST_NUMBERS = 2048
 
 
 def action_groups(space: spaces.Space[Any]) -> tuple[int, ...] | None:
@@ -65,11 +63,6 @@ def to_action(space: spaces.Space[Any], numbers: Shaped[np.ndarray, " A"]) -> Ac
         return np.int64(space.start + chosen[0])
     assert isinstance(space, spaces.MultiDiscrete)
     return (chosen.reshape(space.nvec.shape) + space.start).astype(space.dtype)
-
-
-def is_numbers(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Whether an array is recorded as numbers: it is neither a picture (uint8 with rows and columns) nor too large."""
-    return not (dtype == np.uint8 and len(shape) >= 2) and math.prod(shape) <= MOST_NUMBERS
 
 
 def numeric_leaves(space: spaces.Space[Any], observation: Any, name: str) -> Iterator[tuple[str, np.ndarray]]:  # noqa: ANN401  # whatever Gymnasium allows
