@@ -151,7 +151,7 @@ def _of_run(source: str) -> CheckpointInfo:
 def _of_released(source: str) -> CheckpointInfo:
     found = released.locate(source)
     config, outline, faults = _configured(found)
-    numbers = SOME_NUMBERS if config is None else released.numbers_in(config)
+    numbers = SOME_NUMBERS if outline is None else released.numbers_in(outline)
     weights = released.read_weights(found.weights, numbers)
     state = dict(weights.tensors)
     layout, missing = None, ["action statistics, and which data it was trained on"]
@@ -189,7 +189,7 @@ def _configured(found: released.Released) -> tuple[ReleasedConfig | None, WorldM
     """The configuration, a model of it without values, and what is wrong with it."""
     try:
         config = read_released_config(found.config)
-        return config, released.outline(config), []
+        return config, released.outline(config.model, found.config), []
     except LewmError as error:
         return None, None, [error.problem]
 

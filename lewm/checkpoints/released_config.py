@@ -73,8 +73,14 @@ class ReleasedConfig:
             source: What says that actions have so many numbers, for the error.
 
         Raises:
-            LewmError: A block is not made of such actions, or of another number of them than the file states.
+            LewmError: The number is not above 0, or a block is not made of such actions, or of another number of them
+                than the file states.
         """
+        if not isinstance(action_dim, int) or isinstance(action_dim, bool) or action_dim < 1:
+            raise LewmError(
+                f"{source}: expected a whole number above 0, got {action_dim!r:.80}",
+                "It is how many numbers the action of an environment step has.",
+            )
         block = self.model.action_block
         frameskip, rest = divmod(block, action_dim)
         remedy = "Give data of the world that the checkpoint was trained in."
@@ -166,7 +172,7 @@ def _model(path: Path, tree: Any) -> Model:  # noqa: ANN401
             "hidden": actions.number("mlp_scale", MLP_RATIO) * latent,
         },
     }
-    return validate(Model, values, str(path), f"Give a {CONFIG} with a value that can be.")
+    return validate(Model, values, str(path), "No model can be built with this value: give another checkpoint.")
 
 
 def _encoder(path: Path, tree: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401
