@@ -89,3 +89,24 @@ def test_no_memory_is_taken_for_a_model_that_the_file_does_not_hold(folder, monk
 def test_a_number_of_actions_that_is_none(folder, action_dim):
     with pytest.raises(LewmError, match="action_dim: expected a whole number above 0, got"):
         lewm.load(folder, action_dim=action_dim)
+
+
+def test_a_frameskip_that_does_not_divide_the_block_is_a_fault(folder):
+    assert "lewm checkpoint import" in describe(str(folder)).facts()["to use it"]
+    change_config(folder, lambda content: {"model": content, "data": {"dataset": {"frameskip": 3}}})
+    found = describe(str(folder))
+    assert [fault.partition(": ")[2] for fault in found.faults] == [
+        "frameskip 3 does not divide action blocks of 10 numbers"
+    ]
+    assert (found.frameskip, found.action_dim) == (3, None)
+    assert found.facts()["actions"] == "blocks of 10 numbers, frameskip 3"
+    assert "to use it" not in found.facts()
+
+
+def test_a_file_without_all_tensors_is_not_said_to_be_of_use(folder):
+    fewer = tensors(folder)
+    del fewer["predictor.pos_embedding"]
+    torch.save(fewer, folder / WEIGHTS)
+    found = describe(str(folder))
+    assert found.faults == ()
+    assert "to use it" not in found.facts()
