@@ -19,7 +19,7 @@ from lewm.config import Config, validate
 from lewm.dataset_checks import check_action_width, detail_of, recorded_in, said_name
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
-from lewm.files import check_writable, file_name, home, sha256
+from lewm.files import check_new_folder, check_writable, file_name, home, sha256
 from lewm.model.frames import warn_if_reshaped
 from lewm.model.world_model import WorldModel
 from lewm.training.actions import check_actions
@@ -27,9 +27,10 @@ from lewm_data.envs.registry import known_world, plain_name, world
 from lewm_data.store.action_bounds import action_bounds
 from lewm_data.store.clips import action_statistics
 from lewm_data.store.dataset import Dataset
-from lewm_data.temporary import clear, temporary_folder
+from lewm_data.temporary import temporary_folder
 
 RECIPE = "imported"
+PLANNED = "No plans can be made with this model: give another checkpoint."
 ANOTHER = "Choose another --out."
 WITHOUT_DATA = (
     "Give --data a dataset of its world: action statistics and frameskip come from there. Without one there are "
@@ -119,7 +120,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         check_action_width(dataset, env)
         config = _config(env, stated.of_actions(dataset.action_dim, found.config, str(dataset.path)), found)
         if request.out is not None:
-            _refuse_taken(request.out)
+            check_new_folder(request.out, ANOTHER)
         read = released.read(found, config.model)
         _tell_actions(read.model, dataset, env)
         warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)
@@ -171,7 +172,7 @@ def _config(env: str, model: Any, found: released.Released) -> Config:  # noqa: 
     """The paper's configuration with the checkpoint's model: its planning is the published one."""
     values = {**recipes.paper(env, model.action_dim).model_dump(by_alias=True), "recipe": RECIPE}
     values["model"] = model.model_dump()
-    return validate(Config, values, str(found.config), "Give a checkpoint with sizes that can be planned with.")
+    return validate(Config, values, str(found.config), PLANNED)
 
 
 def _tell_actions(model: WorldModel, dataset: Dataset, env: str) -> None:
@@ -201,15 +202,8 @@ def _write(out: Path | None, config: Config, model: WorldModel, identity: run.Da
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
                 if out is not None:
-                    _refuse_taken(out)
+                    check_new_folder(out, ANOTHER)
                     raise
                 continue
             return place
     raise AssertionError("the numbers have no end")
-
-
-def _refuse_taken(out: Path) -> None:
-    if out.parent.is_dir():
-        clear(out.parent)  # of what an import left that was killed after the run was there
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise LewmError(f"{out}: exists and is not an empty folder", ANOTHER)

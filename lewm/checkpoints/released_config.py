@@ -16,6 +16,7 @@ from lewm.errors import LewmError
 from lewm.reading import read_json
 
 CONFIG = "config.json"
+FIT = "crop"  # of `model.fit`, which no file states: the published data are square
 FRAMESKIP = 5  # of all published trainings; no published file states it
 
 # encoder size of the released code -> width, depth, heads
@@ -149,7 +150,7 @@ def _model(path: Path, tree: Any) -> Model:  # noqa: ANN401
         raise LewmError(f"{path}: pred_proj gives {last} numbers, expected latents of {latent}", BELONGS)
     values = {
         "frame_size": frame_size,
-        "fit": "crop",  # the published data are square
+        "fit": FIT,
         "frameskip": 1,
         "action_dim": actions.number("input_dim", BOTTLENECK),
         "latent": latent,
