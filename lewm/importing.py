@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,11 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
     """Make a run of a released checkpoint. The run is there whole or not at all.
 
     Raises:
-        LewmError: The checkpoint cannot be read or does not fit its configuration, there is no dataset, or its actions
-            do not fit; or the run's directory is taken or cannot be written.
+        LewmError: The checkpoint is a run already, cannot be read or does not fit its configuration; there is no
+            dataset, or its actions do not fit; or the run's directory is taken or cannot be written.
         DataError: The dataset cannot be read.
     """
+    _refuse_run(request.source)
     found = released.locate(request.source)
     stated = read_released_config(found.config)
     if request.data is None:
@@ -135,7 +137,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         )
     layout = read.translated.layout or "unknown"
     where = found.source if found.revision else str(Path(found.source).expanduser().resolve())
-    origin = Origin(where, found.weights.name, sha256(found.weights), layout, found.revision)
+    origin = Origin(where, found.weights.name, sha256(found.weights), layout, found.revision, request.env)
     directory = _write(request.out, config, read.model, identity, origin)
     model = read.model
     return ImportReport(
@@ -159,6 +161,18 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         action_low=tuple(model.action_low.tolist()),
         action_high=tuple(model.action_high.tolist()),
     )
+
+
+def _refuse_run(source: str) -> None:
+    """Raises where a directory is a run of ours already, or a file is in one."""
+    path = Path(source).expanduser()
+    directory = path if path.is_dir() else path.parent
+    if (directory / run.MODEL).is_file() and (path.is_dir() or path.name in (run.MODEL, run.CONFIG)):
+        try:
+            run.read_config(directory)
+        except LewmError:
+            return
+        raise LewmError(f"{source}: is a run already", f'Use it: "lewm plan --run {shlex.quote(str(directory))}".')
 
 
 def _world_name(typed: str | None, said: str | None) -> str:

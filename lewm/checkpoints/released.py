@@ -111,13 +111,8 @@ def at(path: str | Path) -> bool:
         return True
     found = Path(path).expanduser()
     if not found.is_dir():
-        return found.suffix in ENDINGS and found.exists()
-    if usual(_files(found)) is not None:
-        return True
-    try:
-        return is_released(read_json(found / CONFIG, ""))
-    except LewmError:
-        return False
+        return (found.suffix in ENDINGS and found.exists()) or (found.name == CONFIG and _states_one(found))
+    return usual(_files(found)) is not None or _states_one(found / CONFIG)
 
 
 def load_released(source: str | Path, action_dim: int | None = None) -> WorldModel:
@@ -206,6 +201,14 @@ def outline(config: Model, path: Path) -> WorldModel:
 def numbers_in(model: WorldModel) -> int:
     """How many numbers the file of a model's weights holds."""
     return sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+def _states_one(config: Path) -> bool:
+    """Whether a config.json is that of a released checkpoint."""
+    try:
+        return is_released(read_json(config, ""))
+    except LewmError:
+        return False
 
 
 def _most_bytes(config: Path) -> int:

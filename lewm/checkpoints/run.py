@@ -104,7 +104,7 @@ def repair(run: Path) -> str:
         origin = None
     if origin is None:
         return f'Repair it with "{resume_command(run)}".'
-    return f'Import it again: "{import_command(origin.source)}".'
+    return f'Import it again: "{origin.command}".'
 
 
 def write_config(run: Path, config: Config, dataset: DatasetIdentity, origin: Origin | None = None) -> None:

@@ -226,6 +226,24 @@ def test_damage_is_repaired_by_importing_again(released, rooms):
             lewm.load(report.run)
 
 
+def test_the_repair_keeps_the_world_and_the_commit(released, rooms):
+    report = import_checkpoint(ImportRequest(str(released()), rooms(env=None), "two-room"))
+    assert report.origin == open_run(report.run).origin
+    (open_run(report.run).path / runs.MODEL).unlink()
+    with pytest.raises(LewmError, match=r"transformers4 --data DATASET\.h5 --env two-room"):
+        lewm.load(report.run)
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors", "config.json"])
+def test_a_run_is_not_imported(released, rooms, name):
+    data = rooms()
+    run = import_checkpoint(ImportRequest(str(released()), data)).run
+    with pytest.raises(LewmError) as caught:
+        import_checkpoint(ImportRequest(f"{run}/{name}", data))
+    assert caught.value.problem.endswith(": is a run already")
+    assert caught.value.remedy == f'Use it: "lewm plan --run {run}".'
+
+
 def test_what_its_training_held_out_is_not_known(released, rooms, caplog):
     report = import_checkpoint(ImportRequest(str(released()), rooms()))
     with open_run(report.run).data() as data:
