@@ -14,11 +14,12 @@ import torch
 
 from lewm import recipes
 from lewm.checkpoints import released, run
+from lewm.checkpoints.identity import DatasetIdentity
 from lewm.checkpoints.origin import Origin
 from lewm.checkpoints.released_config import FRAMESKIP, read_released_config
 from lewm.config import Config, validate
-from lewm.dataset_checks import check_action_width, detail_of, recorded_in, said_name
-from lewm.datasets import fingerprint_of
+from lewm.dataset_checks import check_action_width, said_name
+from lewm.datasets import identity_of
 from lewm.errors import LewmError
 from lewm.files import check_new_folder, check_writable, file_name, home, sha256
 from lewm.model.frames import warn_if_reshaped
@@ -126,15 +127,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         read = released.read(found, config.model)
         _tell_actions(read.model, dataset, env)
         warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)
-        identity = run.DatasetIdentity(
-            path=str(dataset.path.resolve()),
-            fingerprint=fingerprint_of(dataset),
-            frame_size=dataset.frame_size,
-            episodes=dataset.num_episodes,
-            env=said_name(dataset),
-            detail=detail_of(dataset, env),
-            recorded=recorded_in(dataset),
-        )
+        identity = identity_of(dataset, env)
     layout = read.translated.layout or "unknown"
     where = found.source if found.revision else str(Path(found.source).expanduser().resolve())
     origin = Origin(where, found.weights.name, sha256(found.weights), layout, found.revision, request.env)
@@ -198,7 +191,7 @@ def _tell_actions(model: WorldModel, dataset: Dataset, env: str) -> None:
         getattr(model, f"action_{name}").copy_(torch.from_numpy(np.asarray(values)))
 
 
-def _write(out: Path | None, config: Config, model: WorldModel, identity: run.DatasetIdentity, origin: Origin) -> Path:
+def _write(out: Path | None, config: Config, model: WorldModel, identity: DatasetIdentity, origin: Origin) -> Path:
     """Make the run beside its place, and move it there."""
     wanted = out or home() / "runs" / f"{file_name(config.env)}-{RECIPE}"
     check_writable(wanted.parent, ANOTHER)

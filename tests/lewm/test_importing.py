@@ -11,6 +11,7 @@ import torch
 import lewm
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.released_config import read_released_config
+from lewm.datasets import identity_of
 from lewm.errors import LewmError
 from lewm.files import newest_run
 from lewm.importing import ImportRequest, import_checkpoint
@@ -99,6 +100,7 @@ def test_where_everything_is_from(released, rooms, home):
     assert run.origin == report.origin
     assert run.trained_on.path == str(data)
     with Dataset.open(data) as dataset:
+        assert run.trained_on == identity_of(dataset, "two-room")
         mean, std = action_statistics(dataset)
     assert np.allclose(report.action_mean, mean)
     assert np.allclose(run.model.action_std, std)
