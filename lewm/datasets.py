@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lewm.checkpoints.identity import DatasetIdentity
+from lewm.dataset_checks import detail_of, recorded_in, said_name
 from lewm.files import caching, home, replacing
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import HASH_BYTES
@@ -16,6 +18,28 @@ log = logging.getLogger(__name__)
 
 LONG = 1 << 30  # bytes of frames; to hash them takes longer than a second, and from a disk a minute
 DIGEST = 32  # bytes of a SHA-256
+
+
+def identity_of(dataset: Dataset, env: str) -> DatasetIdentity:
+    """What a run states of its data.
+
+    Args:
+        dataset: The data.
+        env: The world that they are of.
+
+    Raises:
+        DataError: See `fingerprint_of`.
+        LewmError: The world is not drawn in the detail that the data state.
+    """
+    return DatasetIdentity(
+        path=str(dataset.path.resolve()),
+        fingerprint=fingerprint_of(dataset),
+        frame_size=dataset.frame_size,
+        episodes=dataset.num_episodes,
+        env=said_name(dataset),
+        detail=detail_of(dataset, env),
+        recorded=recorded_in(dataset),
+    )
 
 
 def fingerprint_of(dataset: Dataset) -> str:

@@ -98,6 +98,30 @@ def write_text(path: Path, text: str) -> None:
         temporary_path.write_text(text, encoding="utf-8")
 
 
+@contextmanager
+def making_folder(path: Path, remedy: str) -> Iterator[Path]:
+    """A temporary folder, which becomes the folder `path` when the block ends without an error, and is else removed.
+
+    Where an empty folder is there, it stays, and the files are moved into it: it may be the one that the user is in.
+
+    Raises:
+        LewmError: Something else has come there in the meantime; says what to do.
+        OSError: There is no room.
+    """
+    place = path.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with temporary.temporary_folder(place) as scratch:
+        made = scratch / "made"
+        made.mkdir()
+        yield made
+        check_new_folder(place, remedy)
+        if place.is_dir():
+            for file in made.iterdir():
+                file.rename(place / file.name)
+        else:
+            made.rename(place)
+
+
 def check_output(path: Path, remedy: str) -> None:
     """Raise before the work, not after it, where no file can be written at `path`. Nothing is left behind.
 
@@ -108,6 +132,18 @@ def check_output(path: Path, remedy: str) -> None:
         kind = "a folder" if path.is_dir() else "a pipe or a device"
         raise LewmError(f"{path}: {kind}, expected the name of a file", remedy)
     check_writable(path.parent, remedy)
+
+
+def check_new_folder(path: Path, remedy: str) -> None:
+    """Raise where a folder cannot take the place `path`, because it is taken by more than an empty one.
+
+    Raises:
+        LewmError: It is taken; says what to do.
+    """
+    if path.parent.is_dir():
+        temporary.clear(path.parent)  # of what a process left that was killed after the folder was there
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise LewmError(f"{path}: exists and is not an empty folder", remedy)
 
 
 def check_writable(directory: Path, remedy: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import torch
 
 from lewm import recipes
 from lewm.checkpoints import released, run
+from lewm.checkpoints.identity import DatasetIdentity
 from lewm.checkpoints.origin import Origin
 from lewm.checkpoints.released_config import FRAMESKIP, read_released_config
 from lewm.config import Config, validate
-from lewm.dataset_checks import check_action_width, detail_of, recorded_in, said_name
-from lewm.datasets import fingerprint_of
+from lewm.dataset_checks import check_action_width, said_name
+from lewm.datasets import identity_of
 from lewm.errors import LewmError
-from lewm.files import check_writable, file_name, home, sha256
+from lewm.files import check_new_folder, check_writable, file_name, home, sha256
 from lewm.model.frames import warn_if_reshaped
 from lewm.model.world_model import WorldModel
 from lewm.training.actions import check_actions
@@ -27,9 +29,10 @@ from lewm_data.envs.registry import known_world, plain_name, world
 from lewm_data.store.action_bounds import action_bounds
 from lewm_data.store.clips import action_statistics
 from lewm_data.store.dataset import Dataset
-from lewm_data.temporary import clear, temporary_folder
+from lewm_data.temporary import temporary_folder
 
 RECIPE = "imported"
+PLANNED = "No plans can be made with this model: give another checkpoint."
 ANOTHER = "Choose another --out."
 WITHOUT_DATA = (
     "Give --data a dataset of its world: action statistics and frameskip come from there. Without one there are "
@@ -105,10 +108,11 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
     """Make a run of a released checkpoint. The run is there whole or not at all.
 
     Raises:
-        LewmError: The checkpoint cannot be read or does not fit its configuration, there is no dataset, or its actions
-            do not fit; or the run's directory is taken or cannot be written.
+        LewmError: The checkpoint is a run already, cannot be read or does not fit its configuration; there is no
+            dataset, or its actions do not fit; or the run's directory is taken or cannot be written.
         DataError: The dataset cannot be read.
     """
+    _refuse_run(request.source)
     found = released.locate(request.source)
     stated = read_released_config(found.config)
     if request.data is None:
@@ -119,22 +123,14 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         check_action_width(dataset, env)
         config = _config(env, stated.of_actions(dataset.action_dim, found.config, str(dataset.path)), found)
         if request.out is not None:
-            _refuse_taken(request.out)
+            check_new_folder(request.out, ANOTHER)
         read = released.read(found, config.model)
         _tell_actions(read.model, dataset, env)
         warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)
-        identity = run.DatasetIdentity(
-            path=str(dataset.path.resolve()),
-            fingerprint=fingerprint_of(dataset),
-            frame_size=dataset.frame_size,
-            episodes=dataset.num_episodes,
-            env=said_name(dataset),
-            detail=detail_of(dataset, env),
-            recorded=recorded_in(dataset),
-        )
+        identity = identity_of(dataset, env)
     layout = read.translated.layout or "unknown"
     where = found.source if found.revision else str(Path(found.source).expanduser().resolve())
-    origin = Origin(where, found.weights.name, sha256(found.weights), layout, found.revision)
+    origin = Origin(where, found.weights.name, sha256(found.weights), layout, found.revision, request.env)
     directory = _write(request.out, config, read.model, identity, origin)
     model = read.model
     return ImportReport(
@@ -160,6 +156,18 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
     )
 
 
+def _refuse_run(source: str) -> None:
+    """Raises where a directory is a run of ours already, or a file is in one."""
+    path = Path(source).expanduser()
+    directory = path if path.is_dir() else path.parent
+    if (directory / run.MODEL).is_file() and (path.is_dir() or path.name in (run.MODEL, run.CONFIG)):
+        try:
+            run.read_config(directory)
+        except LewmError:
+            return
+        raise LewmError(f"{source}: is a run already", f'Use it: "lewm plan --run {shlex.quote(str(directory))}".')
+
+
 def _world_name(typed: str | None, said: str | None) -> str:
     """The name of the world; the package of a typed one is imported."""
     if typed is not None and ":" in typed:
@@ -171,7 +179,7 @@ def _config(env: str, model: Any, found: released.Released) -> Config:  # noqa: 
     """The paper's configuration with the checkpoint's model: its planning is the published one."""
     values = {**recipes.paper(env, model.action_dim).model_dump(by_alias=True), "recipe": RECIPE}
     values["model"] = model.model_dump()
-    return validate(Config, values, str(found.config), "Give a checkpoint with sizes that can be planned with.")
+    return validate(Config, values, str(found.config), PLANNED)
 
 
 def _tell_actions(model: WorldModel, dataset: Dataset, env: str) -> None:
@@ -183,7 +191,7 @@ def _tell_actions(model: WorldModel, dataset: Dataset, env: str) -> None:
         getattr(model, f"action_{name}").copy_(torch.from_numpy(np.asarray(values)))
 
 
-def _write(out: Path | None, config: Config, model: WorldModel, identity: run.DatasetIdentity, origin: Origin) -> Path:
+def _write(out: Path | None, config: Config, model: WorldModel, identity: DatasetIdentity, origin: Origin) -> Path:
     """Make the run beside its place, and move it there."""
     wanted = out or home() / "runs" / f"{file_name(config.env)}-{RECIPE}"
     check_writable(wanted.parent, ANOTHER)
@@ -201,15 +209,8 @@ def _write(out: Path | None, config: Config, model: WorldModel, identity: run.Da
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
                     raise
                 if out is not None:
-                    _refuse_taken(out)
+                    check_new_folder(out, ANOTHER)
                     raise
                 continue
             return place
     raise AssertionError("the numbers have no end")
-
-
-def _refuse_taken(out: Path) -> None:
-    if out.parent.is_dir():
-        clear(out.parent)  # of what an import left that was killed after the run was there
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise LewmError(f"{out}: exists and is not an empty folder", ANOTHER)

@@ -65,6 +65,7 @@ def export(
 ) -> None:
     """Write a run's model as weights.pt and config.json, which stable-worldmodel and le-wm load."""
     from lewm.checkpoints.export import export as write
+    from lewm.checkpoints.export import lost
     from lewm.checkpoints.released_names import LAYOUTS as KNOWN
     from lewm.checkpoints.run import load_run
     from lewm.files import newest_run
@@ -76,12 +77,14 @@ def export(
         run = newest_run()
         output.note(f"newest run: {run}")
     out = out or run / chosen
-    tensors = write(load_run(run), chosen, out)
+    model = load_run(run)
+    tensors = write(model, chosen, out)
     if json:
-        output.show_json({"run": str(run), "out": str(out), "layout": chosen, "tensors": tensors})
+        done = {"run": str(run), "out": str(out), "layout": chosen, "tensors": tensors, "lost": lost(model.config)}
+        output.show_json(done)
         return
     output.note(
-        "the statistics of the actions have no place in these files: stable-worldmodel computes them from a dataset",
+        *lost(model.config),
         f"in $STABLEWM_HOME/checkpoints, load_pretrained({out.name!r}) finds the folder",
     )
     output.show(f"{out}: {tensors} tensors, names of {chosen}")

@@ -74,7 +74,7 @@ class ModelCost(nn.Module):
             action_candidates: Candidates, which may have gradients.
 
         Raises:
-            LewmError: Pictures of another kind, or blocks of another width.
+            LewmError: Pictures are missing or of another kind, or blocks have another width.
         """
         width = self.model.config.action_block
         if action_candidates.shape[-1] != width:
@@ -84,6 +84,11 @@ class ModelCost(nn.Module):
             )
         for name, pictures in (("emb", "pixels"), ("goal_emb", "goal")):
             if name not in info_dict:
+                if pictures not in info_dict:
+                    raise LewmError(
+                        f"info_dict has neither '{pictures}' nor '{name}'",
+                        "Give what World shows: pictures of the moment as 'pixels' and of the goal as 'goal'.",
+                    )
                 latents = self._embed(info_dict[pictures], pictures)
                 info_dict[name] = latents[:, None, None].expand(-1, action_candidates.shape[1], -1, -1)
         context, goals = (info_dict[name][:, 0, -1].to(self.model.device) for name in ("emb", "goal_emb"))

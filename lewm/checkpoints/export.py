@@ -12,6 +12,7 @@ from lewm.checkpoints.released_config import (
     BOTTLENECK,
     CONFIG,
     ENCODERS,
+    FIT,
     HIDDEN,
     MLP_RATIO,
     NORM,
@@ -23,15 +24,16 @@ from lewm.checkpoints.released_names import Layout, released_tensors
 from lewm.checkpoints.weight_names import WEIGHTS
 from lewm.config import AdalnPredictor, Model, VitEncoder
 from lewm.errors import LewmError
-from lewm.files import check_writable, replacing, write_text
+from lewm.files import check_new_folder, check_writable, making_folder
 from lewm.model.world_model import WorldModel
 
 MODULE = "stable_worldmodel.wm.lewm"
+ANOTHER = "Give --out another folder."
 LIKE_PAPER = "The released code has a vision transformer and the predictor adaln, like the recipe paper."
 
 
 def export(model: WorldModel, layout: Layout, out: Path) -> int:
-    """Write a model into a new folder. Its action statistics have no place there.
+    """Write a model into a new folder, which is there whole or not at all. See `lost` for what is not in it.
 
     Args:
         model: The model.
@@ -46,15 +48,21 @@ def export(model: WorldModel, layout: Layout, out: Path) -> int:
         OSError: There is no room.
     """
     content = released_config(model.config)
-    another = "Give --out another folder."
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise LewmError(f"{out}: exists and is not an empty folder", another)
-    check_writable(out, another)
+    check_new_folder(out, ANOTHER)
+    check_writable(out.resolve().parent, ANOTHER)
     tensors = released_tensors(model, layout)
-    write_text(out / CONFIG, json.dumps(content, indent=2) + "\n")
-    with replacing(out / WEIGHTS) as temporary:
-        torch.save(tensors, temporary)
+    with making_folder(out, ANOTHER) as made:
+        (made / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        torch.save(tensors, made / WEIGHTS)
     return len(tensors)
+
+
+def lost(model: Model) -> list[str]:
+    """What these files cannot say of a model, in sentences."""
+    sentences = ["the statistics of the actions are not in these files: stable-worldmodel computes them from a dataset"]
+    if model.fit != FIT:
+        sentences.append(f"model.fit is {model.fit}, which is not in these files: give the released code square frames")
+    return sentences
 
 
 def released_config(model: Model) -> dict[str, Any]:

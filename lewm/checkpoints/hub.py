@@ -16,6 +16,8 @@ HUB = "hf:"
 # One name for the user and one for the repository, neither of which climbs; then a branch, a tag or a commit.
 NAME = re.compile(r"hf:((?!\.)[\w.-]{1,96}/(?!\.)[\w.-]{1,96})(?:@((?!\.)[\w.-]{1,96}))?", re.ASCII)
 CHECK = "Check the name and the network, or give a folder with the files."
+ANOTHER = "Give another repository."
+NOT_THERE = f"no {CONFIG} with one file of weights that is clearly meant"
 
 
 def fetch(source: str, most: Callable[[Path], int]) -> tuple[Path, str]:
@@ -28,7 +30,8 @@ def fetch(source: str, most: Callable[[Path], int]) -> tuple[Path, str]:
         most: The most bytes that the weights of such a config.json may have.
 
     Raises:
-        LewmError: The name is none, huggingface_hub is not installed, or the files are not there or too large.
+        LewmError: The name is not of this form, huggingface_hub is not installed, or the files are not there, too large
+            or of a size that is not known.
     """
     named = NAME.fullmatch(source)
     if named is None:
@@ -40,18 +43,29 @@ def fetch(source: str, most: Callable[[Path], int]) -> tuple[Path, str]:
         raise missing("checkpoints on the Hugging Face Hub need huggingface_hub", "hub") from error
     with decoding(Path(source), "cannot be fetched", CHECK):
         commit, sizes = _listed(hub, repository, revision)
-        _check(source, CONFIG, sizes, MOST_BYTES)
-        folder = Path(hub.snapshot_download(repository, revision=commit or revision, allow_patterns=[CONFIG]))
+
+        def get(name: str, most: int) -> Path:
+            # by its name, not by a pattern: in a pattern, a file called *.pt would stand for all others
+            if sizes is not None:
+                _check(source, name, sizes[name], most)
+            cached = sizes is None
+            return Path(hub.hf_hub_download(repository, name, revision=commit or revision, local_files_only=cached))
+
+        if sizes is not None and (CONFIG not in sizes or chosen(sizes) is None):
+            raise LewmError(f"{source}: {NOT_THERE}", CHECK)
+        folder = get(CONFIG, MOST_BYTES).parent
         weights = chosen(sizes if sizes is not None else (file.name for file in folder.iterdir()))
-        if weights is None or not (folder / CONFIG).is_file():
-            raise LewmError(f"{source}: no {CONFIG} with one file of weights that is clearly meant", CHECK)
-        if sizes is not None:
-            _check(source, weights, sizes, most(folder / CONFIG))
-            hub.snapshot_download(repository, revision=commit, allow_patterns=[weights])
+        if weights is None:
+            raise LewmError(f"{source}: {NOT_THERE}", CHECK)
+        get(weights, most(folder / CONFIG))
     return folder, commit or folder.name
 
 
-def _listed(hub: Any, repository: str, revision: str | None) -> tuple[str | None, dict[str, int] | None]:  # noqa: ANN401
+def _listed(
+    hub: Any,  # noqa: ANN401
+    repository: str,
+    revision: str | None,
+) -> tuple[str | None, dict[str, int | None] | None]:
     """The commit, and the sizes of the files at the repository's root; None for both where it cannot be asked."""
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -61,10 +75,12 @@ def _listed(hub: Any, repository: str, revision: str | None) -> tuple[str | None
         raise
     except Exception:  # the network is not there: which error that is depends on the version
         return None, None
-    return found.sha, {one.rfilename: one.size or 0 for one in found.siblings or [] if "/" not in one.rfilename}
+    return found.sha, {one.rfilename: one.size for one in found.siblings or [] if "/" not in one.rfilename}
 
 
-def _check(source: str, name: str, sizes: dict[str, int] | None, most: int) -> None:
-    size = (sizes or {}).get(name, 0)
+def _check(source: str, name: str, size: int | None, most: int) -> None:
+    """Raises where a file is too large to be fetched, or where it is not known how large it is."""
+    if size is None:
+        raise LewmError(f"{source}: {name:.200}: the repository does not say how many bytes it has", ANOTHER)
     if size > most:
-        raise LewmError(f"{source}: {name} has {size:,} bytes, at most {most:,} are read", "Give another repository.")
+        raise LewmError(f"{source}: {name:.200} has {size:,} bytes, at most {most:,} are read", ANOTHER)

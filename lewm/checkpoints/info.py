@@ -15,6 +15,7 @@ from lewm.config import AdalnPredictor, Model, VitEncoder
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 
+TENSOR = "tensor "  # before the names of tensors that are missing
 NOT_STATED = "not stated: data of its world tell"
 # Files of a run, and what they hold.
 FILES = {
@@ -97,7 +98,8 @@ class CheckpointInfo:
             "missing": "\n".join(self.missing),
             "faults": "\n".join(self.faults),
         }
-        if self.kind == "released checkpoint":
+        whole = not self.faults and not any(one.startswith(TENSOR) for one in self.missing)
+        if self.kind == "released checkpoint" and whole:
             facts["to use it"] = import_command(self.path)
         return {name: text for name, text in facts.items() if text}
 
@@ -107,6 +109,8 @@ class CheckpointInfo:
         block = f"blocks of {self.model.action_block} numbers"
         if self.frameskip is None:
             return f"{block}; frameskip and numbers an action {NOT_STATED}"
+        if self.action_dim is None:
+            return f"{block}, frameskip {self.frameskip}"
         return f"{block}: {self.frameskip} actions of {self.action_dim}"
 
 
@@ -151,17 +155,18 @@ def _of_run(source: str) -> CheckpointInfo:
 def _of_released(source: str) -> CheckpointInfo:
     found = released.locate(source)
     config, outline, faults = _configured(found)
-    numbers = SOME_NUMBERS if config is None else released.numbers_in(config)
+    numbers = SOME_NUMBERS if outline is None else released.numbers_in(outline)
     weights = released.read_weights(found.weights, numbers)
     state = dict(weights.tensors)
     layout, missing = None, ["action statistics, and which data it was trained on"]
     if outline is not None:
         told = translate(state, outline)
         layout = told.layout
-        missing += [f"tensor {name}" for name in told.missing]
+        missing += [TENSOR + name for name in told.missing]
         faults += [f"surplus {name}" for name in told.surplus] + [f"misshapen {name}" for name in told.misshapen]
     faults += [f"not finite {name}" for name in not_finite(state)]
     frameskip = None if config is None else config.frameskip
+    divides = config is not None and frameskip is not None and config.model.action_block % frameskip == 0
     return CheckpointInfo(
         path=source,
         kind="released checkpoint",
@@ -173,7 +178,7 @@ def _of_released(source: str) -> CheckpointInfo:
         layout=layout,
         form=None if config is None else config.form,
         model=None if config is None else config.assumed,
-        action_dim=None if config is None or frameskip is None else config.assumed.action_dim,
+        action_dim=config.assumed.action_dim if config is not None and divides else None,
         frameskip=frameskip,
         missing=tuple(missing),
         faults=tuple(faults),
@@ -189,9 +194,14 @@ def _configured(found: released.Released) -> tuple[ReleasedConfig | None, WorldM
     """The configuration, a model of it without values, and what is wrong with it."""
     try:
         config = read_released_config(found.config)
-        return config, released.outline(config), []
+        outline = released.outline(config.model, found.config)
     except LewmError as error:
         return None, None, [error.problem]
+    block, frameskip = config.model.action_block, config.frameskip
+    faults = []
+    if frameskip is not None and block % frameskip:
+        faults.append(f"{found.config}: frameskip {frameskip} does not divide action blocks of {block} numbers")
+    return config, outline, faults
 
 
 def _types(state: dict[str, Any]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ class Origin:
         weights_sha256: Digest of that file.
         layout: Which names its tensors had.
         revision: The commit of the repository, if it is from one.
+        env: The name of its world, if the user typed one.
     """
 
     source: str
@@ -25,6 +26,7 @@ class Origin:
     weights_sha256: str
     layout: str
     revision: str | None = None
+    env: str | None = None
 
     @classmethod
     def of(cls, said: Any) -> Origin:  # noqa: ANN401
@@ -33,13 +35,20 @@ class Origin:
         Raises:
             KeyError, TypeError: It states none.
         """
-        revision = None if said["revision"] is None else str(said["revision"])
+        said = {"env": None, **said}  # runs that were imported earlier do not state it
+        revision, env = (None if said[key] is None else str(said[key]) for key in ("revision", "env"))
         source, weights, digest, layout = (str(said[key]) for key in ("source", "weights", "weights_sha256", "layout"))
-        return cls(source, weights, digest, layout, revision)
+        return cls(source, weights, digest, layout, revision, env)
 
     def __str__(self) -> str:
         named = Path(self.source).name == self.weights
         return self.source if named else f"{self.source}, {self.weights}"
+
+    @property
+    def command(self) -> str:
+        """The command that makes the run again, of the same commit and with the same world."""
+        pinned = self.source if self.revision is None else f"{self.source.partition('@')[0]}@{self.revision}"
+        return import_command(pinned) + ("" if self.env is None else f" --env {shlex.quote(self.env)}")
 
 
 def import_command(source: str | Path) -> str:

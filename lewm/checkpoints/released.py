@@ -16,13 +16,14 @@ from torch import Tensor
 
 from lewm.checkpoints.faults import BELONGS, refuse_faults, refuse_not_finite
 from lewm.checkpoints.hub import HUB, fetch
-from lewm.checkpoints.released_config import CONFIG, ReleasedConfig, is_released, read_released_config
-from lewm.checkpoints.released_names import Translated, translate
+from lewm.checkpoints.released_config import CONFIG, is_released, read_released_config
+from lewm.checkpoints.released_names import Translated, translate, wrapper
 from lewm.checkpoints.tensor_files import SAFETENSORS, most_bytes, read_all_safetensors, read_pickled
 from lewm.checkpoints.weight_names import ENDINGS, OBJECT, TENSORS, WEIGHTS, chosen, usual
 from lewm.config import Model
 from lewm.errors import LewmError
-from lewm.model import build
+from lewm.memory import FLOAT, check_memory
+from lewm.model.assembly import build, without_values
 from lewm.model.world_model import WorldModel
 from lewm.reading import check_file, read_json
 
@@ -31,8 +32,8 @@ log = logging.getLogger(__name__)
 SAFE_PAIR = f"Ask its author for {WEIGHTS} saved from state_dict(), with {CONFIG}; a pickled object is never loaded."
 PICKLES = (".pkl", ".pickle")
 USUAL = f"{WEIGHTS}, weights_epoch_N.pt or {TENSORS}"
-# How the names of tensors begin where a whole training module was saved, or one that was compiled or distributed.
-WRAPPERS = ("model.", "module.", "_orig_mod.")
+TOO_LARGE = "Use a machine with more memory, or give a smaller checkpoint."
+LONGEST = 1000  # characters of a name; those of the model have less than 100
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,8 @@ def at(path: str | Path) -> bool:
         return True
     found = Path(path).expanduser()
     if not found.is_dir():
-        return found.suffix in ENDINGS and found.exists()
-    if usual(_files(found)) is not None:
-        return True
-    try:
-        return is_released(read_json(found / CONFIG, ""))
-    except LewmError:
-        return False
+        return (found.suffix in ENDINGS and found.exists()) or (found.name == CONFIG and _states_one(found))
+    return usual(_files(found)) is not None or _states_one(found / CONFIG)
 
 
 def load_released(source: str | Path, action_dim: int | None = None) -> WorldModel:
@@ -158,11 +154,12 @@ def read(found: Released, config: Model) -> Read:
     Raises:
         LewmError: See `load_released`.
     """
-    model = build(config)
-    weights = read_weights(found.weights, _numbers(model))
-    translated = translate(weights.tensors, model)
+    empty = outline(config, found.config)  # the file has to hold such a model before memory is taken for one
+    weights = read_weights(found.weights, numbers_in(empty))
+    translated = translate(weights.tensors, empty)
     refuse_faults(found.weights, missing=translated.missing, surplus=translated.surplus, misshapen=translated.misshapen)
     refuse_not_finite(found.weights, weights.tensors, "Get it again, or take the weights of an earlier epoch.")
+    model = build(config)
     model.load_state_dict(translated.state, strict=False)
     return Read(model.eval(), weights, translated)
 
@@ -175,33 +172,48 @@ def read_weights(path: Path, numbers: int) -> Weights:
     """
     check_file(path, f"Put the {WEIGHTS} of the {CONFIG} beside it there.")
     read_one = read_all_safetensors if path.suffix == SAFETENSORS else read_pickled
-    tensors, wrapped, aside = dict(read_one(path, numbers, BELONGS)), "", list[str]()
-    while prefix := next((one for one in WRAPPERS if any(name.startswith(one) for name in tensors)), None):
-        # a training module holds the model beside the buffers of its loss
-        aside += [wrapped + name for name in tensors if not name.startswith(prefix)]
-        tensors = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
-        wrapped += prefix
-    return Weights(tensors, wrapped, tuple(sorted(aside)))
+    tensors = read_one(path, numbers, BELONGS)
+    longest = max(map(len, tensors), default=0)
+    if longest > LONGEST:
+        raise LewmError(f"{path}: a tensor has a name of {longest:,} characters, at most {LONGEST:,} are read", BELONGS)
+    wrapped = wrapper(tensors)
+    # a training module holds the model beside the buffers of its loss
+    aside = sorted(name for name in tensors if not name.startswith(wrapped))
+    inner = {name.removeprefix(wrapped): one for name, one in tensors.items() if name.startswith(wrapped)}
+    return Weights(inner, wrapped, tuple(aside))
 
 
-def outline(config: ReleasedConfig) -> WorldModel:
-    """The model of a configuration, without values."""
-    with torch.device("meta"):
-        return build(config.model)
+def outline(config: Model, path: Path) -> WorldModel:
+    """The model of a configuration, without values.
+
+    Args:
+        config: The configuration.
+        path: Its file, for the error.
+
+    Raises:
+        LewmError: The weights of such a model need more memory than the machine has.
+    """
+    model = without_values(config)
+    check_memory(FLOAT * numbers_in(model), torch.device("cpu"), f"the model of {path}", TOO_LARGE)
+    return model
 
 
-def numbers_in(config: ReleasedConfig) -> int:
-    """How many numbers the file of its weights holds."""
-    return _numbers(outline(config))
-
-
-def _numbers(model: WorldModel) -> int:
+def numbers_in(model: WorldModel) -> int:
+    """How many numbers the file of a model's weights holds."""
     return sum(tensor.numel() for tensor in model.state_dict().values())
+
+
+def _states_one(config: Path) -> bool:
+    """Whether a config.json is that of a released checkpoint."""
+    try:
+        return is_released(read_json(config, ""))
+    except LewmError:
+        return False
 
 
 def _most_bytes(config: Path) -> int:
     """The most bytes that the weights of a config.json may have."""
-    return most_bytes(numbers_in(read_released_config(config)))
+    return most_bytes(numbers_in(outline(read_released_config(config).model, config)))
 
 
 def _refuse_object(file: Path) -> None:

@@ -16,6 +16,7 @@ from lewm.errors import LewmError
 from lewm.reading import read_json
 
 CONFIG = "config.json"
+FIT = "crop"  # of `model.fit`, which no file states: the published data are square
 FRAMESKIP = 5  # of all published trainings; no published file states it
 
 # encoder size of the released code -> width, depth, heads
@@ -73,8 +74,14 @@ class ReleasedConfig:
             source: What says that actions have so many numbers, for the error.
 
         Raises:
-            LewmError: A block is not made of such actions, or of another number of them than the file states.
+            LewmError: The number is not above 0, or a block is not made of such actions, or of another number of them
+                than the file states.
         """
+        if not isinstance(action_dim, int) or isinstance(action_dim, bool) or action_dim < 1:
+            raise LewmError(
+                f"{source}: expected a whole number above 0, got {action_dim!r:.80}",
+                "It is how many numbers the action of an environment step has.",
+            )
         block = self.model.action_block
         frameskip, rest = divmod(block, action_dim)
         remedy = "Give data of the world that the checkpoint was trained in."
@@ -143,7 +150,7 @@ def _model(path: Path, tree: Any) -> Model:  # noqa: ANN401
         raise LewmError(f"{path}: pred_proj gives {last} numbers, expected latents of {latent}", BELONGS)
     values = {
         "frame_size": frame_size,
-        "fit": "crop",  # the published data are square
+        "fit": FIT,
         "frameskip": 1,
         "action_dim": actions.number("input_dim", BOTTLENECK),
         "latent": latent,
@@ -166,7 +173,7 @@ def _model(path: Path, tree: Any) -> Model:  # noqa: ANN401
             "hidden": actions.number("mlp_scale", MLP_RATIO) * latent,
         },
     }
-    return validate(Model, values, str(path), f"Give a {CONFIG} with a value that can be.")
+    return validate(Model, values, str(path), "No model can be built with this value: give another checkpoint.")
 
 
 def _encoder(path: Path, tree: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401

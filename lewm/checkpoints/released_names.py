@@ -6,7 +6,8 @@ give them other names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,8 +20,13 @@ from lewm.model.world_model import WorldModel
 Layout = Literal["transformers4", "transformers5"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
+# How the names of released tensors begin.
+PARTS = ("encoder.", "predictor.", "action_encoder.", "projector.", "pred_proj.")
 CONVOLUTION = "action_embedder.bottleneck.weight"  # theirs is a convolution of width 1
 UNUSED = ("encoder.embeddings.mask_token",)  # what encoding does not use; some encoders have it
+# How the names of tensors begin where a whole training module was saved, or one that was compiled or distributed.
+WRAPPERS = ("model.", "module.", "_orig_mod.")
+DEEPEST = 4  # how many of these a name may begin with: a training module that was compiled, then distributed, has 3
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,22 @@ def sources(config: Model) -> Iterator[tuple[str, list[list[str]]]]:
     for ours, theirs in affine.items():
         for leaf in ("weight", "bias"):
             yield f"{ours}.{leaf}", [[f"{theirs}.{leaf}"]]
+
+
+def wrapper(names: Iterable[str]) -> str:
+    """What the names of the model begin with: before most names whose rest is like those of a model; else nothing."""
+    found = Counter(prefix for name in names if (prefix := _prefix(name)) is not None)
+    return max(found, key=lambda prefix: (found[prefix], -len(prefix)), default="")
+
+
+def _prefix(name: str) -> str | None:
+    """What a name has before the name of a part of the model; None where there is no such part."""
+    rest = name
+    for _ in range(DEEPEST):
+        if rest.startswith(PARTS):
+            break
+        rest = rest.removeprefix(next((one for one in WRAPPERS if rest.startswith(one)), ""))
+    return name.removesuffix(rest) if rest.startswith(PARTS) else None
 
 
 def translate(tensors: Mapping[str, Tensor], outline: WorldModel) -> Translated:

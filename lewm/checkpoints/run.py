@@ -21,7 +21,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ from torch import Tensor
 from lewm.checkpoints import released
 from lewm.checkpoints.digest import tensors_sha256
 from lewm.checkpoints.faults import BELONGS, refuse_faults, refuse_not_finite
+from lewm.checkpoints.identity import DatasetIdentity as DatasetIdentity
+from lewm.checkpoints.identity import Recorded as Recorded
 from lewm.checkpoints.origin import Origin, import_command
 from lewm.config import Config, validate
 from lewm.errors import LewmError
@@ -53,36 +55,7 @@ STAGES = "stages"
 ORIGIN = "origin"  # the key in config.json of an imported run
 
 FORMAT = 4
-LARGEST_FRAME = 2**15  # pixels a side of the data's frames; only a damaged file says more
 DAMAGED = 'Restore the file as it was, or train again with "lewm train".'
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """How recordings became the frames of a dataset: other recordings become frames of its model in the same way.
-
-    Attributes:
-        fps: Steps a second; None where that is not known.
-        fit: How pictures that are not square became so; None where that is not known.
-        resample: How the actions between two steps became one.
-    """
-
-    fps: float | None = None
-    fit: str | None = None
-    resample: str = "hold"
-
-
-@dataclass(frozen=True)
-class DatasetIdentity:
-    """The data that a run was trained on."""
-
-    path: str
-    fingerprint: str
-    frame_size: tuple[int, int]  # Y and X; the model resizes where its own differs
-    episodes: int  # how many it has; training held some of them out
-    env: str | None  # what the data call their world, if they do
-    detail: str | None = None  # how finely the frames are drawn, where the world has a choice
-    recorded: Recorded = Recorded()
 
 
 def resume_command(run: Path) -> str:
@@ -104,7 +77,7 @@ def repair(run: Path) -> str:
         origin = None
     if origin is None:
         return f'Repair it with "{resume_command(run)}".'
-    return f'Import it again: "{import_command(origin.source)}".'
+    return f'Import it again: "{origin.command}".'
 
 
 def write_config(run: Path, config: Config, dataset: DatasetIdentity, origin: Origin | None = None) -> None:
@@ -129,14 +102,7 @@ def read_config(run: Path) -> tuple[Config, DatasetIdentity]:
     """
     content = _read_content(run)
     try:
-        stored, data = content["config"], content["dataset"]
-        sides = tuple(side for side in data["frame_size"] if isinstance(side, int) and 0 < side <= LARGEST_FRAME)
-        if len(sides) != 2:
-            raise TypeError(f"frame_size is {data['frame_size']!r:.80}")
-        env, detail = (None if said is None else str(said) for said in (data["env"], data.get("detail")))
-        where, fingerprint, episodes = str(data["path"]), str(data["fingerprint"]), int(data["episodes"])
-        recorded = Recorded(**data["recorded"])
-        dataset = DatasetIdentity(where, fingerprint, sides, episodes, env, detail, recorded)
+        stored, dataset = content["config"], DatasetIdentity.of(content["dataset"])
     except (KeyError, TypeError) as error:
         raise _damaged(run, error) from error
     return validate(Config, stored, str(run / CONFIG), DAMAGED), dataset

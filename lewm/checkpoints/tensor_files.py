@@ -17,6 +17,7 @@ from lewm.errors import LewmError
 from lewm.reading import check_file, decoding
 
 SAFE = "Ask its author for a file saved from state_dict(): a pickled object is never loaded."
+SAVED = "Ask its author for a file with each tensor in memory of its own: tensor.clone()."
 AGAIN = "Get it again from where it was written."
 NO_TENSORS = "not a file of tensors"
 SAFETENSORS = ".safetensors"
@@ -59,6 +60,13 @@ def read_pickled(path: Path, numbers: int, remedy: str) -> dict[str, Tensor]:
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(_is_plain(name, value) for name, value in content.items()):
         raise LewmError(f"{path}: expected a dictionary of tensors by name, got something else", SAFE)
+    # a view can repeat a number as often as it likes, and any number of tensors can be views of the same memory
+    repeated = next((name for name, one in content.items() if one.nbytes > one.untyped_storage().nbytes()), None)
+    if repeated is not None:
+        raise LewmError(f"{path}: {repeated:.200} has more numbers than the file holds of it", SAVED)
+    claimed = sum(one.nbytes for one in content.values())
+    if claimed > most:
+        raise LewmError(f"{path}: its tensors have {claimed:,} bytes together, at most {most:,} are read", remedy)
     return content
 
 

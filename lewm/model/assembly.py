@@ -63,22 +63,23 @@ def build(config: cfg.Model) -> WorldModel:
         LewmError: The weights need more memory than the machine has.
     """
     remedy = "Lower the sizes in model: frame_size, and the widths, depths and heads of its parts."
-    needed = FLOAT * sum(parameter.numel() for parameter in _without_values(config).parameters())
+    needed = FLOAT * sum(parameter.numel() for parameter in without_values(config).parameters())
     check_memory(needed, torch.device("cpu"), "the model", remedy)
     return _assemble(config)
 
 
 def parameter_count(config: cfg.Model) -> int:
     """How many numbers are learnt in a model of this configuration; none is allocated."""
-    return sum(parameter.numel() for parameter in _without_values(config).parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in without_values(config).parameters() if parameter.requires_grad)
 
 
 def frozen_count(config: cfg.Model) -> int:
     """How many numbers stay as they are in a frozen encoder of a model of this configuration; none is allocated."""
-    return sum(parameter.numel() for parameter in _without_values(config).parameters() if not parameter.requires_grad)
+    return sum(parameter.numel() for parameter in without_values(config).parameters() if not parameter.requires_grad)
 
 
-def _without_values(config: cfg.Model) -> WorldModel:
+def without_values(config: cfg.Model) -> WorldModel:
+    """A world model whose tensors have shapes and types, and take no memory."""
     with torch.device("meta"):
         return _assemble(config)
 

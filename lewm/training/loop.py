@@ -13,8 +13,7 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.config import Config
-from lewm.dataset_checks import detail_of, recorded_in, said_name
-from lewm.datasets import fingerprint_of
+from lewm.datasets import identity_of
 from lewm.files import file_name, home
 from lewm.model.frames import warn_if_reshaped
 from lewm.opened_run import open_run
@@ -149,15 +148,7 @@ def train(
         for one in (*before.values(), config):
             check_fits(one, dataset, device, resume)
         warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)
-        identity = run.DatasetIdentity(
-            path=str(dataset.path.resolve()),
-            fingerprint=fingerprint_of(dataset),
-            frame_size=dataset.frame_size,
-            episodes=dataset.num_episodes,
-            env=said_name(dataset),
-            detail=detail_of(dataset, config.env),
-            recorded=recorded_in(dataset),
-        )
+        identity = identity_of(dataset, config.env)
         with (
             _directory(config, identity, out, resume) as chosen,
             record.ending(chosen, config, interruption, begun_here=not resume),

@@ -114,9 +114,9 @@ def test_resume_says_that_it_was_not_trained_here(home, folder, rooms):
         *("train-policy --run", "train --resume --out", "checkpoint export"),
     ],
 )
-@pytest.mark.parametrize("what", ["folder", "file"])
+@pytest.mark.parametrize("what", ["", "weights_epoch_2.pt", "config.json"])
 def test_every_command_that_is_given_a_released_checkpoint_says_how_to_import_it(home, folder, command, what):
-    given = folder if what == "folder" else folder / "weights_epoch_2.pt"
+    given = folder / what
     config = folder / "config.json"
     config.write_text(json.dumps({"model": json.loads(config.read_text())}))
     code, shown = call(*command.split(), str(given))

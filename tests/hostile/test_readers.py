@@ -276,6 +276,9 @@ WEIGHTS = [
     (saved({"a": torch.eye(3).to_sparse()}), "expected a dictionary of tensors by name"),
     (saved({"a": torch.zeros(3, dtype=torch.complex64)}), "expected a dictionary of tensors by name"),
     (saved({"a": torch.empty(10**9, device="meta")}), "expected a dictionary of tensors by name"),
+    (saved({"a": torch.zeros(1).expand(10**12)}), "a has more numbers than the file holds of it"),
+    (saved(dict.fromkeys(map(str, range(1000)), torch.zeros(10**6))), "have 4,000,000,000 bytes together"),
+    (saved({"model." * 200_000 + "x": torch.zeros(1)}), "a tensor has a name of 1,200,001 characters"),
     (saved({"a": Path("x")}), "holds pickled objects"),
     (of_another_protocol, ""),
 ]

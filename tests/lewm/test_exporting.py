@@ -1,6 +1,10 @@
 """What is written for the released code: bit for bit what was read, and only what it can hold."""
 
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +12,7 @@ import torch
 
 import lewm
 from lewm import recipes
-from lewm.checkpoints.export import export, released_config
+from lewm.checkpoints.export import export, lost, released_config
 from lewm.checkpoints.released_config import read_released_config
 from lewm.checkpoints.released_names import LAYOUTS
 from lewm.config import resolve
@@ -116,6 +120,57 @@ def test_what_the_released_code_does_not_have(tiny):
         released_config(resolve(recipes.paper("two-room", 2), None, residual).model)
     with pytest.raises(LewmError, match="a multiple of the latent's, 6: 19 is none"):
         released_config(small(**{"action_embedder.hidden": 19}).config)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path, monkeypatch, there):
+    out = tmp_path / "above" / "out"
+    if there:
+        out.mkdir(parents=True)
+
+    def full(tensors, path):
+        path.write_bytes(b"a part")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", full)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            export(small(), "transformers4", out)
+    assert [path.name for path in out.parent.rglob("*")] == ["out"] * there
+    export(small(), "transformers4", out)
+    assert sorted(path.name for path in out.parent.rglob("*")) == ["config.json", "out", "weights.pt"]
+
+
+def test_the_folder_may_be_the_one_that_one_is_in_or_a_link(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export(small(), "transformers4", Path())
+    assert sorted(path.name for path in Path().iterdir()) == ["config.json", "weights.pt"]
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    export(small(), "transformers4", tmp_path / "link")
+    assert weights(tmp_path / "here").keys() == weights(tmp_path / "there").keys()
+
+
+def test_what_the_files_cannot_say_is_said():
+    config = small().config
+    (statistics,) = lost(config)
+    assert "statistics of the actions" in statistics
+    assert "model.fit is letterbox" in lost(config.model_copy(update={"fit": "letterbox"}))[1]
+
+
+def test_numbers_of_half_the_width_become_float32(golden, tmp_path):
+    """The values stay, and the type does not."""
+    shutil.copytree(golden / "stable_worldmodel" / "transformers4", tmp_path / "half")
+    file = tmp_path / "half" / "weights_epoch_2.pt"
+    original = torch.load(file, weights_only=True)
+    half = {name: one.half() if one.is_floating_point() else one for name, one in original.items()}
+    torch.save(half, file)
+    export(lewm.load(tmp_path / "half"), "transformers4", tmp_path / "out")
+    written = weights(tmp_path / "out")
+    assert half["predictor.pos_embedding"].dtype == torch.float16
+    assert not equal(written, half)
+    assert equal(written, {name: one.float() if one.is_floating_point() else one for name, one in half.items()})
 
 
 def test_nothing_is_overwritten(tmp_path):

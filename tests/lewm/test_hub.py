@@ -86,28 +86,50 @@ def test_names_that_climb_or_are_none(cache, name):
     assert not any(cache.iterdir())
 
 
+@pytest.fixture
+def answering(kept, monkeypatch):
+    """Lets the repository answer with these sizes, and returns the names that are fetched, one by one."""
+
+    def answer(sizes):
+        fetched = []
+
+        def fetch(repository, name, revision, local_files_only):
+            assert (repository, revision, local_files_only) == ("someone/rooms", COMMIT, False)
+            fetched.append(name)
+            return str(kept / name)
+
+        siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()]
+        found = SimpleNamespace(sha=COMMIT, siblings=siblings)
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: found)
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+        return fetched
+
+    return answer
+
+
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
         ({"config.json": 2**21, "weights.pt": 10}, "config.json has 2,097,152 bytes, at most 1,048,576"),
         ({"config.json": 10, "weights_epoch_2.pt": 10**9}, "weights_epoch_2.pt has 1,000,000,000 bytes, at most"),
         ({"config.json": 10, "deeper/weights.pt": 10}, "no config.json with one file of weights"),
+        ({"config.json": None, "weights.pt": 10}, "config.json: the repository does not say how many bytes"),
+        ({"config.json": 10, "weights.pt": None}, "weights.pt: the repository does not say how many bytes"),
+        ({"config.json": 10, "*.pt": 10**9}, r"\*.pt has 1,000,000,000 bytes, at most"),
     ],
 )
-def test_sizes_are_looked_up_before_anything_large_is_fetched(kept, monkeypatch, sizes, words):
-    fetched = []
-
-    def fetch(repository, revision, allow_patterns):
-        fetched.append(allow_patterns)
-        return str(kept)
-
-    siblings = [SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()]
-    answer = SimpleNamespace(sha=COMMIT, siblings=siblings)
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: answer)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+def test_sizes_are_looked_up_before_anything_large_is_fetched(answering, sizes, words):
+    fetched = answering(sizes)
     with pytest.raises(LewmError, match=words):
         released.locate("hf:someone/rooms")
-    assert fetched in ([], [["config.json"]])
+    assert fetched in ([], ["config.json"])
+
+
+def test_a_file_is_fetched_by_its_name_and_not_as_a_pattern(answering, kept):
+    (kept / "weights_epoch_2.pt").rename(kept / "*.pt")
+    fetched = answering({"config.json": 10, "*.pt": 10, "large.bin.gz": 10**12})
+    assert released.locate("hf:someone/rooms").weights == kept / "*.pt"
+    assert fetched == ["config.json", "*.pt"]
 
 
 def test_without_the_package_it_says_which_extra(monkeypatch):

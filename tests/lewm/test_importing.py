@@ -11,6 +11,7 @@ import torch
 import lewm
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.released_config import read_released_config
+from lewm.datasets import identity_of
 from lewm.errors import LewmError
 from lewm.files import newest_run
 from lewm.importing import ImportRequest, import_checkpoint
@@ -99,6 +100,7 @@ def test_where_everything_is_from(released, rooms, home):
     assert run.origin == report.origin
     assert run.trained_on.path == str(data)
     with Dataset.open(data) as dataset:
+        assert run.trained_on == identity_of(dataset, "two-room")
         mean, std = action_statistics(dataset)
     assert np.allclose(report.action_mean, mean)
     assert np.allclose(run.model.action_std, std)
@@ -224,6 +226,24 @@ def test_damage_is_repaired_by_importing_again(released, rooms):
         damage()
         with pytest.raises(LewmError, match=r"Import it again: .lewm checkpoint import .*transformers4 --data"):
             lewm.load(report.run)
+
+
+def test_the_repair_keeps_the_world_and_the_commit(released, rooms):
+    report = import_checkpoint(ImportRequest(str(released()), rooms(env=None), "two-room"))
+    assert report.origin == open_run(report.run).origin
+    (open_run(report.run).path / runs.MODEL).unlink()
+    with pytest.raises(LewmError, match=r"transformers4 --data DATASET\.h5 --env two-room"):
+        lewm.load(report.run)
+
+
+@pytest.mark.parametrize("name", ["", "model.safetensors", "config.json"])
+def test_a_run_is_not_imported(released, rooms, name):
+    data = rooms()
+    run = import_checkpoint(ImportRequest(str(released()), data)).run
+    with pytest.raises(LewmError) as caught:
+        import_checkpoint(ImportRequest(f"{run}/{name}", data))
+    assert caught.value.problem.endswith(": is a run already")
+    assert caught.value.remedy == f'Use it: "lewm plan --run {run}".'
 
 
 def test_what_its_training_held_out_is_not_known(released, rooms, caplog):

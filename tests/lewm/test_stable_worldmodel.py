@@ -78,6 +78,14 @@ def test_costs_are_those_of_plans(model):
     assert next(iter(ModelCost(model).parameters())).dtype == torch.float32
 
 
+@pytest.mark.parametrize(("gone", "latents"), [("pixels", "emb"), ("goal", "goal_emb")])
+def test_what_a_cost_lacks_is_named(model, gone, latents):
+    info = repeated(infos(B))
+    del info[gone]
+    with pytest.raises(LewmError, match=f"info_dict has neither '{gone}' nor '{latents}'"):
+        ModelCost(model).get_cost(info, torch.zeros(B, S, H, model.config.action_block))
+
+
 def test_costs_have_gradients_where_candidates_have(model):
     candidates = torch.randn(B, S, H, model.config.action_block, requires_grad=True)
     cost = ModelCost(model).get_cost(repeated(infos(B)), candidates)

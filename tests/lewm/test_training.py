@@ -13,6 +13,7 @@ import torch
 import lewm
 from lewm.checkpoints import run
 from lewm.config import resolve
+from lewm.datasets import identity_of
 from lewm.errors import LewmError
 from lewm.model import build
 from lewm.sealed import sealed_json
@@ -24,6 +25,7 @@ from lewm.training.plot import plot_training
 from lewm.training.schedule import learning_rate
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
+from lewm_data.store.dataset import Dataset
 from lewm_data.store.writer import Writer
 
 CPU = torch.device("cpu")
@@ -109,7 +111,8 @@ def test_a_run_loads_and_remembers_its_data(tiny, dataset, tmp_path):
         assert torch.equal(tensor, tensors(tmp_path / "run")[f"model.{name}"])
     config, identity = run.read_config(tmp_path / "run")
     assert config == tiny
-    assert identity.path == str(dataset.resolve())
+    with Dataset.open(dataset) as opened:
+        assert identity == identity_of(opened, tiny.env)
     assert plot_training(tmp_path / "run").read_bytes().startswith(b"\x89PNG")
 
 
