@@ -246,7 +246,7 @@ class WorldModel(nn.Module):
 
 
 def _resize(pixels: UInt8[Tensor, "N 3 Y X"], size: tuple[int, int]) -> UInt8[Tensor, "N 3 V U"]:
-    """Frames at another size, in whole levels, which a CPU resizes ten times as fast as fractions.
+    """Frames at another size, in whole levels, which a CPU resizes faster than fractions.
 
     Devices round differently: a value may differ by one level of 255.
     """

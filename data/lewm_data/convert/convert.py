@@ -121,7 +121,7 @@ class _Work:
     def attributes(self) -> dict[str, Any]:
         """The attributes of the dataset."""
         request = self.request
-        named = request.env or self.source.attributes.get("env") or plain_name(request.source.resolve().stem)
+        named = request.env or plain_name(request.source.resolve().stem)
         clock = {} if self.fps is None else {"fps": self.fps}
         about = {
             "fit": request.fit,

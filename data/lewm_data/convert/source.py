@@ -60,7 +60,7 @@ class Source:
             unit, what was left out.
         size: Y and X of the pictures.
         fps: Rows a second; None where the source has no clock.
-        attributes: Attributes that the dataset gets beside those of every conversion, such as "env".
+        attributes: Attributes that the dataset gets beside those of every conversion, such as "robot".
         close: Ends all reading.
     """
 

@@ -17,10 +17,10 @@ from jaxtyping import Shaped
 
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.schema import DETAIL, PIXELS, Column
+from lewm_data.store.pieces import pieces_of
+from lewm_data.store.schema import DETAIL, Column
 from lewm_data.store.writer import Writer
 
-PIECE_BYTES = 16 << 20  # frames in memory at a time
 EPISODE = "episode_idx"
 CONVERSION = "conversion"  # the attribute in which lewm data convert keeps its settings
 MERGED = "merged"  # the attribute of a file that says of what it was made
@@ -158,15 +158,8 @@ def _done(out: Path, merged: str, episodes: int) -> int:
 def _pieces(
     dataset: Dataset, episode: int, number: int | None, names: list[str]
 ) -> Iterator[dict[str, Shaped[np.ndarray, "P ..."]]]:
-    """The rows of an episode, some at a time."""
-    rows = dataset.rows(np.array([episode]))
-    others = {name: dataset.column(name, np.array([episode])) for name in names if name != PIXELS}
-    if number is not None:
-        others[EPISODE] = np.full_like(others[EPISODE], number)
-    y, x = dataset.frame_size
-    step = max(1, PIECE_BYTES // (3 * y * x))
-    for first in range(0, len(rows), step):
-        some = rows[first : first + step]
-        frames = dataset.frames(some)
-        dataset.check_frames(some, frames)
-        yield {PIXELS: frames, **{name: values[first : first + step] for name, values in others.items()}}
+    """The rows of an episode with its new number, some at a time."""
+    for piece in pieces_of(dataset, episode, names):
+        if number is not None:
+            piece[EPISODE] = np.full_like(piece[EPISODE], number)
+        yield piece

@@ -33,7 +33,7 @@ class Present:
 
     @classmethod
     def of(cls, item: h5py.Dataset, there: int) -> Present:
-        """Of a column in a file of `there` bytes."""
+        """The rows of a column that lie in a file of `there` bytes."""
         count = int(item.shape[0])
         if item.chunks is None:
             first, row = item.id.get_offset(), item.nbytes // max(count, 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lewm_data.errors import DataError
-from lewm_data.store import merge as module
+from lewm_data.store import pieces as module
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.merge import merge
 from lewm_data.store.verify import verify
