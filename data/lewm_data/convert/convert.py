@@ -23,15 +23,13 @@ from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.merge import CONVERSION
-from lewm_data.store.schema import ACTION
+from lewm_data.store.schema import ACTION, EPISODE, STEP
 from lewm_data.store.writer import Writer
 from lewm_data.video.fit import check_fit, in_words
 
 logger = logging.getLogger(__name__)
 
 OnRows = Callable[[int, float], None]  # episodes that are done, and the share of the next one that is
-
-EPISODE, STEP = "episode_idx", "step_idx"
 
 
 def convert(

@@ -26,7 +26,7 @@ class Request:
         fit: How pictures that are not square become so: "crop", "letterbox" or "stretch".
         resample: How the actions between two rows that are taken become one: "hold", "mean" or "sum".
         part: (k, n) converts the k-th of n parts of the episodes, counted from 1.
-        env: What the dataset calls its world; None takes the format's own name, else the source's.
+        env: What the dataset calls its world; None takes the source's name.
         overwrite: Whether to replace `out`.
         skip_damaged: Whether to leave out episodes that cannot be read, instead of stopping.
     """

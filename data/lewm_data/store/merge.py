@@ -18,10 +18,9 @@ from jaxtyping import Shaped
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.pieces import pieces_of
-from lewm_data.store.schema import DETAIL, Column
+from lewm_data.store.schema import DETAIL, EPISODE, Column
 from lewm_data.store.writer import Writer
 
-EPISODE = "episode_idx"
 CONVERSION = "conversion"  # the attribute in which lewm data convert keeps its settings
 MERGED = "merged"  # the attribute of a file that says of what it was made
 AGREE = ("env", "fps", "fit", "resample", DETAIL)  # attributes without which frames and actions mean something else

@@ -16,12 +16,12 @@ from jaxtyping import Shaped
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.errors import DataError
 from lewm_data.store.salvage import BEYOND_REPAIR, Salvaged, UnreadableError, salvaging
-from lewm_data.store.schema import ACTION, LENGTHS, OFFSETS, PIXELS, REWARD
+from lewm_data.store.schema import ACTION, EPISODE, LENGTHS, OFFSETS, PIXELS, REWARD, STEP
 from lewm_data.store.writer import Writer
 from lewm_data.temporary import temporary_folder
 
 ORIGINAL = ".original"  # added to the name of the file that was repaired
-STATE, STEP, EPISODE, SEED = "state", "step_idx", "episode_idx", "episode_seed"
+STATE, SEED = "state", "episode_seed"
 MARKS = ("id", "render_time")  # columns that its World adds to every recording
 PIECE_BYTES = 16 << 20  # frames in memory at a time
 

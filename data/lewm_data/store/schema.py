@@ -16,6 +16,7 @@ from lewm_data.errors import DataError
 FORMAT_VERSION = 1
 PIXELS, ACTION, REWARD = "pixels", "action", "reward"
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
+EPISODE, STEP = "episode_idx", "step_idx"  # columns that number the episode of a row, and the row in it
 NUMBERS = "biuf"  # kinds of NumPy types that a column may have
 SLOWEST, FASTEST = 1e-5, 1000.0  # rows a second: one a day, and the steps of a fast simulator
 MOST_NUMBERS = 2048  # in a row: an array of more is a picture or a map, for no sensors of a robot give as many

@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Shaped
 
 from lewm_data.convert.source import Source
-from lewm_data.convert.stable_worldmodel.rows import STEP, Table, cameras_in, source
+from lewm_data.convert.stable_worldmodel.rows import Table, cameras_in, source
 from lewm_data.errors import DataError, missing
 from lewm_data.foreign import decoding
 from lewm_data.store.contents import memory_limit
-from lewm_data.store.schema import ACTION, is_numbers
+from lewm_data.store.schema import ACTION, STEP, is_numbers
 from lewm_data.video.pictures import decode_image, displayed_size
 from lewm_data.video.video import import_av
 

@@ -16,15 +16,14 @@ from lewm_data.convert.roles import as_actions, column_name
 from lewm_data.convert.source import Episode, Source, choose_camera, nothing
 from lewm_data.convert.words import actions_said, columns_said
 from lewm_data.errors import DataError
-from lewm_data.store.schema import ACTION, PIXELS, REWARD, check_episodes
+from lewm_data.store.repair import MARKS
+from lewm_data.store.schema import ACTION, PIXELS, REWARD, STEP, check_episodes
 
 if TYPE_CHECKING:
     import av
 
 LENGTHS, OFFSETS = "ep_len", "ep_offset"
-STEP = "step_idx"
 LEFT_OUT = ("id", "render_time", "terminated", "truncated", STEP, "episode_idx", "ep_idx")
-OWN = ("id", "render_time")  # columns that its World adds to every recording
 FORMAT = "stable-worldmodel"
 
 
@@ -121,7 +120,7 @@ def _without_reset(table: Table) -> bool:
     """
     if STEP in table.columns and int(table.columns[STEP].reshape(-1)[table.offsets[0]]) == 1:
         return True
-    return set(OWN) <= set(table.columns) and bool(np.isfinite(_last_actions(table)).all())
+    return set(MARKS) <= set(table.columns) and bool(np.isfinite(_last_actions(table)).all())
 
 
 def _last_actions(table: Table) -> Float32[np.ndarray, "E A"]:
