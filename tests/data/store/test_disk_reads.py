@@ -64,6 +64,36 @@ def test_parts_that_are_not_in_memory_are_waited_for_together(stored, monkeypatc
     assert memory.waited == []
 
 
+def test_the_system_is_asked_for_all_parts_before_one_is_waited_for(stored, monkeypatch):
+    path, handle = stored
+    memory, asked = Memory(monkeypatch, there=[3]), []
+    monkeypatch.setattr(os, "posix_fadvise", lambda *advice: asked.append(advice))
+    monkeypatch.setattr(memory, "wait", lambda: asked.append("waiting"))
+    read(DiskReads(path, handle), path, [3, 9, 1])
+    assert asked[:2] == [(handle, number * SIZE, SIZE, os.POSIX_FADV_WILLNEED) for number in (9, 1)]
+    assert asked[2:] == ["waiting"] * 2
+
+
+def test_a_system_that_takes_no_advice_still_reads(stored, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EINVAL, "no such advice")
+
+    path, handle = stored
+    Memory(monkeypatch, there=[])
+    monkeypatch.setattr(os, "posix_fadvise", refuse)
+    read(DiskReads(path, handle), path, [5, 9])
+
+
+def test_more_threads_wait_where_the_system_cannot_be_asked(stored, monkeypatch):
+    path, handle = stored
+    memory = Memory(monkeypatch, there=[])
+    monkeypatch.setattr(disk_reads, "AHEAD", None)
+    monkeypatch.delattr(os, "posix_fadvise")
+    together = threading.Barrier(disk_reads.IN_FLIGHT, timeout=60)
+    monkeypatch.setattr(memory, "wait", together.wait)
+    read(DiskReads(path, handle), path, list(range(disk_reads.IN_FLIGHT)))
+
+
 def test_what_follows_parts_that_are_not_in_memory_is_not_tried_alone(stored, monkeypatch):
     path, handle = stored
     memory = Memory(monkeypatch, there=[3, 20, 30])
