@@ -1,6 +1,8 @@
 """Batches of clips, which are read ahead in the background. Batch `step` depends on the seed and the step alone.
 
-Shape letters: B clips of a batch.
+Several processes that train together, one of each rank, read parts of the same batches.
+
+Shape letters: B clips of a batch, P clips of it that this process reads.
 """
 
 import threading
@@ -36,6 +38,8 @@ class BatchReader(Generic[T]):
         prepare: Turns a batch into the value that `next` returns. It is called in the background thread, and only one
             batch ahead of `next`, because its results may lie where memory is scarce.
         start_step: The first batch, counted from 0 at the beginning of training.
+        rank: Which part of each batch is read, from 0 to `ranks` - 1.
+        ranks: In how many parts the batches are read; one after the other they are the batch.
 
     Attributes:
         wait_seconds: The total time that `next` has waited for batches.
@@ -45,12 +49,19 @@ class BatchReader(Generic[T]):
     """
 
     def __init__(
-        self, clips: Clips, batch_size: int, seed: int, prepare: Callable[[ClipBatch], T], start_step: int = 0
+        self,
+        clips: Clips,
+        batch_size: int,
+        seed: int,
+        prepare: Callable[[ClipBatch], T],
+        start_step: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
-        check_batch_size(clips, batch_size)
+        check_batch_size(clips, batch_size, ranks)
         self.wait_seconds = 0.0
         self._clips, self._prepare, self._step = clips, prepare, start_step
-        self._order = ClipOrder(len(clips), batch_size, seed)
+        self._order = ClipOrder(len(clips), batch_size, seed, rank, ranks)
         self._closed = False
         self._readers = ThreadPoolExecutor(READING, thread_name_prefix=THREAD)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=THREAD)  # which prepares them, in their order
@@ -101,12 +112,14 @@ class BatchReader(Generic[T]):
         return self._thread.submit(lambda: self._prepare(read.result()))
 
 
-def check_batch_size(clips: Clips, batch_size: int) -> None:
-    """Pass if there are clips for a batch of that size.
+def check_batch_size(clips: Clips, batch_size: int, ranks: int = 1) -> None:
+    """Pass if there are clips for a batch of that size, and one of them for each rank.
 
     Raises:
         DataError: There are fewer.
     """
+    if batch_size < ranks:
+        raise DataError(f"a batch of {batch_size} clips cannot be read in {ranks} parts", "Use a larger --batch-size.")
     if not 1 <= batch_size <= len(clips):
         raise DataError(
             f"{clips.dataset.path}: {len(clips)} clips are not enough for a batch of {batch_size}",
@@ -115,17 +128,21 @@ def check_batch_size(clips: Clips, batch_size: int) -> None:
 
 
 class ClipOrder:
-    """The clips of batch `step`, from a permutation of all clips in each epoch, keyed by (seed, epoch)."""
+    """The clips of batch `step`, or one rank's part of them, from a permutation of all clips in each epoch.
 
-    def __init__(self, num_clips: int, batch_size: int, seed: int) -> None:
+    It is keyed by (seed, epoch), so all ranks see the same one, however many they are.
+    """
+
+    def __init__(self, num_clips: int, batch_size: int, seed: int, rank: int = 0, ranks: int = 1) -> None:
         self._num_clips, self._batch_size, self._seed = num_clips, batch_size, seed
+        self._part = slice(batch_size * rank // ranks, batch_size * (rank + 1) // ranks)
         self._lock = threading.Lock()
         self._epoch, self._permutation = -1, np.empty(0, np.int64)
 
-    def __call__(self, step: int) -> Int64[np.ndarray, "B"]:
-        """The clips of batch `step`."""
+    def __call__(self, step: int) -> Int64[np.ndarray, "P"]:
+        """The clips of batch `step` that this rank reads."""
         epoch, batch = divmod(step, self._num_clips // self._batch_size)
         with self._lock:
             if epoch != self._epoch:
                 self._epoch, self._permutation = epoch, shuffled(self._num_clips, self._seed, stream=epoch + 1)
-            return self._permutation[batch * self._batch_size : (batch + 1) * self._batch_size]
+            return self._permutation[batch * self._batch_size : (batch + 1) * self._batch_size][self._part]

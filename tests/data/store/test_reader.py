@@ -1,4 +1,5 @@
 import inspect
+import itertools
 import threading
 import time
 from types import SimpleNamespace
@@ -47,6 +48,18 @@ def test_resuming_at_any_step_continues_the_same_sequence(clips):
     for step in (1, 4, 6, 13):
         assert take(clips, 14 - step, start_step=step) == batches[step:]
     assert take(clips, 4, seed=4) != batches[:4]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_parts_of_all_ranks_are_the_batches_of_one_process(clips, ranks):
+    parts = [take(clips, 9, rank=rank, ranks=ranks) for rank in range(ranks)]
+    assert [list(itertools.chain(*step)) for step in zip(*parts, strict=True)] == take(clips, 9)
+    assert max(len(part[0]) for part in parts) - min(len(part[0]) for part in parts) <= 1
+
+
+def test_more_ranks_than_clips_of_a_batch(clips):
+    with pytest.raises(DataError, match=r"a batch of 5 clips cannot be read in 6 parts\n"):
+        take(clips, 1, ranks=6)
 
 
 def test_order_stays_the_same_over_releases():
