@@ -1,11 +1,17 @@
 """The HDF5 file of stable-worldmodel, which is also the layout of the published datasets.
 
 Source: HDF5Writer of stable-worldmodel 0.1.1 and of its repository.
+
+Letters: R rows that are asked for.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, Shaped
 
 from lewm_data.convert.hdf5 import Hdf5, looks_like
 from lewm_data.convert.source import Source
@@ -14,6 +20,29 @@ from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import HASHES
 from lewm_data.video.video import import_av
+
+BLOCK = 1 << 16  # rows that are in memory at a time where one of each episode is asked for
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of numbers, which stays in the file: published ones have millions of rows."""
+
+    file: Hdf5
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.file.dataset(self.name))
+
+    def __getitem__(self, rows: slice | Int[np.ndarray, " R"]) -> Shaped[np.ndarray, "R ..."]:
+        if isinstance(rows, slice):
+            return self.file.numbers(self.name, rows)
+        found = []
+        for first in range(0, len(self), BLOCK):
+            wanted = rows[(rows >= first) & (rows < first + BLOCK)]
+            if len(wanted):
+                found.append(self.file.numbers(self.name, slice(first, first + BLOCK))[wanted - first])
+        return np.concatenate(found)
 
 
 def recognises(path: Path) -> bool:
@@ -49,7 +78,7 @@ def _opened(file: Hdf5, camera: str | None) -> Source:
     table = Table(
         where=str(file.path),
         cameras=cameras,
-        columns={name: file.numbers(name) for name in numeric},
+        columns={name: _Column(file, name) for name in numeric},
         lengths=file.numbers(LENGTHS),
         offsets=file.numbers(OFFSETS),
         others=[name for name in stored if name not in cameras and name not in numeric],

@@ -1,13 +1,13 @@
 """What the rows mean, whatever they are stored in.
 
-Letters: N rows of all episodes, E episodes, A action dimension.
+Letters: N rows of all episodes, E episodes, R rows of an episode, A action dimension.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int, Shaped, UInt8
@@ -27,6 +27,17 @@ LEFT_OUT = ("id", "render_time", "terminated", "truncated", STEP, "episode_idx",
 FORMAT = "stable-worldmodel"
 
 
+@runtime_checkable
+class Column(Protocol):
+    """A column of numbers: an array, or rows that are read when they are asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, rows: slice | Int[np.ndarray, " R"], /) -> Shaped[np.ndarray, "R ..."]:
+        """These rows; the numbers of several are ascending."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A recording.
@@ -34,7 +45,7 @@ class Table:
     Attributes:
         where: The file or folder, for messages.
         cameras: The names of the columns of pictures.
-        columns: The columns of numbers, all rows of each.
+        columns: The columns of numbers.
         lengths: Rows of each episode (E,).
         offsets: The first row of each episode (E,).
         others: The names of all other columns.
@@ -42,7 +53,7 @@ class Table:
 
     where: str
     cameras: Sequence[str]
-    columns: Mapping[str, Shaped[np.ndarray, "N ..."]]
+    columns: Mapping[str, Column]
     lengths: Int[np.ndarray, " E"]
     offsets: Int[np.ndarray, " E"]
     others: Sequence[str] = ()
@@ -118,7 +129,7 @@ def _without_reset(table: Table) -> bool:
     It counts steps from 1 then. Its Lance tables count their rows instead; there, its own columns tell that its World
     recorded them, and the present World has NaN for the last action.
     """
-    if STEP in table.columns and int(table.columns[STEP].reshape(-1)[table.offsets[0]]) == 1:
+    if STEP in table.columns and int(table.columns[STEP][table.offsets[:1]].reshape(-1)[0]) == 1:
         return True
     return set(MARKS) <= set(table.columns) and bool(np.isfinite(_last_actions(table)).all())
 
@@ -131,7 +142,7 @@ def _rewards_follow(table: Table) -> bool:
     """Whether a row's reward is that of the action before it: the first row has none, or its picture is missing."""
     if REWARD not in table.columns:
         return False
-    first = table.columns[REWARD].reshape(len(table.columns[REWARD]), -1)[table.offsets]
+    first = table.columns[REWARD][table.offsets]
     return bool(np.isnan(first.astype(np.float64)).all()) or _without_reset(table)
 
 
