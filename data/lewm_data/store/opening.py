@@ -17,8 +17,9 @@ from pathlib import Path
 import h5py
 
 from lewm_data.errors import DataError
+from lewm_data.store.closed_view import ClosedView
 from lewm_data.store.text_view import TextView
-from lewm_data.store.unclosed import ClosedView, is_unclosed
+from lewm_data.store.unclosed import as_written, is_unclosed
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def open_file(path: Path) -> OpenFile:
         raise DataError(f"{path}: is not an HDF5 file", remedy)
     with reading(path):
         if is_unclosed(path):
-            view = ClosedView(path)
+            view = ClosedView(path, as_written)
             return OpenFile(h5py.File(view, "r"), os.dup(view.fileno()), True, view.head)
         file = _open_closed(path)
         return OpenFile(file, os.dup(file.id.get_vfd_handle()), False, b"")

@@ -8,9 +8,7 @@ Letters: N rows up to the last one that can be needed, B rows that are asked for
 from __future__ import annotations
 
 import contextlib
-import io
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,58 +20,17 @@ from jaxtyping import Bool, Int64, Shaped
 
 from lewm_data.errors import DataError
 from lewm_data.store import schema
+from lewm_data.store.closed_view import ClosedView
 from lewm_data.store.contents import attributes_of, check_contents, memory_limit
 from lewm_data.store.opening import FOREIGN_ERRORS, check_regular, reading
 from lewm_data.store.places import rows_written
 from lewm_data.store.present import Present
 from lewm_data.store.rows import StoredRows, never_written
 from lewm_data.store.schema import HASHES, INDEX, LENGTHS, NUMBERS, OFFSETS
-from lewm_data.store.unclosed import SIGNATURE, checksum
+from lewm_data.store.unclosed import as_long_as_it_says
 
 COUNTERS = ("episode_idx", "episode_index", "episode")  # columns that number the episode of each row
-HEAD = 96  # bytes that hold a superblock of any version
 BEYOND_REPAIR = "Copy the file again from where it came from; if that is not possible, record the data again."
-
-
-class _Padded(io.RawIOBase):
-    """The bytes of a file as if its writer had closed it, with zeros for those that are missing at its end."""
-
-    def __init__(self, path: Path) -> None:
-        self._stream = path.open("rb", buffering=0)
-        self.there = os.fstat(self._stream.fileno()).st_size
-        self._place = 0
-        head = self._stream.read(HEAD)
-        self.marked = head[:9] in (SIGNATURE + b"\x02", SIGNATURE + b"\x03") and head[11] != 0
-        self._head, self._size = _closed_head(head, self.there)
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._place, io.SEEK_END: self._size}
-        self._place = begins[whence] + offset
-        return self._place
-
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, also h5py's own kind
-        view = memoryview(buffer)
-        wanted = min(len(view), max(self._size - self._place, 0))
-        self._stream.seek(self._place)
-        found = self._stream.read(wanted) or b""
-        view[:wanted] = found + bytes(wanted - len(found))
-        shown = self._head[self._place : self._place + wanted]
-        view[: len(shown)] = shown
-        self._place += wanted
-        return wanted
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 @dataclass(frozen=True)
@@ -157,7 +114,7 @@ def salvaging(path: Path) -> Iterator[Salvaged]:
     view = None
     try:
         try:
-            view = _Padded(path)
+            view = ClosedView(path, as_long_as_it_says)
             file = h5py.File(view, "r")
         except FOREIGN_ERRORS as error:
             raise DataError(f"{path}: nothing of it can be read", BEYOND_REPAIR) from error
@@ -168,7 +125,7 @@ def salvaging(path: Path) -> Iterator[Salvaged]:
             view.close()
 
 
-def _salvaged(path: Path, file: h5py.File, view: _Padded) -> Salvaged:
+def _salvaged(path: Path, file: h5py.File, view: ClosedView) -> Salvaged:
     try:
         check_contents(path, file)
         stored = {
@@ -266,23 +223,3 @@ def _read(path: Path, item: h5py.Dataset, count: int) -> Shaped[np.ndarray, " B"
         )
     found: np.ndarray = item[:count]
     return found
-
-
-def _closed_head(head: bytes, there: int) -> tuple[bytes, int]:
-    """The superblock without the marks of an open file, and the size that the file should have.
-
-    Source: HDF5 File Format Specification 3.0, II.A. Where sizes are not of 8 bytes, or another version is found, it
-    stays as it is.
-    """
-    if len(head) < 56 or head[:8] != SIGNATURE:
-        return b"", there
-    if head[8] in (2, 3) and head[9:11] == b"\x08\x08":
-        size = max(int.from_bytes(head[28:36], "little"), there)
-        changed = bytearray(head[:48])
-        changed[11], changed[28:36] = 0, size.to_bytes(8, "little")
-        changed[44:48] = checksum(bytes(changed[:44])).to_bytes(4, "little")
-        return bytes(changed), size
-    if head[8] == 0 and head[13:15] == b"\x08\x08":
-        size = max(int.from_bytes(head[40:48], "little"), there)
-        return head[:40] + size.to_bytes(8, "little"), size
-    return b"", there

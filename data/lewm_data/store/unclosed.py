@@ -1,20 +1,18 @@
-"""HDF5 files whose writer was killed, read as if the writer had closed them.
+"""The superblock of an HDF5 file, the first bytes: whether its writer closed it, and how it would look if it had.
 
 HDF5 marks a file while it is open for writing, and refuses to open it as long as the mark is there. Its own solution,
 reading as if the writer were alive, waits for ever where bytes are damaged. The mark and the end of the file are in the
-superblock, the first 48 bytes: here HDF5 sees other bytes in their place.
+superblock: `ClosedView` shows HDF5 other bytes in its place.
 
-Source: HDF5 File Format Specification 3.0, II.A (superblock version 3).
+Source: HDF5 File Format Specification 3.0, II.A.
 """
 
-import io
-import os
 import struct
 from pathlib import Path
-from typing import Any
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-SUPERBLOCK = 48  # bytes, with addresses of 8 bytes
+SUPERBLOCK = 48  # bytes of version 3, with addresses of 8 bytes
+LONGEST = 96  # bytes that hold a superblock of any version
 BEING_WRITTEN = 0b101  # the mark of one writer that orders its writes so that others can read (SWMR)
 
 
@@ -25,49 +23,39 @@ def is_unclosed(path: Path) -> bool:
     return len(head) == SUPERBLOCK and head[:11] == SIGNATURE + b"\x03\x08\x08" and head[11] == BEING_WRITTEN
 
 
-class ClosedView(io.RawIOBase):
-    """The bytes of an unclosed file with the superblock of a closed one, for `h5py.File`.
+def is_marked(head: bytes) -> bool:
+    """Whether the first bytes of a file have any mark of a writer."""
+    return head[:9] in (SIGNATURE + b"\x02", SIGNATURE + b"\x03") and head[11:12] not in (b"", b"\0")
 
-    Attributes:
-        head: The superblock of a closed file.
+
+def as_written(head: bytes, there: int) -> tuple[bytes, int]:
+    """The superblock of a file that `is_unclosed`, as if its writer had closed it now, and the size of the file.
+
+    Args:
+        head: The first bytes of the file.
+        there: The bytes that it has.
     """
+    return _closed(head, there), there
 
-    def __init__(self, path: Path) -> None:
-        self._stream = path.open("rb", buffering=0)
-        head = bytearray(self._stream.read(SUPERBLOCK))
-        head[11] = 0
-        head[28:36] = os.fstat(self._stream.fileno()).st_size.to_bytes(8, "little")
-        head[44:48] = checksum(bytes(head[:44])).to_bytes(4, "little")
-        self.head = bytes(head)
 
-    def fileno(self) -> int:
-        """The file's descriptor; reads through it see the file's own superblock."""
-        return self._stream.fileno()
+def as_long_as_it_says(head: bytes, there: int) -> tuple[bytes, int]:
+    """The superblock of a closed file, and the size that the file should have, which it says or has.
 
-    def readable(self) -> bool:
-        """True."""
-        return True
+    Where sizes are not of 8 bytes, or the version is not 0, 2 or 3, it stays as it is: no bytes are returned.
 
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Moves the position: see `io.IOBase.seek`."""
-        return self._stream.seek(offset, whence)
-
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer, also h5py's own kind
-        """Reads into a buffer: see `io.RawIOBase.readinto`."""
-        place = self._stream.tell()
-        count = self._stream.readinto(buffer) or 0
-        shown = self.head[place : place + count]
-        memoryview(buffer)[: len(shown)] = shown
-        return count
-
-    def close(self) -> None:
-        """Closes the file: see `io.IOBase.close`."""
-        self._stream.close()
-        super().close()
+    Args:
+        head: The first `LONGEST` bytes of the file.
+        there: The bytes that it has.
+    """
+    if len(head) < 56 or head[:8] != SIGNATURE:
+        return b"", there
+    if head[8] in (2, 3) and head[9:11] == b"\x08\x08":
+        size = max(int.from_bytes(head[28:36], "little"), there)
+        return _closed(head, size), size
+    if head[8] == 0 and head[13:15] == b"\x08\x08":
+        size = max(int.from_bytes(head[40:48], "little"), there)
+        return head[:40] + size.to_bytes(8, "little"), size
+    return b"", there
 
 
 def checksum(data: bytes) -> int:
@@ -86,6 +74,14 @@ def checksum(data: bytes) -> int:
     for bits in (14, 11, 25, 16, 4, 14, 24):
         a, b, c = b, _word((c ^ b) - _turned(b, bits)), a
     return b
+
+
+def _closed(head: bytes, size: int) -> bytes:
+    """A superblock of version 2 or 3 without the mark, for a file of that size."""
+    changed = bytearray(head[:SUPERBLOCK])
+    changed[11], changed[28:36] = 0, size.to_bytes(8, "little")
+    changed[44:48] = checksum(bytes(changed[:44])).to_bytes(4, "little")
+    return bytes(changed)
 
 
 def _word(value: int) -> int:
