@@ -12,13 +12,16 @@ def converting() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in report["results"]:
+        fast, seconds, decoding = row["times_real_time"], row["seconds"]["median"], row["decoding_seconds"]["median"]
         converted = "every picture" if row["asked_fps"] is None else f"{row['asked_fps']:g} a second"
         rows.append(
             f"| {row['recorded_fps']:g} pictures a second | {converted} "
-            f"| {row['seconds'] / row['footage_seconds']:.3f} | {row['times_real_time']:.1f} times "
-            f"| {row['decoding_seconds'] / row['seconds']:.0%} | {row['peak_bytes'] / 2**20:.0f} MiB "
+            f"| {seconds / row['footage_seconds']:.3f} "
+            f"| {fast['median']:.1f} times ({fast['p20']:.1f} to {fast['p80']:.1f}) "
+            f"| {decoding / seconds:.0%} | {row['peak_bytes'] / 2**20:.0f} MiB "
             f"| {row['peak_bytes_of_more'] / 2**20:.0f} MiB |"
         )
     cores = f"{report['cores']} cores of {report['cpu']}"
-    what = "Videos of 640 x 480, frames of 224, median of turns"
+    turns = report["results"][0]["seconds"]["repeats"]
+    what = f"Videos of 640 x 480, frames of 224, median of {turns} turns (20 to 80 %)"
     return "\n".join([*rows, "", f"{what}; {cores}, {report['time'][:10]}.", ""])

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from _report import spread
 
 from lewm.config import resolve
 from lewm.recipes import small
@@ -24,14 +25,6 @@ from lewm_data.store.reader import READ_AHEAD, BatchReader
 THREADS = 16  # reads in flight of the baseline of the disk
 PAGE = 4096
 EPISODE = 100  # frames of an episode of the file that is opened
-
-
-def spread(values: np.ndarray, repeats: int) -> dict[str, Any]:
-    """Median and 20 to 80 %."""
-    names = ("median", "p20", "p80")
-    return {
-        name: round(float(value), 4) for name, value in zip(names, np.percentile(values, [50, 20, 80]), strict=True)
-    } | {"repeats": repeats}
 
 
 def cold(path: Path, batch: int, repeats: int) -> list[dict[str, Any]]:

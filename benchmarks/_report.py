@@ -9,11 +9,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lewm_data.temporary import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMIT = "LEWM_COMMIT"  # environment variable: the commit of code that is no checkout
 PACKAGES = ("lewm", "torch", "triton", "numpy", "gymnasium", "h5py")
+
+
+def spread(values: np.ndarray, repeats: int) -> dict[str, Any]:
+    """Median and 20 to 80 %."""
+    names = ("median", "p20", "p80")
+    return {
+        name: round(float(value), 4) for name, value in zip(names, np.percentile(values, [50, 20, 80]), strict=True)
+    } | {"repeats": repeats}
 
 
 def write_report(path: Path, benchmark: str, results: list[dict[str, Any]]) -> None:

@@ -4,12 +4,13 @@
 
 Videos of 640 x 480 are drawn, with grain as a camera has it, and a table of actions each. They are converted to frames
 of 224, every picture or 10 a second. The decoder alone goes through the same pictures and keeps nothing. Both take
-turns. Memory is measured in processes of their own, for a few videos and for four times as many.
+turns. Memory is measured in processes of their own, for a few videos and for four times as many. A result whose actions
+or frames are not those of the videos is refused.
 """
 
 import argparse
+import itertools
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,10 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import write_report
+from _report import spread, write_report
 
 from lewm_data.convert.convert import convert
+from lewm_data.convert.media import all_pictures
 from lewm_data.convert.request import Request
+from lewm_data.store.dataset import Dataset
+from lewm_data.video.fit import fitted
 from lewm_data.video.video_file import probe
 from lewm_data.video.video_writer import VideoWriter
 
@@ -76,6 +80,20 @@ def convert_and_tell(source: str, out: str, fps: str) -> None:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
+def check(folder: Path, out: Path, recorded: float, asked: float | None) -> None:
+    """Fails unless each episode has the frames of its video, and the actions that were taken from them."""
+    every = 1 if asked is None else round(recorded / asked)
+    with Dataset.open(out) as dataset:
+        for number in range(dataset.num_episodes):
+            rows, chosen = dataset.rows(np.array([number])), np.array([number])
+            actions = np.loadtxt(folder / f"{number}.csv", delimiter=",", skiprows=1, dtype=np.float32)
+            np.testing.assert_array_equal(dataset.column("action", chosen)[:-1], actions[::every][: len(rows) - 1])
+            pictures = all_pictures(probe(folder / f"{number}.mp4"), len(actions))
+            for row, picture in zip(rows, itertools.islice(pictures, 0, None, every), strict=True):
+                frame = fitted(picture, dataset.frame_size, "crop")  # one at a time: a new process inherits the peak
+                np.testing.assert_array_equal(dataset.frames(np.array([row]))[0], frame)
+
+
 def timed(work: Callable[[], Any]) -> float:
     """Seconds that it takes."""
     began = time.perf_counter()
@@ -95,15 +113,16 @@ def measure(folder: Path, case: tuple[float, float | None], arguments: argparse.
         request = Request(few, out, fps=asked, overwrite=True)
         converting.append(timed(lambda request=request: convert(request)))
         decoding.append(timed(lambda: decode(few)))
+    check(few, out, recorded, asked)
     footage = arguments.videos * arguments.seconds
     return {
         "videos": arguments.videos,
         "footage_seconds": footage,
         "recorded_fps": recorded,
         "asked_fps": asked,
-        "seconds": statistics.median(converting),
-        "decoding_seconds": statistics.median(decoding),
-        "times_real_time": footage / statistics.median(converting),
+        "seconds": spread(np.array(converting), arguments.turns),
+        "decoding_seconds": spread(np.array(decoding), arguments.turns),
+        "times_real_time": spread(footage / np.array(converting), arguments.turns),
         "peak_bytes": peak_memory(few, asked),
         "peak_bytes_of_more": peak_memory(many, asked),
         "growth": GROWTH,
@@ -115,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a video")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
     results = []
@@ -124,8 +143,8 @@ def main() -> None:
             results.append(measure(Path(folder), case, arguments))
         row = results[-1]
         print(
-            f"{case}: {row['times_real_time']:.1f} times real time, {row['seconds']:.2f} s, "
-            f"decoding {row['decoding_seconds']:.2f} s, {row['peak_bytes'] / 2**20:.0f} MiB, "
+            f"{case}: {row['times_real_time']['median']:.1f} times real time, {row['seconds']['median']:.2f} s, "
+            f"decoding {row['decoding_seconds']['median']:.2f} s, {row['peak_bytes'] / 2**20:.0f} MiB, "
             f"{row['peak_bytes_of_more'] / 2**20:.0f} MiB for {GROWTH} times as much"
         )
     write_report(arguments.json, "convert", results)

@@ -33,8 +33,8 @@ import hdf5plugin
 import numpy as np
 import torch
 from _measure import in_turns
-from _reader_parts import cold, opening, spread, training
-from _report import write_report
+from _reader_parts import cold, opening, training
+from _report import spread, write_report
 
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world

@@ -20,4 +20,4 @@ def test_memory_does_not_grow_with_the_source(tmp_path):
     for row in rows:
         more = 3 * 2 * row["recorded_fps"] * 640 * 480 * 3  # bytes of the pictures that the larger source has more
         assert row["peak_bytes_of_more"] - row["peak_bytes"] < min(2**25, more / 2)
-        assert row["decoding_seconds"] < row["seconds"]
+        assert row["decoding_seconds"]["median"] < row["seconds"]["median"]
