@@ -232,13 +232,6 @@ def test_demonstrations_without_pictures_say_how_to_add_them(demos, converted):
     assert "dataset_states_to_obs.py" in refused(converted, demos, "have no pictures, only robot0_eef_pos").remedy
 
 
-def test_pictures_that_may_be_upside_down_are_said(demos, converted):
-    with h5py.File(demos, "a") as file:
-        file["data"].attrs["macros_image_convention"] = "opengl"
-    said = converted(demos, camera="agentview_image").said
-    assert "pictures as they are stored; the file says that they are upside down (opengl)" in said
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"env_kwargs": {"control_freq": "fast"}}', "{" * 100_000])
 def test_without_a_rate_in_the_description_there_is_no_clock(demos, converted, aligned, text):
     with h5py.File(demos, "a") as file:
