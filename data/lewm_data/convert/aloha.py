@@ -114,9 +114,10 @@ def _short(name: str) -> str:
 
 
 def _doubt(file: Hdf5, camera: str) -> Doubt:
-    """The order of the colours. ALOHA's recorder has OpenCV make JPEG of red, green, blue, which it takes for the reverse.
+    """The order of the colours, which ALOHA's recorder reverses where it has OpenCV make JPEG rows.
 
-    It alone adds the lengths of the rows. ALOHA's loader has OpenCV read them, which reverses the colours once more.
+    OpenCV takes red, green, blue for the reverse, and ALOHA's loader has it read the rows, which reverses them once
+    more. This recorder alone adds the lengths of the rows.
     """
     if file.holds(LENGTHS) and file.dataset(f"{IMAGES}/{camera}").ndim < 4:
         said = "red and blue of the JPEG rows are exchanged, as ALOHA's recorder stores and its loader reads them"

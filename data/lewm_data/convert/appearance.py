@@ -75,6 +75,9 @@ class Doubt:
             yield self.flip
 
 
+NO_DOUBT = Doubt()
+
+
 def check_appearance(color_order: str | None, flip: str) -> None:
     """Raises unless there is such an order of colours, and such a flip.
 

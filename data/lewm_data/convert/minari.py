@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered
-from lewm_data.convert.roles import as_actions, column_name
+from lewm_data.convert.roles import MOST_CHOICES, as_actions, column_name, one_hot
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said
 from lewm_data.errors import DataError
@@ -31,7 +30,6 @@ FILE, METADATA = "main_data.hdf5", "metadata.json"
 PREFIX = "episode_"
 OBSERVATIONS, ACTIONS, REWARDS, INFOS = "observations", "actions", "rewards", "infos"
 MOST_METADATA = 1 << 27  # bytes: it has the limits of every pixel, 4 MB for pictures of 224 x 224
-MOST_CHOICES = 4096  # options of a discrete action, each of which becomes a number
 
 
 def recognises(path: Path) -> bool:
@@ -92,7 +90,7 @@ def _opened(file: Hdf5, path: Path, camera: str | None) -> Source:
         episode = episodes[index]
         columns = {_column(name): file.numbers(f"{episode}/{name}") for name in kept}
         actions = file.numbers(f"{episode}/{ACTIONS}")
-        columns[ACTION] = _one_hot(f"{file.path}: {episode}", actions, choices) if choices else as_actions(actions)
+        columns[ACTION] = one_hot(f"{file.path}: {episode}", actions, *choices) if choices else as_actions(actions)
         columns[REWARD] = file.numbers(f"{episode}/{REWARDS}").astype(np.float32)
         rows = len(file.dataset(f"{episode}/{where}"))
         pictures = f"{episode}/{where}"
@@ -152,11 +150,3 @@ def _action_space(path: Path) -> Mapping[str, Any]:
     with decoding(path, "is no description of a dataset by Minari", "Copy the dataset again."):
         space = json.loads(json.loads(path.read_bytes())["action_space"])
         return {"type": space["type"], **space}
-
-
-def _one_hot(where: str, values: Shaped[np.ndarray, "T ..."], choices: tuple[int, int]) -> Float32[np.ndarray, "T A"]:
-    first, count = choices
-    numbers = values.reshape(-1).astype(np.int64) - first
-    if len(numbers) != len(values) or ((numbers < 0) | (numbers >= count)).any():
-        raise DataError(f"{where}: has other actions than the {count} options of its space", "Leave it out.")
-    return np.eye(count, dtype=np.float32)[numbers]

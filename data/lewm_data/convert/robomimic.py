@@ -121,7 +121,7 @@ def _pictures(file: Hdf5, where: str, camera: str, ended: bool) -> Iterator[av.V
 
 
 def _doubt(file: Hdf5) -> Doubt:
-    """Which way up the pictures are: robosuite gives rows from the bottom, which robomimic turns over and others do not.
+    """Which way up the pictures are: robosuite gives rows from the bottom, which robomimic alone turns over.
 
     Source: IMAGE_CONVENTION of robosuite's macros, which LIBERO's create_dataset.py writes into its files.
     """

@@ -21,6 +21,7 @@ COUNTS = (*FRAMES, "index", "idx", "row", "episode", "episode_index", "episode_i
 ENDS = ("done", "dones", "terminal", "terminated", "truncated", "success")
 ACTIONS = ("action", "act", "cmd", "command", "control", "ctrl")
 STATES = ("state", "obs", "observation", "proprio", "qpos", "qvel", "position", "pos", "pose")
+MOST_CHOICES = 4096  # options of an action that is a choice, each of which becomes a number
 TAKEN = (PIXELS, HASHES, *INDEX)  # names that mean something else in a dataset
 UNIT = re.compile(r"(?:_|\s*[\[(])(s|ms|us|ns|secs?|seconds|nanos|micros|millis)[\])]?$")  # "t_ms", "Time [s]"
 PART = re.compile(r"[._/\[\s-]([0-9]+|[xyzw]|[rpy]|roll|pitch|yaw)\]?$")  # "action_0", "state.x", "pose[3]"
@@ -94,6 +95,24 @@ def column_name(name: str) -> str:
 def as_actions(values: Shaped[np.ndarray, "R ..."]) -> Float32[np.ndarray, "R A"]:
     """Actions as float32, a row each, whatever their shape was."""
     return np.asarray(values, np.float32).reshape(len(values), -1)
+
+
+def one_hot(where: str, values: Shaped[np.ndarray, "R ..."], first: int, count: int) -> Float32[np.ndarray, "R A"]:
+    """Actions that are choices: a one for the option that was taken.
+
+    Args:
+        where: Where they are from, for errors.
+        values: The number of an option in each row.
+        first: The number of the first option.
+        count: A, how many options there are.
+
+    Raises:
+        DataError: A row has several numbers, or one of no option.
+    """
+    numbers = values.reshape(-1).astype(np.int64) - first
+    if len(numbers) != len(values) or ((numbers < 0) | (numbers >= count)).any():
+        raise DataError(f"{where}: has other actions than the {count} options of its space", "Leave it out.")
+    return np.eye(count, dtype=np.float32)[numbers]
 
 
 def joined(where: str, parts: Mapping[str, Float32[np.ndarray, "_ _"]]) -> Float32[np.ndarray, "R A"]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, Shaped, UInt8
 
-from lewm_data.convert.appearance import Doubt
+from lewm_data.convert.appearance import NO_DOUBT, Doubt
 from lewm_data.errors import DataError, unknown
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Source:
     assumptions: tuple[str, ...]
     size: tuple[int, int]
     fps: float | None = None
-    doubt: Doubt = Doubt()
+    doubt: Doubt = NO_DOUBT
     attributes: Mapping[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = nothing
 

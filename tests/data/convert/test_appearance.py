@@ -61,10 +61,8 @@ def test_jpeg_rows_of_alohas_recorder_are_marked_as_exchanged(fixtures, converte
 
 def test_liberos_pictures_are_said_to_be_upside_down_and_left_so(fixtures, scene, converted):
     made = converted(fixtures / "libero" / "demo.hdf5", camera="agentview_rgb")
-    assert (
-        "pictures as they are stored, although the file says that they are upside down (--flip vertical turns them over)"
-        in made.said
-    )
+    said = "pictures as they are stored, although the file says that they are upside down"
+    assert f"{said} (--flip vertical turns them over)" in made.said
     assert scene.read(made.episodes[1]["pixels"][3][::-1]) == (1, 4)
 
 
@@ -73,15 +71,15 @@ def test_a_conversion_goes_on_only_with_the_same_correction(fixtures, tmp_path):
     with h5py.File(source) as file:
         rows = len(file["data/demo_0/actions"]) + 1
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(episodes, share):
         if episodes == 1:
-            raise Stop
+            raise StopError
 
     request = {"source": source, "out": out, "camera": "agentview_image", "flip": "vertical"}
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         convert(Request(**request), on_rows=stop)
     for other in ({"flip": "none"}, {"color_order": "bgr"}):
         with pytest.raises(OtherError, match="is not of this conversion"):
