@@ -32,6 +32,36 @@ def numeric_columns(path: Path) -> list[str]:
         return [field.name for field in file.schema_arrow if _is_numeric(field.type)]
 
 
+def schema_of(path: Path) -> Any:  # noqa: ANN401
+    """The columns of a file, as a `pyarrow.Schema`.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged.
+    """
+    with _opened(path) as file:
+        return file.schema_arrow
+
+
+def batches_of(path: Path, column: str) -> Iterator[Any]:
+    """The rows of a column, or of a part of one ("observations.image"), as `pyarrow.RecordBatch` of a few rows each.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged, or has rows that take too much memory.
+    """
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            about = file.metadata.row_group(group)
+            parts = (about.column(number) for number in range(about.num_columns))
+            size = sum(
+                one.total_uncompressed_size for one in parts if f"{one.path_in_schema}.".startswith(f"{column}.")
+            )
+            if size > memory_limit():
+                raise DataError(
+                    f"{path}: unpacks to {size:,} bytes, at most {memory_limit():,} are read here", "Split it."
+                )
+        yield from file.iter_batches(READ_TOGETHER, columns=[column])
+
+
 def read_rows(path: Path, columns: Sequence[str], most: int | None = None) -> Any:  # noqa: ANN401
     """Reads columns of numbers of a file as a `pyarrow.Table`.
 

@@ -57,6 +57,17 @@ RELEASED = (
 )
 CURRENT = ("row t is the action taken from picture t", MOVED)
 
+MINARI = (
+    "camera image, the only one",
+    "actions: actions (2 numbers), in the environment's units",
+    "columns kept: observation.state, reward",
+    "row t is the action taken from observation t",
+    STRETCHED,
+    ONE_MORE,
+    NO_CLOCK,
+)
+MINARI_RAW = ("camera cameras.wrist; left out: image", *MINARI[1:4], HALVED, ONE_MORE, NO_CLOCK)
+
 # source -> its format, the camera that is asked for, the one that is shown, the first step, and what is said
 SAID = {
     "lerobot-v2.1/recording": (
@@ -155,36 +166,12 @@ SAID = {
             "20 steps a second, as recorded",
         ),
     ),
-    "minari/recording": (
-        "Minari",
-        None,
-        "front",
-        0,
-        (
-            "camera image, the only one",
-            "actions: actions (2 numbers), in the environment's units",
-            "columns kept: observation.state, reward",
-            "row t is the action taken from observation t",
-            STRETCHED,
-            ONE_MORE,
-            NO_CLOCK,
-        ),
-    ),
-    "minari/recording-raw": (
-        "Minari",
-        "wrist",
-        "wrist",
-        0,
-        (
-            "camera cameras.wrist; left out: image",
-            "actions: actions (2 numbers), in the environment's units",
-            "columns kept: observation.state, reward",
-            "row t is the action taken from observation t",
-            HALVED,
-            ONE_MORE,
-            NO_CLOCK,
-        ),
-    ),
+    "minari/recording": ("Minari", None, "front", 0, MINARI),
+    "minari/recording-raw": ("Minari", "wrist", "wrist", 0, MINARI_RAW),
+    "minari/recording-arrow": ("Minari", None, "front", 0, MINARI),
+    "minari/recording-raw-arrow": ("Minari", "wrist", "wrist", 0, MINARI_RAW),
+    "minari/recording-parquet": ("Minari", None, "front", 0, MINARI),
+    "minari/recording-raw-parquet": ("Minari", "wrist", "wrist", 0, MINARI_RAW),
     "ogbench/recording.npz": (
         "OGBench",
         None,
@@ -302,7 +289,8 @@ STATES = {  # the column that holds the scene's state
     "dino-wm": "states",
     "stable-worldmodel": "state",
 }
-NUMBERS = {"minari/recording-raw": (0,)}  # episodes, where they are not all
+RAW = ("minari/recording-raw", "minari/recording-raw-arrow", "minari/recording-raw-parquet")
+NUMBERS = dict.fromkeys(RAW, (0,))  # episodes, where they are not all
 OPTIONS = {"libero/demo.hdf5": {"flip": "vertical"}}
 
 

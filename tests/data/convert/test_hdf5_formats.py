@@ -309,9 +309,3 @@ def test_observations_without_pictures_are_refused(minari, converted):
         for episode in file.values():
             del episode["observations/image"]
     refused(converted, minari, "have no pictures, only state")
-
-
-def test_the_other_storage_of_minari_is_named(minari, converted):
-    (minari / "data" / "main_data.hdf5").unlink()
-    (minari / "data" / "0").mkdir()
-    assert 'data_format="hdf5"' in refused(converted, minari, "is stored as Arrow files").remedy
