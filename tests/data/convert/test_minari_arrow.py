@@ -180,7 +180,7 @@ def test_offsets_that_lead_out_of_an_arrow_file_are_noticed(minari, converted):
     wild = np.frombuffer(stored, np.int32).copy()
     wild[-1] = 2**30
     file.write_bytes(content.replace(stored, wild.tobytes()))
-    refused(converted, dataset, "part-0.arrow: is no episode that Minari stored")
+    refused(converted, dataset, "part-0.arrow: is no Arrow file that can be read")
 
 
 @pytest.mark.parametrize("storage", STORAGES)

@@ -5,9 +5,7 @@ Letters: R rows of an episode, Y and X the sides of a picture.
 
 from __future__ import annotations
 
-import io
 import math
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Shaped
 
+from lewm_data.arrow import read_arrow
 from lewm_data.convert.hdf5 import JPEG, PNG
 from lewm_data.convert.minari.spaces import METADATA, shapes
-from lewm_data.errors import DataError, missing
-from lewm_data.foreign import check_file, decoding
+from lewm_data.errors import DataError
+from lewm_data.foreign import decoding
 from lewm_data.parquet import batches_of, numbers_of, schema_of
 from lewm_data.store.contents import memory_limit
 from lewm_data.store.schema import MAX_FRAME, is_numbers
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 PREFIX = "episode_"
 OBSERVATIONS = "observations"
 ENDINGS = (".arrow", ".parquet")
-MAGIC = b"ARROW1"  # the first and last bytes of an Arrow file
-BODY = 8  # bytes before the first message: MAGIC, and zeros
 DAMAGED, AGAIN = "is no episode that Minari stored, or not all of one", "Copy the dataset again."
 
 
@@ -153,7 +150,7 @@ class ArrowEpisodes:
         episode = name.partition("/")[0]
         if self._read is None or self._read[0] != episode:
             file = self._file(name)
-            self._read = (episode, *(_read_arrow(file) if file.suffix == ENDINGS[0] else (schema_of(file), None)))
+            self._read = (episode, *(read_arrow(file) if file.suffix == ENDINGS[0] else (schema_of(file), None)))
         return self._read[1:]
 
     def _kind(self, name: str) -> pyarrow.DataType | None:
@@ -194,52 +191,6 @@ class ArrowEpisodes:
 
 def _is_episode(folder: Path) -> bool:
     return folder.name.isdecimal() and any((folder / f"part-0{ending}").is_file() for ending in ENDINGS)
-
-
-def _read_arrow(path: Path) -> tuple[pyarrow.Schema, list[pyarrow.RecordBatch]]:
-    """All rows of an Arrow file, which are no larger than the file: it is not compressed.
-
-    Raises:
-        DataError: It is compressed, too large or damaged.
-    """
-    try:
-        import pyarrow as pa  # an extra
-        import pyarrow.ipc
-    except ModuleNotFoundError as error:
-        raise missing("reading .arrow needs pyarrow", "formats") from error
-    check_file(path, memory_limit())
-    with decoding(path, DAMAGED, AGAIN):
-        content = path.read_bytes()
-        if not (content.startswith(MAGIC) and content.endswith(MAGIC)):
-            raise ValueError("no Arrow file")
-        messages = pa.ipc.MessageReader.open_stream(io.BytesIO(content[BODY:]))
-        schema, batches = pa.ipc.read_schema(messages.read_next_message()), []
-        for message in messages:
-            if message.type != "record batch" or _is_compressed(message.metadata.to_pybytes()):
-                raise DataError(f"{path}: is compressed, or encoded by dictionaries", "Write it again with Minari.")
-            batches.append(pa.ipc.read_record_batch(message, schema))
-            batches[-1].validate(full=True)
-        return schema, batches
-
-
-def _is_compressed(header: bytes) -> bool:
-    """Whether a message is a batch of compressed rows: a field of its header, which pyarrow does not tell.
-
-    Compressed rows may be any number of times as large, which only unpacking them shows.
-
-    Source: Message.fbs of Apache Arrow: Message.header is the field 2, RecordBatch.compression the field 3.
-    """
-
-    def field(table: int, number: int) -> int:
-        index = table - struct.unpack_from("<i", header, table)[0]
-        fields = (struct.unpack_from("<H", header, index)[0] - 4) // 2
-        offset = struct.unpack_from("<H", header, index + 4 + 2 * number)[0] if number < fields else 0
-        return table + offset if offset else 0
-
-    def follow(place: int) -> int:
-        return place + int(struct.unpack_from("<I", header, place)[0])
-
-    return field(follow(field(follow(0), 2)), 3) != 0
 
 
 def _is_struct(kind: pyarrow.DataType) -> bool:
