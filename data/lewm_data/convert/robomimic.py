@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 DATA, PREFIX = "data", "demo_"
 ACTIONS, REWARDS, STATES = "actions", "rewards", "states"
 KEPT_OUT = ("dones", "action_dict", "datagen_info", "robot_states")
+JOINTS = "joint_states"
 LIBERO = "bddl_file_name"  # an attribute that LIBERO alone writes: where the task is described
 
 
@@ -69,7 +70,7 @@ def _opened(file: Hdf5, camera: str | None) -> Source:
         )
     chosen, camera_said = choose_camera(str(file.path), cameras, camera)
     ended = file.holds(f"{first}/next_obs/{chosen}")
-    late = not ended and file.text(DATA, LIBERO) is not None
+    late = not ended and _is_late(file, first)
     kept = [name for name in observed if name not in cameras and file.is_numeric(f"{first}/obs/{name}")]
     columns = [*kept, *([] if ended or late else [STATES])]
     left_out = [name for name in observed if name not in cameras and name not in kept]
@@ -118,6 +119,24 @@ def _with_last(file: Hdf5, where: str, name: str, ended: bool) -> Shaped[np.ndar
 def _pictures(file: Hdf5, where: str, camera: str, ended: bool) -> Iterator[av.VideoFrame | UInt8[np.ndarray, "Y X 3"]]:
     last = file.pictures(f"{where}/next_obs/{camera}", slice(-1, None)) if ended else ()
     return itertools.chain(file.pictures(f"{where}/obs/{camera}"), last)
+
+
+def _is_late(file: Hdf5, demo: str) -> bool:
+    """Whether observations follow the action of their row, as LIBERO records them.
+
+    Files that others recorded anew keep its attributes, but not this: where the joints are among the observations and
+    in the states, which are of before the action, these tell.
+    """
+    if file.text(DATA, LIBERO) is None:
+        return False
+    names = f"{demo}/obs/{JOINTS}", f"{demo}/{STATES}"
+    if not all(file.holds(name) for name in names):
+        return True
+    seen, before = (file.numbers(name) for name in names)
+    if seen.ndim != 2 or before.ndim != 2 or len(seen) != len(before) or seen.shape[1] >= before.shape[1]:
+        return True
+    joints = before[:, 1 : 1 + seen.shape[1]]  # after the time
+    return bool(np.abs(seen[:-1] - joints[1:]).mean() <= np.abs(seen - joints).mean())
 
 
 def _doubt(file: Hdf5) -> Doubt:

@@ -309,3 +309,30 @@ def test_observations_without_pictures_are_refused(minari, converted):
         for episode in file.values():
             del episode["observations/image"]
     refused(converted, minari, "have no pictures, only state")
+
+
+@pytest.fixture
+def libero(fixtures, tmp_path):
+    return shutil.copy(fixtures / "libero" / "demo.hdf5", tmp_path / "demo.hdf5")
+
+
+def test_libero_recorded_anew_with_observations_before_the_actions_is_told_by_its_joints(libero, scene, converted):
+    with h5py.File(libero, "a") as file:
+        for demo in file["data"].values():
+            replace(demo, "obs/joint_states", demo["states"][:, 1:8])
+            replace(demo, "actions", demo["actions"][:] + 1)  # of the frame that is shown
+    made = converted(libero, camera="agentview_rgb", flip="vertical")
+    assert "row t is the action taken from observation t" in made.said
+    for number, episode in enumerate(made.episodes):
+        assert len(episode["pixels"]) == scene.LENGTHS[number] - 1
+        expected = scene.actions(number)[:-2] + 1
+        np.testing.assert_allclose(episode["action"][:-1], expected, atol=1e-6)
+        np.testing.assert_allclose(episode["states"][:, 1:8], episode["joint_states"])
+
+
+@pytest.mark.parametrize("lacking", ["states", "obs/joint_states"])
+def test_libero_without_its_joints_is_told_by_its_description(libero, converted, aligned, lacking):
+    with h5py.File(libero, "a") as file:
+        for demo in file["data"].values():
+            del demo[lacking]
+    aligned(converted(libero, camera="agentview_rgb", flip="vertical").episodes, first=1)
