@@ -55,8 +55,10 @@ def read_csv(path: Path) -> CsvFile:
     numbers, delimiter = array("d"), ""
     for number, line in lines_of(path):
         delimiter = delimiter or next((mark for mark in "\t;" if mark in line), ",")
-        with decoding(f"{path}, line {number}", "is no line of a table", "Correct it."):
+        try:
             fields = next(csv.reader([line.strip("\r\n")], delimiter=delimiter))
+        except csv.Error as error:
+            raise DataError(f"{path}, line {number}: is no line of a table", "Correct it.") from error
         if not first:
             first, names = fields, _names_in(path, fields)
             if names:

@@ -53,6 +53,16 @@ def schema_of(path: Path) -> Any:  # noqa: ANN401
         return file.schema_arrow
 
 
+def rows_in(path: Path) -> int:
+    """How many rows a file has.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged.
+    """
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def batches_of(path: Path, column: str) -> Iterator[Any]:
     """The rows of a column, or of a part of one ("observations.image"), as `pyarrow.RecordBatch` of a few rows each.
 

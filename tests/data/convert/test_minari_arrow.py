@@ -184,6 +184,31 @@ def test_offsets_that_lead_out_of_an_arrow_file_are_noticed(minari, converted):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("width", [2304, 3, None])
+def test_another_column_in_the_place_of_the_pictures_is_refused(minari, converted, storage, width):
+    dataset = minari(f"recording-{storage}")
+
+    def other(table):
+        rows, state = table.num_rows, table.column("observations").chunk(0).field("state")
+        image = pa.array(np.zeros(rows * (width or 1), np.uint8))
+        image = image if width is None else pa.FixedSizeListArray.from_arrays(image, width)
+        return pa.StructArray.from_arrays([image, state], names=["image", "state"])
+
+    rewrite(dataset, 1, replaced("observations", other))
+    refused(converted, dataset, f"part-0.{storage}: has no pictures in 'observations/image'")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_lists_of_any_length_are_actions_where_they_have_one_length(minari, converted, aligned, storage):
+    dataset = minari(f"recording-{storage}")
+    for episode in range(3):
+        rewrite(
+            dataset, episode, replaced("actions", lambda table: table.column("actions").cast(pa.list_(pa.float32())))
+        )
+    aligned(converted(dataset).episodes)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
 def test_numbers_that_are_missing_are_refused(minari, converted, storage):
     dataset = minari(f"recording-{storage}")
     rewrite(dataset, 1, replaced("rewards", lambda table: pa.array([None] * table.num_rows, pa.float64())))

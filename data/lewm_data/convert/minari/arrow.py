@@ -18,7 +18,7 @@ from lewm_data.convert.hdf5 import JPEG, PNG
 from lewm_data.convert.minari.spaces import METADATA, shapes
 from lewm_data.errors import DataError
 from lewm_data.foreign import decoding
-from lewm_data.parquet import batches_of, numbers_of, schema_of
+from lewm_data.parquet import batches_of, numbers_of, rows_in, schema_of
 from lewm_data.store.contents import memory_limit
 from lewm_data.store.schema import MAX_FRAME, is_numbers
 from lewm_data.video.pictures import decode_image, displayed_size
@@ -89,7 +89,8 @@ class ArrowEpisodes:
 
     def count(self, name: str) -> int:
         """The rows of a column."""
-        return sum(len(array) for array in self._arrays(name))
+        batches = self._open(name)[1]
+        return rows_in(self._file(name)) if batches is None else sum(map(len, batches))
 
     def numbers(self, name: str, rows: slice = slice(None)) -> Shaped[np.ndarray, "R ..."]:
         """Rows of a column of numbers; those after the last action, which Minari adds, are no rows.
@@ -110,7 +111,8 @@ class ArrowEpisodes:
         values = numbers_of(self._file(name), pa.table({short: pa.chunked_array(arrays, self._kind(name))}), short)
         if not short.startswith(OBSERVATIONS):
             values = values[:-1]
-        return values.reshape(len(values), *self._row(name)[1])[rows]
+        shape = self._row(name)[1]
+        return (values.reshape(len(values), *shape) if shape else values)[rows]
 
     def pictures(self, name: str) -> Iterator[Picture]:
         """The pictures of an episode.
@@ -118,6 +120,8 @@ class ArrowEpisodes:
         Raises:
             DataError: They are no pictures, or damaged.
         """
+        if not self.is_pictures(name):
+            raise DataError(f"{self._file(name)}: has no pictures in '{name.partition('/')[2]}'", AGAIN)
         row, binary, shape = 0, _is_binary(self._kind(name)), self._row(name)[1]
         for array in self._arrays(name):
             for value in array:
