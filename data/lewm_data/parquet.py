@@ -22,14 +22,63 @@ NUMBER = 8  # bytes of a number at most; repeated numbers are stored once, but t
 READ_TOGETHER = 16  # values that are no numbers, such as pictures
 
 
-def numeric_columns(path: Path) -> list[str]:
-    """The names of the columns of numbers, or of lists of numbers, whatever their first value is.
+def numeric_columns(path: Path, most: int) -> tuple[list[str], list[str]]:
+    """The names of the columns of numbers, or of lists of numbers, whatever their first value is; and of all others.
+
+    Args:
+        path: The file.
+        most: The most numbers in a row, on average. A column of more is one of the others, and is not read for this.
 
     Raises:
         DataError: pyarrow is not installed, or the file is damaged.
     """
     with _opened(path) as file:
-        return [field.name for field in file.schema_arrow if _is_numeric(field.type)]
+        names, counts = file.schema_arrow.names, dict[str, int]()
+        groups = map(file.metadata.row_group, range(file.num_row_groups))
+        for part in (group.column(number) for group in groups for number in range(group.num_columns)):
+            counts[part.path_in_schema] = counts.get(part.path_in_schema, 0) + part.num_values
+        widths = {name: sum(count for part, count in counts.items() if _is_part(part, name)) for name in names}
+        rows = max(file.metadata.num_rows, 1)
+        kept = [one.name for one in file.schema_arrow if _is_numeric(one.type) and widths[one.name] <= most * rows]
+        return kept, [name for name in names if name not in kept]
+
+
+def schema_of(path: Path) -> Any:  # noqa: ANN401
+    """The columns of a file, as a `pyarrow.Schema`.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged.
+    """
+    with _opened(path) as file:
+        return file.schema_arrow
+
+
+def rows_in(path: Path) -> int:
+    """How many rows a file has.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged.
+    """
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def batches_of(path: Path, column: str) -> Iterator[Any]:
+    """The rows of a column, or of a part of one ("observations.image"), as `pyarrow.RecordBatch` of a few rows each.
+
+    Raises:
+        DataError: pyarrow is not installed, or the file is damaged, or has rows that take too much memory.
+    """
+    with _opened(path) as file:
+        for group in range(file.num_row_groups):
+            about = file.metadata.row_group(group)
+            parts = map(about.column, range(about.num_columns))
+            size = sum(one.total_uncompressed_size for one in parts if _is_part(one.path_in_schema, column))
+            if size > memory_limit():
+                raise DataError(
+                    f"{path}: unpacks to {size:,} bytes, at most {memory_limit():,} are read here", "Split it."
+                )
+        yield from file.iter_batches(READ_TOGETHER, columns=[column])
 
 
 def read_rows(path: Path, columns: Sequence[str], most: int | None = None) -> Any:  # noqa: ANN401
@@ -127,7 +176,7 @@ def _check(path: Path, file: Any, columns: Sequence[str], most: int, others: str
         row_group = file.metadata.row_group(group)
         for number in range(row_group.num_columns):
             column = row_group.column(number)
-            named = next((name for name in columns if f"{column.path_in_schema}.".startswith(f"{name}.")), None)
+            named = next((name for name in columns if _is_part(column.path_in_schema, name)), None)
             if named is not None:
                 if column.physical_type == "BYTE_ARRAY" and named != others:
                     raise DataError(f"{path}: '{column.path_in_schema}' is no column of numbers", AGAIN)
@@ -135,6 +184,11 @@ def _check(path: Path, file: Any, columns: Sequence[str], most: int, others: str
                 size += max(column.total_uncompressed_size, numbers)
     if size > most:
         raise DataError(f"{path}: unpacks to {size:,} bytes, at most {most:,} are read here", "Split it.")
+
+
+def _is_part(path: str, column: str) -> bool:
+    """Whether a path in the file, such as "state.list.element", is of a column."""
+    return f"{path}.".startswith(f"{column}.")
 
 
 def _is_list(kind: Any) -> bool:  # noqa: ANN401  # a pyarrow.DataType

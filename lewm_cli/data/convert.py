@@ -33,6 +33,20 @@ def convert(
         typer.Option(min=8, max=4096, help="Sides of the frames in pixels.", show_default="as recorded, at most 224"),
     ] = None,
     fit: options.Fit = "crop",
+    color_order: Annotated[
+        str | None,
+        typer.Option(
+            help="The order of the colours in the pictures: rgb, or bgr where red and blue are exchanged.",
+            show_default="as the format says",
+        ),
+    ] = None,
+    flip: Annotated[
+        str,
+        typer.Option(
+            help="What turns the pictures the right way up: none, vertical (they are upside down), horizontal "
+            "(mirrored) or both (turned by 180 degrees)."
+        ),
+    ] = "none",
     resample: Annotated[
         str, typer.Option(help="With --fps, how actions become one: hold (the first), mean or sum.")
     ] = "hold",
@@ -71,6 +85,8 @@ def convert(
         fps,
         frame_size,
         fit,
+        color_order,
+        flip,
         resample,
         _part(part),
         env,

@@ -14,15 +14,19 @@ from _seeds import Seeds
 
 FIXTURES = Path(__file__).parents[1] / "data" / "convert" / "fixtures"
 HEADER = 4096  # bytes that say what the others are
-CAMERAS = ("front", "wrist", "cam_high", "agentview_image", None)
+CAMERAS = ("front", "wrist", "cam_high", "agentview_image", "agentview_rgb", "channels-0-2", None)
 SOURCES = (
     "lerobot-v2.1/recording",
     "lerobot-v3/recording",
     "aloha/recording",
     "aloha/recording-jpeg",
     "robomimic/image_compact.hdf5",
+    "libero/demo.hdf5",
     "minari/recording",
+    "minari/recording-arrow",
+    "minari/recording-parquet",
     "ogbench/recording.npz",
+    "ogbench/powderworld.npz",
     "dino-wm/recording",
     "stable-worldmodel/released.h5",
     "stable-worldmodel/current-folder",

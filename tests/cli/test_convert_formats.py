@@ -4,11 +4,13 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lewm_cli import output
 from lewm_cli.main import app
+from lewm_data.store.dataset import Dataset
 
 for _needed in ("av", "pyarrow", "lance"):
     pytest.importorskip(_needed)
@@ -35,6 +37,7 @@ CAMERAS = {  # of the sources that have several
 SOURCES = [
     *CAMERAS,
     "minari/recording",
+    "minari/recording-arrow",
     "ogbench/recording.npz",
     "dino-wm/recording",
     "stable-worldmodel/released.h5",
@@ -68,3 +71,17 @@ def test_a_recording_becomes_a_dataset_and_a_model(source, tmp_path, monkeypatch
     losses = [row["loss"] for row in rows if "loss" in row]
     assert len(losses) == 3
     assert all(math.isfinite(loss) for loss in losses)
+
+
+def test_options_say_how_the_pictures_of_a_source_are_stored(tmp_path):
+    source, pixels = FIXTURES / "ogbench" / "recording.npz", []
+    for number, options in enumerate([(), ("--color-order", "bgr", "--flip", "vertical")]):
+        out = tmp_path / f"{number}.h5"
+        report = json.loads(call("data", "convert", source, "--out", out, *options, "--json"))
+        with Dataset.open(out) as dataset:
+            pixels.append(dataset.episode(0)["pixels"])
+    np.testing.assert_array_equal(pixels[1], pixels[0][:, ::-1, :, ::-1])
+    assert "colours in the order blue, green, red, as you say" in report["plan"]["assumptions"]
+    shown = call("data", "info", out)
+    assert "bgr" in shown
+    assert "vertical" in shown

@@ -92,7 +92,7 @@ def test_a_folder_of_recordings_becomes_a_dataset_that_the_other_commands_know(t
     assert lewm("data", "convert", source).exit_code == 1
     again = json.loads(lewm("data", "convert", source, "--overwrite", "--fps", "5", "--json").stdout)
     assert (again["episodes"], again["frames"]) == (3, 36)
-    assert again["plan"]["assumptions"][0] == "actions: push, turn"
+    assert again["plan"]["assumptions"][0] == "actions: push, turn (2 numbers)"
 
     shown = lewm("data", "info")
     assert f"newest dataset: {out}" in shown.stderr

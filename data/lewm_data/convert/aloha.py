@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
+from lewm_data.convert.appearance import BGR, RGB, Doubt
 from lewm_data.convert.hdf5 import ENDINGS, Hdf5, looks_like
 from lewm_data.convert.roles import as_actions, joined
 from lewm_data.convert.source import Episode, Source, choose_camera
@@ -48,7 +49,7 @@ def opens(path: Path, camera: str | None) -> Source:
     first = Hdf5.open(files[0])
     try:
         chosen, camera_said = choose_camera(str(path), first.names(IMAGES), camera)
-        swapped = _is_swapped(first, chosen)
+        doubt = _doubt(first, chosen)
         kept = [name for name in _others(first) if first.is_numeric(name)]
         size = first.picture_size(f"{IMAGES}/{chosen}")
         left_out = [_short(name) for name in _others(first) if name not in kept]
@@ -59,15 +60,14 @@ def opens(path: Path, camera: str | None) -> Source:
     finally:
         first.close()
     said.append("row t is the action sent after picture t was taken")
-    if swapped:
-        said.append("red and blue of the JPEG rows are exchanged, as ALOHA's recorder stores and its loader reads them")
     said.append(f"the rate is not in the files: ALOHA records {RATE} steps a second (--fps {RATE} says so)")
     return Source(
         format="ALOHA",
         episodes=tuple(str(file.relative_to(path)) if file != path else file.name for file in files),
-        read=lambda index: _read(files[index], chosen, actions, kept, swapped),
+        read=lambda index: _read(files[index], chosen, actions, kept),
         assumptions=tuple(said),
         size=size,
+        doubt=doubt,
     )
 
 
@@ -83,7 +83,7 @@ def _files(path: Path) -> list[Path]:
     return sorted(found, key=lambda one: natural(one.name))
 
 
-def _read(path: Path, camera: str, actions: list[str], kept: list[str], swapped: bool) -> Episode:
+def _read(path: Path, camera: str, actions: list[str], kept: list[str]) -> Episode:
     name = f"{IMAGES}/{camera}"
     file = Hdf5.open(path)
     try:
@@ -92,14 +92,13 @@ def _read(path: Path, camera: str, actions: list[str], kept: list[str], swapped:
         rows = len(file.dataset(name))
     finally:
         file.close()
-    return Episode(str(path), rows, columns, None, lambda: _pictures(path, name, swapped))
+    return Episode(str(path), rows, columns, None, lambda: _pictures(path, name))
 
 
-def _pictures(path: Path, name: str, swapped: bool) -> Iterator[av.VideoFrame | UInt8[np.ndarray, "Y X 3"]]:
+def _pictures(path: Path, name: str) -> Iterator[av.VideoFrame | UInt8[np.ndarray, "Y X 3"]]:
     file = Hdf5.open(path)
     try:
-        for picture in file.pictures(name):
-            yield picture.to_ndarray(format="bgr24") if swapped and not isinstance(picture, np.ndarray) else picture
+        yield from file.pictures(name)
     finally:
         file.close()
 
@@ -114,6 +113,15 @@ def _short(name: str) -> str:
     return name.removeprefix(f"{OBSERVATIONS}/").replace("/", ".")
 
 
-def _is_swapped(file: Hdf5, camera: str) -> bool:
-    """Whether rows are JPEG that ALOHA's recorder made: it alone adds the lengths, and gives OpenCV red as blue."""
-    return file.holds(LENGTHS) and file.dataset(f"{IMAGES}/{camera}").ndim < 4
+def _doubt(file: Hdf5, camera: str) -> Doubt:
+    """The order of the colours, which ALOHA's recorder reverses where it has OpenCV make JPEG rows.
+
+    OpenCV takes red, green, blue for the reverse, and ALOHA's loader has it read the rows, which reverses them once
+    more. This recorder alone adds the lengths of the rows.
+    """
+    if file.holds(LENGTHS) and file.dataset(f"{IMAGES}/{camera}").ndim < 4:
+        said = "red and blue of the JPEG rows are exchanged, as ALOHA's recorder stores and its loader reads them"
+        return Doubt(BGR, f"{said} (--color-order {RGB} leaves them as they are)")
+    return Doubt(
+        RGB, f"colours as they are stored (--color-order {BGR} exchanges red and blue, if they look exchanged)"
+    )

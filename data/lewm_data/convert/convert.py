@@ -8,11 +8,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from lewm_data.convert.appearance import Appearance, check_appearance
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
 from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
@@ -51,6 +52,7 @@ def convert(
     """
     began = time.perf_counter()
     check_fit(request.fit)
+    check_appearance(request.color_order, request.flip)
     if request.resample not in RESAMPLINGS:
         raise unknown("way of resampling actions", request.resample, RESAMPLINGS)
     source = open_source(request.source, request.camera)
@@ -94,6 +96,11 @@ class _Work:
         return self.request.fps or self.source.fps
 
     @property
+    def appearance(self) -> Appearance:
+        """How the pictures of the source are stored."""
+        return self.source.doubt.settled(self.request.color_order, self.request.flip)
+
+    @property
     def settings(self) -> str:
         """All on which the rows of the dataset depend."""
         request = self.request
@@ -108,6 +115,7 @@ class _Work:
                 "fps": request.fps,
                 "frame_size": list(self.size),
                 "fit": request.fit,
+                **asdict(self.appearance),
                 "resample": request.resample,
                 "part": list(request.part),
                 "env": request.env,
@@ -123,6 +131,7 @@ class _Work:
         clock = {} if self.fps is None else {"fps": self.fps}
         about = {
             "fit": request.fit,
+            **asdict(self.appearance),
             "resample": request.resample,
             "converted_from": self.source.format,
             CONVERSION: self.settings,
@@ -142,8 +151,9 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
                     rows, columns = chosen_rows(episode, request.fps, request.resample)
                 counts = {EPISODE: np.full(len(rows), number, np.int32), STEP: np.arange(len(rows), dtype=np.int32)}
                 shown = functools.partial(on_rows, place)
+                sizes = work.source.size, work.size
                 writer.write_pieces(
-                    _read(pieces(episode, rows, columns | counts, work.source.size, work.size, request.fit, shown))
+                    _read(pieces(episode, rows, columns | counts, *sizes, request.fit, work.appearance, shown))
                 )
             except UnreadableError as error:
                 if not request.skip_damaged:
@@ -235,6 +245,7 @@ def _done(request: Request, work: _Work, numbers: range) -> int:
 
 def _assumptions(work: _Work, first: Episode) -> Iterator[str]:
     yield from work.source.assumptions
+    yield from work.source.doubt.in_words(work.request.color_order, work.request.flip)
     yield in_words(work.source.size, work.size, work.request.fit)
     if len(first.columns[ACTION]) == first.rows:
         yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lewm_data.convert import aloha, dino_wm, media, minari, ogbench, robomimic
+from lewm_data.convert import aloha, dino_wm, media, ogbench, robomimic
 from lewm_data.convert.lerobot import dataset as lerobot
+from lewm_data.convert.minari import dataset as minari
 from lewm_data.convert.source import Format, Source
 from lewm_data.convert.stable_worldmodel import folder, hdf5, lance
 from lewm_data.errors import DataError

@@ -154,6 +154,10 @@ class Hdf5:
             return stored.shape[-1] == 3
         return _is_packed(stored) and len(stored) > 0 and self._packed(stored, 0).startswith((JPEG, PNG))
 
+    def count(self, name: str) -> int:
+        """The rows of a dataset."""
+        return len(self.dataset(name))
+
     def pictures(self, name: str, rows: slice = slice(None)) -> Iterator[Picture]:
         """The pictures of some rows, read a few at a time.
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float64, Shaped
 
 from lewm_data.convert.clock import Clock, clock_of
+from lewm_data.convert.first_line import FirstLine
 from lewm_data.convert.roles import Roles, check_counters, columns_of, roles_of
 from lewm_data.convert.sampling import FASTER, SLACK, rate_of
 from lewm_data.convert.source import Episode, Source, choose_camera
@@ -92,7 +93,7 @@ def opens(path: Path, camera: str | None) -> Source:
         )
     unused = sorted(set(found.tables) - set(found.recordings), key=natural)
     reader, first = _first_readable(pairs)
-    assumptions += reader.roles.in_words()
+    assumptions += [*reader.roles.in_words(), *reader.first_line.in_words()]
     assumptions.append(_clock_said(first, reader, pairs[0]))
     assumptions += _repeated(first, reader.example)
     if alone:
@@ -158,36 +159,43 @@ def _choose(path: Path, found: _Found, camera: str | None) -> tuple[dict[str, Pa
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads recordings, and understands the table of each as that of `example`."""
+    """Reads recordings, and understands the table of each, of which it uses `names`, as that of `example`."""
 
     example: _Pair
     names: list[str]
     roles: Roles
     clock: Clock | None
+    first_line: FirstLine
 
     @classmethod
     def of(cls, pair: _Pair) -> _Reader:
         """A reader for tables like that of a pair."""
         table = read_table(pair.table)
-        roles = roles_of(str(pair.table), list(table))
+        first_line = FirstLine.of(pair.table, table, lambda: _count(pair.pictures))
+        roles = roles_of(str(pair.table), table)
         clock = None
         if roles.time is not None:
             duration = None if pair.pictures.is_dir() else float(probe(pair.pictures).times()[-1])
-            clock = clock_of(pair.table, roles.time, table[roles.time][:, 0], duration)
-        return cls(pair, list(table), roles, clock)
+            clock = clock_of(pair.table, roles.time, table.columns[roles.time][:, 0], duration)
+        names = [name for name in table.columns if name not in roles.left_out]
+        return cls(pair, names, roles, clock, first_line)
 
     def read(self, pair: _Pair) -> Episode:
         """The episode of a pair."""
-        table = read_table(pair.table)
-        if list(table) != self.names:
+        table = self.first_line.applied(pair.table, read_table(pair.table))
+        names = [name for name in table.columns if name not in self.roles.left_out]
+        lost = next((name for name in self.names if name in table.left_out), None)
+        if lost is not None:
+            raise DataError(f"{pair.table}: column '{lost}' holds text, or too many numbers", "Correct it.")
+        if names != self.names:
             raise DataError(
-                f"{pair.table}: has the columns {', '.join(table) or 'without names'}, the first table has "
+                f"{pair.table}: has the columns {', '.join(names) or 'without names'}, the first table has "
                 f"{', '.join(self.names)}",
                 "Give all tables the same columns, in the same order.",
             )
-        check_counters(str(pair.table), table)
-        columns = columns_of(table, self.roles)
-        seconds = None if self.clock is None else self.clock.seconds(pair.table, table[self.clock.column][:, 0])
+        check_counters(str(pair.table), table.columns)
+        columns = columns_of(table.columns, self.roles)
+        seconds = None if self.clock is None else self.clock.seconds(pair.table, table.columns[self.clock.column][:, 0])
         if pair.pictures.is_dir():
             return _of_pictures(pair, columns, seconds)
         video = probe(pair.pictures)
@@ -251,6 +259,11 @@ def _shown_at(video: VideoFile, times: Float64[np.ndarray, " R"]) -> Iterator[av
         raise DataError(
             f"{video.path}: ends before {times[waiting]:.2f} s, its index goes on to that", "Copy or record it again."
         )
+
+
+def _count(pictures: Path) -> int:
+    """The pictures of a video or a folder."""
+    return len(images_in(pictures)) if pictures.is_dir() else len(probe(pictures).times()) - 1
 
 
 def _check_count(pair: _Pair, rows: int, pictures: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lewm_data.convert.appearance import NOT_FLIPPED
 from lewm_data.convert.sampling import HOLD
 from lewm_data.video.fit import CROP
 
@@ -24,6 +25,8 @@ class Request:
         frame_size: Sides of the frames in pixels; None takes the shorter side of the pictures, but at most
             `LARGEST_SIDE`.
         fit: How pictures that are not square become so: "crop", "letterbox" or "stretch".
+        color_order: The order of the colours in the pictures: "rgb" or "bgr"; None takes what the format says.
+        flip: What turns the pictures the right way up: "none", "vertical", "horizontal" or "both".
         resample: How the actions between two rows that are taken become one: "hold", "mean" or "sum".
         part: (k, n) converts the k-th of n parts of the episodes, counted from 1.
         env: What the dataset calls its world; None takes the source's name.
@@ -37,6 +40,8 @@ class Request:
     fps: float | None = None
     frame_size: int | None = None
     fit: str = CROP
+    color_order: str | None = None
+    flip: str = NOT_FLIPPED
     resample: str = HOLD
     part: tuple[int, int] = (1, 1)
     env: str | None = None

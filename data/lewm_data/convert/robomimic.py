@@ -2,7 +2,8 @@
 
     data/demo_0: actions (T, A), rewards (T,), obs/agentview_image (T, Y, X, 3), obs/robot0_eef_pos (T, 3), next_obs/...
 
-Source: dataset_states_to_obs.py of ARISE-Initiative/robomimic 0.3. LIBERO and MimicGen have the same layout.
+Source: dataset_states_to_obs.py of ARISE-Initiative/robomimic 0.3. LIBERO and MimicGen have the same layout, but
+create_dataset.py of Lifelong-Robot-Learning/LIBERO takes a row's observations after its action, and its state before.
 
 Letters: T actions of a demonstration, Y and X the sides of a picture.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from lewm_data.convert.appearance import Doubt
 from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered
 from lewm_data.convert.roles import as_actions
 from lewm_data.convert.source import Episode, Source, choose_camera
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 
 DATA, PREFIX = "data", "demo_"
 ACTIONS, REWARDS, STATES = "actions", "rewards", "states"
-KEPT_OUT = ("dones", "action_dict", "datagen_info")
+KEPT_OUT = ("dones", "action_dict", "datagen_info", "robot_states")
+JOINTS = "joint_states"
+LIBERO = "bddl_file_name"  # an attribute that LIBERO alone writes: where the task is described
 
 
 def recognises(path: Path) -> bool:
@@ -66,36 +70,40 @@ def _opened(file: Hdf5, camera: str | None) -> Source:
         )
     chosen, camera_said = choose_camera(str(file.path), cameras, camera)
     ended = file.holds(f"{first}/next_obs/{chosen}")
+    late = not ended and _is_late(file, first)
     kept = [name for name in observed if name not in cameras and file.is_numeric(f"{first}/obs/{name}")]
-    columns = [*kept, *([] if ended else [STATES])]
+    columns = [*kept, *([] if ended or late else [STATES])]
     left_out = [name for name in observed if name not in cameras and name not in kept]
-    left_out += [name for name in file.names(first) if name in KEPT_OUT or (ended and name == STATES)]
+    left_out += [name for name in file.names(first) if name in KEPT_OUT or (name == STATES and STATES not in columns)]
     said = [camera_said, actions_said(ACTIONS, file.dataset(f"{first}/{ACTIONS}").shape[-1])]
     said += columns_said([*columns, REWARD], left_out)
-    said.append("row t is the action taken from observation t")
+    if late:
+        said.append("recorded by LIBERO: observation t follows action t, and row t + 1 is the action taken from it")
+    else:
+        said.append("row t is the action taken from observation t")
     if ended:
         said.append("the picture after an episode's last action is that of next_obs")
-    if file.text(DATA, "macros_image_convention") == "opengl":
-        said.append("pictures as they are stored; the file says that they are upside down (opengl)")
     return Source(
         format="robomimic",
         episodes=tuple(demos),
-        read=lambda index: _read(file, demos[index], chosen, kept, ended),
+        read=lambda index: _read(file, demos[index], chosen, columns, ended, late),
         assumptions=tuple(said),
         size=file.picture_size(f"{first}/obs/{chosen}"),
         fps=_rate(file),
+        doubt=_doubt(file),
         close=file.close,
     )
 
 
-def _read(file: Hdf5, demo: str, camera: str, kept: list[str], ended: bool) -> Episode:
+def _read(file: Hdf5, demo: str, camera: str, kept: list[str], ended: bool, late: bool) -> Episode:
     where = f"{DATA}/{demo}"
-    columns = {name: _with_last(file, where, name, ended) for name in kept}
-    if not ended and file.holds(f"{where}/{STATES}"):
+    columns = {name: _with_last(file, where, name, ended) for name in kept if name != STATES}
+    if STATES in kept and file.holds(f"{where}/{STATES}"):
         columns[STATES] = file.numbers(f"{where}/{STATES}")
-    columns[ACTION] = as_actions(file.numbers(f"{where}/{ACTIONS}"))
+    first = int(late)  # the action before the first picture led to it
+    columns[ACTION] = as_actions(file.numbers(f"{where}/{ACTIONS}", slice(first, None)))
     if file.holds(f"{where}/{REWARDS}"):
-        columns[REWARD] = file.numbers(f"{where}/{REWARDS}").astype(np.float32)
+        columns[REWARD] = file.numbers(f"{where}/{REWARDS}", slice(first, None)).astype(np.float32)
     rows = len(file.dataset(f"{where}/obs/{camera}")) + ended
     rate = _rate(file)
     times = None if rate is None else np.arange(rows) / rate
@@ -111,6 +119,35 @@ def _with_last(file: Hdf5, where: str, name: str, ended: bool) -> Shaped[np.ndar
 def _pictures(file: Hdf5, where: str, camera: str, ended: bool) -> Iterator[av.VideoFrame | UInt8[np.ndarray, "Y X 3"]]:
     last = file.pictures(f"{where}/next_obs/{camera}", slice(-1, None)) if ended else ()
     return itertools.chain(file.pictures(f"{where}/obs/{camera}"), last)
+
+
+def _is_late(file: Hdf5, demo: str) -> bool:
+    """Whether observations follow the action of their row, as LIBERO records them.
+
+    Files that others recorded anew keep its attributes, but not this: where the joints are among the observations and
+    in the states, which are of before the action, these tell.
+    """
+    if file.text(DATA, LIBERO) is None:
+        return False
+    names = f"{demo}/obs/{JOINTS}", f"{demo}/{STATES}"
+    if not all(file.holds(name) for name in names):
+        return True
+    seen, before = (file.numbers(name) for name in names)
+    if seen.ndim != 2 or before.ndim != 2 or len(seen) != len(before) or seen.shape[1] >= before.shape[1]:
+        return True
+    joints = before[:, 1 : 1 + seen.shape[1]]  # after the time
+    return bool(np.abs(seen[:-1] - joints[1:]).mean() <= np.abs(seen - joints).mean())
+
+
+def _doubt(file: Hdf5) -> Doubt:
+    """Which way up the pictures are: robosuite gives rows from the bottom, which robomimic alone turns over.
+
+    Source: IMAGE_CONVENTION of robosuite's macros, which LIBERO's create_dataset.py writes into its files.
+    """
+    over = "--flip vertical turns them over"
+    if file.text(DATA, "macros_image_convention") == "opengl":
+        return Doubt(flip=f"pictures as they are stored, although the file says that they are upside down ({over})")
+    return Doubt(flip=f"pictures as they are stored ({over}, if they are upside down)")
 
 
 def _rate(file: Hdf5) -> float | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
 
+from lewm_data.convert.appearance import Appearance
 from lewm_data.convert.sampling import resampled, rows_at
 from lewm_data.convert.source import Episode
 from lewm_data.errors import DataError
@@ -57,6 +58,7 @@ def pieces(
     usual: tuple[int, int],
     size: tuple[int, int],
     fit: str,
+    appearance: Appearance,
     on_share: Callable[[float], None],
 ) -> Iterator[dict[str, Shaped[np.ndarray, "P ..."]]]:
     """The rows of an episode with their frames, a few at a time.
@@ -68,6 +70,7 @@ def pieces(
         usual: Y and X that the source's pictures have.
         size: V and U.
         fit: See `fitted`.
+        appearance: How the pictures are stored.
         on_share: Called with the share of the episode that is done.
 
     Raises:
@@ -76,7 +79,7 @@ def pieces(
     waiting: list[UInt8[np.ndarray, "V U 3"]] = []
     first = 0
     for frame in _frames(episode, rows, usual, size, fit):
-        waiting.append(frame)
+        waiting.append(appearance.corrected(frame))
         end = first + len(waiting)
         if len(waiting) == PIECE or end == len(rows):
             yield {PIXELS: np.stack(waiting), **{name: values[first:end] for name, values in columns.items()}}

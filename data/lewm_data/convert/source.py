@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, Shaped, UInt8
 
+from lewm_data.convert.appearance import NO_DOUBT, Doubt
 from lewm_data.errors import DataError, unknown
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Source:
             unit, what was left out.
         size: Y and X of the pictures.
         fps: Rows a second; None where the source has no clock.
+        doubt: What is assumed about colours and about which way up the pictures are, where the user says nothing.
         attributes: Attributes that the dataset gets beside those of every conversion, such as "robot".
         close: Ends all reading.
     """
@@ -70,6 +72,7 @@ class Source:
     assumptions: tuple[str, ...]
     size: tuple[int, int]
     fps: float | None = None
+    doubt: Doubt = NO_DOUBT
     attributes: Mapping[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = nothing
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from lewm_data.convert.clock import clock_of
+from lewm_data.convert.first_line import FirstLine
 from lewm_data.convert.roles import roles_of
 from lewm_data.convert.sampling import FASTER, HOLD, resampled, rows_at
 from lewm_data.errors import DataError, unknown
@@ -101,12 +102,13 @@ def read_actions(
 def _read_table(path: Path, fps: float | None, resample: str, clip: Clip) -> tuple[Float[np.ndarray, "T A"], bool]:
     """The actions of a table, and whether they are at the times k / fps."""
     table = read_table(path)
-    roles = roles_of(str(path), list(table))
-    actions = np.concatenate([table[name] for name in roles.actions], axis=1)
+    table = FirstLine.of(path, table, lambda: clip.count).applied(path, table)
+    roles = roles_of(str(path), table)
+    actions = np.concatenate([table.columns[name] for name in roles.actions], axis=1)
     if fps is None or len(actions) < 2:
         return actions, False
     if roles.time is not None:
-        stamps = table[roles.time][:, 0]
+        stamps = table.columns[roles.time][:, 0]
         seconds = clock_of(path, roles.time, stamps, clip.duration).seconds(path, stamps)
         if seconds[-1] < 0:
             raise DataError(f"{path}: all its times are before the video's first picture", "Correct the times.")

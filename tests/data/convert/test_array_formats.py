@@ -103,11 +103,52 @@ def test_arrays_of_other_lengths_are_refused(arrays, tmp_path, converted):
     refused(converted, tmp_path / "a.npz", "'qpos' has 50 rows, observations 51")
 
 
-@pytest.mark.parametrize("shape", [(51, 12), (51, 24, 32, 6), (51, 2, 24, 32, 3)])
+@pytest.mark.parametrize("shape", [(51, 12), (51, 24, 32, 4), (51, 24, 32, 0), (51, 2, 24, 32, 6), (51, 0, 24, 32, 3)])
 def test_observations_that_are_no_pictures_are_refused(arrays, tmp_path, converted, shape):
     arrays["observations"] = np.zeros(shape, np.uint8)
     np.savez_compressed(tmp_path / "a.npz", **arrays)
     assert "visual" in refused(converted, tmp_path / "a.npz", "expected pictures").remedy
+
+
+@pytest.mark.parametrize(
+    ("stacked", "cameras"),
+    [
+        (lambda front, wrist: np.concatenate([front, wrist], axis=-1), ("channels-0-2", "channels-3-5")),
+        (lambda front, wrist: np.stack([front, wrist], axis=1), ("view-0", "view-1")),
+    ],
+)
+def test_one_of_several_views_is_chosen(arrays, tmp_path, scene, converted, aligned, stacked, cameras):
+    wrist = np.concatenate([scene.frames(episode, camera="wrist") for episode in range(3)])
+    arrays["observations"] = stacked(arrays["observations"], wrist)
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    for camera, other, shown in zip(cameras, cameras[::-1], ("front", "wrist"), strict=True):
+        made = converted(tmp_path / "a.npz", camera=camera)
+        aligned(made.episodes, shown)
+        assert made.said[0] == f"camera {camera}; left out: {other}"
+    error = refused(converted, tmp_path / "a.npz", f"has 2 cameras: {', '.join(cameras)}")
+    assert error.remedy == f"Name one: --camera {cameras[0]}"
+
+
+@pytest.mark.parametrize(("camera", "channels"), [("channels-0-2", np.s_[:3]), ("channels-3-5", np.s_[3:])])
+def test_powderworld_is_two_pictures_and_a_choice(fixtures, converted, camera, channels):
+    made = converted(fixtures / "ogbench" / "powderworld.npz", camera=camera)
+    with np.load(fixtures / "ogbench" / "powderworld.npz") as stored:
+        observations, actions = stored["observations"], stored["actions"]
+    for episode, rows in zip(made.episodes, (slice(0, 10), slice(10, 23)), strict=True):
+        np.testing.assert_array_equal(episode["pixels"], observations[rows][..., channels])
+        np.testing.assert_array_equal(episode["action"][:-1], np.eye(8)[actions[rows]][:-1])
+        assert np.isnan(episode["action"][-1]).all()
+    assert made.said[1:3] == (
+        "actions: actions (8 numbers), a choice, as a one-hot vector: options up to the greatest in the file",
+        "of Powderworld's six channels, 0 to 2 show the world, 3 to 5 what is about to be placed in it",
+    )
+
+
+@pytest.mark.parametrize("actions", [np.full(51, -1), np.full(51, 10**9)])
+def test_choices_without_end_are_refused(arrays, tmp_path, converted, actions):
+    arrays["actions"] = actions
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    refused(converted, tmp_path / "a.npz", "options")
 
 
 def test_a_damaged_npz_file_is_named(fixtures, tmp_path, converted):

@@ -33,7 +33,9 @@ ALOHA = (
     "columns kept: effort, qpos, qvel",
     "row t is the action sent after picture t was taken",
 )
+ALOHA_COLORS = "colours as they are stored (--color-order bgr exchanges red and blue, if they look exchanged)"
 ALOHA_RATE = "the rate is not in the files: ALOHA records 50 steps a second (--fps 50 says so)"
+UPRIGHT = "pictures as they are stored (--flip vertical turns them over, if they are upside down)"
 DINO_WM = (
     "camera obses, the only one",
     "actions: rel_actions.pth (2 numbers), divided by 100",
@@ -54,6 +56,17 @@ RELEASED = (
     NO_CLOCK,
 )
 CURRENT = ("row t is the action taken from picture t", MOVED)
+
+MINARI = (
+    "camera image, the only one",
+    "actions: actions (2 numbers), in the environment's units",
+    "columns kept: observation.state, reward",
+    "row t is the action taken from observation t",
+    STRETCHED,
+    ONE_MORE,
+    NO_CLOCK,
+)
+MINARI_RAW = ("camera cameras.wrist; left out: image", *MINARI[1:4], HALVED, ONE_MORE, NO_CLOCK)
 
 # source -> its format, the camera that is asked for, the one that is shown, the first step, and what is said
 SAID = {
@@ -83,7 +96,7 @@ SAID = {
         "cam_high",
         "front",
         0,
-        ("camera cam_high; left out: cam_left_wrist", *ALOHA, ALOHA_RATE, STRETCHED, EQUAL, NO_CLOCK),
+        ("camera cam_high; left out: cam_left_wrist", *ALOHA, ALOHA_RATE, ALOHA_COLORS, STRETCHED, EQUAL, NO_CLOCK),
     ),
     "aloha/recording-jpeg": (
         "ALOHA",
@@ -93,8 +106,9 @@ SAID = {
         (
             "camera cam_left_wrist; left out: cam_high",
             *ALOHA,
-            "red and blue of the JPEG rows are exchanged, as ALOHA's recorder stores and its loader reads them",
             ALOHA_RATE,
+            "red and blue of the JPEG rows are exchanged, as ALOHA's recorder stores and its loader reads them "
+            "(--color-order rgb leaves them as they are)",
             STRETCHED,
             EQUAL,
             NO_CLOCK,
@@ -112,6 +126,7 @@ SAID = {
             "left out: dones, states",
             "row t is the action taken from observation t",
             "the picture after an episode's last action is that of next_obs",
+            UPRIGHT,
             STRETCHED,
             ONE_MORE,
             "20 steps a second, as recorded",
@@ -128,41 +143,35 @@ SAID = {
             "columns kept: robot0_eef_pos, states, reward",
             "left out: dones",
             "row t is the action taken from observation t",
+            UPRIGHT,
             STRETCHED,
             EQUAL,
             "20 steps a second, as recorded",
         ),
     ),
-    "minari/recording": (
-        "Minari",
-        None,
-        "front",
-        0,
-        (
-            "camera image, the only one",
-            "actions: actions (2 numbers), in the environment's units",
-            "columns kept: observation.state, reward",
-            "row t is the action taken from observation t",
-            STRETCHED,
-            ONE_MORE,
-            NO_CLOCK,
-        ),
-    ),
-    "minari/recording-raw": (
-        "Minari",
+    "libero/demo.hdf5": (
+        "robomimic",
+        "eye_in_hand_rgb",
         "wrist",
-        "wrist",
-        0,
+        1,
         (
-            "camera cameras.wrist; left out: image",
-            "actions: actions (2 numbers), in the environment's units",
-            "columns kept: observation.state, reward",
-            "row t is the action taken from observation t",
+            "camera eye_in_hand_rgb; left out: agentview_rgb",
+            "actions: actions (2 numbers), in the units of the source",
+            "columns kept: ee_pos, ee_states, gripper_states, joint_states, reward",
+            "left out: dones, robot_states, states",
+            "recorded by LIBERO: observation t follows action t, and row t + 1 is the action taken from it",
+            "rows run from the bottom to the top in the source, as you say: they are turned over",
             HALVED,
             ONE_MORE,
-            NO_CLOCK,
+            "20 steps a second, as recorded",
         ),
     ),
+    "minari/recording": ("Minari", None, "front", 0, MINARI),
+    "minari/recording-raw": ("Minari", "wrist", "wrist", 0, MINARI_RAW),
+    "minari/recording-arrow": ("Minari", None, "front", 0, MINARI),
+    "minari/recording-raw-arrow": ("Minari", "wrist", "wrist", 0, MINARI_RAW),
+    "minari/recording-parquet": ("Minari", None, "front", 0, MINARI),
+    "minari/recording-raw-parquet": ("Minari", "wrist", "wrist", 0, MINARI_RAW),
     "ogbench/recording.npz": (
         "OGBench",
         None,
@@ -274,18 +283,21 @@ STATES = {  # the column that holds the scene's state
     "lerobot": "observation.state",
     "aloha": "qpos",
     "robomimic": "robot0_eef_pos",
+    "libero": "ee_pos",
     "minari": "observation.state",
     "ogbench": "qpos",
     "dino-wm": "states",
     "stable-worldmodel": "state",
 }
-NUMBERS = {"minari/recording-raw": (0,)}  # episodes, where they are not all
+RAW = ("minari/recording-raw", "minari/recording-raw-arrow", "minari/recording-raw-parquet")
+NUMBERS = dict.fromkeys(RAW, (0,))  # episodes, where they are not all
+OPTIONS = {"libero/demo.hdf5": {"flip": "vertical"}}
 
 
 @pytest.mark.parametrize("name", SAID)
 def test_every_frame_has_its_action_and_its_state_and_what_is_said_is_right(name, fixtures, scene, converted, aligned):
     expected_format, camera, shown, first, said = SAID[name]
-    made = converted(fixtures / name, camera=camera)
+    made = converted(fixtures / name, camera=camera, **OPTIONS.get(name, {}))
     assert made.format == expected_format
     assert made.said == said
     numbers = NUMBERS.get(name, (0, 1, 2))
@@ -303,7 +315,10 @@ def test_a_reward_belongs_to_the_action_of_its_row(name, fixtures, scene, conver
     first = SAID[name][3]
     for episode in made.episodes:
         steps = np.arange(first, first + len(episode["reward"]) - 1)
-        expected = steps / 100 if name.startswith("robomimic") else (steps + 1) / 100
+        if name.startswith("libero"):
+            expected = steps == steps[-1]
+        else:
+            expected = steps / 100 if name.startswith("robomimic") else (steps + 1) / 100
         np.testing.assert_allclose(episode["reward"][:-1], expected, atol=1e-6)
         assert episode["reward"][-1] == 0
 
@@ -325,8 +340,9 @@ def test_of_several_cameras_one_has_to_be_named(name, fixtures, tmp_path):
 @pytest.mark.parametrize("name", [name for name in SAID if name not in NUMBERS])
 def test_parts_and_interruptions_begin_where_an_episode_does(name, fixtures, converted, aligned):
     _, camera, shown, first, _ = SAID[name]
-    aligned(converted(fixtures / name, camera=camera, part=(3, 3)).episodes, shown, first, (2,))
-    aligned(converted(fixtures / name, camera=camera, part=(1, 3)).episodes, shown, first, (0,))
+    options = {"camera": camera, **OPTIONS.get(name, {})}
+    aligned(converted(fixtures / name, **options, part=(3, 3)).episodes, shown, first, (2,))
+    aligned(converted(fixtures / name, **options, part=(1, 3)).episodes, shown, first, (0,))
 
 
 def test_a_stated_rate_resamples_frames_and_actions_alike(fixtures, scene, converted):

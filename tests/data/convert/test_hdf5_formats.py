@@ -232,13 +232,6 @@ def test_demonstrations_without_pictures_say_how_to_add_them(demos, converted):
     assert "dataset_states_to_obs.py" in refused(converted, demos, "have no pictures, only robot0_eef_pos").remedy
 
 
-def test_pictures_that_may_be_upside_down_are_said(demos, converted):
-    with h5py.File(demos, "a") as file:
-        file["data"].attrs["macros_image_convention"] = "opengl"
-    said = converted(demos, camera="agentview_image").said
-    assert "pictures as they are stored; the file says that they are upside down (opengl)" in said
-
-
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"env_kwargs": {"control_freq": "fast"}}', "{" * 100_000])
 def test_without_a_rate_in_the_description_there_is_no_clock(demos, converted, aligned, text):
     with h5py.File(demos, "a") as file:
@@ -318,7 +311,28 @@ def test_observations_without_pictures_are_refused(minari, converted):
     refused(converted, minari, "have no pictures, only state")
 
 
-def test_the_other_storage_of_minari_is_named(minari, converted):
-    (minari / "data" / "main_data.hdf5").unlink()
-    (minari / "data" / "0").mkdir()
-    assert 'data_format="hdf5"' in refused(converted, minari, "is stored as Arrow files").remedy
+@pytest.fixture
+def libero(fixtures, tmp_path):
+    return shutil.copy(fixtures / "libero" / "demo.hdf5", tmp_path / "demo.hdf5")
+
+
+def test_libero_recorded_anew_with_observations_before_the_actions_is_told_by_its_joints(libero, scene, converted):
+    with h5py.File(libero, "a") as file:
+        for demo in file["data"].values():
+            replace(demo, "obs/joint_states", demo["states"][:, 1:8])
+            replace(demo, "actions", demo["actions"][:] + 1)  # of the frame that is shown
+    made = converted(libero, camera="agentview_rgb", flip="vertical")
+    assert "row t is the action taken from observation t" in made.said
+    for number, episode in enumerate(made.episodes):
+        assert len(episode["pixels"]) == scene.LENGTHS[number] - 1
+        expected = scene.actions(number)[:-2] + 1
+        np.testing.assert_allclose(episode["action"][:-1], expected, atol=1e-6)
+        np.testing.assert_allclose(episode["states"][:, 1:8], episode["joint_states"])
+
+
+@pytest.mark.parametrize("lacking", ["states", "obs/joint_states"])
+def test_libero_without_its_joints_is_told_by_its_description(libero, converted, aligned, lacking):
+    with h5py.File(libero, "a") as file:
+        for demo in file["data"].values():
+            del demo[lacking]
+    aligned(converted(libero, camera="agentview_rgb", flip="vertical").episodes, first=1)

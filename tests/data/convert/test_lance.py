@@ -42,6 +42,14 @@ def test_a_folder_with_two_tables_is_not(table):
         open_source(table.parent, None)
 
 
+def test_pictures_in_a_second_table_of_videos_are_named(table, converted):
+    rewrite(table, lambda rows: rows.drop_columns(["pixels"]))
+    videos = {"episode_idx": [0, 1, 2], "video_key": ["pixels"] * 3, "video_bytes": [b"", b"", b""]}
+    lance.write_dataset(pyarrow.table(videos), str(table.with_name("current_videos.lance")))
+    for path in (table, table.parent):
+        refused(path, converted, "its pictures are videos in current_videos.lance", "no release of stable-worldmodel")
+
+
 def test_rows_in_another_order_are_refused(table, converted):
     rewrite(table, lambda rows: rows.take(pyarrow.array(np.arange(51)[::-1])))
     refused(table, converted, "not in the order of the episodes")

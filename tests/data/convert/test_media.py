@@ -1,6 +1,7 @@
 """Folders of videos and pictures with tables of actions, as datasets."""
 
 import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_videos_with_a_row_a_picture(tmp_path):
     assert (report.episodes, report.frames, report.left_out) == (3, 26, ())
     assert report.footage == pytest.approx(2.3)
     assert said == (
-        "actions: dx, dy",
+        "actions: dx, dy (2 numbers)",
         "row t is the action taken from picture t on",
         "pictures of 48 x 64 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
         "all)",
@@ -147,7 +148,7 @@ def test_several_cameras_need_a_choice(tmp_path):
     _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", camera="wrist")
     assert_shows(episode, range(9, 17))
     assert said[0] == "camera wrist; left out: front"
-    assert said[1] == "actions: all columns, which have no names"
+    assert said[1] == "actions: all columns, which have no names (2 numbers)"
 
 
 def test_other_columns_are_kept(tmp_path):
@@ -203,7 +204,7 @@ def spoil(folder, what):
         ("columns", "has the columns dx, dz, the first table has dx, dy"),
         ("video", "b.mp4: is not a video that can be read"),
         ("number", "action 3, counted from 0, is no number"),
-        ("text", "line 2: expected numbers"),
+        ("text", "b.csv: column 'dy' holds text, or too many numbers"),
     ],
 )
 def test_a_damaged_recording_stops_or_is_left_out(tmp_path, what, problem):
@@ -379,7 +380,7 @@ def test_units_in_the_names_of_columns(tmp_path, header):
         file.write(header + "\n")
         file.writelines(f"{row * scale / 10:g},{row},0\n" for row in range(20))
     _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
-    assert said[0] == "actions: vx, vy"
+    assert said[0] == "actions: vx, vy (2 numbers)"
     assert_shows(episode, range(20))
 
 
@@ -395,3 +396,74 @@ def test_pictures_that_are_there_several_times_are_told(tmp_path):
     write_table(tmp_path / "in" / "a.csv", actions(40), times=np.arange(40) / 40)
     _, said, _, _ = converted(tmp_path / "in", tmp_path / "out.h5")
     assert "more rows than pictures: each picture is there 4.0 times (--fps 10 avoids it)" in said
+
+
+def test_columns_of_text_are_left_out_and_named(tmp_path):
+    for name, task in (("a", "push"), ("b", "")):
+        write_recording(tmp_path / "in", name, 8)
+        file = tmp_path / "in" / f"{name}.csv"
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join([f"task,{lines[0]}", *(f"{task},{line}" for line in lines[1:])]))
+    _, said, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert said[:2] == ("actions: dx, dy (2 numbers)", "columns left out: task")
+    for episode in episodes:
+        np.testing.assert_allclose(episode["action"][:-1], actions(8)[:-1], atol=1e-6)
+
+
+def test_columns_of_too_many_numbers_are_left_out_and_named(tmp_path):
+    write_video_only(tmp_path / "in", 5, 10.0)
+    beams = {f"beam_{number}": 0 for number in range(2049)}
+    rows = [{"action": [row, 1], "picture": [0] * 2049, "state": [row] * 3, **beams} for row in range(5)]
+    (tmp_path / "in" / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    shown = ", ".join(f"beam_{number}" for number in range(8))
+    assert f"columns left out: {shown} and 2042 more" in said
+    assert "columns kept: state" in said
+    assert not {"beam", "picture"} & episode.keys()
+
+
+@pytest.mark.parametrize("table", ["action", "nothing"])
+def test_an_action_of_too_many_numbers_is_refused(tmp_path, table):
+    write_video_only(tmp_path / "in", 5, 10.0)
+    names = [f"{table}_{number}" for number in range(2049)]
+    write_table(tmp_path / "in" / "a.csv", np.zeros((5, 2049)), header=",".join(names))
+    with pytest.raises(DataError, match="an action of 2049 numbers, at most 2048 are read"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+
+
+def numbered(folder, rows, first="0,1"):
+    """Tables that begin with a line that may be names, and have as many rows after it."""
+    for name in "ab":
+        write_recording(folder, name, 8, header=first)
+        lines = (folder / f"{name}.csv").read_text().splitlines()
+        (folder / f"{name}.csv").write_text("\n".join(lines[: rows + 1]))
+
+
+def test_a_first_line_that_counts_is_names_where_the_pictures_say_so(tmp_path):
+    numbered(tmp_path / "in", 8)
+    _, said, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert "the first line of a table, 0,1, is names: the lines after it are as many as is usual" in said
+    for episode in episodes:
+        np.testing.assert_allclose(episode["action"][:-1], actions(8)[:-1], atol=1e-6)
+        assert_shows(episode, range(8))
+    (tmp_path / "in" / "b.csv").write_text("1,1\n" * 9)
+    with pytest.raises(DataError, match=r"b\.csv: does not begin with 0,1, the names of the columns"):
+        converted(tmp_path / "in", tmp_path / "out.h5", overwrite=True)
+
+
+def test_a_first_line_that_counts_is_an_action_where_the_pictures_say_so(tmp_path):
+    numbered(tmp_path / "in", 6)
+    _, said, (episode, _), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert "the first line of a table, 0,1, is numbers, and no names" in said
+    np.testing.assert_array_equal(episode["action"][0], [0, 1])
+
+
+def test_a_first_line_that_may_be_either_is_refused_unless_it_is_one_number(tmp_path):
+    numbered(tmp_path / "in", 7)
+    with pytest.raises(DataError, match="may be the names of the columns, or numbers\nName the columns there"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    for name in "ab":
+        (tmp_path / "in" / f"{name}.csv").write_text("0\n1\n" * 4)
+    _, said, (episode, _), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    assert "the first line of a table, 0, is numbers, and no names" in said
+    np.testing.assert_array_equal(episode["action"][:-1, 0], [0, 1, 0, 1, 0, 1, 0])

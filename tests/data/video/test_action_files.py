@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from lewm_data.errors import DataError
 from lewm_data.store.writer import Writer
 from lewm_data.tables import read_table
-from lewm_data.video.action_files import read_actions
+from lewm_data.video.action_files import Clip, read_actions
 
 ACTIONS = np.array([[0.5, -1], [2e-3, 0], [3, 4]], np.float32)
 PLAIN = "0.5,-1\n2e-3,0\n3,4\n"
@@ -120,9 +121,68 @@ def test_the_type_of_a_parquet_column_says_what_it_holds(tmp_path):
     }
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     found = read_table(tmp_path / "a.parquet")
-    assert list(found) == ["x", "on"]
-    np.testing.assert_array_equal(found["x"], [[np.nan], [1], [2]])
-    np.testing.assert_array_equal(found["on"], [[1], [np.nan], [0]])
+    assert list(found.columns) == ["x", "on"]
+    assert found.left_out == ("task", "none")
+    np.testing.assert_array_equal(found.columns["x"], [[np.nan], [1], [2]])
+    np.testing.assert_array_equal(found.columns["on"], [[1], [np.nan], [0]])
+
+
+def test_columns_of_too_many_numbers_are_left_out_unread(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    columns = {
+        "action": pyarrow.array(ACTIONS.tolist()),
+        "picture": pyarrow.array([[1] * 2049] * 3),
+        "scan": pyarrow.array([[1] * 2048] * 3),
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    lines = [json.dumps({name: column[row].as_py() for name, column in columns.items()}) for row in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    for ending in ("parquet", "jsonl"):
+        found = read_table(tmp_path / f"a.{ending}")
+        assert (list(found.columns), found.left_out) == (["action", "scan"], ("picture",))
+        np.testing.assert_array_equal(read_actions(tmp_path / f"a.{ending}", 2).values, ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("task,x,y\npush,0.5,-1\npush,2e-3,0\n,3,4\n", ("task",)),
+        ("x;y;date;who\n0.5;-1;2026-11-28;me, too\n2e-3;0;2026-11-28;\n3;4;2026-11-29;me\n", ("date", "who")),
+        ("0.5,-1,push\n2e-3,0,push\n3,4,pull\n", ("column 3",)),
+    ],
+)
+def test_columns_of_text_are_left_out(tmp_path, text, left_out):
+    (tmp_path / "a.csv").write_text(text)
+    assert read_table(tmp_path / "a.csv").left_out == left_out
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 2).values, ACTIONS)
+
+
+def test_text_in_an_object_is_left_out(tmp_path):
+    lines = [
+        json.dumps({"action": row, "task": task}) for row, task in zip(ACTIONS.tolist(), ("a", None, "b"), strict=True)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    assert read_table(tmp_path / "a.jsonl").left_out == ("task",)
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.jsonl", 2).values, ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [(",0,1\n0,0.5,-1\n1,2e-3,0\n2,3,4\n", "index 0 1"), (",dx,dy\n0,0.5,-1\n1,2e-3,0\n2,3,4\n", "index dx dy")],
+)
+def test_a_first_column_without_a_name_counts_the_rows(tmp_path, text, names):
+    (tmp_path / "a.csv").write_text(text)
+    assert list(read_table(tmp_path / "a.csv").columns) == names.split()
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 2).values, ACTIONS)
+
+
+def test_the_pictures_of_a_video_decide_whether_a_line_is_names(tmp_path):
+    (tmp_path / "a.csv").write_text("0,1\n" + PLAIN)
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 2, clip=Clip(count=3)).values, ACTIONS)
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 2, clip=Clip(count=5)).values, [[0, 1], *ACTIONS])
+    (tmp_path / "a.csv").write_text("0\n0\n1\n")
+    np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 1).values, [[0], [0], [1]])
 
 
 @pytest.mark.parametrize("rows", [[[], [1.0], [2.0]], [[1.0], [2.0, 3.0, 4.0]], [None, [1.0], [2.0]]])
@@ -132,12 +192,12 @@ def test_parquet_lists_of_different_lengths_are_refused(tmp_path, rows):
     refused(tmp_path / "a.parquet", "'action' is not a number, or a list of as many numbers, in every row")
 
 
-@pytest.mark.parametrize("kind", ["numbers", "lists"])
+@pytest.mark.parametrize("kind", ["numbers", "lists"])  # of 1000 in a row
 def test_a_small_parquet_file_of_many_numbers_is_refused(tmp_path, monkeypatch, kind):
     pyarrow = pytest.importorskip("pyarrow")
     values = pyarrow.array(np.zeros(30_000))
     if kind == "lists":
-        values = pyarrow.FixedSizeListArray.from_arrays(values, 30_000)
+        values = pyarrow.FixedSizeListArray.from_arrays(values, 1000)
     pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table({"action": values}), tmp_path / "a.parquet")
     assert (tmp_path / "a.parquet").stat().st_size < 3_000
     monkeypatch.setattr("lewm_data.tables.MOST_BINARY", 239_999)
@@ -180,7 +240,15 @@ def refused(path, problem):
         ("x,y\n1,2\n\n3,up\n", "line 4: expected numbers, found '3,up'"),
         ("1,two\n3,4\n", "line 1: expected numbers, found '1,two'"),
         ("x,y\nu,v\n3,4\n", "line 2: expected numbers, found 'u,v'"),
-        ("0,5;1,5\n2,5;3,5\n", "line 2: expected numbers, found '2,5;3,5'"),
+        ("0,5;1,5\n2,5;3,5\n", "line 2: expected numbers with a decimal point, found '2,5;3,5'\nWrite decimals with"),
+        ("n;x\n1;0,5\n2;3,5\n", "line 2: expected numbers with a decimal point, found '1;0,5'"),
+        ("x\n0,5\n2,5\n", "line 2: 2 columns, expected 1 as before\nWrite decimals with a point"),
+        ("0.5 1\n2 3\n", "line 2: columns seem to be separated by spaces, expected commas"),
+        ("x y\n 0.5   1\n 2 3\n", "line 2: columns seem to be separated by spaces, expected commas"),
+        ("a robot's log\n0;1\n2;3\n", "line 2: columns seem to be separated by semicolons, expected commas"),
+        ("task\npush\npull\n", "line 2: expected numbers, found 'push'"),
+        ("time,0,1\n0.1,2,3\n", "line 1: expected numbers, found 'time,0,1'\nGive every column a name"),
+        ("0,1\n0.5,2\n3,4\n", "its first line, 0,1, may be the names of the columns, or numbers\nName the columns"),
         ("1,2\n,\n3,4\n", r"action 1 of 3, counted from 0, is not finite: \[nan, nan\]"),
         ("1,2\nnan,nan\n3,4\n", r"action 1 of 3, counted from 0, is not finite: \[nan, nan\]"),
         ("1,2\n3,4\nnan,0\n", "action 2 of 3, .* not finite"),

@@ -1,6 +1,8 @@
 """The Lance table of stable-worldmodel, which its collection writes by default: JPEG pictures and float32 numbers.
 
-Source: LanceWriter of stable-worldmodel 0.1.1.
+Its repository has another format, lance_video, with a video an episode in a second table, which is refused.
+
+Source: LanceWriter of stable-worldmodel 0.1.1, and LanceVideoWriter of its repository at commit 116278d.
 
 Letters: N rows of all episodes.
 """
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     import av
 
 EPISODE = "episode_idx"
+VIDEOS = "_videos.lance"  # the end of the name of the second table of the format lance_video
 TAKEN_TOGETHER = 1 << 16  # rows of numbers
 READ_TOGETHER = 32  # pictures: 0.5 MB at 224 x 224
 DAMAGED, AGAIN = "is no Lance table that can be read, or not all of one", "Copy it again."
@@ -58,6 +61,12 @@ def opens(path: Path, camera: str | None) -> Source:
         kinds = {field.name: field.type for field in stored.schema}
         counted = stored.count_rows()
     cameras = cameras_in([name for name, kind in kinds.items() if str(kind) in ("binary", "large_binary")])
+    videos = table.with_name(f"{table.stem}{VIDEOS}")
+    if not cameras and videos.is_dir():
+        raise DataError(
+            f"{table}: its pictures are videos in {videos.name}, as no release of stable-worldmodel stores them yet",
+            'Give it to stable-worldmodel, and write it in the format "lance", "folder" or "video".',
+        )
     lists = {name: kind for name, kind in kinds.items() if str(kind).startswith("fixed_size_list<item: float>")}
     numbers = [name for name, kind in lists.items() if is_numbers(np.dtype(np.float32), (kind.list_size,))]
     if not cameras or EPISODE not in kinds or ACTION not in numbers:
@@ -103,6 +112,8 @@ def _table(path: Path) -> Path | None:
     if not path.is_dir():
         return None
     found = [path] if path.suffix.lower() == ".lance" else sorted(path.glob("*.lance"))
+    if len(found) > 1:
+        found = [one for one in found if not one.name.endswith(VIDEOS)]
     return found[0] if len(found) == 1 and (found[0] / "_versions").is_dir() else None
 
 
