@@ -1,8 +1,10 @@
 """Any Gymnasium environment as a world: numbers of its spaces, episodes that are replayed, goals."""
 
+import importlib
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import gymnasium
@@ -401,6 +403,37 @@ def test_what_drawing_needs_is_said_where_it_is_missing(monkeypatch):
         lane()
 
 
+@pytest.mark.parametrize("module", list(drawing.EXTRAS))
+def test_the_extra_that_brings_what_gymnasium_lacks_is_named(monkeypatch, module):
+    """Gymnasium's own advice would install another version than this project is tested with."""
+    lane()
+    entry = gymnasium.registry["Lane-v0"].entry_point
+    monkeypatch.setitem(sys.modules, module, None)
+
+    def missing(self):
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise gymnasium.error.DependencyNotInstalled(f"{module} is not installed, run `pip`") from error
+
+    monkeypatch.setattr(entry, "render", missing)
+    world.cache_clear()
+    with pytest.raises(DataError) as refused:
+        lane()
+    assert refused.value.problem == f"Lane-v0: needs {module}, which is not installed"
+    extra = re.search(r'pip install -e "\.\[(.*)\]"$', refused.value.remedy)
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    assert extra is not None
+    assert extra[1] in project["optional-dependencies"]
+
+
+def test_cart_pole_needs_pygame(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    world.cache_clear()
+    with pytest.raises(DataError, match=r"CartPole-v1: needs pygame, which is not installed\n.*\.\[gymnasium\]"):
+        world("CartPole-v1")
+
+
 def test_mujocos_renderer_is_chosen_before_a_package_is_imported(tmp_path, monkeypatch):
     """A package that does without MuJoCo needs none."""
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -435,7 +468,7 @@ def test_states_cannot_be_set_and_goals_are_not_there_at_once():
 
 
 def test_cart_pole(tmp_path):
-    pytest.importorskip("pygame", reason='needs pip install "gymnasium[classic-control]"')
+    pytest.importorskip("pygame", reason='needs pip install -e ".[gymnasium]"')
     found = world("CartPole-v1")
     assert (found.action_dim, found.state_dim, found.action_groups) == (2, 4, (2,))
     collect(found, tmp_path / "a.h5", 2, policy="random", noise=0.0, frame_size=32, seed=0)

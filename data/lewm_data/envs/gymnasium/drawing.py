@@ -14,11 +14,14 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
 from lewm_data.envs.mujoco.headless import choose_renderer
-from lewm_data.errors import DataError
+from lewm_data.errors import DataError, missing
 from lewm_data.video.fit import CROP, LETTERBOX, scaled_size
 
 # Parts of the names of modules and classes whose environments MuJoCo draws, in Gymnasium and in packages of others.
 DRAWN_WITH_MUJOCO = ("mujoco", "dm_control", "dmcontrol")
+
+# The extra of this project that installs a module which Gymnasium's own environments need.
+EXTRAS = {"pygame": "gymnasium", "Box2D": "box2d", "mujoco": "mujoco"}
 
 
 def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
@@ -104,6 +107,9 @@ def _areas(source: int, target: int) -> list[tuple[slice, np.ndarray]]:
 
 
 def _unusable(gymnasium_id: str, error: Exception) -> DataError:
+    for one in (error, error.__cause__):
+        if isinstance(one, ModuleNotFoundError) and one.name in EXTRAS:
+            return missing(f"{gymnasium_id}: needs {one.name}", EXTRAS[one.name])
     return DataError(f"{gymnasium_id}: cannot be made or drawn: {error}", "Install what it needs.")
 
 
