@@ -22,7 +22,6 @@ from lewm.evaluation.tasks import HELD_OUT, NOT_KNOWN, PAPER, UNSOLVED, Tasks
 from lewm.evaluation.verdicts import with_kept_verdict
 from lewm.files import check_output, sha256
 from lewm.heads.files import POLICY, head_digest, own_policy, with_own_head
-from lewm.model.frames import CROP
 from lewm.opened_run import Run, RunData, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.policy import uses_policy
@@ -35,6 +34,7 @@ from lewm.runtime import physical_memory
 from lewm_data.envs.judgement import OnShare, unheard
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
+from lewm_data.video.placing import CROP
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,8 @@ from lewm_data.store.dataset import Dataset
 from lewm_data.store.merge import CONVERSION
 from lewm_data.store.schema import ACTION, EPISODE, STEP
 from lewm_data.store.writer import Writer
-from lewm_data.video.fit import check_fit, in_words
+from lewm_data.video.fit import in_words
+from lewm_data.video.placing import check_fit
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lewm_data.convert.sampling import HOLD
-from lewm_data.video.fit import CROP
+from lewm_data.video.placing import CROP
 
 LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
 

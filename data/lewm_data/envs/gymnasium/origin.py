@@ -14,10 +14,10 @@ import gymnasium
 
 from lewm_data.blame import is_installed
 from lewm_data.envs.mujoco.headless import VARIABLE
-from lewm_data.video import fit as fitting
+from lewm_data.video import placing
 
 ADDRESS = re.compile(" at 0x[0-9a-f]+")  # in what Python says of an object that has another address in each process
-RULE = (*sorted(Path(__file__).parent.glob("*.py")), Path(fitting.__file__))  # the code of the trial
+RULE = (*sorted(Path(__file__).parent.glob("*.py")), Path(placing.__file__))  # the code of the trial
 
 
 def judged_from(gymnasium_id: str, fit: str) -> Mapping[str, str] | None:

@@ -29,7 +29,7 @@ from lewm_data.errors import DataError, unknown
 from lewm_data.modules import import_module
 from lewm_data.policies.one_hot import KEPT, OneHotPolicy
 from lewm_data.policies.spec import PolicyFactory
-from lewm_data.video.fit import FITS, STRETCH
+from lewm_data.video.placing import FITS, STRETCH
 
 MAX_EPISODE_STEPS = 200  # for an environment without a limit of its own
 TOLERANCE = 0.25  # a state whose numbers all differ from the goal's by fewer standard deviations is there
