@@ -23,7 +23,7 @@ from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
-from lewm_data.tables import TABLES, read_table
+from lewm_data.tables import TABLES, Table, read_table
 from lewm_data.video.pictures import displayed_size, read_image
 from lewm_data.video.video import IMAGES, images_in, import_av, natural
 from lewm_data.video.video_file import VideoFile, probe
@@ -114,8 +114,9 @@ def _first_readable(pairs: list[_Pair]) -> tuple[_Reader, Episode]:
     error: DataError | None = None
     for pair in pairs:
         try:
-            reader = _Reader.of(pair)
-            return reader, reader.read(pair)
+            table = read_table(pair.table)
+            reader = _Reader.of(pair, table)
+            return reader, reader.episode(pair, table)
         except DataError as one:
             error = error or one
     assert error is not None
@@ -166,9 +167,8 @@ class _Reader:
     clock: Clock | None
 
     @classmethod
-    def of(cls, pair: _Pair) -> _Reader:
+    def of(cls, pair: _Pair, table: Table) -> _Reader:
         """A reader for tables like that of a pair."""
-        table = read_table(pair.table)
         roles = roles_of(str(pair.table), list(table))
         clock = None
         if roles.time is not None:
@@ -178,7 +178,10 @@ class _Reader:
 
     def read(self, pair: _Pair) -> Episode:
         """The episode of a pair."""
-        table = read_table(pair.table)
+        return self.episode(pair, read_table(pair.table))
+
+    def episode(self, pair: _Pair, table: Table) -> Episode:
+        """The episode of a pair whose table has been read."""
         if list(table) != self.names:
             raise DataError(
                 f"{pair.table}: has the columns {', '.join(table) or 'without names'}, the first table has "

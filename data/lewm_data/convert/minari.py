@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered
+from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered, source_of
 from lewm_data.convert.roles import as_actions, column_name
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.store.schema import ACTION, REWARD
-from lewm_data.video.video import import_av
 
 FILE, METADATA = "main_data.hdf5", "metadata.json"
 PREFIX = "episode_"
@@ -48,17 +47,11 @@ def opens(path: Path, camera: str | None) -> Source:
         DataError: Its observations have no pictures, its actions are of several parts, it is stored as Arrow files, or
             there is no such camera.
     """
-    import_av("reading pictures")
     if _is_arrow(path):
         raise DataError(
             f"{path}: is stored as Arrow files, expected {FILE}", 'Record it with data_format="hdf5", or copy it so.'
         )
-    file = Hdf5.open(_file(path))
-    try:
-        return _opened(file, path, camera)
-    except BaseException:
-        file.close()
-        raise
+    return source_of(_file(path), lambda file: _opened(file, path, camera))
 
 
 def _opened(file: Hdf5, path: Path, camera: str | None) -> Source:

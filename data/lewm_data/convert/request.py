@@ -8,8 +8,6 @@ from pathlib import Path
 from lewm_data.convert.sampling import HOLD
 from lewm_data.video.placing import CROP
 
-LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
-
 
 @dataclass(frozen=True)
 class Request:
@@ -22,7 +20,7 @@ class Request:
         fps: Rows a second that are taken; None takes all. Where the source has no clock, it is the rate it is said to
             have.
         frame_size: Sides of the frames in pixels; None takes the shorter side of the pictures, but at most
-            `LARGEST_SIDE`.
+            `placing.LARGEST_SIDE`.
         fit: How pictures that are not square become so: "crop", "letterbox" or "stretch".
         resample: How the actions between two rows that are taken become one: "hold", "mean" or "sum".
         part: (k, n) converts the k-th of n parts of the episodes, counted from 1.

@@ -10,6 +10,8 @@ from lewm_data.errors import unknown
 CROP, LETTERBOX, STRETCH = "crop", "letterbox", "stretch"
 FITS = (CROP, LETTERBOX, STRETCH)
 
+LARGEST_SIDE = 224  # pixels: the frames of the published model. Larger recordings become so small if no size is given
+
 Sides = tuple[int, int]  # rows and columns
 
 
