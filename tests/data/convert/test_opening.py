@@ -1,6 +1,5 @@
 """Sources are opened with no more than is needed, and closed where they cannot be used."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 
@@ -10,11 +9,9 @@ import pytest
 from lewm_data.convert import hdf5, media
 from lewm_data.convert.formats import open_source
 from lewm_data.errors import DataError
+from tests.data.convert import recordings
 
 pytest.importorskip("av")
-_spec = importlib.util.spec_from_file_location("recordings", Path(__file__).with_name("recordings.py"))
-recordings = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(recordings)
 
 
 @pytest.mark.parametrize("source", ["robomimic/image_compact.hdf5", "minari/recording", "stable-worldmodel/current.h5"])
