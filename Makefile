@@ -17,7 +17,7 @@ DATA_cube := --detail coarse
 # Where the search solves few tasks, a policy acts
 POLICY_ACTS := cube
 
-.PHONY: quickstart worlds test check stable-worldmodel soak fuzz bench gpu-wheels gpu-pass gpu-train clean
+.PHONY: quickstart worlds test check stable-worldmodel verdicts soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -72,11 +72,20 @@ $(SWM_VENV)/installed: pyproject.toml constraints.txt tests/stable-worldmodel.tx
 stable-worldmodel: $(SWM_VENV)/installed
 	$(SWM_VENV)/bin/pytest tests/lewm/test_stable_worldmodel.py tests/lewm/test_in_stable_worldmodel.py
 
+$(VENV)/gymnasium-worlds: $(VENV)/installed benchmarks/gymnasium-worlds.txt
+	$(BIN)/pip install --quiet -c constraints.txt -r benchmarks/gymnasium-worlds.txt -e ".[box2d]"
+	touch $@
+
+# In which Gymnasium environments states tell success
+verdicts: $(VENV)/gymnasium-worlds
+	$(BIN)/python benchmarks/bench_verdicts.py --json benchmarks/results/verdicts-cpu.json
+	$(BIN)/python benchmarks/tables.py
+
 # The long campaigns: commands killed at every moment, and spoilt inputs for every reader
 soak fuzz: $(VENV)/installed
 	$(BIN)/python tests/campaigns/$@.py
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed verdicts
 	$(BIN)/python benchmarks/bench_two_room.py --json benchmarks/results/two_room-cpu.json
 	$(BIN)/python benchmarks/bench_collect.py --json benchmarks/results/collect-cpu.json
 	$(BIN)/python benchmarks/bench_drawing.py --json benchmarks/results/drawing-cpu.json

@@ -1,4 +1,4 @@
-"""The tables of the results of bench_collect.py and bench_worlds.py, for tables.py."""
+"""The tables of the results of bench_collect.py, bench_verdicts.py and bench_worlds.py, for tables.py."""
 
 import json
 from typing import Any
@@ -76,6 +76,19 @@ def worlds() -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join([*rows, "", machines(reports), ""])
+
+
+def verdicts() -> str:
+    """Whether the states of Gymnasium environments tell success, and why not."""
+    report = json.loads((RESULTS / "verdicts-cpu.json").read_text())
+    rows = ["| environment | versions | success is | tried out in |", "|---|---|---|---|"]
+    for row in report["results"]:
+        if "skipped" in row:
+            rows.append(f"| `{row['world']}` | - | not tried: {row['skipped']} | - |")
+            continue
+        versions = ", ".join(f"{name} {version}" for name, version in row["packages"].items())
+        rows.append(f"| `{row['world']}` | {versions} | {row['said']} | {row['seconds']:.0f} s |")
+    return "\n".join([*rows, "", machines([report]), ""])
 
 
 def _shortest(results: list[dict[str, Any]], stage: str) -> list[float | None]:

@@ -16,7 +16,7 @@ from _planning_tables import growth, on_gpus, patches, planning, stages
 from _reader_tables import reading
 from _recipe_tables import recipes
 from _sigreg_tables import exact, floor, philox, sigreg
-from _world_tables import collecting, drawing, worlds
+from _world_tables import collecting, drawing, verdicts, worlds
 
 from lewm.recipes import small
 
@@ -197,7 +197,7 @@ PAGES = {
         "surprise": surprise,
         "speed": speed,
     },
-    "data/README.md": {"collecting": collecting, "drawing": drawing, "reading": reading},
+    "data/README.md": {"verdicts": verdicts, "collecting": collecting, "drawing": drawing, "reading": reading},
     "docs/data.md": {"converting": converting},
     "kernels/README.md": {
         "floor": floor,

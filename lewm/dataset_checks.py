@@ -9,7 +9,7 @@ from lewm_data.convert.sampling import FASTER, RESAMPLINGS
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL, FIT
-from lewm_data.video.fit import FITS
+from lewm_data.video.placing import FITS
 
 
 def said_name(dataset: Dataset) -> str | None:

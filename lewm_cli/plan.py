@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lewm.evaluation.report import EvalReport
 
 FROM_ENV = "from-env"
+PLANNING = "planning"  # what the progress bar calls the work after all else
 OF_SEARCH = ("planner", "cost", "warm_start")  # what of planning a policy does not use
 SET = 'Set it with --set {key}=VALUE or its option; "lewm plan --help" lists them.'
 
@@ -192,9 +193,6 @@ def plan(
         output.note(f"newest run: {run}")
     opened = open_run(run)
     config = opened.config
-    place = world_to_act_in(opened, PLANNING_NEEDS, env)
-    if tasks == FROM_ENV and place.restorable:
-        _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     flags = {
         "agent": agent,
         "planner.kind": planner,
@@ -211,8 +209,6 @@ def plan(
         "bounds": bounds,
     }
     assignments = options.assignments(set_ or []) | _given(flags)
-    if place.action_groups is not None and "bounds" in assignments:
-        _refuse({"--bounds": assignments["bounds"]}, f"the actions of {config.env} are choices")
     planning = config.planning.model_dump(mode="json", by_alias=True)
     override(planning, assignments)
     evaluation = {"goal_offset": goal_offset, "budget": budget}
@@ -231,6 +227,12 @@ def plan(
         of_search |= {"--cost": cost, "--warm-start": warm_start}
         by_key = {f"--set {key}": value for key, value in assignments.items() if key.split(".")[0] in OF_SEARCH}
         _refuse(of_search | by_key, "the policy decides, without a search")
+    where = choose_device(device)
+    place = world_to_act_in(opened, PLANNING_NEEDS, env)
+    if tasks == FROM_ENV and place.restorable:
+        _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
+    if place.action_groups is not None and "bounds" in assignments:
+        _refuse({"--bounds": assignments["bounds"]}, f"the actions of {config.env} are choices")
     request = PlanRequest(
         run=run,
         tasks=source,
@@ -242,7 +244,6 @@ def plan(
         imagine=imagine,
         save_tasks=save_tasks,
     )
-    where = choose_device(device)
 
     def show(report: EvalReport) -> None:
         if json:
@@ -252,16 +253,20 @@ def plan(
 
     columns = (TaskProgressColumn(), output.column(lambda task: task.fields["solved"]))
     with results.shown_anyway(show), output.progress_bar(*columns) as bar:
-        task = bar.add_task("planning", total=1, solved="")
+        task = bar.add_task(PLANNING, total=1, solved="")
 
         def on_progress(share: float, solved: int) -> None:
             solved_so_far = f"{solved} solved" if solved else ""
-            bar.update(task, description="planning", completed=share, solved=solved_so_far)
+            output.show_stage(bar, task, PLANNING, share)
+            bar.update(task, solved=solved_so_far)
 
         def on_compile(compiled: int, total: int) -> None:
             bar.update(task, description=f"compiling kernels, once: {compiled} of {total}")
 
-        report, path = evaluate_run(request, where, on_progress, on_compile)
+        def on_trial(share: float) -> None:
+            output.show_stage(bar, task, "trying out whether states tell success", share)
+
+        report, path = evaluate_run(request, where, on_progress, on_compile, on_trial)
     if save_tasks:
         output.note(f"tasks: {save_tasks}")
     output.note(f"report: {path}")

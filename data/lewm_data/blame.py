@@ -14,6 +14,11 @@ STANDARD = sysconfig.get_path("stdlib")
 INSTALLED = {"site-packages", "dist-packages"}
 
 
+def is_installed(file: str) -> bool:
+    """Whether code is of an installed package or of Python itself."""
+    return bool(INSTALLED & set(Path(file).parts)) or file.startswith(("<", STANDARD))
+
+
 @dataclass(frozen=True)
 class _Place:
     module: str
@@ -27,7 +32,7 @@ class _Place:
     @property
     def is_users(self) -> bool:
         """Whether the code belongs neither to this project nor to Python nor to an installed package."""
-        return not self.is_ours and self.is_outside_python and not INSTALLED & set(Path(self.file).parts)
+        return not self.is_ours and not is_installed(self.file)
 
     @property
     def is_outside_python(self) -> bool:

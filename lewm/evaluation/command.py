@@ -19,9 +19,9 @@ from lewm.evaluation.from_env import draw_from_env, read_goal
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.tasks import HELD_OUT, NOT_KNOWN, PAPER, UNSOLVED, Tasks
+from lewm.evaluation.verdicts import with_kept_verdict
 from lewm.files import check_output, sha256
 from lewm.heads.files import POLICY, head_digest, own_policy, with_own_head
-from lewm.model.frames import CROP
 from lewm.opened_run import Run, RunData, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.policy import uses_policy
@@ -31,8 +31,10 @@ from lewm.recipes import PUBLISHED
 from lewm.report_files import Beside, keeping, new_report
 from lewm.run_worlds import world_to_act_in
 from lewm.runtime import physical_memory
+from lewm_data.envs.judgement import OnShare, unheard
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
+from lewm_data.video.placing import CROP
 
 log = logging.getLogger(__name__)
 
@@ -117,12 +119,14 @@ def evaluate_run(
     device: torch.device,
     on_progress: OnProgress = lambda share, solved: None,
     on_compile: OnCompile = lambda compiled, total: None,
+    on_trial: OnShare = unheard,
 ) -> tuple[EvalReport, Path]:
     """Plan towards goals and report success; the report is also written into the run.
 
     Args:
         on_progress: Called whenever the planner says how far it is.
         on_compile: Called after each kernel that was compiled, on CUDA devices.
+        on_trial: Is told which share is done of a trial that shows whether the world's states tell success.
 
     Returns:
         The report, and the JSON file it was written to. Videos lie beside it in a folder of the same name.
@@ -136,7 +140,7 @@ def evaluate_run(
     """
     check_seed(request.seed)
     run = open_run(request.run, device)
-    place = world_to_act_in(run, PLANNING_NEEDS)
+    place = with_kept_verdict(world_to_act_in(run, PLANNING_NEEDS), on_trial)
     if request.save_tasks:
         check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
     with new_report(run.path, "plan") as out:

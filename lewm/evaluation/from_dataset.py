@@ -52,15 +52,15 @@ def draw_tasks(
             f"{dataset.path}: no column '{SEED}' to start tasks from: {world.name} is replayed from seeds",
             'Use data made by "lewm collect".',
         )
-    judgement = world.judge()
     episodes = held_out if protocol == HELD_OUT else np.arange(dataset.num_episodes)
     windows = [
         (episode, step)
         for episode in episodes.tolist()
         for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
     ]
-    if not windows:
-        raise _too_few(dataset, 0, protocol, goal_offset, count)
+    if len(windows) < count:
+        raise _too_few(dataset, f"at most {len(windows)}" if windows else "0", protocol, goal_offset, count)
+    judgement = world.judge()  # may be tried out, which takes long, so all else is checked before
     order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
     drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
     rows = dataset.offsets[drawn[:, 0]] + drawn[:, 1]  # (W,)
@@ -71,7 +71,7 @@ def draw_tasks(
     else:
         usable = _unsolved(dataset, world, drawn, count, goal_offset)
     if len(usable) < count:
-        raise _too_few(dataset, len(usable), protocol, goal_offset, count)
+        raise _too_few(dataset, str(len(usable)), protocol, goal_offset, count)
     chosen = drawn[usable]
     starts: Iterator[Start]
     if states is not None:
@@ -92,7 +92,7 @@ def draw_tasks(
     )
 
 
-def _too_few(dataset: Dataset, found: int, protocol: str, goal_offset: int, count: int) -> LewmError:
+def _too_few(dataset: Dataset, found: str, protocol: str, goal_offset: int, count: int) -> LewmError:
     longest = int(dataset.lengths.max()) - 1
     if goal_offset > longest:
         return LewmError(

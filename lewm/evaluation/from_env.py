@@ -96,7 +96,7 @@ def read_goal(path: Path, frame_size: int, fit: str) -> UInt8[np.ndarray, "Y X 3
     Args:
         path: A PNG or JPEG picture.
         frame_size: Pixels a side.
-        fit: How a picture that is not square becomes so, see `lewm_data.video.fit`.
+        fit: How a picture that is not square becomes so, see `lewm_data.video.placing`.
 
     Raises:
         LewmError: it is no PNG or JPEG picture, or too small.

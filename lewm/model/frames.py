@@ -15,11 +15,11 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from lewm.errors import LewmError
+from lewm_data.video.placing import CROP, LETTERBOX, STRETCH, place
 
 log = logging.getLogger(__name__)
 
 SEEN = 0.02  # nobody sees that a frame is stretched, or cut, by a smaller share
-CROP, LETTERBOX, STRETCH = "crop", "letterbox", "stretch"  # the values of `model.fit`
 
 
 def check_frames(frames: Tensor, shape: str) -> None:
@@ -65,20 +65,16 @@ def fitted(
     Args:
         frames: Frames of another size than `size`.
         size: V and U.
-        fit: "crop" cuts the longer sides off evenly, "letterbox" adds black bars, "stretch" distorts.
+        fit: The value of `model.fit`, see `lewm_data.video.placing`.
         resize: Resizes frames to (rows, columns), which may distort them by the rounding of a pixel.
     """
-    height, width = frames.shape[-2:]
-    if fit == CROP:
-        rows, columns = _largest(size, (height, width))
-        top, left = (height - rows) // 2, (width - columns) // 2
-        frames = frames[..., top : top + rows, left : left + columns]
-    inner = _largest((height, width), size) if fit == LETTERBOX else size
-    small = frames if frames.shape[-2:] == inner else resize(frames, inner)
-    if inner == size:
+    placing = place((frames.shape[-2], frames.shape[-1]), size, fit)
+    kept = frames[..., *placing.kept]
+    small = kept if kept.shape[-2:] == placing.inner else resize(kept, placing.inner)
+    if placing.inner == size:
         return small
-    above, before = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    return F.pad(small, (before, size[1] - inner[1] - before, above, size[0] - inner[0] - above))
+    rows, columns = placing.filled
+    return F.pad(small, (columns.start, size[1] - columns.stop, rows.start, size[0] - rows.stop))
 
 
 @functools.cache
@@ -92,12 +88,6 @@ def warn_if_reshaped(height: int, width: int, shape: tuple[int, int], fit: str) 
     elif fit == LETTERBOX:
         log.warning("%d x %d frames get black bars, for the shape %d x %d.", height, width, rows, columns)
     else:
-        kept = _largest((rows, columns), (height, width))
-        log.warning("%d x %d frames are cut to their middle, %d x %d.", height, width, *kept)
-
-
-def _largest(shape: tuple[int, int], within: tuple[int, int]) -> tuple[int, int]:
-    """The largest sides of the shape `shape` that fit into `within`."""
-    if shape[0] * within[1] >= within[0] * shape[1]:
-        return within[0], max(1, round(within[0] * shape[1] / shape[0]))
-    return max(1, round(within[1] * shape[0] / shape[1])), within[1]
+        kept = place((height, width), shape, CROP).kept
+        sides = [side.stop - side.start for side in kept]
+        log.warning("%d x %d frames are cut to their middle, %d x %d.", height, width, *sides)

@@ -22,7 +22,6 @@ from lewm.dataset_checks import differ
 from lewm.errors import LewmError
 from lewm.figures import import_figure
 from lewm.files import replacing
-from lewm.model.frames import CROP
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
@@ -37,6 +36,7 @@ from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass
 from lewm_data.seeds import check_seed
 from lewm_data.video.action_files import Clip, read_actions
+from lewm_data.video.placing import CROP
 from lewm_data.video.sources import Source, open_source
 
 NO_CLOCK = 10.0  # frames a second of an annotated video, where the frames have no clock

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lewm_cli import options, output
+from lewm_data.video.placing import CROP, LARGEST_SIDE
 
 if TYPE_CHECKING:
     from lewm_data.convert.request import Plan, Report, Request
@@ -30,9 +31,14 @@ def convert(
     ] = None,
     frame_size: Annotated[
         int | None,
-        typer.Option(min=8, max=4096, help="Sides of the frames in pixels.", show_default="as recorded, at most 224"),
+        typer.Option(
+            min=8,
+            max=4096,
+            help="Sides of the frames in pixels.",
+            show_default=f"as recorded, at most {LARGEST_SIDE}",
+        ),
     ] = None,
-    fit: options.Fit = "crop",
+    fit: options.Fit = CROP,
     color_order: Annotated[
         str | None,
         typer.Option(

@@ -14,6 +14,7 @@ from lewm.evaluation.episodes import Played
 from lewm.report_files import read_report
 from lewm_cli import output
 from lewm_cli.main import app
+from lewm_data.envs import registry
 
 TINY = [
     *("--set", "model.frame_size=16"),
@@ -213,3 +214,22 @@ def test_an_environment_that_tells_nothing(tmp_path):
         assert report["random"]["latent_distance"]["start"] == pytest.approx(report["latent_distance"]["start"])
         assert shown.count("not known") == 3
         assert "Success is not known, because the environment observes no numbers" in " ".join(shown.split())
+
+
+def test_a_trial_of_states_shows_how_far_it_is_and_is_not_made_twice(cart_pole, tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path))
+    shown = []
+    monkeypatch.setattr(output, "show_stage", lambda bar, task, what, done: shown.append((what, done)))
+    reports = []
+    for _ in range(2):
+        registry.world.cache_clear()  # another process would have another world
+        registry._usable.cache_clear()
+        reports.append(plan(cart_pole, "--episodes", "2", "--goal-offset", "1", "--budget", "4")[0]["success"])
+    assert reports[0] == reports[1]
+    assert re.match("judged by states: moments that count as the same look alike", reports[0])
+    tried = [done for what, done in shown if what == "trying out whether states tell success"]
+    assert len(tried) > 100
+    assert tried == sorted(tried)
+    assert tried[-1] == 1
+    first_planning = [what for what, _ in shown].index("planning")
+    assert len(tried) == first_planning, "the second command tries nothing"

@@ -3,6 +3,8 @@
 The frames of a dataset and a video of the same recording become the same picture, whoever makes them square.
 """
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -10,13 +12,15 @@ import torch.nn.functional as F
 
 import lewm
 from lewm.checkpoints.run import DatasetIdentity, Recorded, write_config
-from lewm.config import resolve
+from lewm.config import Model, resolve
 from lewm.evaluation.from_env import read_goal
 from lewm.model.frames import fitted, warn_if_reshaped
 from lewm.opened_run import open_run
 from lewm.training.loop import train
+from lewm_data.envs.gymnasium.drawing import square
 from lewm_data.store.writer import Writer
 from lewm_data.video import fit as of_data
+from lewm_data.video.placing import FITS, covering, place
 
 SAID = {
     "crop": "16 x 24 frames are cut to their middle, 16 x 16.",
@@ -99,7 +103,62 @@ def test_a_recording_becomes_the_same_frame_in_data_and_model(fit, shape):
     theirs = of_data.fitted(picture, (24, 24), fit)
     difference = (ours[0].permute(1, 2, 0) - torch.from_numpy(theirs).float()).abs()
     assert difference.mean() < 2
-    assert tuple(SAID) == (of_data.CROP, of_data.LETTERBOX, of_data.STRETCH)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("shape", [(330, 640), (640, 330), (400, 600), (7, 31), (32, 32)])
+def test_worlds_recordings_and_the_model_place_a_picture_alike(fit, shape):
+    """The picture is white, so the filled part is; where a corner of what is kept is black, so is that of the frame."""
+    size = (32, 32)
+    placing = place(shape, size, fit)
+    kept = np.zeros(shape, np.bool_)
+    kept[placing.kept] = True
+    picture = np.full((*shape, 3), 255, np.uint8)
+    picture[~kept] = 0  # what is cut off
+    expected = np.zeros((*size, 3), np.uint8)
+    expected[placing.filled] = 255
+    np.testing.assert_array_equal(square(picture, 32, fit), expected)
+    tensor = torch.from_numpy(picture).permute(2, 0, 1)[None]
+    np.testing.assert_array_equal(fitted(tensor, size, fit, nearest)[0].permute(1, 2, 0).numpy(), expected)
+    decoded = of_data.fitted(picture, size, fit)
+    black = (decoded == 0).all(axis=2)
+    np.testing.assert_array_equal(black, (expected == 0).all(axis=2))
+    if fit != "crop":  # the decoder has resized the whole picture before, so the edges are blurred with what is beside
+        np.testing.assert_array_equal(decoded, expected)
+
+
+def test_a_half_is_rounded_as_one():
+    """330 rows of a picture 640 wide are 115.5 of 224; as a quotient of floats they would be 115.49999999999999."""
+    assert place((330, 640), (224, 224), "letterbox").inner == (116, 224)
+    assert 330 * (224 / 640) < 115.5 == 330 * 224 / 640
+    assert covering((320, 645), (224, 224)) == (224, 452)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_the_sides_of_what_is_kept_have_the_shape_of_what_is_filled(fit):
+    rng = np.random.default_rng(0)
+    for *shown, rows, columns in rng.integers(1, 300, (500, 4)).tolist():
+        shown, size = tuple(shown), (rows, columns)
+        placing = place(shown, size, fit)
+        kept = tuple(side.stop - side.start for side in placing.kept)
+        inside = zip((*placing.kept, *placing.filled), (*shown, *size), strict=True)
+        assert all(0 <= part.start < part.stop <= of for part, of in inside)
+        assert fit == "crop" or kept == shown
+        assert fit == "letterbox" or placing.inner == size
+        assert shown != size or (kept, placing.inner) == (shown, size)
+        over = covering(shown, size)
+        assert all(a >= b for a, b in zip(over, size, strict=True))
+        assert size[0] == over[0] or size[1] == over[1]
+        if fit == "stretch":
+            continue
+        # Each side is off by at most half a pixel from that of a picture without distortion, or is one pixel.
+        off = kept[0] * placing.inner[1] - kept[1] * placing.inner[0]
+        most = (max(placing.inner) if fit == "crop" else max(shown)) / 2
+        assert abs(off) <= most or 1 in (*kept, *placing.inner)
+
+
+def test_the_fits_are_those_of_the_configuration():
+    assert get_args(Model.model_fields["fit"].annotation) == FITS == tuple(SAID)
 
 
 def test_the_data_say_what_they_lose():

@@ -1,6 +1,5 @@
 """Which file of a folder is read, in which form, and what of a configuration is refused."""
 
-import json
 import os
 import pickle
 import shutil
@@ -14,32 +13,16 @@ from lewm.checkpoints import released
 from lewm.checkpoints.info import describe
 from lewm.checkpoints.released_config import read_released_config
 from lewm.errors import LewmError
-
-WEIGHTS = "weights_epoch_2.pt"
+from tests.lewm.released_folders import WEIGHTS, change_config, copied, same, tensors
 
 
 @pytest.fixture
 def folder(tmp_path, golden):
-    """A checkpoint that stable-worldmodel's training wrote."""
-    shutil.copytree(golden / "stable_worldmodel" / "transformers4", tmp_path / "released")
-    return tmp_path / "released"
-
-
-def tensors(folder):
-    return torch.load(folder / WEIGHTS, weights_only=True)
+    return copied(golden, tmp_path)
 
 
 def configured(folder, change):
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-    return read_released_config(path).model
-
-
-def same(model, other):
-    some, others = model.state_dict(), other.state_dict()
-    return all(torch.equal(some[name], others[name]) for name in some if not name.startswith("action_"))
+    return read_released_config(change_config(folder, change)).model
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "lewm.pt", "last.ckpt", "weights.pth"])

@@ -1,8 +1,6 @@
 """What released checkpoints claim is not believed: prefixes of names, sizes of models, numbers of actions."""
 
-import json
 import re
-import shutil
 
 import pytest
 import torch
@@ -12,30 +10,12 @@ from lewm.checkpoints.info import describe
 from lewm.checkpoints.released_config import read_released_config
 from lewm.checkpoints.released_names import LAYOUTS, PARTS, sources
 from lewm.errors import LewmError
-
-WEIGHTS = "weights_epoch_2.pt"
+from tests.lewm.released_folders import WEIGHTS, change_config, copied, same, tensors
 
 
 @pytest.fixture
 def folder(tmp_path, golden):
-    """A checkpoint that stable-worldmodel's training wrote."""
-    shutil.copytree(golden / "stable_worldmodel" / "transformers4", tmp_path / "released")
-    return tmp_path / "released"
-
-
-def tensors(folder):
-    return torch.load(folder / WEIGHTS, weights_only=True)
-
-
-def change_config(folder, change):
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps(change(content) or content))
-
-
-def same(model, other):
-    some, others = model.state_dict(), other.state_dict()
-    return all(torch.equal(some[name], others[name]) for name in some if not name.startswith("action_"))
+    return copied(golden, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.note", "module.model.note"])

@@ -16,7 +16,7 @@ import numpy as np
 from lewm_data.convert.appearance import Appearance, check_appearance
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
-from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
+from lewm_data.convert.request import Plan, Report, Request
 from lewm_data.convert.rows import chosen_rows, pieces
 from lewm_data.convert.sampling import FASTER, RESAMPLINGS, rate_of
 from lewm_data.convert.source import Episode, Source
@@ -26,7 +26,8 @@ from lewm_data.store.dataset import Dataset
 from lewm_data.store.merge import CONVERSION
 from lewm_data.store.schema import ACTION, EPISODE, STEP
 from lewm_data.store.writer import Writer
-from lewm_data.video.fit import check_fit, in_words
+from lewm_data.video.fit import in_words
+from lewm_data.video.placing import LARGEST_SIDE, check_fit
 
 logger = logging.getLogger(__name__)
 

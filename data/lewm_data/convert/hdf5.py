@@ -16,12 +16,14 @@ import h5py
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
+from lewm_data.convert.source import Source
 from lewm_data.errors import DataError
 from lewm_data.store.contents import ATTRIBUTE_TEXT, MAX_DEPTH, MAX_OBJECTS, check_storage, memory_limit
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import MAX_FRAME, NUMBERS, is_numbers
 from lewm_data.video.pictures import MOST_BYTES, decode_image, displayed_size
+from lewm_data.video.video import import_av
 
 if TYPE_CHECKING:
     import av
@@ -246,6 +248,21 @@ def looks_like(path: Path, test: Callable[[Hdf5], bool]) -> bool:
         return False
     finally:
         file.close()
+
+
+def source_of(path: Path, opened: Callable[[Hdf5], Source]) -> Source:
+    """The source that `opened` makes of an HDF5 file with pictures. The file is closed again where it makes none.
+
+    Raises:
+        DataError: It is no HDF5 file, or PyAV is not installed.
+    """
+    import_av("reading pictures")
+    file = Hdf5.open(path)
+    try:
+        return opened(file)
+    except BaseException:
+        file.close()
+        raise
 
 
 def numbered(names: list[str], prefix: str) -> list[str]:

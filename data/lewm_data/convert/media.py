@@ -24,7 +24,7 @@ from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
-from lewm_data.tables import TABLES, read_table
+from lewm_data.tables import TABLES, Table, read_table
 from lewm_data.video.pictures import displayed_size, read_image
 from lewm_data.video.video import IMAGES, images_in, import_av, natural
 from lewm_data.video.video_file import VideoFile, probe
@@ -115,8 +115,9 @@ def _first_readable(pairs: list[_Pair]) -> tuple[_Reader, Episode]:
     error: DataError | None = None
     for pair in pairs:
         try:
-            reader = _Reader.of(pair)
-            return reader, reader.read(pair)
+            table = read_table(pair.table)
+            reader = _Reader.of(pair, table)
+            return reader, reader.episode(pair, table)
         except DataError as one:
             error = error or one
     assert error is not None
@@ -168,9 +169,8 @@ class _Reader:
     first_line: FirstLine
 
     @classmethod
-    def of(cls, pair: _Pair) -> _Reader:
+    def of(cls, pair: _Pair, table: Table) -> _Reader:
         """A reader for tables like that of a pair."""
-        table = read_table(pair.table)
         first_line = FirstLine.of(pair.table, table, lambda: _count(pair.pictures))
         roles = roles_of(str(pair.table), table)
         clock = None
@@ -182,7 +182,11 @@ class _Reader:
 
     def read(self, pair: _Pair) -> Episode:
         """The episode of a pair."""
-        table = self.first_line.applied(pair.table, read_table(pair.table))
+        return self.episode(pair, read_table(pair.table))
+
+    def episode(self, pair: _Pair, table: Table) -> Episode:
+        """The episode of a pair whose table has been read."""
+        table = self.first_line.applied(pair.table, table)
         names = [name for name in table.columns if name not in self.roles.left_out]
         lost = next((name for name in self.names if name in table.left_out), None)
         if lost is not None:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from lewm_data.convert.appearance import NOT_FLIPPED
 from lewm_data.convert.sampling import HOLD
-from lewm_data.video.fit import CROP
-
-LARGEST_SIDE = 224  # pixels: the frames of the published model; smaller pictures are not enlarged
+from lewm_data.video.placing import CROP
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Request:
         fps: Rows a second that are taken; None takes all. Where the source has no clock, it is the rate it is said to
             have.
         frame_size: Sides of the frames in pixels; None takes the shorter side of the pictures, but at most
-            `LARGEST_SIDE`.
+            `placing.LARGEST_SIDE`.
         fit: How pictures that are not square become so: "crop", "letterbox" or "stretch".
         color_order: The order of the colours in the pictures: "rgb" or "bgr"; None takes what the format says.
         flip: What turns the pictures the right way up: "none", "vertical", "horizontal" or "both".

@@ -20,13 +20,12 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from lewm_data.convert.appearance import Doubt
-from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered
+from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered, source_of
 from lewm_data.convert.roles import as_actions
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION, REWARD
-from lewm_data.video.video import import_av
 
 if TYPE_CHECKING:
     import av
@@ -49,13 +48,7 @@ def opens(path: Path, camera: str | None) -> Source:
     Raises:
         DataError: Its demonstrations have no pictures or no actions, or there is no such camera.
     """
-    import_av("reading pictures")
-    file = Hdf5.open(path)
-    try:
-        return _opened(file, camera)
-    except BaseException:
-        file.close()
-        raise
+    return source_of(path, lambda file: _opened(file, camera))
 
 
 def _opened(file: Hdf5, camera: str | None) -> Source:

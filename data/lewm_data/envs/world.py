@@ -9,7 +9,7 @@ from gymnasium import spaces
 from jaxtyping import Bool, Float, Float64, UInt8
 
 from lewm_data.envs.general_perturbations import Perturbation
-from lewm_data.envs.judgement import BY_STATES, Judgement
+from lewm_data.envs.judgement import Judge, by_states
 from lewm_data.envs.simulator import Factor
 from lewm_data.errors import DataError, unknown
 from lewm_data.policies.policy import Policy
@@ -100,6 +100,8 @@ class World:
         restorable: Whether its states can be set. Where they cannot, environments are `GymnasiumVectorEnv`, which reach
             a moment by replaying an episode, whose seed is in the column `episode_seed`.
         judge: Says whether the world can tell that a goal is reached, and how. This may have to be tried out first.
+        judged_from: All that the result of such a trial depends on, by name: as long as it stays the same, so does the
+            result. None where nothing is tried out, or where not all of it can be named.
         picture: Y and X of what its simulator draws; None where it draws frames, which are square.
         fit: How pictures that are not square become frames, a name in `fits`; None where there is no choice.
         fits: The same world with frames of each fit.
@@ -128,7 +130,8 @@ class World:
     action_groups: tuple[int, ...] | None = None
     restorable: bool = True
     from_published: Callable[[Float64[np.ndarray, "N S"]], Float64[np.ndarray, "N S"]] = lambda states: states
-    judge: Callable[[], Judgement] = lambda: BY_STATES
+    judge: Judge = by_states
+    judged_from: Callable[[], Mapping[str, str] | None] = lambda: None
     detail: str | None = None
     details: Mapping[str, Callable[[], "World"]] = field(default_factory=dict)
     picture: tuple[int, int] | None = None

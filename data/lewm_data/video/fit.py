@@ -1,4 +1,4 @@
-"""Pictures made into frames of another shape without being distorted.
+"""Decoded pictures made into frames of another shape, and what that does to them in words.
 
 Letters: Y and X the sides of a picture, V and U those of the frame.
 """
@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm_data.errors import unknown
 from lewm_data.video.pictures import displayed_size, pixels
+from lewm_data.video.placing import CROP, LETTERBOX, STRETCH, check_fit, covering, middle, place
 from lewm_data.video.video import import_av
 
 if TYPE_CHECKING:
     import av
-
-CROP, LETTERBOX, STRETCH = "crop", "letterbox", "stretch"
-FITS = (CROP, LETTERBOX, STRETCH)
 
 
 def fitted(
@@ -26,10 +23,12 @@ def fitted(
 ) -> UInt8[np.ndarray, "V U 3"]:
     """A picture as a frame of `size` (V, U), resized with antialiasing.
 
+    The decoder resizes whole pictures. So what "crop" cuts off is cut off afterwards, in pixels of the frame.
+
     Args:
         picture: A decoded picture, which is shown as its file asks for, or an array.
         size: V and U.
-        fit: "crop" cuts the longer sides off evenly, "letterbox" adds black bars, "stretch" distorts.
+        fit: See `placing.place`.
 
     Raises:
         DataError: There is no such fit.
@@ -38,13 +37,16 @@ def fitted(
     if isinstance(picture, np.ndarray) and picture.shape[:2] == size:
         return picture
     decoded = _decoded(picture)
-    scaled = scaled_size(displayed_size(decoded), size, fit)
-    image = pixels(decoded, scaled)
-    if scaled == size:
+    shown = displayed_size(decoded)
+    if fit == CROP:
+        scaled = covering(shown, size)
+        return np.ascontiguousarray(pixels(decoded, scaled)[middle(scaled, size)])
+    placing = place(shown, size, fit)
+    image = pixels(decoded, placing.inner)
+    if placing.inner == size:
         return image
     frame = np.zeros((*size, 3), np.uint8)
-    ours, theirs = zip(*(_overlap(side, other) for side, other in zip(size, scaled, strict=True)), strict=True)
-    frame[ours] = image[theirs]
+    frame[placing.filled] = image
     return frame
 
 
@@ -53,22 +55,13 @@ def picture_size(picture: av.VideoFrame | UInt8[np.ndarray, "Y X 3"]) -> tuple[i
     return (picture.shape[0], picture.shape[1]) if isinstance(picture, np.ndarray) else displayed_size(picture)
 
 
-def scaled_size(shown: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[int, int]:
-    """Y and X to which a picture of `shown` is resized before it is cropped, or bars are added, to `size`."""
-    if fit == STRETCH:
-        return size
-    ratios = [side / of for side, of in zip(size, shown, strict=True)]
-    ratio = max(ratios) if fit == CROP else min(ratios)
-    return round(shown[0] * ratio) or 1, round(shown[1] * ratio) or 1
-
-
 def in_words(shown: tuple[int, int], size: tuple[int, int], fit: str) -> str:
     """What happens to pictures of `shown` (Y, X) that become frames of `size`."""
     said = f"pictures of {shown[0]} x {shown[1]} become frames of {size[0]} x {size[1]}"
-    scaled = scaled_size(shown, size, fit)
+    scaled = covering(shown, size) if fit == CROP else place(shown, size, fit).inner
     if shown == size:
         return f"frames of {size[0]} x {size[1]}, as recorded"
-    if fit == STRETCH and scaled_size(shown, size, CROP) != size:
+    if fit == STRETCH and covering(shown, size) != size:
         return f"{said}, stretched"
     if scaled == size:
         return said
@@ -80,25 +73,8 @@ def in_words(shown: tuple[int, int], size: tuple[int, int], fit: str) -> str:
     return f"{said}; {lost:.0%} of each is cut off, {sides} (--fit letterbox keeps all)"
 
 
-def check_fit(fit: str) -> None:
-    """Raises unless there is such a fit.
-
-    Raises:
-        DataError: There is none.
-    """
-    if fit not in FITS:
-        raise unknown("fit", fit, FITS)
-
-
 def _decoded(picture: av.VideoFrame | UInt8[np.ndarray, "Y X 3"]) -> av.VideoFrame:
     if not isinstance(picture, np.ndarray):
         return picture
     av = import_av("resizing a frame")
     return av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-
-
-def _overlap(side: int, scaled: int) -> tuple[slice, slice]:
-    """Where a scaled side lies in the middle of a frame's side, and which part of it that is."""
-    both = min(side, scaled)
-    ours, theirs = (side - both) // 2, (scaled - both) // 2
-    return slice(ours, ours + both), slice(theirs, theirs + both)

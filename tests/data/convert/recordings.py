@@ -5,9 +5,14 @@ Each picture carries its number: a grey patch in the middle has the level of `le
 
 import numpy as np
 
+from lewm_data.convert.convert import convert
+from lewm_data.convert.request import Request
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.verify import verify
 from lewm_data.video.video_writer import write_video
 
 SIDES = (48, 64)
+LOSSY = 6.0  # levels by which H.264 may change a grey patch
 
 
 def level(step):
@@ -45,3 +50,27 @@ def write_recording(folder, name, rows, fps=10.0, seed=0, **table):
     folder.mkdir(parents=True, exist_ok=True)
     write_video(folder / f"{name}.mp4", frames(rows), fps)
     write_table(folder / f"{name}.csv", actions(rows, seed), **table)
+
+
+def converted(source, out, **settings):
+    """The report, the assumptions and the episodes of a conversion."""
+    plans = []
+    report = convert(Request(source, out, **settings), plans.append)
+    with Dataset.open(out) as dataset:
+        assert verify(dataset).differing == ()
+        return (
+            report,
+            plans[0].assumptions,
+            [dataset.episode(i) for i in range(dataset.num_episodes)],
+            dataset.attributes,
+        )
+
+
+def assert_shows(episode, steps):
+    expected = np.array([level(step) for step in steps], float)
+    np.testing.assert_allclose(levels(episode["pixels"]), expected, atol=LOSSY)
+
+
+def write_video_only(folder, rows, fps):
+    folder.mkdir()
+    write_video(folder / "a.mp4", frames(rows), fps)

@@ -1,6 +1,5 @@
 """A conversion that is killed goes on with the same command, to the same dataset as one that was never interrupted."""
 
-import importlib.util
 import signal
 import subprocess
 import sys
@@ -13,11 +12,9 @@ from lewm_data.convert.convert import CompleteError, convert
 from lewm_data.convert.request import Request
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
+from tests.data.convert import recordings
 
 pytest.importorskip("av")
-_spec = importlib.util.spec_from_file_location("recordings", Path(__file__).with_name("recordings.py"))
-recordings = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(recordings)
 
 PROGRAM = """
 import sys, time

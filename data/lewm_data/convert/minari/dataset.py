@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered
+from lewm_data.convert.hdf5 import Hdf5, looks_like, numbered, source_of
 from lewm_data.convert.minari.arrow import OBSERVATIONS, PREFIX, ArrowEpisodes, is_storage
 from lewm_data.convert.minari.spaces import METADATA, choices
 from lewm_data.convert.roles import as_actions, column_name, one_hot
@@ -38,14 +38,11 @@ def opens(path: Path, camera: str | None) -> Source:
         DataError: Its observations have no pictures, its actions are of several parts, there is no such camera, or a
             package is missing.
     """
-    import_av("reading pictures")
     folder = _arrow(path)
-    file = ArrowEpisodes(folder) if folder is not None else Hdf5.open(_file(path))
-    try:
-        return _opened(file, path, camera)
-    except BaseException:
-        file.close()
-        raise
+    if folder is None:
+        return source_of(_file(path), lambda file: _opened(file, path, camera))
+    import_av("reading pictures")
+    return _opened(ArrowEpisodes(folder), path, camera)
 
 
 def _opened(file: Hdf5 | ArrowEpisodes, path: Path, camera: str | None) -> Source:

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Shaped
 
-from lewm_data.convert.hdf5 import Hdf5, looks_like
+from lewm_data.convert.hdf5 import Hdf5, looks_like, source_of
 from lewm_data.convert.source import Source
 from lewm_data.convert.stable_worldmodel.rows import LENGTHS, OFFSETS, Table, cameras_in, source
 from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import HASHES
-from lewm_data.video.video import import_av
 
 BLOCK = 1 << 16  # rows that are in memory at a time where one of each episode is asked for
 
@@ -56,13 +55,7 @@ def opens(path: Path, camera: str | None) -> Source:
     Raises:
         DataError: It is a dataset of lewm already, or damaged.
     """
-    import_av("reading pictures")
-    file = Hdf5.open(path)
-    try:
-        return _opened(file, camera)
-    except BaseException:
-        file.close()
-        raise
+    return source_of(path, lambda file: _opened(file, camera))
 
 
 def _opened(file: Hdf5, camera: str | None) -> Source:

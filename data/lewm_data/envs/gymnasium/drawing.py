@@ -14,11 +14,14 @@ import numpy as np
 from jaxtyping import Float32, Shaped, UInt8
 
 from lewm_data.envs.mujoco.headless import choose_renderer
-from lewm_data.errors import DataError
-from lewm_data.video.fit import CROP, LETTERBOX, scaled_size
+from lewm_data.errors import DataError, missing
+from lewm_data.video.placing import place
 
 # Parts of the names of modules and classes whose environments MuJoCo draws, in Gymnasium and in packages of others.
 DRAWN_WITH_MUJOCO = ("mujoco", "dm_control", "dmcontrol")
+
+# The extra of this project that installs a module which Gymnasium's own environments need.
+EXTRAS = {"pygame": "gymnasium", "Box2D": "box2d", "mujoco": "mujoco"}
 
 
 def open_env(gymnasium_id: str) -> gymnasium.Env[Any, Any]:
@@ -63,18 +66,10 @@ def drawn(env: gymnasium.Env[Any, Any], gymnasium_id: str) -> UInt8[np.ndarray, 
 
 
 def square(picture: UInt8[np.ndarray, "V U 3"], size: int, fit: str) -> UInt8[np.ndarray, "Y X 3"]:
-    """A picture as a frame of `size` pixels a side; `fit` says how it becomes square, see `lewm_data.video.fit`."""
-    rows, columns = picture.shape[:2]
-    if fit == CROP:
-        side = min(rows, columns)
-        top, left = (rows - side) // 2, (columns - side) // 2
-        picture = picture[top : top + side, left : left + side]
-    if fit != LETTERBOX or rows == columns:
-        return resized(picture, size, size)
-    inner = scaled_size((rows, columns), (size, size), LETTERBOX)
-    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+    """A picture as a frame of `size` pixels a side; `fit` says how it becomes square, see `placing.place`."""
+    placing = place((picture.shape[0], picture.shape[1]), (size, size), fit)
     frame = np.zeros((size, size, 3), np.uint8)
-    frame[top : top + inner[0], left : left + inner[1]] = resized(picture, *inner)
+    frame[placing.filled] = resized(picture[placing.kept], *placing.inner)
     return frame
 
 
@@ -104,6 +99,9 @@ def _areas(source: int, target: int) -> list[tuple[slice, np.ndarray]]:
 
 
 def _unusable(gymnasium_id: str, error: Exception) -> DataError:
+    for one in (error, error.__cause__):
+        if isinstance(one, ModuleNotFoundError) and one.name in EXTRAS:
+            return missing(f"{gymnasium_id}: needs {one.name}", EXTRAS[one.name])
     return DataError(f"{gymnasium_id}: cannot be made or drawn: {error}", "Install what it needs.")
 
 

@@ -24,7 +24,7 @@ from gymnasium.spaces import Box
 from jaxtyping import Float64, Int64, Shaped, UInt8
 
 from lewm_data.envs.gymnasium.simulator import GymnasiumSimulator, Solved
-from lewm_data.envs.judgement import BY_STATES, Judgement
+from lewm_data.envs.judgement import BY_STATES, Judgement, OnShare, unheard
 
 SEEDS = (0, 1)
 MOMENTS, EPISODES, STEPS = 300, 100, 100  # of a seed: moments that are drawn, or else episodes, and steps of each
@@ -56,18 +56,26 @@ class Moments:
     past: Shaped[np.ndarray, " M"]
 
 
-def judge_states(make: Callable[[int], GymnasiumSimulator], solved: Solved) -> Judgement:
+def judge_states(make: Callable[[int], GymnasiumSimulator], solved: Solved, on_share: OnShare = unheard) -> Judgement:
     """Plays episodes and says whether states tell that a goal is reached.
 
     Args:
         make: Makes a simulator with frames of so many pixels a side.
         solved: Which states count as solved for which goals.
+        on_share: Called after each moment that is drawn, with the share of the trial that is done.
     """
+    recorded: list[Moments] = []
+
+    def of_one_seed(share: float) -> None:
+        on_share((len(recorded) + share) / len(SEEDS))
+
     with closing(make(SIDE)) as simulator:
-        return judgement([record(simulator, seed) for seed in SEEDS], solved)
+        for seed in SEEDS:
+            recorded.append(record(simulator, seed, of_one_seed))
+        return judgement(recorded, solved)
 
 
-def record(simulator: GymnasiumSimulator, seed: int) -> Moments:
+def record(simulator: GymnasiumSimulator, seed: int, on_share: OnShare = unheard) -> Moments:
     """Moments of episodes that begin with `seed` and have different actions."""
     seen: list[tuple[np.ndarray, np.ndarray, int, int, str]] = []
     space = simulator.action_space
@@ -81,6 +89,7 @@ def record(simulator: GymnasiumSimulator, seed: int) -> Moments:
         for step in range(STEPS + 1):
             if step % EVERY == 0:
                 seen.append((simulator.state, simulator.render(), episode, step // EVERY, simulator.past))
+                on_share(min(1.0, max(len(seen) / MOMENTS, episode / EPISODES)))
             if simulator.ended:
                 break
             if step == 0 or rng.random() > KEPT:

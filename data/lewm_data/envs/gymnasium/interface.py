@@ -14,6 +14,7 @@ from gymnasium import spaces
 from jaxtyping import Float32, UInt8
 
 from lewm_data.envs.gymnasium.drawing import drawn, open_env
+from lewm_data.envs.gymnasium.origin import all_installed
 from lewm_data.envs.gymnasium.spaces import array_leaves, flat_actions, to_action
 from lewm_data.errors import DataError
 from lewm_data.store.schema import is_numbers
@@ -39,6 +40,7 @@ class Interface:
         fresh: Whether each episode needs a new instance: one that was used before gives other episodes.
         drawing_counts: Whether a picture depends on what was drawn before it. Every moment is then drawn.
         picture: Y and X of the pictures that it draws.
+        installed: Whether all its code is of installed packages, whose versions say what it is.
     """
 
     gymnasium_id: str
@@ -50,6 +52,7 @@ class Interface:
     fresh: bool
     drawing_counts: bool
     picture: tuple[int, int]
+    installed: bool
 
 
 def inspect(gymnasium_id: str) -> Interface:
@@ -75,7 +78,7 @@ def inspect(gymnasium_id: str) -> Interface:
             for name, leaf, values in array_leaves(env.observation_space, observation, "observation")
             if is_numbers(values.dtype, values.shape)
         ]
-        space = env.action_space
+        space, installed = env.action_space, all_installed(env)
     finally:
         env.close()
     tried = np.random.default_rng(0).uniform(actions.low, actions.high, (STEPS_DRAWN, *actions.shape))
@@ -90,6 +93,7 @@ def inspect(gymnasium_id: str) -> Interface:
         fresh,
         _drawing_counts(gymnasium_id, tried.astype(np.float32)),
         (height, width),
+        installed,
     )
 
 

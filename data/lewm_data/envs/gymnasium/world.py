@@ -17,18 +17,19 @@ from lewm_data.blame import raised_by_user
 from lewm_data.envs.general_perturbations import action_swapped, frozen, shown, time_reversed
 from lewm_data.envs.gymnasium.evidence import judge_states
 from lewm_data.envs.gymnasium.interface import Interface, inspect
+from lewm_data.envs.gymnasium.origin import judged_from
 from lewm_data.envs.gymnasium.providers import providers
 from lewm_data.envs.gymnasium.simulator import GymnasiumSimulator
 from lewm_data.envs.gymnasium.spaces import action_groups, flat_actions
 from lewm_data.envs.gymnasium.vector_env import GymnasiumVectorEnv
-from lewm_data.envs.judgement import Judgement
+from lewm_data.envs.judgement import Judgement, OnShare, unheard
 from lewm_data.envs.mujoco.headless import prepare_renderer
 from lewm_data.envs.world import World
 from lewm_data.errors import DataError, unknown
 from lewm_data.modules import import_module
 from lewm_data.policies.one_hot import KEPT, OneHotPolicy
 from lewm_data.policies.spec import PolicyFactory
-from lewm_data.video.fit import FITS, STRETCH
+from lewm_data.video.placing import FITS, STRETCH
 
 MAX_EPISODE_STEPS = 200  # for an environment without a limit of its own
 TOLERANCE = 0.25  # a state whose numbers all differ from the goal's by fewer standard deviations is there
@@ -90,13 +91,18 @@ def _world(name: str, interface: Interface, fit: str) -> World:
         scale = measured() if interface.observation else 1.0
         return np.linalg.norm((states - goals) / scale, axis=1)
 
-    @functools.cache
-    def judge() -> Judgement:
-        if interface.success is not None:
-            return Judgement(True, f'judged by the environment, which says "{interface.success}" wherever the goal is')
-        if not interface.observation:
-            return Judgement(False, "not known, because the environment observes no numbers")
-        return judge_states(lambda side: GymnasiumSimulator(interface, side, fit, solved), solved)
+    judgement: Judgement | None = None
+    if interface.success is not None:
+        judgement = Judgement(True, f'judged by the environment, which says "{interface.success}" wherever the goal is')
+    elif not interface.observation:
+        judgement = Judgement(False, "not known, because the environment observes no numbers")
+    kept = judgement is None and interface.installed
+
+    def judge(on_share: OnShare = unheard) -> Judgement:
+        nonlocal judgement
+        if judgement is None:
+            judgement = judge_states(lambda side: GymnasiumSimulator(interface, side, fit, solved), solved, on_share)
+        return judgement
 
     def make(num_envs: int, frame_size: int, pixels: bool) -> GymnasiumVectorEnv:
         return GymnasiumVectorEnv(
@@ -134,6 +140,7 @@ def _world(name: str, interface: Interface, fit: str) -> World:
         action_groups=groups,
         restorable=False,
         judge=judge,
+        judged_from=lambda: judged_from(gymnasium_id, fit) if kept else None,
         picture=interface.picture,
         fit=fit,
     )
