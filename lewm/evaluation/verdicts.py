@@ -11,7 +11,7 @@ from pathlib import Path
 from lewm.errors import LewmError
 from lewm.files import caching, home, write_text
 from lewm.reading import read_json
-from lewm_data.envs.judgement import Judgement, OnShare, unheard
+from lewm_data.envs.judgement import Judgement, OnShare
 from lewm_data.envs.world import World
 
 
@@ -20,18 +20,18 @@ def with_kept_verdict(world: World, on_trial: OnShare) -> World:
 
     Args:
         world: The world. Where it says not all of what its trial depends on, nothing is kept.
-        on_trial: Is told how far a trial is.
+        on_trial: Is told how far a trial is, where `judge` is not given another listener.
     """
 
-    def judge(on_share: OnShare = unheard) -> Judgement:
+    def judge(on_share: OnShare = on_trial) -> Judgement:
         depends_on = world.judged_from()
         if depends_on is None:
-            return world.judge(on_trial)
+            return world.judge(on_share)
         text = json.dumps({"world": world.name, **depends_on}, sort_keys=True)
         path = home() / "cache" / "verdicts" / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
         judgement = _read(path, depends_on)
         if judgement is None:
-            judgement = world.judge(on_trial)
+            judgement = world.judge(on_share)
             with caching(path):
                 write_text(path, _written(judgement, depends_on))
         return judgement

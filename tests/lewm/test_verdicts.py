@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
@@ -181,3 +184,65 @@ def test_a_verdict_on_code_of_ones_own_depends_on_what_cannot_be_told(monkeypatc
     made = gymnasium_world("Made-v0")
     assert made.judged_from() is None
     assert made.judge().known
+
+
+def test_what_an_environment_is_registered_with_may_hold_itself(monkeypatch):
+    import gymnasium
+
+    held = []
+    held.append(held)
+    spec = gymnasium.spec("CartPole-v1")
+    monkeypatch.setitem(gymnasium.registry, "Made-v0", replace(spec, id="Made-v0", kwargs={"held": held}))
+    assert origin.judged_from("Made-v0", "crop") is None
+    monkeypatch.setitem(gymnasium.registry, "Made-v0", replace(spec, id="Made-v0", kwargs={"held": 1}))
+    assert '"held": 1' in origin.judged_from("Made-v0", "crop")["environment"]
+
+
+def made_by_a_package(source):
+    """What a verdict depends on where an installed module registers an environment: a new process each time."""
+    code = f"""
+import functools, gymnasium, json, sys
+sys.path.insert(0, {str(source.parent)!r})
+import {source.stem}
+from lewm_data.envs.gymnasium.world import gymnasium_world
+print(json.dumps(gymnasium_world("Made-v0").judged_from()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "entry", ["functools.partial(make, mode=MODE)", "within(MODE)", "Made", "lambda **o: make(**o)"]
+)
+def test_an_environment_that_a_function_of_a_package_makes_can_be_named(tmp_path, monkeypatch, entry):
+    """As Shimmy registers those of dm_control. What the function was given is part of the name."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    source = tmp_path / "site-packages" / "made_here.py"
+    source.parent.mkdir()
+    text = f"""
+import functools
+import gymnasium
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
+MODE = 1
+
+class Made(CartPoleEnv):
+    pass
+
+def make(mode=0, **options):
+    return Made(**options)
+
+def within(mode):
+    def made(**options):
+        return make(mode, **options)
+    return made
+
+gymnasium.register("Made-v0", {entry}, max_episode_steps=9)
+"""
+    source.write_text(text)
+    found = made_by_a_package(source)
+    assert found is not None
+    assert found == made_by_a_package(source)
+    source.write_text(text.replace("MODE = 1", "MODE = 2"))
+    assert (made_by_a_package(source) != found) == ("MODE" in entry)
+    source.write_text(text.replace("MODE = 1", "MODE = object()"))
+    assert (made_by_a_package(source) is None) == ("MODE" in entry)

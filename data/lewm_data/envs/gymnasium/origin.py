@@ -1,13 +1,16 @@
 """Where the code of a Gymnasium environment is from, and all else that a trial of it depends on."""
 
+import dataclasses
+import functools
 import hashlib
 import importlib.metadata
+import json
 import os
 import platform
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import gymnasium
@@ -16,21 +19,26 @@ from lewm_data.blame import is_installed
 from lewm_data.envs.mujoco.headless import VARIABLE
 from lewm_data.video import placing
 
-ADDRESS = re.compile(" at 0x[0-9a-f]+")  # in what Python says of an object that has another address in each process
 RULE = (*sorted(Path(__file__).parent.glob("*.py")), Path(placing.__file__))  # the code of the trial
+
+
+class _NamelessError(Exception):
+    """A value that cannot be named so that the same name means the same value in another process."""
 
 
 def judged_from(gymnasium_id: str, fit: str) -> Mapping[str, str] | None:
     """What a trial of an environment of installed packages depends on, by name.
 
     The versions of all packages are among it, because any of them may draw. None where the environment is registered
-    with an object that cannot be named.
+    with something that cannot be named.
     """
-    spec = repr(gymnasium.spec(gymnasium_id))
-    if ADDRESS.search(spec):
+    spec = gymnasium.spec(gymnasium_id)
+    try:
+        registered = {one.name: _named(getattr(spec, one.name)) for one in dataclasses.fields(spec)}
+    except (_NamelessError, RecursionError, ValueError):  # a value that holds itself; a variable that has no value yet
         return None
     return {
-        "environment": spec,
+        "environment": json.dumps(registered, sort_keys=True),
         "fit": fit,
         "packages": hashlib.sha256("\n".join(_packages()).encode()).hexdigest(),
         "rule": hashlib.sha256(b"".join(path.read_bytes() for path in RULE)).hexdigest(),
@@ -43,13 +51,40 @@ def judged_from(gymnasium_id: str, fit: str) -> Mapping[str, str] | None:
 def all_installed(env: gymnasium.Env[Any, Any]) -> bool:
     """Whether the classes of an environment and of its wrappers, with all that they inherit, are of packages."""
     while True:
-        for module in {one.__module__ for one in type(env).__mro__} - set(sys.builtin_module_names):
-            file = getattr(sys.modules.get(module), "__file__", None)
-            if file is None or not is_installed(file):
-                return False
+        if not all(_module_is_installed(one.__module__) for one in type(env).__mro__):
+            return False
         if not isinstance(env, gymnasium.Wrapper):
             return True
         env = env.env
+
+
+def _module_is_installed(name: str) -> bool:
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return name in sys.builtin_module_names or (file is not None and is_installed(file))
+
+
+def _named(value: Any) -> Any:  # noqa: ANN401  # an environment may be registered with anything
+    """A value as JSON has it. Functions, classes and modules of packages have their names there.
+
+    Raises:
+        _NamelessError: It is, or holds, anything else.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _named(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(one) for one in value]
+    if isinstance(value, functools.partial):
+        return [_named(one) for one in (value.func, value.args, value.keywords)]
+    if isinstance(value, ModuleType) and _module_is_installed(value.__name__):
+        return value.__name__
+    if isinstance(value, type) and _module_is_installed(value.__module__):
+        return f"{value.__module__}:{value.__qualname__}"
+    if isinstance(value, FunctionType) and _module_is_installed(value.__module__):
+        kept = [value.__defaults__, value.__kwdefaults__, [cell.cell_contents for cell in value.__closure__ or ()]]
+        return [f"{value.__module__}:{value.__qualname__}", value.__code__.co_firstlineno, _named(kept)]
+    raise _NamelessError
 
 
 def _packages() -> list[str]:
