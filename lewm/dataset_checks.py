@@ -78,7 +78,7 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
             f"Give {option} a dataset of the model's environment.",
         )
     if dataset.frame_size != trained_on.frame_size:
-        ours, theirs = (f"{y} x {x} pixels" for y, x in (dataset.frame_size, trained_on.frame_size))
+        ours, theirs = (f"{x} x {y} pixels" for y, x in (dataset.frame_size, trained_on.frame_size))
         raise LewmError(
             f"{dataset.path}: frames of {ours}, the run was trained on {theirs}",
             f"Give {option} a dataset collected with the same --frame-size.",

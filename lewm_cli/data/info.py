@@ -62,7 +62,7 @@ def _lines(summary: Summary) -> list[str]:
         f"{summary.path}: {summary.size / 1e6:,.1f} MB",
         f"{summary.episodes:,} episodes of {summary.shortest:,} to {summary.longest:,} steps (median "
         f"{summary.median:,}), {summary.steps:,} steps{rate}",
-        f"frames of {y} x {x} pixels",
+        f"frames of {x} x {y} pixels",
     ]
     if not summary.hashes:
         lines.append("no hashes: changes to the file cannot be noticed")

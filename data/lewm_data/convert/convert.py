@@ -7,12 +7,13 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lewm_data.convert.assumptions import Kind, assumptions, kinds_of
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
 from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
@@ -23,9 +24,9 @@ from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.merge import CONVERSION
-from lewm_data.store.schema import ACTION, EPISODE, STEP
+from lewm_data.store.schema import EPISODE, STEP
 from lewm_data.store.writer import Writer
-from lewm_data.video.fit import check_fit, in_words
+from lewm_data.video.fit import check_fit
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,10 @@ def convert(
         ended.callback(source.close)
         numbers = _part(source, request)
         first = _first(source, numbers, request)
-        work = _Work(source, request)
+        work = _Work(source, request, kinds_of(source, numbers))
         done = _done(request, work, numbers)
-        plan = Plan(source.format, tuple(_assumptions(work, first)), len(numbers), done)
+        said = assumptions(request, source, first, work.kinds, work.size)
+        plan = Plan(source.format, tuple(said), len(numbers), done)
         on_plan(plan)
         return _write(work, plan, numbers, on_rows, began)
 
@@ -81,6 +83,7 @@ class UnreadableError(DataError):
 class _Work:
     source: Source
     request: Request
+    kinds: Mapping[Kind, int]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,6 +135,7 @@ class _Work:
 
 def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: float) -> Report:
     request, left_out, footage = work.request, list[tuple[str, str]](), 0.0
+    known = {kind.size for kind in work.kinds}
     with _writer(work, plan) as writer:
         for place in range(plan.done, len(numbers)):
             number = numbers[place]
@@ -142,9 +146,8 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
                     rows, columns = chosen_rows(episode, request.fps, request.resample)
                 counts = {EPISODE: np.full(len(rows), number, np.int32), STEP: np.arange(len(rows), dtype=np.int32)}
                 shown = functools.partial(on_rows, place)
-                writer.write_pieces(
-                    _read(pieces(episode, rows, columns | counts, work.source.size, work.size, request.fit, shown))
-                )
+                made = pieces(episode, rows, columns | counts, known, work.size, request.fit, shown)
+                writer.write_pieces(_read(made))
             except UnreadableError as error:
                 if not request.skip_damaged:
                     raise
@@ -231,23 +234,3 @@ def _done(request: Request, work: _Work, numbers: range) -> int:
     if done == len(numbers):
         raise CompleteError(f"{request.out}: is complete already", "Use it, or replace it with --overwrite.")
     return done
-
-
-def _assumptions(work: _Work, first: Episode) -> Iterator[str]:
-    yield from work.source.assumptions
-    yield in_words(work.source.size, work.size, work.request.fit)
-    if len(first.columns[ACTION]) == first.rows:
-        yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"
-    else:
-        yield "one picture more than actions: the last picture of an episode has none"
-    recorded, asked = work.source.fps, work.request.fps
-    if recorded is None:
-        yield f"{asked:g} steps a second, as you say" if asked else "no clock: how fast it was recorded is not known"
-    elif asked is None:
-        yield f"{recorded:.4g} steps a second, as recorded"
-    else:
-        how = {"hold": "the first action", "mean": "the mean of the actions", "sum": "the sum of the actions"}
-        yield f"{asked:g} steps a second of {recorded:.4g}; {how[work.request.resample]} in between is taken"
-    part, parts = work.request.part
-    if parts > 1:
-        yield f"part {part} of {parts}: the rest goes into other files, which lewm data merge joins"

@@ -26,7 +26,7 @@ from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.store.contents import memory_limit
 from lewm_data.store.schema import ACTION
-from lewm_data.video.pictures import displayed_size
+from lewm_data.video.fit import picture_size
 from lewm_data.video.video import import_av
 from lewm_data.video.video_file import probe
 
@@ -93,7 +93,8 @@ def opens(path: Path, camera: str | None) -> Source:
         episodes=tuple(str(video.relative_to(path)) for _, video, _ in episodes),
         read=read,
         assumptions=tuple(said),
-        size=displayed_size(probe(episodes[0][1]).first),
+        size=picture_size(probe(episodes[0][1]).first),
+        picture=lambda index: probe(episodes[index][1]).first,
     )
 
 

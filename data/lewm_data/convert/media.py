@@ -24,7 +24,8 @@ from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
 from lewm_data.tables import TABLES, read_table
-from lewm_data.video.pictures import displayed_size, read_image
+from lewm_data.video.fit import picture_size
+from lewm_data.video.pictures import read_image
 from lewm_data.video.video import IMAGES, images_in, import_av, natural
 from lewm_data.video.video_file import VideoFile, probe
 
@@ -104,7 +105,8 @@ def opens(path: Path, camera: str | None) -> Source:
         episodes=tuple(str(pair.pictures.relative_to(path)) for pair in pairs),
         read=lambda index: reader.read(pairs[index]),
         assumptions=tuple(assumptions),
-        size=_size_of(reader.example.pictures),
+        size=picture_size(_first_picture(reader.example.pictures)),
+        picture=lambda index: _first_picture(pairs[index].pictures),
         fps=None if first.times is None or len(first.times) < 2 else rate_of(first.times),
     )
 
@@ -284,5 +286,5 @@ def _repeated(first: Episode, pair: _Pair) -> list[str]:
     return [f"more rows than pictures: each picture is there {rows / fps:.1f} times (--fps {fps:.4g} avoids it)"]
 
 
-def _size_of(pictures: Path) -> tuple[int, int]:
-    return displayed_size(read_image(images_in(pictures)[0]) if pictures.is_dir() else probe(pictures).first)
+def _first_picture(pictures: Path) -> av.VideoFrame:
+    return read_image(images_in(pictures)[0]) if pictures.is_dir() else probe(pictures).first

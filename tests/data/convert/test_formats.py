@@ -17,8 +17,8 @@ for _needed in ("av", "pyarrow", "lance"):
 EQUAL = "as many actions as pictures: no picture follows the last one of an episode, which is left out"
 ONE_MORE = "one picture more than actions: the last picture of an episode has none"
 NO_CLOCK = "no clock: how fast it was recorded is not known"
-STRETCHED = "pictures of 48 x 64 become frames of 48 x 48, stretched"
-HALVED = "pictures of 24 x 32 become frames of 24 x 24, stretched"
+STRETCHED = "pictures of 64 x 48 become frames of 48 x 48, stretched"
+HALVED = "pictures of 32 x 24 become frames of 24 x 24, stretched"
 LEROBOT = (
     "actions: first, second (2 numbers), in the robot's units",
     "columns kept: observation.state, reward",

@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from lewm_data.store.dataset import Dataset
 from lewm_data.store.verify import verify
 from lewm_data.video.video_writer import write_video
 
-pytest.importorskip("av")
+av = pytest.importorskip("av")
 _spec = importlib.util.spec_from_file_location("recordings", Path(__file__).with_name("recordings.py"))
 recordings = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(recordings)
@@ -61,7 +62,7 @@ def test_videos_with_a_row_a_picture(tmp_path):
     assert said == (
         "actions: dx, dy",
         "row t is the action taken from picture t on",
-        "pictures of 48 x 64 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
+        "pictures of 64 x 48 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
         "all)",
         "as many actions as pictures: no picture follows the last one of an episode, which is left out",
         "10 steps a second, as recorded",
@@ -322,12 +323,22 @@ def test_recordings_at_another_rate_than_the_first_stop_or_are_left_out(tmp_path
     assert [len(one["pixels"]) for one in episodes] == [4, 12]
 
 
-def test_pictures_of_another_size_are_told(tmp_path, caplog):
-    write_recording(tmp_path / "in", "a", 5)
-    (tmp_path / "in" / "b.csv").write_text((tmp_path / "in" / "a.csv").read_text())
-    write_video(tmp_path / "in" / "b.mp4", frames(5, (48, 48)), 10.0)
-    converted(tmp_path / "in", tmp_path / "out.h5", fit="stretch")
-    assert [message for message in caplog.messages if message.endswith("b.mp4: frames of 48 x 48, as recorded")]
+def test_pictures_of_different_sizes_are_all_told(tmp_path, caplog):
+    for name, sides in (("a", (48, 64)), ("b", (64, 48)), ("c", (48, 64)), ("d", (48, 48))):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_table(tmp_path / "in" / f"{name}.csv", actions(5))
+        write_video(tmp_path / "in" / f"{name}.mp4", frames(5, sides), 10.0)
+    _, said, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5", fit="letterbox")
+    assert said[2:6] == (
+        "3 sizes of pictures: 64 x 48 in 2 episodes, 48 x 64 in 1 episodes, 48 x 48 in 1 episodes",
+        "pictures of 64 x 48 become frames of 48 x 48, with black bars above and below",
+        "pictures of 48 x 64 become frames of 48 x 48, with black bars left and right",
+        "frames of 48 x 48, as recorded",
+    )
+    assert (episodes[1]["pixels"][:, :, :4] == 0).all()  # the bars
+    assert not caplog.messages  # what was said before is not said again for each episode
+    _, said, _, _ = converted(tmp_path / "in", tmp_path / "part.h5", fit="letterbox", part=(4, 4))
+    assert said[2] == "frames of 48 x 48, as recorded"  # a part tells its own
 
 
 def test_a_row_that_is_missing_is_noticed_by_the_counter(tmp_path):
@@ -395,3 +406,26 @@ def test_pictures_that_are_there_several_times_are_told(tmp_path):
     write_table(tmp_path / "in" / "a.csv", actions(40), times=np.arange(40) / 40)
     _, said, _, _ = converted(tmp_path / "in", tmp_path / "out.h5")
     assert "more rows than pictures: each picture is there 4.0 times (--fps 10 avoids it)" in said
+
+
+def write_anamorphic(path, rows, shape):
+    """A video of 48 x 48 pixels that are `shape` times as wide as high."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "10"})
+        stream.height, stream.width, stream.pix_fmt = 48, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = shape
+        for frame in frames(rows, (48, 48)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def test_pixels_that_are_not_square_are_made_so_and_it_is_said(tmp_path):
+    write_recording(tmp_path / "in", "a", 5)
+    write_anamorphic(tmp_path / "in" / "a.mp4", 5, Fraction(4, 3))
+    _, said, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", fit="letterbox")
+    assert said[2:4] == (
+        "pixels are not square: pictures of 48 x 48 are shown as 64 x 48, as their file asks for",
+        "pictures of 64 x 48 become frames of 48 x 48, with black bars above and below",
+    )
+    assert (episode["pixels"][:, :4] == 0).all()  # the bars
+    assert (episode["pixels"][:, 8:40].mean(axis=(1, 2, 3)) > 20).all()

@@ -19,6 +19,7 @@ from lewm_data.convert.words import actions_said, columns_said, some
 from lewm_data.errors import DataError
 from lewm_data.parquet import numbers_of, read_rows, values_of
 from lewm_data.store.schema import ACTION, REWARD
+from lewm_data.video.fit import not_square
 from lewm_data.video.pictures import decode_image, displayed_size
 from lewm_data.video.video import import_av
 from lewm_data.video.video_file import probe
@@ -63,12 +64,14 @@ def opens(path: Path, camera: str | None) -> Source:
     said = [camera_said, actions_said(some(names or actions), first[ACTION].shape[1], "in the robot's units")]
     said += columns_said([_column(name) for name in kept], [*left_out, "the words of the tasks"])
     said.append("row t is the action sent after picture t was taken")
+    picture = reader.first_picture(index.places[0])
+    said += not_square(picture)
     return Source(
         format=f"LeRobot {index.version}",
         episodes=tuple(f"episode {place.number}" for place in index.places),
         read=lambda number: reader.episode(index.places[number]),
         assumptions=tuple(said),
-        size=reader.size(index.places[0]),
+        size=displayed_size(picture),
         fps=index.fps,
         attributes={} if index.robot is None else {"robot": index.robot},
     )
@@ -105,11 +108,9 @@ class _Reader:
         name = f"{self.index.path}: episode {place.number}"
         return Episode(name, len(times), columns, times, lambda: self._pictures(place, times))
 
-    def size(self, place: Place) -> tuple[int, int]:
-        """Y and X of the pictures."""
-        if self.camera in place.videos:
-            return displayed_size(probe(place.videos[self.camera][0]).first)
-        return displayed_size(next(self._images(place)))
+    def first_picture(self, place: Place) -> av.VideoFrame:
+        """The first picture of the episode, or of the video that holds it."""
+        return probe(place.videos[self.camera][0]).first if self.camera in place.videos else next(self._images(place))
 
     def _rows(self, place: Place) -> Any:  # noqa: ANN401
         """The rows of an episode without its pictures."""

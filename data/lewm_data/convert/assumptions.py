@@ -1,0 +1,87 @@
+"""What a conversion assumes, and says before it begins.
+
+Letters: Y and X the sides of a picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lewm_data.convert.request import Request
+from lewm_data.convert.sampling import HOLD, MEAN, SUM
+from lewm_data.convert.source import Episode, Source
+from lewm_data.errors import DataError
+from lewm_data.store.schema import ACTION
+from lewm_data.video.fit import in_words, not_square, picture_size
+
+IN_BETWEEN = {HOLD: "the first action", MEAN: "the mean of the actions", SUM: "the sum of the actions"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Pictures that are alike.
+
+    Attributes:
+        size: Y and X as they are shown.
+        said: A sentence where their pixels are not square.
+    """
+
+    size: tuple[int, int]
+    said: tuple[str, ...] = ()
+
+
+def kinds_of(source: Source, numbers: range) -> dict[Kind, int]:
+    """The kinds of pictures that episodes have, and how many episodes have each."""
+    if source.picture is None:
+        return {Kind(source.size): len(numbers)}
+    found = Counter[Kind]()
+    for number in numbers:
+        with contextlib.suppress(DataError):  # which is told when the episode is converted
+            picture = source.picture(number)
+            found[Kind(picture_size(picture), tuple(not_square(picture)))] += 1
+    return found
+
+
+def assumptions(
+    request: Request, source: Source, first: Episode, kinds: Mapping[Kind, int], size: tuple[int, int]
+) -> Iterator[str]:
+    """What is assumed, a plain sentence each.
+
+    Args:
+        request: What to convert, and how.
+        source: The source.
+        first: The first episode.
+        kinds: See `kinds_of`.
+        size: Y and X of the frames.
+    """
+    yield from source.assumptions
+    yield from _pictures(kinds, size, request.fit)
+    if len(first.columns[ACTION]) == first.rows:
+        yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"
+    else:
+        yield "one picture more than actions: the last picture of an episode has none"
+    recorded, asked = source.fps, request.fps
+    if recorded is None:
+        yield f"{asked:g} steps a second, as you say" if asked else "no clock: how fast it was recorded is not known"
+    elif asked is None:
+        yield f"{recorded:.4g} steps a second, as recorded"
+    else:
+        yield f"{asked:g} steps a second of {recorded:.4g}; {IN_BETWEEN[request.resample]} in between is taken"
+    part, parts = request.part
+    if parts > 1:
+        yield f"part {part} of {parts}: the rest goes into other files, which lewm data merge joins"
+
+
+def _pictures(kinds: Mapping[Kind, int], size: tuple[int, int], fit: str) -> Iterator[str]:
+    """What becomes of the pictures."""
+    sizes = Counter[tuple[int, int]]()
+    for kind, episodes in kinds.items():
+        sizes[kind.size] += episodes
+    if len(sizes) > 1:
+        counted = (f"{x} x {y} in {episodes} episodes" for (y, x), episodes in sizes.items())
+        yield f"{len(sizes)} sizes of pictures: {', '.join(counted)}"
+    yield from dict.fromkeys(said for kind in kinds for said in kind.said)
+    yield from (in_words(shown, size, fit) for shown in sizes)
