@@ -6,12 +6,13 @@ Letters: Y and X the sides of a picture.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lewm_data.convert.request import Request
-from lewm_data.convert.sampling import HOLD, MEAN, SUM
+from lewm_data.convert.sampling import FASTER, HOLD, MEAN, SUM
 from lewm_data.convert.source import Episode, Source
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
@@ -70,9 +71,20 @@ def assumptions(
         yield f"{recorded:.4g} steps a second, as recorded"
     else:
         yield f"{asked:g} steps a second of {recorded:.4g}; {IN_BETWEEN[request.resample]} in between is taken"
+        yield from _uneven(asked, recorded)
     part, parts = request.part
     if parts > 1:
         yield f"part {part} of {parts}: the rest goes into other files, which lewm data merge joins"
+
+
+def _uneven(asked: float, recorded: float) -> Iterator[str]:
+    """A sentence where steps at a rate are not equally far apart in the recording, and the nearest rates that are."""
+    every = recorded / asked
+    if every < 1 or max(every, round(every)) <= FASTER * min(every, round(every)):
+        return
+    fewer, more = math.floor(every), math.ceil(every)
+    even = f"--fps {recorded / more:.4g} or {recorded / fewer:.4g}"
+    yield f"the steps are uneven, {fewer} or {more} rows apart; {even} makes them even"
 
 
 def _pictures(kinds: Mapping[Kind, int], size: tuple[int, int], fit: str) -> Iterator[str]:

@@ -429,3 +429,22 @@ def test_pixels_that_are_not_square_are_made_so_and_it_is_said(tmp_path):
     )
     assert (episode["pixels"][:, :4] == 0).all()  # the bars
     assert (episode["pixels"][:, 8:40].mean(axis=(1, 2, 3)) > 20).all()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "taken", "said"),
+    [
+        (30.0, 20.0, (1, 2), "1 or 2 rows apart; --fps 15 or 30 makes them even"),
+        (30.0, 12.0, (2, 3), "2 or 3 rows apart; --fps 10 or 15 makes them even"),
+        (30.0, 10.0, (3,), None),
+        (29.97, 10.0, (3,), None),  # a rate that is rounded
+        (30.0, 30.0, (1,), None),
+    ],
+)
+def test_steps_that_are_uneven_are_told_with_the_rates_that_are_not(tmp_path, recorded, asked, taken, said):
+    write_recording(tmp_path / "in", "a", 31, recorded)
+    _, assumptions, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=asked)
+    shown = [int(np.abs(level(np.arange(31)) - found).argmin()) for found in levels(episode["pixels"])[:11]]
+    assert set(np.diff(shown).tolist()) == set(taken)
+    found = [one for one in assumptions if "uneven" in one]
+    assert found == ([] if said is None else [f"the steps are uneven, {said}"])
