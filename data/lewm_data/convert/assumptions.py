@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lewm_data.convert.request import Request
-from lewm_data.convert.sampling import FASTER, HOLD, MEAN, SUM
+from lewm_data.convert.sampling import HOLD, MEAN, SUM, differ, rate_of
 from lewm_data.convert.source import Episode, Source
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
@@ -64,23 +64,31 @@ def assumptions(
         yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"
     else:
         yield "one picture more than actions: the last picture of an episode has none"
-    recorded, asked = source.fps, request.fps
+    recorded, asked = rate_of_rows(source, first), request.fps
     if recorded is None:
         yield f"{asked:g} steps a second, as you say" if asked else "no clock: how fast it was recorded is not known"
     elif asked is None:
         yield f"{recorded:.4g} steps a second, as recorded"
     else:
         yield f"{asked:g} steps a second of {recorded:.4g}; {IN_BETWEEN[request.resample]} in between is taken"
+        if source.fps is not None and differ(recorded, source.fps):
+            yield f"rows go by their times, {recorded:.4g} a second; {source.fps_of} says {source.fps:.4g}"
         yield from _uneven(asked, recorded)
     part, parts = request.part
     if parts > 1:
         yield f"part {part} of {parts}: the rest goes into other files, which lewm data merge joins"
 
 
+def rate_of_rows(source: Source, episode: Episode) -> float | None:
+    """Rows a second of an episode by their times; what the source says where there are no two times."""
+    timed = source.fps is not None and episode.times is not None and len(episode.times) > 1
+    return rate_of(episode.times) if timed and episode.times is not None else source.fps
+
+
 def _uneven(asked: float, recorded: float) -> Iterator[str]:
     """A sentence where steps at a rate are not equally far apart in the recording, and the nearest rates that are."""
     every = recorded / asked
-    if every < 1 or max(every, round(every)) <= FASTER * min(every, round(every)):
+    if every < 1 or not differ(every, float(round(every))):
         return
     fewer, more = math.floor(every), math.ceil(every)
     even = f"--fps {recorded / more:.4g} or {recorded / fewer:.4g}"

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from lewm_data.convert.assumptions import Kind, assumptions, kinds_of
+from lewm_data.convert.assumptions import Kind, assumptions, kinds_of, rate_of_rows
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
 from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
 from lewm_data.convert.rows import chosen_rows, pieces
-from lewm_data.convert.sampling import FASTER, RESAMPLINGS, rate_of
+from lewm_data.convert.sampling import RESAMPLINGS, differ
 from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
@@ -60,6 +60,8 @@ def convert(
         numbers = _part(source, request)
         first = _first(source, numbers, request)
         work = _Work(source, request, kinds_of(source, numbers))
+        if not request.skip_damaged:
+            _check_rate(work, first)
         done = _done(request, work, numbers)
         said = assumptions(request, source, first, work.kinds, work.size)
         plan = Plan(source.format, tuple(said), len(numbers), done)
@@ -164,15 +166,12 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
 
 
 def _check_rate(work: _Work, episode: Episode) -> None:
-    """Raises where all rows are taken, and this episode was recorded at another rate than the first."""
-    usual = work.source.fps
-    if work.request.fps is not None or usual is None or episode.times is None or len(episode.times) < 2:
-        return
-    found = rate_of(episode.times)
-    if max(found, usual) > FASTER * min(found, usual):
+    """Raises where all rows are taken, and this episode has another rate than the source is said to have."""
+    usual, found = work.source.fps, rate_of_rows(work.source, episode)
+    if work.request.fps is None and usual is not None and found is not None and differ(found, usual):
         raise DataError(
-            f"{episode.name}: has {found:.4g} rows a second, the first episode {usual:.4g}",
-            f"Take as many of all: --fps {min(found, usual):.4g}, or less.",
+            f"{episode.name}: has {found:.4g} rows a second by their times, {work.source.fps_of} {usual:.4g}",
+            f"Take as many of all, by their times: --fps {min(found, usual):.4g}, or less.",
         )
 
 

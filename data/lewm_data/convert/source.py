@@ -62,6 +62,7 @@ class Source:
         picture: Reads the first picture of an episode, where pictures of different sizes may be in one source; raises
             DataError where it is damaged. None where all have one size.
         fps: Rows a second; None where the source has no clock.
+        fps_of: What says so, for messages.
         attributes: Attributes that the dataset gets beside those of every conversion, such as "robot".
         close: Ends all reading.
     """
@@ -73,6 +74,7 @@ class Source:
     size: tuple[int, int]
     picture: Callable[[int], av.VideoFrame | UInt8[np.ndarray, "Y X 3"]] | None = None
     fps: float | None = None
+    fps_of: str = "the first episode"
     attributes: Mapping[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = nothing
 

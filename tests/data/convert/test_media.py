@@ -317,7 +317,7 @@ def test_a_gap_in_the_log_adds_nothing_twice(tmp_path, how):
 def test_recordings_at_another_rate_than_the_first_stop_or_are_left_out(tmp_path):
     for name, fps in (("a", 30.0), ("b", 10.0)):
         write_recording(tmp_path / "in", name, 12, fps)
-    with pytest.raises(DataError, match=r"has 10 rows a second, the first episode 30\n.*--fps 10"):
+    with pytest.raises(DataError, match=r"has 10 rows a second by their times, the first episode 30\n.*--fps 10"):
         converted(tmp_path / "in", tmp_path / "out.h5")
     _, _, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=10.0, overwrite=True)
     assert [len(one["pixels"]) for one in episodes] == [4, 12]

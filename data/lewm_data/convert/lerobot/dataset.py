@@ -14,6 +14,7 @@ from jaxtyping import Float64, Shaped
 
 from lewm_data.convert.lerobot.index import INFO, Index, Place, read_index
 from lewm_data.convert.roles import as_actions, column_name, joined
+from lewm_data.convert.sampling import rate_of
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said, some
 from lewm_data.errors import DataError
@@ -73,6 +74,7 @@ def opens(path: Path, camera: str | None) -> Source:
         assumptions=tuple(said),
         size=displayed_size(picture),
         fps=index.fps,
+        fps_of=INFO,
         attributes={} if index.robot is None else {"robot": index.robot},
     )
 
@@ -126,7 +128,7 @@ class _Reader:
             yield from self._images(place)
             return
         video, begin = place.videos[self.camera]
-        step = 1 / self.index.fps
+        step = 1 / (rate_of(times) if len(times) > 1 else self.index.fps)
         file = probe(video)
         if self.index.version.startswith("v2."):  # a video holds one episode
             shown = len(file.times()) - 1
