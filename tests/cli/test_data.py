@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import ImageDraw
 from typer.testing import CliRunner
 
 from lewm_cli.main import app
@@ -226,3 +227,22 @@ def test_errors_of_a_folder_that_is_trained_on_name_the_command_that_has_the_opt
     result = lewm("train", "--data", source)
     assert result.exit_code == 1
     assert f'Convert it anew, "lewm data convert {source} --overwrite"' in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "said"), [(None, None, "step 3 of 9"), (None, 5, "step 3 of 9"), (2.0, 5, "step 3 of 9, 1.5 s")]
+)
+def test_a_film_says_seconds_only_where_the_dataset_has_a_rate(path, monkeypatch, stored, asked, said):
+    words = []
+    draw_text = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, at, text, *more, **how: (words.append(text), draw_text(self, at, text, *more, **how)),
+    )
+    if stored is not None:
+        with h5py.File(path, "a") as file:
+            file.attrs["fps"] = stored
+    result = lewm("data", "view", path, "--episode", "0", *([] if asked is None else ["--fps", asked]))
+    assert result.exit_code == 0, result.output
+    assert [one for one in words if one.startswith("step 3 ")] == [said]

@@ -61,6 +61,8 @@ def draw_grid(dataset: Dataset, path: Path) -> None:
 def film_episode(dataset: Dataset, episode: int, path: Path, fps: float) -> None:
     """Writes an .mp4 of an episode; under each frame, curves of the actions with a mark at the present one.
 
+    Beside the step stands its time, if the dataset says at which rate it was recorded, whatever the film's `fps`.
+
     Raises:
         DataError: There is no such episode, PyAV or Pillow is not installed, or frames cannot be read.
     """
@@ -75,7 +77,14 @@ def film_episode(dataset: Dataset, episode: int, path: Path, fps: float) -> None
             frames = dataset.frames(some)
             dataset.check_frames(some, frames)
             for step, frame in enumerate(frames, first):
-                video.write(_above_curves(_enlarged(frame, size), actions, step, fps))
+                video.write(
+                    _above_curves(_enlarged(frame, size), actions, step, said_step(step, len(rows), dataset.fps))
+                )
+
+
+def said_step(step: int, steps: int, fps: float | None) -> str:
+    """A step of an episode in words, with its time where the rate is known."""
+    return f"step {step} of {steps - 1}" + ("" if fps is None else f", {step / fps:.1f} s")
 
 
 def import_pillow(what: str) -> None:
@@ -91,7 +100,7 @@ def import_pillow(what: str) -> None:
 
 
 def _above_curves(
-    picture: Image.Image, actions: Float[np.ndarray, "T A"], step: int, fps: float
+    picture: Image.Image, actions: Float[np.ndarray, "T A"], step: int, said: str
 ) -> UInt8[np.ndarray, "Y X 3"]:
     from PIL import Image, ImageDraw, ImageFont
 
@@ -101,10 +110,10 @@ def _above_curves(
     canvas = Image.new("RGB", (picture.width + picture.width % 2, height + height % 2), PAPER)
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, picture.height + 2), f"step {step} of {len(actions) - 1}, {step / fps:.1f} s", INK, font)
+    draw.text((MARGIN, picture.height + 2), said, INK, font)
     if actions.shape[1] > drawn:
-        said = f"the first {drawn} of {actions.shape[1]} numbers of the action"
-        draw.text((canvas.width - MARGIN, picture.height + 2), said, GREY, font, anchor="ra")
+        some = f"the first {drawn} of {actions.shape[1]} numbers of the action"
+        draw.text((canvas.width - MARGIN, picture.height + 2), some, GREY, font, anchor="ra")
     across = np.linspace(MARGIN + LABEL, canvas.width - MARGIN, max(len(actions), 2))
     for number in range(drawn):
         values, top = actions[:, number], picture.height + LINE + GAP + number * CURVE
