@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lewm_cli import options, output
+from lewm_cli.data.hint import FrameskipHint, hint_of, said_hint
 
 if TYPE_CHECKING:
     from lewm_data.convert.request import Plan, Report, Request
-    from lewm_data.store.change import Hint
 
 
 def convert(
@@ -50,9 +50,7 @@ def convert(
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out episodes that cannot be read, instead of stopping.")
     ] = False,
-    frameskip_hint: Annotated[
-        bool, typer.Option("--frameskip-hint", help="Say which frameskip suits, by how much the frames change.")
-    ] = False,
+    frameskip_hint: FrameskipHint = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -78,18 +76,13 @@ def convert(
         skip_damaged,
     )
     report = run_conversion(request)
-    hint = _hint(request.out) if frameskip_hint else None
+    hint = hint_of(request.out) if frameskip_hint else None
     if json:
         output.show_json(asdict(report) | ({} if hint is None else {"frameskip_hint": asdict(hint)}))
         return
     output.show(*_summary(report))
     if hint is not None:
-        shares = ", ".join(f"{change:.0%} after {steps}" for steps, change in hint.changes.items())
-        output.show(
-            f"frameskip {hint.frameskip} suits (lewm train --set model.frameskip={hint.frameskip}): frames then have "
-            "changed half as much as unrelated frames differ",
-            f"  change: {shares}",
-        )
+        output.show(*said_hint(hint))
 
 
 def default_dataset(source: Path) -> Path:
@@ -155,14 +148,6 @@ def _part(text: str | None) -> tuple[int, int]:
     if not (slash and part.isdecimal() and parts.isdecimal() and len(text) < 20):
         raise typer.BadParameter(f"expected K/N, for example 2/4, got {text!r:.80}", param_hint="--part")
     return int(part), int(parts)
-
-
-def _hint(path: Path) -> Hint:
-    from lewm_data.store.change import frameskip_hint
-    from lewm_data.store.dataset import Dataset
-
-    with Dataset.open(path) as dataset:
-        return frameskip_hint(dataset)
 
 
 def _summary(report: Report) -> list[str]:

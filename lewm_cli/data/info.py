@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lewm_cli import options, output
+from lewm_cli.data.hint import FrameskipHint, hint_of, said_hint
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,6 +25,7 @@ def info(
     picture: Annotated[
         Path | None, typer.Option(help="A PNG with a grid of frames.", show_default="FILE-frames.png beside it")
     ] = None,
+    frameskip_hint: FrameskipHint = False,
     json: options.Json = False,
 ) -> None:
     """Show what is in a dataset: episodes, steps, rate, columns with their ranges, and a picture of its frames."""
@@ -39,11 +41,14 @@ def info(
     with Dataset.open(file) as dataset:
         summary = summarise(dataset)
         left = unconverted(dataset)
+        hint = hint_of(file) if frameskip_hint else None
         if json:
-            output.show_json(asdict(summary) | {"seconds": summary.seconds, "not_converted": left})
+            hinted = {} if hint is None else {"frameskip_hint": asdict(hint)}
+            output.show_json(asdict(summary) | {"seconds": summary.seconds, "not_converted": left} | hinted)
         else:
             unfinished = [f"not finished: {left} episodes are not converted yet"] if left else []
-            output.show(*_lines(summary), *unfinished, "", _columns(summary), _attributes(summary))
+            hinted_lines = [] if hint is None else said_hint(hint)
+            output.show(*_lines(summary), *unfinished, *hinted_lines, "", _columns(summary), _attributes(summary))
         drawn = picture or file.with_name(f"{file.stem}-frames.png")
         try:
             draw_grid(dataset, drawn)

@@ -101,6 +101,7 @@ def test_a_folder_of_recordings_becomes_a_dataset_that_the_other_commands_know(t
     assert re.search(r"action\s+float32\s+2\s+-[01][.\d]*\s+2\s+8\.3%", shown.stdout)
     assert out.with_name("my-robot-frames.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(lewm("data", "info", "--json", "--picture", tmp_path / "grid.png").stdout)
+    assert "frameskip_hint" not in found  # it takes time: only where it is asked for
     assert (tmp_path / "grid.png").exists()
     assert (found["episodes"], found["fps"], found["seconds"], found["frame_size"]) == (3, 5.0, 6.6, [24, 24])
 
@@ -246,3 +247,13 @@ def test_a_film_says_seconds_only_where_the_dataset_has_a_rate(path, monkeypatch
     result = lewm("data", "view", path, "--episode", "0", *([] if asked is None else ["--fps", asked]))
     assert result.exit_code == 0, result.output
     assert [one for one in words if one.startswith("step 3 ")] == [said]
+
+
+def test_a_dataset_that_is_there_has_the_hint_of_its_conversion(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    source = recordings(tmp_path / "in", "a", "b")
+    made = lewm("data", "convert", source, "--frameskip-hint").stdout
+    hint = re.search(r"frameskip \d+ suits \(lewm train --set model\.frameskip=(\d+)\): .*\n  change: .*\n", made)
+    assert hint[0] in lewm("data", "info", "--frameskip-hint").stdout
+    found = json.loads(lewm("data", "info", "--frameskip-hint", "--json").stdout)
+    assert found["frameskip_hint"]["frameskip"] == int(hint[1])
