@@ -60,6 +60,7 @@ def convert(
     """
     from dataclasses import asdict
 
+    from lewm.files import check_output
     from lewm_data.convert.request import Request
 
     request = Request(
@@ -75,6 +76,7 @@ def convert(
         overwrite,
         skip_damaged,
     )
+    check_output(request.out, options.WRITABLE)
     report = run_conversion(request)
     hint = hint_of(request.out) if frameskip_hint else None
     if json:
@@ -86,17 +88,13 @@ def convert(
 
 
 def default_dataset(source: Path) -> Path:
-    """Where the dataset of a source goes if no place is named: not where that of another source is.
-
-    Makes the folder.
-    """
+    """Where the dataset of a source goes if no place is named: not where that of another source is."""
     import itertools
 
     from lewm.files import file_name, home
     from lewm_data.convert.marks import is_of
 
     folder = home() / "datasets"
-    folder.mkdir(parents=True, exist_ok=True)
     name = file_name(source.expanduser().resolve().stem)
     candidates = (folder / (f"{name}.h5" if number == 1 else f"{name}-{number}.h5") for number in itertools.count(1))
     return next(one for one in candidates if not one.exists() or is_of(one, source))
@@ -114,6 +112,7 @@ def run_conversion(request: Request) -> Report:
             output.note(said, *(f"  {one}" for one in plan.assumptions))
             if plan.done:
                 output.note(f"goes on after {plan.done} episodes")
+            request.out.parent.mkdir(parents=True, exist_ok=True)
             bar.update(task, total=plan.episodes, completed=plan.done)
 
         return convert_source(request, begin, lambda episodes, share: bar.update(task, completed=episodes + share))
@@ -121,6 +120,7 @@ def run_conversion(request: Request) -> Report:
 
 def converted(folder: Path) -> Path:
     """The dataset of a folder in another format, which is converted without options if it was not with any."""
+    from lewm.files import check_output
     from lewm_data.convert.convert import OtherError
     from lewm_data.convert.marks import is_all_of
     from lewm_data.convert.request import Request
@@ -130,6 +130,7 @@ def converted(folder: Path) -> Path:
     if is_all_of(request.out, folder):
         output.note(f"{folder} was converted before: {request.out}")
         return request.out
+    check_output(request.out, "Set LEWM_HOME to a folder that you can write to.")
     try:
         run_conversion(request)
     except OtherError as error:

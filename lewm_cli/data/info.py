@@ -31,6 +31,7 @@ def info(
     """Show what is in a dataset: episodes, steps, rate, columns with their ranges, and a picture of its frames."""
     from dataclasses import asdict
 
+    from lewm.files import check_output
     from lewm_data.errors import DataError
     from lewm_data.store.dataset import Dataset
     from lewm_data.store.merge import unconverted
@@ -38,6 +39,8 @@ def info(
     from lewm_data.video.dataset_pictures import draw_grid
 
     file = options.dataset_or_newest(file)
+    if picture is not None:
+        check_output(picture, "Give --picture the name of a file in a folder that you can write to.")
     with Dataset.open(file) as dataset:
         summary = summarise(dataset)
         left = unconverted(dataset)
@@ -51,6 +54,7 @@ def info(
             output.show(*_lines(summary), *unfinished, *hinted_lines, "", _columns(summary), _attributes(summary))
         drawn = picture or file.with_name(f"{file.stem}-frames.png")
         try:
+            drawn.parent.mkdir(parents=True, exist_ok=True)
             draw_grid(dataset, drawn)
         except (DataError, OSError) as error:
             if picture is not None:

@@ -29,15 +29,17 @@ def view(
     json: options.Json = False,
 ) -> None:
     """Film episodes of a dataset: an mp4 each, with the curves of the actions under the frames."""
+    from lewm.files import check_writable
     from lewm_data.store.dataset import Dataset
     from lewm_data.video.dataset_pictures import film_episode
 
     file = options.dataset_or_newest(file)
+    folder = out or file.with_name(f"{file.stem}-view")
+    check_writable(folder, "Give --out a folder in which you can write.")
     made = []
     with Dataset.open(file) as dataset, output.progress_bar(output.count_of("episodes")) as bar:
         chosen = episode if episode else list(range(min(USUAL, dataset.num_episodes)))
         rate = fps or max(dataset.fps or NO_CLOCK, SLOWEST)
-        folder = out or file.with_name(f"{file.stem}-view")
         folder.mkdir(parents=True, exist_ok=True)
         task = bar.add_task("film", total=len(chosen))
         for number in chosen:

@@ -257,3 +257,51 @@ def test_a_dataset_that_is_there_has_the_hint_of_its_conversion(tmp_path, monkey
     assert hint[0] in lewm("data", "info", "--frameskip-hint").stdout
     found = json.loads(lewm("data", "info", "--frameskip-hint", "--json").stdout)
     assert found["frameskip_hint"]["frameskip"] == int(hint[1])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["convert", "in", "--out"],
+        ["merge", "a.h5", "b.h5", "--out"],
+        ["view", "a.h5", "--out"],
+        ["info", "a.h5", "--picture"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_any_work(path, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "b.h5").write_bytes(path.read_bytes())
+    recordings(tmp_path / "in", "a")
+    for name in ("convert.convert.open_source", "store.dataset.Dataset.open"):
+        monkeypatch.setattr(f"lewm_data.{name}", lambda *_: pytest.fail("it worked before it knew where to write"))
+    result = lewm("data", *command, "file/deeper/out")
+    assert result.exit_code == 1
+    problem, remedy = str(result.exception).split("\n")
+    deeper = "file/deeper/out" if command[0] == "view" else "file/deeper"
+    assert problem == f"{deeper}: cannot be written to: Not a directory"
+    assert remedy.startswith(f"Give {command[-1]} ")
+    assert not result.stderr
+
+
+def test_a_folder_that_is_not_there_is_made(path, tmp_path):
+    source = recordings(tmp_path / "in", "a")
+    out = tmp_path / "new" / "deeper"
+    assert lewm("data", "convert", source, "--out", out / "made.h5").exit_code == 0
+    assert lewm("data", "convert", source, "--fps", "5", "--env", "in", "--out", out / "other.h5").exit_code == 0
+    assert lewm("data", "view", path, "--episode", "0", "--out", out / "films").exit_code == 0
+    assert lewm("data", "info", path, "--picture", out / "more" / "grid.png").exit_code == 0
+    assert {one.name for one in out.rglob("*.*")} == {"made.h5", "other.h5", "episode-0.mp4", "grid.png"}
+
+
+@pytest.mark.parametrize(
+    "command", [["convert", "none"], ["merge", "none", "none", "--out", "x.h5"], ["verify", "none"]]
+)
+def test_an_early_error_comes_without_a_bar(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    result = lewm("data", *command)
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    assert not list(tmp_path.iterdir())
