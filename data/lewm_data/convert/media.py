@@ -102,7 +102,7 @@ def opens(path: Path, camera: str | None) -> Source:
         assumptions.append(f"left out, without pictures: {some(unused)}")
     return Source(
         format="recordings with tables of actions",
-        episodes=tuple(str(pair.pictures.relative_to(path)) for pair in pairs),
+        episodes=tuple(_named(path, pair.pictures) for pair in pairs),
         read=lambda index: reader.read(pairs[index]),
         assumptions=tuple(assumptions),
         size=picture_size(_first_picture(reader.example.pictures)),
@@ -125,7 +125,10 @@ def _first_readable(pairs: list[_Pair]) -> tuple[_Reader, Episode]:
 
 
 def _search(path: Path) -> _Found:
-    """What a folder holds, to a depth of `DEEPEST`; a folder with pictures in it is one recording."""
+    """What a folder holds, to a depth of `DEEPEST`; a folder with pictures in it is one recording.
+
+    So is the source itself, if it has pictures and there is no other recording in it.
+    """
     found = _Found()
     waiting, seen = [path], {path.resolve()}
     for folder in waiting:
@@ -143,8 +146,15 @@ def _search(path: Path) -> _Found:
             elif ending in VIDEOS:
                 found.add_recording(one, one.stem, camera)
             elif ending in TABLES:
-                found.add_table(one, folder.name if pictures and one.stem in BESIDE else one.stem)
+                found.add_table(one, folder.resolve().name if pictures and one.stem in BESIDE else one.stem)
+    if not found.recordings and any(one.suffix.lower() in IMAGES for one in path.iterdir()):
+        found.add_recording(path, path.resolve().name, ".")
     return found
+
+
+def _named(path: Path, pictures: Path) -> str:
+    """What a recording of a folder is called."""
+    return path.resolve().name if pictures == path else str(pictures.relative_to(path))
 
 
 def _choose(path: Path, found: _Found, camera: str | None) -> tuple[dict[str, Path], list[str]]:

@@ -135,6 +135,20 @@ def test_pictures_in_folders(tmp_path):
     assert "row t belongs to picture t, at the time in column time" in said
 
 
+@pytest.mark.parametrize("table", ["actions.csv", "recording.csv"])
+def test_one_recording_of_pictures_may_be_the_source(tmp_path, monkeypatch, table):
+    image = pytest.importorskip("matplotlib.image")
+    (tmp_path / "recording").mkdir()
+    for number in range(5):
+        image.imsave(tmp_path / "recording" / f"{number}.png", frames(5)[number])
+    write_table(tmp_path / "recording" / table, actions(5))
+    monkeypatch.chdir(tmp_path / "recording")
+    for source, out in ((tmp_path / "recording", "a.h5"), (Path(), "b.h5")):
+        _, _, (episode,), attributes = converted(source, tmp_path / out)
+        np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(5)])
+        assert attributes["env"] == "recording"
+
+
 def test_several_cameras_need_a_choice(tmp_path):
     for camera, shift in (("front", 0), ("wrist", 9)):
         (tmp_path / "in" / camera).mkdir(parents=True)
