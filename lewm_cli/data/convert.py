@@ -121,7 +121,7 @@ def run_conversion(request: Request) -> Report:
 def converted(folder: Path) -> Path:
     """The dataset of a folder in another format, which is converted without options if it was not with any."""
     from lewm.files import check_output
-    from lewm_data.convert.convert import OtherError
+    from lewm_data.convert.begun import OtherError
     from lewm_data.convert.marks import is_all_of
     from lewm_data.convert.request import Request
     from lewm_data.errors import DataError

@@ -7,13 +7,14 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lewm_data.convert.assumptions import Kind, assumptions, kinds_of, rate_of_rows
+from lewm_data.convert.begun import begun
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
 from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
@@ -22,8 +23,7 @@ from lewm_data.convert.sampling import RESAMPLINGS, differ
 from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
-from lewm_data.store.dataset import Dataset
-from lewm_data.store.merge import CONVERSION
+from lewm_data.store.left_out import CONVERSION, LeftOut
 from lewm_data.store.schema import EPISODE, STEP
 from lewm_data.store.writer import Writer
 from lewm_data.video.fit import check_fit
@@ -58,23 +58,16 @@ def convert(
     with contextlib.ExitStack() as ended:
         ended.callback(source.close)
         numbers = _part(source, request)
-        first = _first(source, numbers, request)
         work = _Work(source, request, kinds_of(source, numbers))
+        found = begun(request, work.settings, numbers)
+        unreadable = {one.number for one in found.left_out}
+        first = _first(source, [number for number in numbers if number not in unreadable], request)
         if not request.skip_damaged:
             _check_rate(work, first)
-        done = _done(request, work, numbers)
         said = assumptions(request, source, first, work.kinds, work.size)
-        plan = Plan(source.format, tuple(said), len(numbers), done)
+        plan = Plan(source.format, tuple(said), len(numbers), found.done)
         on_plan(plan)
-        return _write(work, plan, numbers, on_rows, began)
-
-
-class OtherError(DataError):
-    """A dataset that was made in another way, or of another source."""
-
-
-class CompleteError(DataError):
-    """A conversion that has been done already."""
+        return _write(work, plan, numbers, found.left_out, on_rows, began)
 
 
 class UnreadableError(DataError):
@@ -135,8 +128,10 @@ class _Work:
         return {**self.source.attributes, "env": named, **clock, **about}
 
 
-def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: float) -> Report:
-    request, left_out, footage = work.request, list[tuple[str, str]](), 0.0
+def _write(
+    work: _Work, plan: Plan, numbers: range, before: tuple[LeftOut, ...], on_rows: OnRows, began: float
+) -> Report:
+    request, left_out, footage = work.request, list(before), 0.0
     known = {kind.size for kind in work.kinds}
     with _writer(work, plan) as writer:
         for place in range(plan.done, len(numbers)):
@@ -154,15 +149,17 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
                 if not request.skip_damaged:
                     raise
                 logger.warning("%s: left out", error.problem)
-                left_out.append((work.source.episodes[number], error.problem))
+                left_out.append(LeftOut(number, work.source.episodes[number], error.problem))
+                writer.leave_out(left_out[-1])
             else:
                 footage += 0.0 if episode.times is None else float(episode.times[-1] - episode.times[0])
         episodes, frames = writer.num_episodes, writer.num_steps
     if not episodes:
-        raise DataError(f"{request.source}: none of its {len(numbers)} episodes can be read", left_out[0][1])
+        raise DataError(f"{request.source}: none of its {len(numbers)} episodes can be read", left_out[0].problem)
     on_rows(len(numbers), 0.0)
     clock = None if work.source.fps is None else footage
-    return Report(str(request.out), plan, episodes, frames, tuple(left_out), clock, time.perf_counter() - began)
+    named = tuple((one.name, one.problem) for one in left_out)
+    return Report(str(request.out), plan, episodes, frames, named, clock, time.perf_counter() - began)
 
 
 def _check_rate(work: _Work, episode: Episode) -> None:
@@ -189,7 +186,7 @@ def _read(made: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield from made
 
 
-def _first(source: Source, numbers: range, request: Request) -> Episode:
+def _first(source: Source, numbers: Sequence[int], request: Request) -> Episode:
     """The first episode; the first that can be read where damaged ones are left out."""
     for number in numbers if request.skip_damaged else ():
         with contextlib.suppress(DataError):
@@ -212,24 +209,3 @@ def _part(source: Source, request: Request) -> range:
     if not numbers:
         raise DataError(f"{request.source}: {count} episodes are too few for {parts} parts", "Make fewer parts.")
     return numbers
-
-
-def _done(request: Request, work: _Work, numbers: range) -> int:
-    """How many episodes of the part need not be converted any more.
-
-    Raises:
-        DataError: `out` is another dataset, or all is done.
-    """
-    if request.overwrite or not request.out.exists():
-        return 0
-    with Dataset.open(request.out) as dataset:
-        begun = dataset.attributes.get(CONVERSION)
-        if begun != work.settings:
-            raise OtherError(
-                f"{request.out}: exists already, and is not of this conversion",
-                "Name another file with --out, or replace it with --overwrite.",
-            )
-        done = int(dataset.column(EPISODE)[-1]) - numbers.start + 1
-    if done == len(numbers):
-        raise CompleteError(f"{request.out}: is complete already", "Use it, or replace it with --overwrite.")
-    return done

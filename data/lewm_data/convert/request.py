@@ -70,7 +70,7 @@ class Report:
         plan: What was assumed.
         episodes: Episodes of the dataset.
         frames: Frames of the dataset.
-        left_out: Names of episodes that could not be read, and why.
+        left_out: Names of episodes that could not be read, and why; an earlier try that was interrupted counts.
         footage: Seconds of the recordings that were converted now; None without a clock.
         seconds: Seconds that it took.
     """

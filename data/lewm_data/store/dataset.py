@@ -24,6 +24,7 @@ from lewm_data.store.frames import FrameReader, PlainFrames, open_frames
 from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
 from lewm_data.store.index import read_index, rows_of
 from lewm_data.store.kept_frames import KeptFrames
+from lewm_data.store.left_out import LeftOut, read_left_out
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import ACTION, FASTEST, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD, SLOWEST
@@ -139,6 +140,12 @@ class Dataset:
         """Rows a second; None where the file does not say it, or says what no recorder reaches."""
         stored = self.attributes.get("fps")
         return float(stored) if isinstance(stored, int | float) and SLOWEST <= stored <= FASTEST else None
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Episodes of the source that its conversion could not read."""
+        with self._lock, reading(self.path):
+            return read_left_out(self._file)
 
     def column(self, name: str, episodes: Int[np.ndarray, "K"] | None = None) -> Shaped[np.ndarray, "R ..."]:
         """The values of a column other than 'pixels': of all episodes, or of `episodes` one after the other.

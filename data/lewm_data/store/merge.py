@@ -17,11 +17,11 @@ from jaxtyping import Shaped
 
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
+from lewm_data.store.left_out import CONVERSION
 from lewm_data.store.pieces import pieces_of
 from lewm_data.store.schema import DETAIL, EPISODE, Column
 from lewm_data.store.writer import Writer
 
-CONVERSION = "conversion"  # the attribute in which lewm data convert keeps its settings
 MERGED = "merged"  # the attribute of a file that says of what it was made
 AGREE = ("env", "fps", "fit", "resample", DETAIL)  # attributes without which frames and actions mean something else
 
@@ -99,7 +99,14 @@ def unconverted(dataset: Dataset) -> int:
         end = int(settings["episodes"]) * part // parts
     except (ValueError, TypeError, KeyError, ZeroDivisionError):
         return 0
-    return max(0, end - 1 - int(dataset.column(EPISODE)[-1])) if EPISODE in dataset.columns else 0
+    if EPISODE not in dataset.columns:
+        return 0
+    return max(0, end - 1 - last_tried(dataset))
+
+
+def last_tried(dataset: Dataset) -> int:
+    """The last episode of its source to which a conversion has come, whether it could be read or not."""
+    return max([int(dataset.column(EPISODE)[-1]), *(one.number for one in dataset.left_out)])
 
 
 def _columns(datasets: Sequence[Dataset]) -> tuple[list[str], list[str]]:

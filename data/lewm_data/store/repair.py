@@ -5,6 +5,7 @@ Letters: E episodes, T rows of an episode.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from jaxtyping import Shaped
 
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.errors import DataError
+from lewm_data.store.left_out import CONVERSION, LeftOut, read_left_out
+from lewm_data.store.opening import reading
 from lewm_data.store.salvage import BEYOND_REPAIR, Salvaged, UnreadableError, salvaging
 from lewm_data.store.schema import ACTION, EPISODE, LENGTHS, OFFSETS, PIXELS, REWARD, STEP
 from lewm_data.store.writer import Writer
@@ -93,6 +96,8 @@ def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -
             made = folder / path.name
             unreadable = []
             with Writer.create(made, salvaged.attributes) as writer:
+                for one in _left_out(salvaged):
+                    writer.leave_out(one)
                 for number in np.flatnonzero(salvaged.whole).tolist():
                     try:
                         for first, end in habits.runs(salvaged, number):
@@ -161,6 +166,14 @@ class _Habits:
             yield first, gap + 1
             first = gap + 1
         yield first, end
+
+
+def _left_out(salvaged: Salvaged) -> tuple[LeftOut, ...]:
+    """What a conversion left out, as far as it can be read."""
+    with contextlib.suppress(DataError), reading(salvaged.path):
+        if CONVERSION in salvaged.attributes:
+            return read_left_out(salvaged.file)
+    return ()
 
 
 def _without_reset(salvaged: Salvaged, offsets: np.ndarray) -> bool:
