@@ -112,6 +112,8 @@ def run_conversion(request: Request) -> Report:
             output.note(said, *(f"  {one}" for one in plan.assumptions))
             if plan.done:
                 output.note(f"goes on after {plan.done} episodes")
+            if plan.replaces:
+                output.note(f"{request.out} stays as it is until the new one is complete")
             request.out.parent.mkdir(parents=True, exist_ok=True)
             bar.update(task, total=plan.episodes, completed=plan.done)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lewm_data.convert.assumptions import Kind, assumptions, kinds_of, rate_of_rows
-from lewm_data.convert.begun import begun
+from lewm_data.convert.begun import Begun, begun
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
 from lewm_data.convert.request import LARGEST_SIDE, Plan, Report, Request
@@ -65,9 +65,9 @@ def convert(
         if not request.skip_damaged:
             _check_rate(work, first)
         said = assumptions(request, source, first, work.kinds, work.size)
-        plan = Plan(source.format, tuple(said), len(numbers), found.done)
+        plan = Plan(source.format, tuple(said), len(numbers), found.done, found.path != request.out)
         on_plan(plan)
-        return _write(work, plan, numbers, found.left_out, on_rows, began)
+        return _write(work, plan, numbers, found, on_rows, began)
 
 
 class UnreadableError(DataError):
@@ -128,13 +128,11 @@ class _Work:
         return {**self.source.attributes, "env": named, **clock, **about}
 
 
-def _write(
-    work: _Work, plan: Plan, numbers: range, before: tuple[LeftOut, ...], on_rows: OnRows, began: float
-) -> Report:
-    request, left_out, footage = work.request, list(before), 0.0
+def _write(work: _Work, plan: Plan, numbers: range, found: Begun, on_rows: OnRows, began: float) -> Report:
+    request, left_out, footage = work.request, list(found.left_out), 0.0
     known = {kind.size for kind in work.kinds}
-    with _writer(work, plan) as writer:
-        for place in range(plan.done, len(numbers)):
+    with _writer(work, found) as writer:
+        for place in range(found.done, len(numbers)):
             number = numbers[place]
             try:
                 with _reading():
@@ -156,6 +154,8 @@ def _write(
         episodes, frames = writer.num_episodes, writer.num_steps
     if not episodes:
         raise DataError(f"{request.source}: none of its {len(numbers)} episodes can be read", left_out[0].problem)
+    if found.path != request.out:
+        found.path.replace(request.out)
     on_rows(len(numbers), 0.0)
     clock = None if work.source.fps is None else footage
     named = tuple((one.name, one.problem) for one in left_out)
@@ -194,10 +194,10 @@ def _first(source: Source, numbers: Sequence[int], request: Request) -> Episode:
     return source.read(numbers[0])
 
 
-def _writer(work: _Work, plan: Plan) -> Writer:
-    if plan.done:
-        return Writer.append(work.request.out)
-    return Writer.create(work.request.out, work.attributes, work.request.overwrite)
+def _writer(work: _Work, found: Begun) -> Writer:
+    if found.done:
+        return Writer.append(found.path)
+    return Writer.create(found.path, work.attributes, work.request.overwrite)
 
 
 def _part(source: Source, request: Request) -> range:

@@ -1,5 +1,6 @@
 """A conversion that is killed goes on with the same command, to the same dataset as one that was never interrupted."""
 
+import contextlib
 import importlib.util
 import shutil
 import signal
@@ -184,3 +185,54 @@ def test_rows_of_others_say_nothing(tmp_path, rows):
     with h5py.File(tmp_path / "a.h5", "a") as file:
         file[LEFT_OUT] = rows
     assert left_out(tmp_path / "a.h5") == ()
+
+
+def test_a_conversion_that_replaces_a_file_goes_on_and_the_file_stays_until_it_is_complete(source, tmp_path):
+    convert(Request(source, tmp_path / "whole.h5", fps=5.0))
+    old = fingerprint(convert_to(source, tmp_path / "out.h5"))
+    request = Request(source, tmp_path / "out.h5", fps=5.0, overwrite=True)
+    done = []
+    for place in (4, 9, None):
+        with contextlib.suppress(KeyboardInterrupt):
+            convert(request, lambda plan: done.append((plan.done, plan.replaces)), stopped_at(place))
+        assert place is None or fingerprint(request.out) == old
+    assert done == [(0, True), (4, True), (9, True)]
+    assert fingerprint(request.out) == fingerprint(tmp_path / "whole.h5")
+    convert(request, lambda plan: done.append((plan.done, plan.replaces)))  # what is complete is done anew
+    assert done[-1] == (0, True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["out.h5", "whole.h5"]
+
+
+def test_only_the_same_conversion_goes_on_when_it_replaces_a_file(source, tmp_path):
+    convert_to(source, tmp_path / "out.h5")
+    plans = []
+    for fps, place in ((5.0, 4), (2.0, 3), (5.0, None)):
+        with contextlib.suppress(KeyboardInterrupt):
+            convert(Request(source, tmp_path / "out.h5", fps=fps, overwrite=True), plans.append, stopped_at(place))
+    assert [plan.done for plan in plans] == [0, 0, 0]
+    assert [one.name for one in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_a_new_file_that_is_complete_only_takes_its_place(source, tmp_path):
+    convert_to(source, tmp_path / "out.h5")
+    convert(Request(source, tmp_path / ".out.h5.new", fps=5.0))  # as if it was killed before the last of all
+    new, plans = fingerprint(tmp_path / ".out.h5.new"), []
+    report = convert(Request(source, tmp_path / "out.h5", fps=5.0, overwrite=True), plans.append)
+    assert (plans[0].done, report.episodes) == (12, 12)
+    assert fingerprint(tmp_path / "out.h5") == new
+    assert [one.name for one in tmp_path.iterdir()] == ["out.h5"]
+
+
+def test_an_unfinished_file_of_the_same_conversion_is_gone_on_with_where_it_may_be_replaced(source, tmp_path):
+    request = Request(source, tmp_path / "out.h5", overwrite=True)
+    plans = []
+    for place in (4, None):
+        with contextlib.suppress(KeyboardInterrupt):
+            convert(request, plans.append, stopped_at(place))
+    assert [(plan.done, plan.replaces) for plan in plans] == [(0, False), (4, False)]
+    assert [one.name for one in tmp_path.iterdir()] == ["out.h5"]
+
+
+def convert_to(source, out):
+    convert(Request(source, out))
+    return out
