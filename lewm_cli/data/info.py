@@ -65,6 +65,8 @@ def info(
 
 
 def _lines(summary: Summary) -> list[str]:
+    from lewm_data.convert.words import some
+
     y, x = summary.frame_size
     rate = "" if summary.fps is None else f", {summary.fps:g} a second, {summary.seconds:,.0f} s together"
     lines = [
@@ -73,6 +75,11 @@ def _lines(summary: Summary) -> list[str]:
         f"{summary.median:,}), {summary.steps:,} steps{rate}",
         f"frames of {x} x {y} pixels",
     ]
+    named = [name for name in summary.sources if name is not None]
+    if named:
+        lines.append(f"recordings: {some(named)} (lewm data info --json names that of each episode)")
+    if summary.action_names:
+        lines.append(f"an action is {some(summary.action_names)}")
     if not summary.hashes:
         lines.append("no hashes: changes to the file cannot be noticed")
     if summary.interrupted:

@@ -46,7 +46,10 @@ def view(
             made.append(folder / f"episode-{number}.mp4")
             film_episode(dataset, number, made[-1], rate)
             bar.advance(task)
+        sources = [dataset.source_of(number) for number in chosen]
     if json:
-        output.show_json({"videos": [str(one) for one in made], "fps": rate})
+        output.show_json({"videos": [str(one) for one in made], "fps": rate, "sources": sources})
     else:
-        output.show(*(str(one) for one in made))
+        output.show(
+            *(f"{one}" + ("" if name is None else f" ({name})") for one, name in zip(made, sources, strict=True))
+        )

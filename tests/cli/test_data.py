@@ -105,7 +105,14 @@ def test_a_folder_of_recordings_becomes_a_dataset_that_the_other_commands_know(t
     assert (tmp_path / "grid.png").exists()
     assert (found["episodes"], found["fps"], found["seconds"], found["frame_size"]) == (3, 5.0, 6.6, [24, 24])
 
-    (film,) = json.loads(lewm("data", "view", "--episode", "2", "--json").stdout)["videos"]
+    assert "recordings: a.mp4, b.mp4, c.mp4 (lewm data info --json names that of each episode)" in shown.stdout
+    assert "an action is push, turn" in shown.stdout
+    assert (found["sources"], found["action_names"]) == (["a.mp4", "b.mp4", "c.mp4"], ["push", "turn"])
+    assert not {"sources", "action_names"} & set(found["attributes"])
+    assert lewm("data", "view", "--episode", "1").stdout.strip().endswith("episode-1.mp4 (b.mp4)")
+    filmed = json.loads(lewm("data", "view", "--episode", "2", "--json").stdout)
+    (film,) = filmed["videos"]
+    assert filmed["sources"] == ["c.mp4"]
     assert film == str(out.with_name("my-robot-view") / "episode-2.mp4")
     with Video.open(film) as video:
         frames = list(video.frames())
@@ -247,6 +254,16 @@ def test_a_film_says_seconds_only_where_the_dataset_has_a_rate(path, monkeypatch
     result = lewm("data", "view", path, "--episode", "0", *([] if asked is None else ["--fps", asked]))
     assert result.exit_code == 0, result.output
     assert [one for one in words if one.startswith("step 3 ")] == [said]
+    assert "action[0] +0" in words
+
+
+def test_a_film_calls_the_numbers_of_an_action_by_their_names(path, monkeypatch):
+    words = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *more, **how: words.append(text))
+    with h5py.File(path, "a") as file:
+        file.attrs["action_names"] = '["shoulder_pan.pos"]'
+    assert lewm("data", "view", path, "--episode", "0").exit_code == 0
+    assert "shoulder_p +0" in words
 
 
 def test_a_dataset_that_is_there_has_the_hint_of_its_conversion(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
 from lewm_data.store.left_out import CONVERSION, LeftOut
 from lewm_data.store.schema import EPISODE, STEP
+from lewm_data.store.source_names import ACTION_NAMES, SOURCES, action_names_text, sources_text
 from lewm_data.store.writer import Writer
 from lewm_data.video.fit import check_fit
 
@@ -118,6 +119,10 @@ class _Work:
         """The attributes of the dataset."""
         request = self.request
         named = request.env or plain_name(request.source.resolve().stem)
+        names = sources_text({number: self.source.episodes[number] for number in _part(self.source, request)})
+        origin = {} if names is None else {SOURCES: names}
+        if self.source.action_names:
+            origin[ACTION_NAMES] = action_names_text(self.source.action_names)
         clock = {} if self.fps is None else {"fps": self.fps}
         about = {
             "fit": request.fit,
@@ -125,7 +130,7 @@ class _Work:
             "converted_from": self.source.format,
             CONVERSION: self.settings,
         }
-        return {**self.source.attributes, "env": named, **clock, **about}
+        return {**self.source.attributes, "env": named, **clock, **origin, **about}
 
 
 def _write(work: _Work, plan: Plan, numbers: range, found: Begun, on_rows: OnRows, began: float) -> Report:

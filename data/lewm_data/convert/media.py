@@ -107,6 +107,7 @@ def opens(path: Path, camera: str | None) -> Source:
         assumptions=tuple(assumptions),
         size=picture_size(_first_picture(reader.example.pictures)),
         picture=lambda index: _first_picture(pairs[index].pictures),
+        action_names=_names_of_numbers(reader.roles.actions, first.columns[ACTION].shape[1]),
         fps=None if first.times is None or len(first.times) < 2 else rate_of(first.times),
     )
 
@@ -272,6 +273,11 @@ def _check_count(pair: _Pair, rows: int, pictures: int) -> None:
             f"{pictures} pictures",
             'Where the rows were not recorded with the pictures, give them a column "time" in seconds.',
         )
+
+
+def _names_of_numbers(columns: tuple[str, ...], width: int) -> tuple[str, ...]:
+    """The names of the numbers of an action, where each is a column and has one."""
+    return columns if len(columns) == width and all(columns) else ()
 
 
 def _clock_said(first: Episode, reader: _Reader, pair: _Pair) -> str:

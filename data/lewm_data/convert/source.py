@@ -63,6 +63,7 @@ class Source:
             DataError where it is damaged. None where all have one size.
         fps: Rows a second; None where the source has no clock.
         fps_of: What says so, for messages.
+        action_names: The names of the numbers of an action, where the source has them.
         attributes: Attributes that the dataset gets beside those of every conversion, such as "robot".
         close: Ends all reading.
     """
@@ -75,6 +76,7 @@ class Source:
     picture: Callable[[int], av.VideoFrame | UInt8[np.ndarray, "Y X 3"]] | None = None
     fps: float | None = None
     fps_of: str = "the first episode"
+    action_names: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = nothing
 

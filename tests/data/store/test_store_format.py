@@ -47,7 +47,18 @@ def test_a_chunk_has_at_most_1024_rows_and_64_kib(shape, rows):
 
 
 # Two-Room has no choice of detail and fit; recordings have the others.
-ELSEWHERE = ("detail", "fit", "fps", "resample", "converted_from", "conversion", "merged", "robot")
+ELSEWHERE = (
+    "detail",
+    "fit",
+    "fps",
+    "resample",
+    "converted_from",
+    "conversion",
+    "merged",
+    "robot",
+    "sources",
+    "action_names",
+)
 
 
 def test_attributes(path):

@@ -62,7 +62,8 @@ def opens(path: Path, camera: str | None) -> Source:
     reader = _Reader(index, chosen, actions, kept)
     first = reader.columns(index.places[0])
     names = [part for name in actions for part in features[name].names]
-    said = [camera_said, actions_said(some(names or actions), first[ACTION].shape[1], "in the robot's units")]
+    width = first[ACTION].shape[1]
+    said = [camera_said, actions_said(some(names or actions), width, "in the robot's units")]
     said += columns_said([_column(name) for name in kept], [*left_out, "the words of the tasks"])
     said.append("row t is the action sent after picture t was taken")
     picture = reader.first_picture(index.places[0])
@@ -75,6 +76,7 @@ def opens(path: Path, camera: str | None) -> Source:
         size=displayed_size(picture),
         fps=index.fps,
         fps_of=INFO,
+        action_names=next((tuple(found) for found in (names, actions) if len(found) == width), ()),
         attributes={} if index.robot is None else {"robot": index.robot},
     )
 
