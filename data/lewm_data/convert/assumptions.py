@@ -18,6 +18,7 @@ from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
 from lewm_data.video.fit import in_words, not_square, picture_size
 
+MOST_LOOKED_AT = 300  # episodes: to decode the first picture of a video takes 10 to 40 ms
 IN_BETWEEN = {HOLD: "the first action", MEAN: "the mean of the actions", SUM: "the sum of the actions"}
 
 
@@ -35,11 +36,14 @@ class Kind:
 
 
 def kinds_of(source: Source, numbers: range) -> dict[Kind, int]:
-    """The kinds of pictures that episodes have, and how many episodes have each."""
+    """The kinds of pictures that episodes have, and how many episodes have each.
+
+    Of many episodes only some are looked at, spread over all.
+    """
     if source.picture is None:
         return {Kind(source.size): len(numbers)}
     found = Counter[Kind]()
-    for number in numbers:
+    for number in numbers[:: -(-len(numbers) // MOST_LOOKED_AT)]:
         with contextlib.suppress(DataError):  # which is told when the episode is converted
             picture = source.picture(number)
             found[Kind(picture_size(picture), tuple(not_square(picture)))] += 1
@@ -47,19 +51,25 @@ def kinds_of(source: Source, numbers: range) -> dict[Kind, int]:
 
 
 def assumptions(
-    request: Request, source: Source, first: Episode, kinds: Mapping[Kind, int], size: tuple[int, int]
+    request: Request,
+    source: Source,
+    episodes: int,
+    first: Episode,
+    kinds: Mapping[Kind, int],
+    size: tuple[int, int],
 ) -> Iterator[str]:
     """What is assumed, a plain sentence each.
 
     Args:
         request: What to convert, and how.
         source: The source.
+        episodes: How many of its episodes are converted.
         first: The first episode.
         kinds: See `kinds_of`.
         size: Y and X of the frames.
     """
     yield from source.assumptions
-    yield from _pictures(kinds, size, request.fit)
+    yield from _pictures(kinds, size, request.fit, episodes)
     if len(first.columns[ACTION]) == first.rows:
         yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"
     else:
@@ -95,13 +105,14 @@ def _uneven(asked: float, recorded: float) -> Iterator[str]:
     yield f"the steps are uneven, {fewer} or {more} rows apart; {even} makes them even"
 
 
-def _pictures(kinds: Mapping[Kind, int], size: tuple[int, int], fit: str) -> Iterator[str]:
+def _pictures(kinds: Mapping[Kind, int], size: tuple[int, int], fit: str, episodes: int) -> Iterator[str]:
     """What becomes of the pictures."""
     sizes = Counter[tuple[int, int]]()
-    for kind, episodes in kinds.items():
-        sizes[kind.size] += episodes
+    for kind, count in kinds.items():
+        sizes[kind.size] += count
     if len(sizes) > 1:
-        counted = (f"{x} x {y} in {episodes} episodes" for (y, x), episodes in sizes.items())
-        yield f"{len(sizes)} sizes of pictures: {', '.join(counted)}"
+        counted = (f"{x} x {y} in {count} episodes" for (y, x), count in sizes.items())
+        some = f", of {sizes.total()} that were looked at" if episodes > MOST_LOOKED_AT else ""
+        yield f"{len(sizes)} sizes of pictures: {', '.join(counted)}{some}"
     yield from dict.fromkeys(said for kind in kinds for said in kind.said)
     yield from (in_words(shown, size, fit) for shown in sizes)

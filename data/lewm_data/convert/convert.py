@@ -65,7 +65,7 @@ def convert(
         first = _first(source, [number for number in numbers if number not in unreadable], request)
         if not request.skip_damaged:
             _check_rate(work, first)
-        said = assumptions(request, source, first, work.kinds, work.size)
+        said = assumptions(request, source, len(numbers), first, work.kinds, work.size)
         plan = Plan(source.format, tuple(said), len(numbers), found.done, found.path != request.out)
         on_plan(plan)
         return _write(work, plan, numbers, found, on_rows, began)
