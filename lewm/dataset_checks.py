@@ -5,7 +5,7 @@ from __future__ import annotations
 from lewm.checkpoints.run import DatasetIdentity, Recorded
 from lewm.config import Config
 from lewm.errors import LewmError
-from lewm_data.convert.sampling import FASTER, RESAMPLINGS
+from lewm_data.convert.sampling import RESAMPLINGS, differ
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL, FIT
@@ -38,11 +38,6 @@ def detail_of(dataset: Dataset, env: str) -> str | None:
             "Where the data are of another world, name it, or think of a name for it: --env my-robot.",
         )
     return place.drawn(said).detail
-
-
-def differ(rate: float, other: float) -> bool:
-    """Whether two rates differ by more than recorders round them."""
-    return max(rate, other) > FASTER * min(rate, other)
 
 
 def recorded_in(dataset: Dataset) -> Recorded:
@@ -78,7 +73,7 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
             f"Give {option} a dataset of the model's environment.",
         )
     if dataset.frame_size != trained_on.frame_size:
-        ours, theirs = (f"{y} x {x} pixels" for y, x in (dataset.frame_size, trained_on.frame_size))
+        ours, theirs = (f"{x} x {y} pixels" for y, x in (dataset.frame_size, trained_on.frame_size))
         raise LewmError(
             f"{dataset.path}: frames of {ours}, the run was trained on {theirs}",
             f"Give {option} a dataset collected with the same --frame-size.",

@@ -18,14 +18,14 @@ from lewm.checkpoints.identity import DatasetIdentity
 from lewm.checkpoints.origin import Origin
 from lewm.checkpoints.released_config import FRAMESKIP, read_released_config
 from lewm.config import Config, validate
-from lewm.dataset_checks import check_action_width, said_name
+from lewm.dataset_checks import check_action_width
 from lewm.datasets import identity_of
 from lewm.errors import LewmError
 from lewm.files import check_new_folder, check_writable, file_name, home, sha256
 from lewm.model.frames import warn_if_reshaped
 from lewm.model.world_model import WorldModel
 from lewm.training.actions import check_actions
-from lewm_data.envs.registry import known_world, plain_name, world
+from lewm_data.envs.registry import known_world, names_world, plain_name, world
 from lewm_data.store.action_bounds import action_bounds
 from lewm_data.store.clips import action_statistics
 from lewm_data.store.dataset import Dataset
@@ -69,6 +69,7 @@ class ImportReport:
         tensors, parameters: How many it has.
         aside: Tensors that were saved with the model and do not belong to it.
         env: Its world.
+        named: Whether the data, or the user, name that world.
         simulator: Whether lewm has a simulator of that world.
         dataset: The dataset, from which action statistics and bounds are.
         data_frame_size: Y and X of the frames there.
@@ -86,6 +87,7 @@ class ImportReport:
     parameters: int
     aside: tuple[str, ...]
     env: str
+    named: bool
     simulator: bool
     dataset: str
     data_frame_size: tuple[int, int]
@@ -119,7 +121,8 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         raise LewmError(f"{found.source}: a checkpoint without data", WITHOUT_DATA)
     with Dataset.open(request.data) as dataset:
         check_actions(dataset)
-        env = _world_name(request.env, said_name(dataset))
+        said = dataset.attributes.get("env")
+        env = _world_name(request.env, said)
         check_action_width(dataset, env)
         config = _config(env, stated.of_actions(dataset.action_dim, found.config, str(dataset.path)), found)
         if request.out is not None:
@@ -141,6 +144,7 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         aside=read.weights.aside,
         env=env,
+        named=names_world(request.env if request.env is not None else said),
         simulator=known_world(env) is not None,
         dataset=identity.path,
         data_frame_size=identity.frame_size,

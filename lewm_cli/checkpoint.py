@@ -114,8 +114,6 @@ def info(
 
 def _said(report: ImportReport) -> list[str]:
     """What was decided, in sentences."""
-    from lewm_data.envs.registry import RECORDING
-
     block, one = report.action_block, report.action_dim
     lines = [
         f"an action block of {block} numbers is {report.frameskip} actions of {one}, as the dataset has them: "
@@ -136,7 +134,7 @@ def _said(report: ImportReport) -> list[str]:
     if report.simulator:
         lines.append(f"world: {report.env}")
     else:
-        named = "the data name no world" if report.env == RECORDING else f"lewm has no simulator of {report.env}"
+        named = "the data name no world" if not report.named else f"lewm has no simulator of {report.env}"
         lines.append(f"{named}: probe, surprise and decode work, and planning needs --env, one of lewm envs")
     lines.append("which episodes its training saw is not known: reports say so")
     return lines

@@ -83,14 +83,13 @@ def collect(
     from lewm_data.temporary import claimed
     from lewm_data.video.fit import in_words
 
-    writable = "Give --out the name of a file in a folder that you can write to."
     place = world(env).drawn(detail).fitted(fit)
     if place.picture is not None:
         output.note(in_words(place.picture, (frame_size, frame_size), place.fit or ""))
     named = out is not None
     if out is None:
         default = home() / "datasets" / f"{file_name(place.name)}.h5"
-        check_output(default, writable)
+        check_output(default, options.WRITABLE)
         default.parent.mkdir(parents=True, exist_ok=True)
         if append and default.exists():
             out = newest_dataset(place.name)
@@ -99,7 +98,7 @@ def collect(
         output.note(str(out))
         if out != default and not append:
             output.note(f"{default} is taken: --append goes on with the newest of that world")
-    check_output(out, writable)
+    check_output(out, options.WRITABLE)
     out.parent.mkdir(parents=True, exist_ok=True)
     with output.progress_bar(output.count_of("episodes"), output.column(lambda task: task.fields["rate"])) as bar:
         task = bar.add_task(place.name, total=episodes, rate="")

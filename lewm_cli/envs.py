@@ -52,7 +52,7 @@ def show(
 
     place = world(name).drawn(detail)
     out = out or Path(f"{file_name(place.name)}.png")
-    check_output(out, "Give --out the name of a file in a folder that you can write to.")
+    check_output(out, options.WRITABLE)
     draw_gallery(place, out, frame_size=frame_size, episodes=episodes, seed=seed, vary=vary)
     output.show(str(out))
 

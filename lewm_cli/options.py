@@ -29,6 +29,8 @@ Fit = Annotated[
         help="How pictures that are not square become so: crop cuts off, letterbox adds bars, stretch distorts."
     ),
 ]
+WRITABLE = "Give --out the name of a file in a folder that you can write to."
+
 Data = Annotated[Path | None, typer.Option(help="HDF5 dataset.", show_default="the newest in $LEWM_HOME/datasets")]
 Run = Annotated[Path | None, typer.Option(help="Run directory.", show_default="the newest in $LEWM_HOME/runs")]
 

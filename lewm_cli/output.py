@@ -106,9 +106,21 @@ def show_json(result: dict[str, Any]) -> None:
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """A bar with `columns` beside it, then the time passed and left."""
+    """A bar with `columns` beside it, then the time passed and left.
+
+    Where its block ends with an error before anything was done, nothing of it stays.
+    """
     times = (TimeElapsedColumn(), column(lambda _: "passed,"), TimeRemainingColumn(), column(lambda _: "left"))
-    return Progress(column(lambda task: task.description), BarColumn(), *columns, *times, console=stderr)
+    return _Progress(column(lambda task: task.description), BarColumn(), *columns, *times, console=stderr)
+
+
+class _Progress(Progress):
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:  # noqa: ANN401  # rich's own
+        if kind is not None and not any(task.completed for task in self.tasks):
+            self.live.transient = True
+            self.live.stop()
+        else:
+            super().__exit__(kind, *error)
 
 
 def show_stage(bar: Progress, task: TaskID, what: str, done: float, total: float | None = 1) -> None:

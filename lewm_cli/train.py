@@ -153,7 +153,7 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
     """The recipe for the dataset's environment, overridden. The package of a typed `env` is imported."""
     from lewm.config import resolve
     from lewm.recipes import recipe as named
-    from lewm_data.envs.registry import known_world, plain_name, world
+    from lewm_data.envs.registry import known_world, names_world, plain_name, world
     from lewm_data.store.dataset import Dataset
     from lewm_data.store.merge import unconverted
 
@@ -163,7 +163,7 @@ def _configure(recipe: str, data: Path, env: str | None, file: Path | None, assi
     name = world(env).name if env is not None and ":" in env else plain_name(env if env is not None else said)
     settings = resolve(named(recipe, name, action_dim), file, assignments)
     if known_world(settings.env) is None:
-        say_unknown(settings)
+        say_unknown(settings, names_world(env if env is not None else said))
     if left:
         output.note(
             f"{data}: {left} episodes are not converted yet; its lewm data convert goes on when given once more"

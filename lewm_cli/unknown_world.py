@@ -10,9 +10,14 @@ if TYPE_CHECKING:
     from lewm.config import Config
 
 
-def say_unknown(settings: Config) -> None:
-    """Say what is missing without the world, and which choices of the small recipe nobody has tried on such data."""
-    from lewm_data.envs.registry import RECORDING, nearest_world
+def say_unknown(settings: Config, named: bool) -> None:
+    """Say what is missing without the world, and which choices of the small recipe nobody has tried on such data.
+
+    Args:
+        settings: The training.
+        named: Whether the data, or the user, name their world.
+    """
+    from lewm_data.envs.registry import nearest_world
 
     package, _, registered = settings.env.rpartition(":")
     if registered and all(part.isidentifier() for part in package.split(".")):
@@ -20,7 +25,7 @@ def say_unknown(settings: Config) -> None:
             f"{settings.env} is named by a file alone, so that {package} is not imported and there is no simulator; "
             f"--env {settings.env} imports it and runs its code"
         )
-    elif settings.env == RECORDING:
+    elif not named:
         output.note(
             "the data do not say of which world they are: they are taken as recordings, without a simulator; name "
             "their world with --env, for example --env two-room or --env my-robot"

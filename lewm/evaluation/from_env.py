@@ -111,7 +111,7 @@ def read_goal(path: Path, frame_size: int, fit: str) -> UInt8[np.ndarray, "Y X 3
     height, width = displayed_size(image)
     if min(height, width) < SMALLEST:
         raise LewmError(
-            f"{path}: {height} x {width} pixels, expected at least {SMALLEST} a side",
+            f"{path}: {width} x {height} pixels, expected at least {SMALLEST} a side",
             "Give --goal a picture as large as the frames that the run was trained on.",
         )
     warn_if_reshaped(height, width, (frame_size, frame_size), fit)

@@ -79,15 +79,18 @@ def fitted(
 
 @functools.cache
 def warn_if_reshaped(height: int, width: int, shape: tuple[int, int], fit: str) -> None:
-    """Says, once in a process, what `fitted` does to frames of `height` and `width` that get another shape (Y, X)."""
+    """Says, once in a process, what `fitted` does to frames of `height` and `width` that get another shape (Y, X).
+
+    Sizes are said as width x height.
+    """
     rows, columns = shape
     if abs(rows * width - columns * height) <= SEEN * rows * width:
         return
     if fit == STRETCH:
-        log.warning("%d x %d frames are stretched to the shape %d x %d.", height, width, rows, columns)
+        log.warning("%d x %d frames are stretched to the shape %d x %d.", width, height, columns, rows)
     elif fit == LETTERBOX:
-        log.warning("%d x %d frames get black bars, for the shape %d x %d.", height, width, rows, columns)
+        log.warning("%d x %d frames get black bars, for the shape %d x %d.", width, height, columns, rows)
     else:
         kept = place((height, width), shape, CROP).kept
-        sides = [side.stop - side.start for side in kept]
-        log.warning("%d x %d frames are cut to their middle, %d x %d.", height, width, *sides)
+        sides = [side.stop - side.start for side in reversed(kept)]
+        log.warning("%d x %d frames are cut to their middle, %d x %d.", width, height, *sides)

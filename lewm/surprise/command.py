@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from lewm.checkpoints.run import Recorded
-from lewm.dataset_checks import differ
 from lewm.errors import LewmError
 from lewm.figures import import_figure
 from lewm.files import replacing
@@ -34,6 +33,7 @@ from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass
+from lewm_data.convert.sampling import differ
 from lewm_data.seeds import check_seed
 from lewm_data.video.action_files import Clip, read_actions
 from lewm_data.video.placing import CROP

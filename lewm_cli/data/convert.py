@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lewm_cli import options, output
+from lewm_cli.data.hint import FrameskipHint, hint_of, said_hint
 from lewm_data.video.placing import CROP, LARGEST_SIDE
 
 if TYPE_CHECKING:
     from lewm_data.convert.request import Plan, Report, Request
-    from lewm_data.store.change import Hint
 
 
 def convert(
@@ -70,9 +70,7 @@ def convert(
     skip_damaged: Annotated[
         bool, typer.Option("--skip-damaged", help="Leave out episodes that cannot be read, instead of stopping.")
     ] = False,
-    frameskip_hint: Annotated[
-        bool, typer.Option("--frameskip-hint", help="Say which frameskip suits, by how much the frames change.")
-    ] = False,
+    frameskip_hint: FrameskipHint = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -82,6 +80,7 @@ def convert(
     """
     from dataclasses import asdict
 
+    from lewm.files import check_output
     from lewm_data.convert.request import Request
 
     request = Request(
@@ -99,33 +98,25 @@ def convert(
         overwrite,
         skip_damaged,
     )
+    check_output(request.out, options.WRITABLE)
     report = run_conversion(request)
-    hint = _hint(request.out) if frameskip_hint else None
+    hint = hint_of(request.out) if frameskip_hint else None
     if json:
         output.show_json(asdict(report) | ({} if hint is None else {"frameskip_hint": asdict(hint)}))
         return
     output.show(*_summary(report))
     if hint is not None:
-        shares = ", ".join(f"{change:.0%} after {steps}" for steps, change in hint.changes.items())
-        output.show(
-            f"frameskip {hint.frameskip} suits (lewm train --set model.frameskip={hint.frameskip}): frames then have "
-            "changed half as much as unrelated frames differ",
-            f"  change: {shares}",
-        )
+        output.show(*said_hint(hint))
 
 
 def default_dataset(source: Path) -> Path:
-    """Where the dataset of a source goes if no place is named: not where that of another source is.
-
-    Makes the folder.
-    """
+    """Where the dataset of a source goes if no place is named: not where that of another source is."""
     import itertools
 
     from lewm.files import file_name, home
     from lewm_data.convert.marks import is_of
 
     folder = home() / "datasets"
-    folder.mkdir(parents=True, exist_ok=True)
     name = file_name(source.expanduser().resolve().stem)
     candidates = (folder / (f"{name}.h5" if number == 1 else f"{name}-{number}.h5") for number in itertools.count(1))
     return next(one for one in candidates if not one.exists() or is_of(one, source))
@@ -143,6 +134,9 @@ def run_conversion(request: Request) -> Report:
             output.note(said, *(f"  {one}" for one in plan.assumptions))
             if plan.done:
                 output.note(f"goes on after {plan.done} episodes")
+            if plan.replaces:
+                output.note(f"{request.out} stays as it is until the new one is complete")
+            request.out.parent.mkdir(parents=True, exist_ok=True)
             bar.update(task, total=plan.episodes, completed=plan.done)
 
         return convert_source(request, begin, lambda episodes, share: bar.update(task, completed=episodes + share))
@@ -150,7 +144,8 @@ def run_conversion(request: Request) -> Report:
 
 def converted(folder: Path) -> Path:
     """The dataset of a folder in another format, which is converted without options if it was not with any."""
-    from lewm_data.convert.convert import OtherError
+    from lewm.files import check_output
+    from lewm_data.convert.begun import OtherError
     from lewm_data.convert.marks import is_all_of
     from lewm_data.convert.request import Request
     from lewm_data.errors import DataError
@@ -159,6 +154,7 @@ def converted(folder: Path) -> Path:
     if is_all_of(request.out, folder):
         output.note(f"{folder} was converted before: {request.out}")
         return request.out
+    check_output(request.out, "Set LEWM_HOME to a folder that you can write to.")
     try:
         run_conversion(request)
     except OtherError as error:
@@ -177,14 +173,6 @@ def _part(text: str | None) -> tuple[int, int]:
     if not (slash and part.isdecimal() and parts.isdecimal() and len(text) < 20):
         raise typer.BadParameter(f"expected K/N, for example 2/4, got {text!r:.80}", param_hint="--part")
     return int(part), int(parts)
-
-
-def _hint(path: Path) -> Hint:
-    from lewm_data.store.change import frameskip_hint
-    from lewm_data.store.dataset import Dataset
-
-    with Dataset.open(path) as dataset:
-        return frameskip_hint(dataset)
 
 
 def _summary(report: Report) -> list[str]:

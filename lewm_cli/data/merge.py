@@ -19,8 +19,11 @@ def merge(
     """Make one dataset of several, such as the parts that lewm data convert --part wrote."""
     from dataclasses import asdict
 
+    from lewm.files import check_output
     from lewm_data.store.merge import merge as merge_all
 
+    check_output(out, options.WRITABLE)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with output.progress_bar() as bar:
         task = bar.add_task("merge", total=1.0)
         merged = merge_all(files, out, overwrite, lambda share: bar.update(task, completed=share))

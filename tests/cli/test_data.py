@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from PIL import ImageDraw
 from typer.testing import CliRunner
 
 from lewm_cli.main import app
@@ -100,10 +101,18 @@ def test_a_folder_of_recordings_becomes_a_dataset_that_the_other_commands_know(t
     assert re.search(r"action\s+float32\s+2\s+-[01][.\d]*\s+2\s+8\.3%", shown.stdout)
     assert out.with_name("my-robot-frames.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(lewm("data", "info", "--json", "--picture", tmp_path / "grid.png").stdout)
+    assert "frameskip_hint" not in found  # it takes time: only where it is asked for
     assert (tmp_path / "grid.png").exists()
     assert (found["episodes"], found["fps"], found["seconds"], found["frame_size"]) == (3, 5.0, 6.6, [24, 24])
 
-    (film,) = json.loads(lewm("data", "view", "--episode", "2", "--json").stdout)["videos"]
+    assert "recordings: a.mp4, b.mp4, c.mp4 (lewm data info --json names that of each episode)" in shown.stdout
+    assert "an action is push, turn" in shown.stdout
+    assert (found["sources"], found["action_names"]) == (["a.mp4", "b.mp4", "c.mp4"], ["push", "turn"])
+    assert not {"sources", "action_names"} & set(found["attributes"])
+    assert lewm("data", "view", "--episode", "1").stdout.strip().endswith("episode-1.mp4 (b.mp4)")
+    filmed = json.loads(lewm("data", "view", "--episode", "2", "--json").stdout)
+    (film,) = filmed["videos"]
+    assert filmed["sources"] == ["c.mp4"]
     assert film == str(out.with_name("my-robot-view") / "episode-2.mp4")
     with Video.open(film) as video:
         frames = list(video.frames())
@@ -226,3 +235,90 @@ def test_errors_of_a_folder_that_is_trained_on_name_the_command_that_has_the_opt
     result = lewm("train", "--data", source)
     assert result.exit_code == 1
     assert f'Convert it anew, "lewm data convert {source} --overwrite"' in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "said"), [(None, None, "step 3 of 9"), (None, 5, "step 3 of 9"), (2.0, 5, "step 3 of 9, 1.5 s")]
+)
+def test_a_film_says_seconds_only_where_the_dataset_has_a_rate(path, monkeypatch, stored, asked, said):
+    words = []
+    draw_text = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw,
+        "text",
+        lambda self, at, text, *more, **how: (words.append(text), draw_text(self, at, text, *more, **how)),
+    )
+    if stored is not None:
+        with h5py.File(path, "a") as file:
+            file.attrs["fps"] = stored
+    result = lewm("data", "view", path, "--episode", "0", *([] if asked is None else ["--fps", asked]))
+    assert result.exit_code == 0, result.output
+    assert [one for one in words if one.startswith("step 3 ")] == [said]
+    assert "action[0] +0" in words
+
+
+def test_a_film_calls_the_numbers_of_an_action_by_their_names(path, monkeypatch):
+    words = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *more, **how: words.append(text))
+    with h5py.File(path, "a") as file:
+        file.attrs["action_names"] = '["shoulder_pan.pos"]'
+    assert lewm("data", "view", path, "--episode", "0").exit_code == 0
+    assert "shoulder_p +0" in words
+
+
+def test_a_dataset_that_is_there_has_the_hint_of_its_conversion(tmp_path, monkeypatch):
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    source = recordings(tmp_path / "in", "a", "b")
+    made = lewm("data", "convert", source, "--frameskip-hint").stdout
+    hint = re.search(r"frameskip \d+ suits \(lewm train --set model\.frameskip=(\d+)\): .*\n  change: .*\n", made)
+    assert hint[0] in lewm("data", "info", "--frameskip-hint").stdout
+    found = json.loads(lewm("data", "info", "--frameskip-hint", "--json").stdout)
+    assert found["frameskip_hint"]["frameskip"] == int(hint[1])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["convert", "in", "--out"],
+        ["merge", "a.h5", "b.h5", "--out"],
+        ["view", "a.h5", "--out"],
+        ["info", "a.h5", "--picture"],
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_any_work(path, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "b.h5").write_bytes(path.read_bytes())
+    recordings(tmp_path / "in", "a")
+    for name in ("convert.convert.open_source", "store.dataset.Dataset.open"):
+        monkeypatch.setattr(f"lewm_data.{name}", lambda *_: pytest.fail("it worked before it knew where to write"))
+    result = lewm("data", *command, "file/deeper/out")
+    assert result.exit_code == 1
+    problem, remedy = str(result.exception).split("\n")
+    deeper = "file/deeper/out" if command[0] == "view" else "file/deeper"
+    assert problem == f"{deeper}: cannot be written to: Not a directory"
+    assert remedy.startswith(f"Give {command[-1]} ")
+    assert not result.stderr
+
+
+def test_a_folder_that_is_not_there_is_made(path, tmp_path):
+    source = recordings(tmp_path / "in", "a")
+    out = tmp_path / "new" / "deeper"
+    assert lewm("data", "convert", source, "--out", out / "made.h5").exit_code == 0
+    assert lewm("data", "convert", source, "--fps", "5", "--env", "in", "--out", out / "other.h5").exit_code == 0
+    assert lewm("data", "view", path, "--episode", "0", "--out", out / "films").exit_code == 0
+    assert lewm("data", "info", path, "--picture", out / "more" / "grid.png").exit_code == 0
+    assert {one.name for one in out.rglob("*.*")} == {"made.h5", "other.h5", "episode-0.mp4", "grid.png"}
+
+
+@pytest.mark.parametrize(
+    "command", [["convert", "none"], ["merge", "none", "none", "--out", "x.h5"], ["verify", "none"]]
+)
+def test_an_early_error_comes_without_a_bar(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
+    result = lewm("data", *command)
+    assert result.exit_code == 1
+    assert result.stderr == ""
+    assert not list(tmp_path.iterdir())

@@ -183,6 +183,13 @@ def test_published_files_that_do_not_say_train_as_recordings_or_as_what_they_are
     assert (here / "home" / "runs" / "two-room-small").is_dir()
 
 
+@pytest.mark.parametrize("env", ["recording", "recordings"])
+def test_data_may_be_called_as_those_that_have_no_name(here, env):
+    shown = trained(record(here / "a.h5", env=env))
+    assert "do not say of which world" not in shown
+    assert f'"{env}" is no world that lewm knows' in shown
+
+
 def test_a_slip_of_the_pen_is_pointed_out(here):
     shown = trained(record(here / "rooms.h5", env="two-room"), "--env", "two-rom")
     assert '"two-rom" is no world that lewm knows' in shown

@@ -368,7 +368,7 @@ def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog,
     assert not caplog.records
     assert call("surprise", str(strange))[0] == 0
     assert [message for message in caplog.messages if "look unlike the training frames" in message]
-    assert [message for message in caplog.messages if "48 x 64 frames are cut to their middle, 48 x 48" in message]
+    assert [message for message in caplog.messages if "64 x 48 frames are cut to their middle, 48 x 48" in message]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 5])

@@ -294,7 +294,7 @@ def test_pictures_that_are_none_or_too_small_are_refused(tmp_path):
     image.imsave(tmp_path / "small.png", np.zeros((SMALLEST - 1, 40, 3), np.uint8))
     (tmp_path / "text.png").write_text("not a picture")
     for name, problem in (
-        ("small.png", "7 x 40 pixels, expected at least 8 a side"),
+        ("small.png", "40 x 7 pixels, expected at least 8 a side"),
         ("text.png", "no PNG or JPEG picture that can be read"),
         ("missing.png", "No such file"),
         (".", "is a directory, expected a file"),

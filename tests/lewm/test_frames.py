@@ -23,9 +23,9 @@ from lewm_data.video import fit as of_data
 from lewm_data.video.placing import FITS, covering, place
 
 SAID = {
-    "crop": "16 x 24 frames are cut to their middle, 16 x 16.",
-    "letterbox": "16 x 24 frames get black bars, for the shape 16 x 16.",
-    "stretch": "16 x 24 frames are stretched to the shape 16 x 16.",
+    "crop": "24 x 16 frames are cut to their middle, 16 x 16.",
+    "letterbox": "24 x 16 frames get black bars, for the shape 16 x 16.",
+    "stretch": "24 x 16 frames are stretched to the shape 16 x 16.",
 }
 
 
@@ -46,7 +46,7 @@ def test_training_and_a_run_tell_what_becomes_of_frames(tiny, dataset, tmp_path,
     warn_if_reshaped.cache_clear()
     config = resolve(tiny, None, {"training.steps": 1, "model.fit": fit})
     train(config, dataset, tmp_path / "run", torch.device("cpu"))
-    assert [message for message in caplog.messages if "16 x 24 frames" in message] == [SAID[fit]]
+    assert [message for message in caplog.messages if "24 x 16 frames" in message] == [SAID[fit]]
     caplog.clear()
     warn_if_reshaped.cache_clear()  # as if this were another process
     lewm.load(tmp_path / "run")

@@ -144,7 +144,7 @@ def test_frames_that_are_cut_are_told_once(model, caplog):
         model.encode(frames(1, 1, 20, 30))
     model.encode(frames(1, 1, 32, 32))
     model.encode(frames(1, 1, 400, 401))
-    assert caplog.messages == ["20 x 30 frames are cut to their middle, 20 x 20."]
+    assert caplog.messages == ["30 x 20 frames are cut to their middle, 20 x 20."]
 
 
 @pytest.mark.parametrize("encoder", ["vit", "conv"])

@@ -7,26 +7,27 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from lewm_data.convert.appearance import Appearance, check_appearance
+from lewm_data.convert.assumptions import Kind, assumptions, kinds_of, rate_of_rows
+from lewm_data.convert.begun import Begun, begun
 from lewm_data.convert.formats import open_source
 from lewm_data.convert.marks import source_id, source_state
 from lewm_data.convert.request import Plan, Report, Request
 from lewm_data.convert.rows import chosen_rows, pieces
-from lewm_data.convert.sampling import FASTER, RESAMPLINGS, rate_of
+from lewm_data.convert.sampling import RESAMPLINGS, differ
 from lewm_data.convert.source import Episode, Source
 from lewm_data.envs.registry import plain_name
 from lewm_data.errors import DataError, unknown
-from lewm_data.store.dataset import Dataset
-from lewm_data.store.merge import CONVERSION
-from lewm_data.store.schema import ACTION, EPISODE, STEP
+from lewm_data.store.left_out import CONVERSION, LeftOut
+from lewm_data.store.schema import EPISODE, STEP
+from lewm_data.store.source_names import ACTION_NAMES, SOURCES, action_names_text, sources_text
 from lewm_data.store.writer import Writer
-from lewm_data.video.fit import in_words
 from lewm_data.video.placing import LARGEST_SIDE, check_fit
 
 logger = logging.getLogger(__name__)
@@ -60,20 +61,16 @@ def convert(
     with contextlib.ExitStack() as ended:
         ended.callback(source.close)
         numbers = _part(source, request)
-        first = _first(source, numbers, request)
-        work = _Work(source, request)
-        done = _done(request, work, numbers)
-        plan = Plan(source.format, tuple(_assumptions(work, first)), len(numbers), done)
+        work = _Work(source, request, kinds_of(source, numbers))
+        found = begun(request, work.settings, numbers)
+        unreadable = {one.number for one in found.left_out}
+        first = _first(source, [number for number in numbers if number not in unreadable], request)
+        if not request.skip_damaged:
+            _check_rate(work, first)
+        said = assumptions(request, source, len(numbers), first, work.kinds, work.size)
+        plan = Plan(source.format, tuple(said), len(numbers), found.done, found.path != request.out)
         on_plan(plan)
-        return _write(work, plan, numbers, on_rows, began)
-
-
-class OtherError(DataError):
-    """A dataset that was made in another way, or of another source."""
-
-
-class CompleteError(DataError):
-    """A conversion that has been done already."""
+        return _write(work, plan, numbers, found, on_rows, began)
 
 
 class UnreadableError(DataError):
@@ -84,6 +81,7 @@ class UnreadableError(DataError):
 class _Work:
     source: Source
     request: Request
+    kinds: Mapping[Kind, int]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -129,6 +127,10 @@ class _Work:
         """The attributes of the dataset."""
         request = self.request
         named = request.env or plain_name(request.source.resolve().stem)
+        names = sources_text({number: self.source.episodes[number] for number in _part(self.source, request)})
+        origin = {} if names is None else {SOURCES: names}
+        if self.source.action_names:
+            origin[ACTION_NAMES] = action_names_text(self.source.action_names)
         clock = {} if self.fps is None else {"fps": self.fps}
         about = {
             "fit": request.fit,
@@ -137,13 +139,14 @@ class _Work:
             "converted_from": self.source.format,
             CONVERSION: self.settings,
         }
-        return {**self.source.attributes, "env": named, **clock, **about}
+        return {**self.source.attributes, "env": named, **clock, **origin, **about}
 
 
-def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: float) -> Report:
-    request, left_out, footage = work.request, list[tuple[str, str]](), 0.0
-    with _writer(work, plan) as writer:
-        for place in range(plan.done, len(numbers)):
+def _write(work: _Work, plan: Plan, numbers: range, found: Begun, on_rows: OnRows, began: float) -> Report:
+    request, left_out, footage = work.request, list(found.left_out), 0.0
+    known = {kind.size for kind in work.kinds}
+    with _writer(work, found) as writer:
+        for place in range(found.done, len(numbers)):
             number = numbers[place]
             try:
                 with _reading():
@@ -152,35 +155,34 @@ def _write(work: _Work, plan: Plan, numbers: range, on_rows: OnRows, began: floa
                     rows, columns = chosen_rows(episode, request.fps, request.resample)
                 counts = {EPISODE: np.full(len(rows), number, np.int32), STEP: np.arange(len(rows), dtype=np.int32)}
                 shown = functools.partial(on_rows, place)
-                sizes = work.source.size, work.size
-                writer.write_pieces(
-                    _read(pieces(episode, rows, columns | counts, *sizes, request.fit, work.appearance, shown))
-                )
+                made = pieces(episode, rows, columns | counts, known, work.size, request.fit, work.appearance, shown)
+                writer.write_pieces(_read(made))
             except UnreadableError as error:
                 if not request.skip_damaged:
                     raise
                 logger.warning("%s: left out", error.problem)
-                left_out.append((work.source.episodes[number], error.problem))
+                left_out.append(LeftOut(number, work.source.episodes[number], error.problem))
+                writer.leave_out(left_out[-1])
             else:
                 footage += 0.0 if episode.times is None else float(episode.times[-1] - episode.times[0])
         episodes, frames = writer.num_episodes, writer.num_steps
     if not episodes:
-        raise DataError(f"{request.source}: none of its {len(numbers)} episodes can be read", left_out[0][1])
+        raise DataError(f"{request.source}: none of its {len(numbers)} episodes can be read", left_out[0].problem)
+    if found.path != request.out:
+        found.path.replace(request.out)
     on_rows(len(numbers), 0.0)
     clock = None if work.source.fps is None else footage
-    return Report(str(request.out), plan, episodes, frames, tuple(left_out), clock, time.perf_counter() - began)
+    named = tuple((one.name, one.problem) for one in left_out)
+    return Report(str(request.out), plan, episodes, frames, named, clock, time.perf_counter() - began)
 
 
 def _check_rate(work: _Work, episode: Episode) -> None:
-    """Raises where all rows are taken, and this episode was recorded at another rate than the first."""
-    usual = work.source.fps
-    if work.request.fps is not None or usual is None or episode.times is None or len(episode.times) < 2:
-        return
-    found = rate_of(episode.times)
-    if max(found, usual) > FASTER * min(found, usual):
+    """Raises where all rows are taken, and this episode has another rate than the source is said to have."""
+    usual, found = work.source.fps, rate_of_rows(work.source, episode)
+    if work.request.fps is None and usual is not None and found is not None and differ(found, usual):
         raise DataError(
-            f"{episode.name}: has {found:.4g} rows a second, the first episode {usual:.4g}",
-            f"Take as many of all: --fps {min(found, usual):.4g}, or less.",
+            f"{episode.name}: has {found:.4g} rows a second by their times, {work.source.fps_of} {usual:.4g}",
+            f"Take as many of all, by their times: --fps {min(found, usual):.4g}, or less.",
         )
 
 
@@ -198,7 +200,7 @@ def _read(made: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield from made
 
 
-def _first(source: Source, numbers: range, request: Request) -> Episode:
+def _first(source: Source, numbers: Sequence[int], request: Request) -> Episode:
     """The first episode; the first that can be read where damaged ones are left out."""
     for number in numbers if request.skip_damaged else ():
         with contextlib.suppress(DataError):
@@ -206,10 +208,10 @@ def _first(source: Source, numbers: range, request: Request) -> Episode:
     return source.read(numbers[0])
 
 
-def _writer(work: _Work, plan: Plan) -> Writer:
-    if plan.done:
-        return Writer.append(work.request.out)
-    return Writer.create(work.request.out, work.attributes, work.request.overwrite)
+def _writer(work: _Work, found: Begun) -> Writer:
+    if found.done:
+        return Writer.append(found.path)
+    return Writer.create(found.path, work.attributes, work.request.overwrite)
 
 
 def _part(source: Source, request: Request) -> range:
@@ -221,45 +223,3 @@ def _part(source: Source, request: Request) -> range:
     if not numbers:
         raise DataError(f"{request.source}: {count} episodes are too few for {parts} parts", "Make fewer parts.")
     return numbers
-
-
-def _done(request: Request, work: _Work, numbers: range) -> int:
-    """How many episodes of the part need not be converted any more.
-
-    Raises:
-        DataError: `out` is another dataset, or all is done.
-    """
-    if request.overwrite or not request.out.exists():
-        return 0
-    with Dataset.open(request.out) as dataset:
-        begun = dataset.attributes.get(CONVERSION)
-        if begun != work.settings:
-            raise OtherError(
-                f"{request.out}: exists already, and is not of this conversion",
-                "Name another file with --out, or replace it with --overwrite.",
-            )
-        done = int(dataset.column(EPISODE)[-1]) - numbers.start + 1
-    if done == len(numbers):
-        raise CompleteError(f"{request.out}: is complete already", "Use it, or replace it with --overwrite.")
-    return done
-
-
-def _assumptions(work: _Work, first: Episode) -> Iterator[str]:
-    yield from work.source.assumptions
-    yield from work.source.doubt.in_words(work.request.color_order, work.request.flip)
-    yield in_words(work.source.size, work.size, work.request.fit)
-    if len(first.columns[ACTION]) == first.rows:
-        yield "as many actions as pictures: no picture follows the last one of an episode, which is left out"
-    else:
-        yield "one picture more than actions: the last picture of an episode has none"
-    recorded, asked = work.source.fps, work.request.fps
-    if recorded is None:
-        yield f"{asked:g} steps a second, as you say" if asked else "no clock: how fast it was recorded is not known"
-    elif asked is None:
-        yield f"{recorded:.4g} steps a second, as recorded"
-    else:
-        how = {"hold": "the first action", "mean": "the mean of the actions", "sum": "the sum of the actions"}
-        yield f"{asked:g} steps a second of {recorded:.4g}; {how[work.request.resample]} in between is taken"
-    part, parts = work.request.part
-    if parts > 1:
-        yield f"part {part} of {parts}: the rest goes into other files, which lewm data merge joins"

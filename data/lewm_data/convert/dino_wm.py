@@ -26,7 +26,7 @@ from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.store.contents import memory_limit
 from lewm_data.store.schema import ACTION
-from lewm_data.video.pictures import displayed_size
+from lewm_data.video.fit import not_square, picture_size
 from lewm_data.video.video import import_av
 from lewm_data.video.video_file import probe
 
@@ -79,6 +79,8 @@ def opens(path: Path, camera: str | None) -> Source:
     if len(splits) > 1:
         said.append("; ".join(f"{split.path.name}: {len(split.videos)} episodes" for split in splits) + ", together")
     said.append("the rate of the videos is not taken for that of the steps")
+    first = probe(episodes[0][1]).first
+    said += not_square(first)
 
     def read(index: int) -> Episode:
         split, video, row = episodes[index]
@@ -93,7 +95,7 @@ def opens(path: Path, camera: str | None) -> Source:
         episodes=tuple(str(video.relative_to(path)) for _, video, _ in episodes),
         read=read,
         assumptions=tuple(said),
-        size=displayed_size(probe(episodes[0][1]).first),
+        size=picture_size(first),
     )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".h5", ".hdf5", ".hdf")
 READERS = 32  # datasets whose chunks are known at a time: those of one episode, or the columns of all
-READ_TOGETHER = 16  # pictures: 14 MB at 480 x 640
+READ_TOGETHER = 16  # pictures: 14 MB at 640 x 480
 UNPACKED = 64 << 20  # bytes of a chunk up to which its pictures are read together, so that it is unpacked once
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG"  # the first bytes of such a picture
 
@@ -177,7 +177,10 @@ class Hdf5:
                 "Name another camera with --camera.",
             )
         if math.prod(stored.shape[1:]) > MAX_FRAME:
-            raise DataError(f"{self.path}: '{name}' has pictures of {stored.shape[1:3]} pixels", "Make them smaller.")
+            raise DataError(
+                f"{self.path}: '{name}' has pictures of {stored.shape[2]} x {stored.shape[1]} pixels",
+                "Make them smaller.",
+            )
         read = self._rows(stored)
         for first in range(numbers.start, numbers.stop, _together(stored)):
             with reading(self.path):

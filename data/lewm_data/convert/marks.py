@@ -12,7 +12,8 @@ from typing import Any
 
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
-from lewm_data.store.merge import CONVERSION, unconverted
+from lewm_data.store.left_out import CONVERSION
+from lewm_data.store.merge import unconverted
 
 MOST_FILES = 100_000  # of a source, which are looked at to notice a change
 

@@ -25,7 +25,8 @@ from lewm_data.convert.words import some
 from lewm_data.errors import DataError
 from lewm_data.store.schema import ACTION
 from lewm_data.tables import TABLES, Table, read_table
-from lewm_data.video.pictures import displayed_size, read_image
+from lewm_data.video.fit import picture_size
+from lewm_data.video.pictures import read_image
 from lewm_data.video.video import IMAGES, images_in, import_av, natural
 from lewm_data.video.video_file import VideoFile, probe
 
@@ -102,10 +103,12 @@ def opens(path: Path, camera: str | None) -> Source:
         assumptions.append(f"left out, without pictures: {some(unused)}")
     return Source(
         format="recordings with tables of actions",
-        episodes=tuple(str(pair.pictures.relative_to(path)) for pair in pairs),
+        episodes=tuple(_named(path, pair.pictures) for pair in pairs),
         read=lambda index: reader.read(pairs[index]),
         assumptions=tuple(assumptions),
-        size=_size_of(reader.example.pictures),
+        size=picture_size(_first_picture(reader.example.pictures)),
+        picture=lambda index: _first_picture(pairs[index].pictures),
+        action_names=_names_of_numbers(reader.roles.actions, first.columns[ACTION].shape[1]),
         fps=None if first.times is None or len(first.times) < 2 else rate_of(first.times),
     )
 
@@ -125,7 +128,10 @@ def _first_readable(pairs: list[_Pair]) -> tuple[_Reader, Episode]:
 
 
 def _search(path: Path) -> _Found:
-    """What a folder holds, to a depth of `DEEPEST`; a folder with pictures in it is one recording."""
+    """What a folder holds, to a depth of `DEEPEST`; a folder with pictures in it is one recording.
+
+    So is the source itself, if it has pictures and there is no other recording in it.
+    """
     found = _Found()
     waiting, seen = [path], {path.resolve()}
     for folder in waiting:
@@ -143,8 +149,15 @@ def _search(path: Path) -> _Found:
             elif ending in VIDEOS:
                 found.add_recording(one, one.stem, camera)
             elif ending in TABLES:
-                found.add_table(one, folder.name if pictures and one.stem in BESIDE else one.stem)
+                found.add_table(one, folder.resolve().name if pictures and one.stem in BESIDE else one.stem)
+    if not found.recordings and any(one.suffix.lower() in IMAGES for one in path.iterdir()):
+        found.add_recording(path, path.resolve().name, ".")
     return found
+
+
+def _named(path: Path, pictures: Path) -> str:
+    """What a recording of a folder is called."""
+    return path.resolve().name if pictures == path else str(pictures.relative_to(path))
 
 
 def _choose(path: Path, found: _Found, camera: str | None) -> tuple[dict[str, Path], list[str]]:
@@ -279,6 +292,11 @@ def _check_count(pair: _Pair, rows: int, pictures: int) -> None:
         )
 
 
+def _names_of_numbers(columns: tuple[str, ...], width: int) -> tuple[str, ...]:
+    """The names of the numbers of an action, where each is a column and has one."""
+    return columns if len(columns) == width and all(columns) else ()
+
+
 def _clock_said(first: Episode, reader: _Reader, pair: _Pair) -> str:
     if reader.clock is None:
         same = "row t is the action taken from picture t on"
@@ -301,5 +319,5 @@ def _repeated(first: Episode, pair: _Pair) -> list[str]:
     return [f"more rows than pictures: each picture is there {rows / fps:.1f} times (--fps {fps:.4g} avoids it)"]
 
 
-def _size_of(pictures: Path) -> tuple[int, int]:
-    return displayed_size(read_image(images_in(pictures)[0]) if pictures.is_dir() else probe(pictures).first)
+def _first_picture(pictures: Path) -> av.VideoFrame:
+    return read_image(images_in(pictures)[0]) if pictures.is_dir() else probe(pictures).first

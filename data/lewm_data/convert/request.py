@@ -28,7 +28,7 @@ class Request:
         resample: How the actions between two rows that are taken become one: "hold", "mean" or "sum".
         part: (k, n) converts the k-th of n parts of the episodes, counted from 1.
         env: What the dataset calls its world; None takes the source's name.
-        overwrite: Whether to replace `out`.
+        overwrite: Whether to replace `out`, when all episodes are converted.
         skip_damaged: Whether to leave out episodes that cannot be read, instead of stopping.
     """
 
@@ -56,12 +56,14 @@ class Plan:
         assumptions: What is assumed, a plain sentence each.
         episodes: Number of episodes of the part that is converted.
         done: How many of them the dataset has already, or left out.
+        replaces: Whether the file that is there stays until the new one is complete.
     """
 
     format: str
     assumptions: tuple[str, ...]
     episodes: int
     done: int
+    replaces: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Report:
         plan: What was assumed.
         episodes: Episodes of the dataset.
         frames: Frames of the dataset.
-        left_out: Names of episodes that could not be read, and why.
+        left_out: Names of episodes that could not be read, and why; an earlier try that was interrupted counts.
         footage: Seconds of the recordings that were converted now; None without a clock.
         seconds: Seconds that it took.
     """

@@ -6,7 +6,7 @@ Letters: R recorded rows, K rows that are taken, P rows of a piece, V and U the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
@@ -55,7 +55,7 @@ def pieces(
     episode: Episode,
     rows: Int64[np.ndarray, " K"],
     columns: Mapping[str, Shaped[np.ndarray, "K ..."]],
-    usual: tuple[int, int],
+    known: Collection[tuple[int, int]],
     size: tuple[int, int],
     fit: str,
     appearance: Appearance,
@@ -67,7 +67,7 @@ def pieces(
         episode: The episode.
         rows: The rows that are taken, ascending.
         columns: The columns there.
-        usual: Y and X that the source's pictures have.
+        known: Y and X of the pictures that the user was told of.
         size: V and U.
         fit: See `fitted`.
         appearance: How the pictures are stored.
@@ -78,7 +78,7 @@ def pieces(
     """
     waiting: list[UInt8[np.ndarray, "V U 3"]] = []
     first = 0
-    for frame in _frames(episode, rows, usual, size, fit):
+    for frame in _frames(episode, rows, known, size, fit):
         waiting.append(appearance.corrected(frame))
         end = first + len(waiting)
         if len(waiting) == PIECE or end == len(rows):
@@ -110,14 +110,18 @@ def _aligned(episode: Episode) -> dict[str, Shaped[np.ndarray, "R ..."]]:
 
 
 def _frames(
-    episode: Episode, rows: Int64[np.ndarray, " K"], usual: tuple[int, int], size: tuple[int, int], fit: str
+    episode: Episode,
+    rows: Int64[np.ndarray, " K"],
+    known: Collection[tuple[int, int]],
+    size: tuple[int, int],
+    fit: str,
 ) -> Iterator[UInt8[np.ndarray, "V U 3"]]:
-    """The frames at `rows`; pictures of another size than the `usual` are told."""
-    taken, shown = 0, usual
+    """The frames at `rows`; pictures of another size than those `known` are told."""
+    taken, told = 0, set(known)
     for row, picture in enumerate(episode.pictures()):
-        if (now := picture_size(picture)) != shown:
+        if (now := picture_size(picture)) not in told:
             logger.warning("%s: %s", episode.name, in_words(now, size, fit))
-            shown = now
+            told.add(now)
         while taken < len(rows) and rows[taken] == row:
             yield fitted(picture, size, fit)
             taken += 1

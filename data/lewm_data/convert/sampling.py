@@ -27,6 +27,11 @@ def rate_of(times: Float64[np.ndarray, " R"]) -> float:
     return float(1 / steps[steps < GAP * np.median(steps)].mean())
 
 
+def differ(rate: float, other: float) -> bool:
+    """Whether two rates differ by more than recorders round them."""
+    return max(rate, other) > FASTER * min(rate, other)
+
+
 def rows_at(times: Float64[np.ndarray, " R"], fps: float, zero: float | None = None) -> Int64[np.ndarray, " K"]:
     """The row that is in force at each of the times k / fps after `zero`, up to the last row's.
 

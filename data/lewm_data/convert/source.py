@@ -59,9 +59,13 @@ class Source:
         read: Reads the episode of a number, from 0; raises DataError where it is damaged.
         assumptions: What was assumed, a plain sentence each: the camera, which columns are the actions and in which
             unit, what was left out.
-        size: Y and X of the pictures.
+        size: Y and X of the pictures, in the first episode where they differ.
+        picture: Reads the first picture of an episode, where pictures of different sizes may be in one source; raises
+            DataError where it is damaged. None where all have one size.
         fps: Rows a second; None where the source has no clock.
         doubt: What is assumed about colours and about which way up the pictures are, where the user says nothing.
+        fps_of: What says so, for messages.
+        action_names: The names of the numbers of an action, where the source has them.
         attributes: Attributes that the dataset gets beside those of every conversion, such as "robot".
         close: Ends all reading.
     """
@@ -71,8 +75,11 @@ class Source:
     read: Callable[[int], Episode]
     assumptions: tuple[str, ...]
     size: tuple[int, int]
+    picture: Callable[[int], av.VideoFrame | UInt8[np.ndarray, "Y X 3"]] | None = None
     fps: float | None = None
     doubt: Doubt = NO_DOUBT
+    fps_of: str = "the first episode"
+    action_names: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
     close: Callable[[], None] = nothing
 

@@ -29,7 +29,7 @@ WORLDS = {
     "cube": "lewm_data.envs.cube.definition:CUBE",
 }
 
-RECORDING = "recording"  # the name of a world that the data do not name
+RECORDING = "recording"  # the name of a world that the data do not name; a folder of data may be called so, too
 NAME_BYTES = 120  # the longest name: with a recipe's name added, it still fits a directory's name (255)
 NEAR = 0.7  # similarity above which one name may be a typing error for another
 
@@ -73,7 +73,12 @@ def plain_name(said: str | None) -> str:
     """
     kept = re.sub(r"[^\w./:-]+", "-", said or "")
     kept = kept.encode()[:NAME_BYTES].decode(errors="ignore").strip("-")
-    return (_own_name(kept) or kept) if re.search(r"\w", kept) else RECORDING
+    return (_own_name(kept) or kept) if names_world(kept) else RECORDING
+
+
+def names_world(said: str | None) -> bool:
+    """Whether a file's attribute or an option names a world at all."""
+    return said is not None and re.search(r"\w", said) is not None
 
 
 def nearest_world(name: str) -> str | None:

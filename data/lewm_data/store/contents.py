@@ -18,6 +18,7 @@ import numpy as np
 from lewm_data.errors import DataError
 from lewm_data.machine import physical_memory
 from lewm_data.store.schema import NUMBERS
+from lewm_data.store.source_names import MOST_SOURCES, SOURCES
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +179,8 @@ def _plain(file: h5py.File, name: str) -> Any:  # noqa: ANN401  # an attribute m
         if stored.shape:  # some programs write every attribute as an array
             (value,) = value
         text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-        return text.decode("utf-8", "replace") if len(text) <= ATTRIBUTE_TEXT else None
+        most = MOST_SOURCES if name == SOURCES else ATTRIBUTE_TEXT
+        return text.decode("utf-8", "replace") if len(text) <= most else None
     if stored.dtype.kind in NUMBERS and math.prod(stored.shape) <= ATTRIBUTE_NUMBERS:
         return np.asarray(file.attrs[name]).tolist()
     return None

@@ -24,9 +24,11 @@ from lewm_data.store.frames import FrameReader, PlainFrames, open_frames
 from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
 from lewm_data.store.index import read_index, rows_of
 from lewm_data.store.kept_frames import KeptFrames
+from lewm_data.store.left_out import LeftOut, read_left_out
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
 from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import ACTION, FASTEST, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD, SLOWEST
+from lewm_data.store.source_names import action_names_in, sources_in
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class Dataset:
         self._frames: FrameReader | None = None
         self._hashes: Hashes | None = None
         self._fingerprint: str | None = None
+        self._sources: dict[int, str] | None = None
         check_contents(path, self._file)
         with opened.for_attributes() as file:
             self.attributes = attributes_of(path, file)
@@ -139,6 +142,30 @@ class Dataset:
         """Rows a second; None where the file does not say it, or says what no recorder reaches."""
         stored = self.attributes.get("fps")
         return float(stored) if isinstance(stored, int | float) and SLOWEST <= stored <= FASTEST else None
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """The names of the numbers of an action; none where the file does not say them."""
+        return action_names_in(self.attributes, self.action_dim)
+
+    def source_of(self, episode: int) -> str | None:
+        """The recording that an episode is from; None where the file does not say it."""
+        if self._sources is None:
+            self._sources = sources_in(self.attributes) if schema.EPISODE in self.columns else {}
+        if not self._sources:
+            return None
+        return self._sources.get(int(self._values(schema.EPISODE, self.offsets[[episode]])[0]))
+
+    def said(self, episode: int) -> str:
+        """An episode in words, with the recording that it is from."""
+        source = self.source_of(episode)
+        return f"episode {episode}" + ("" if source is None else f" ({source})")
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Episodes of the source that its conversion could not read."""
+        with self._lock, reading(self.path):
+            return read_left_out(self._file)
 
     def column(self, name: str, episodes: Int[np.ndarray, "K"] | None = None) -> Shaped[np.ndarray, "R ..."]:
         """The values of a column other than 'pixels': of all episodes, or of `episodes` one after the other.
@@ -352,7 +379,7 @@ class Dataset:
         if len(rows):
             episode, step = schema.place_of(int(rows[0]), self.lengths, self.offsets)
             raise DataError(
-                f"{self.path}: the {what} at step {step} of episode {episode} is not the one that was written",
+                f"{self.path}: the {what} at step {step} of {self.said(episode)} is not the one that was written",
                 f'See all that differs with "lewm data verify {self.path}", and copy the file again.'
                 if self.has_hashes
                 else schema.CHANGED,

@@ -17,11 +17,12 @@ from jaxtyping import Shaped
 
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
+from lewm_data.store.left_out import CONVERSION
 from lewm_data.store.pieces import pieces_of
 from lewm_data.store.schema import DETAIL, EPISODE, Column
+from lewm_data.store.source_names import SOURCES, sources_text
 from lewm_data.store.writer import Writer
 
-CONVERSION = "conversion"  # the attribute in which lewm data convert keeps its settings
 MERGED = "merged"  # the attribute of a file that says of what it was made
 AGREE = ("env", "fps", "fit", "resample", DETAIL)  # attributes without which frames and actions mean something else
 
@@ -66,6 +67,8 @@ def merge(
         attributes, unequal = _attributes(datasets)
         attributes[MERGED] = json.dumps([[one.path.name, one.num_episodes, one.num_steps] for one in datasets])
         numbers = _numbers(datasets)
+        if (named := sources_text(_sources(numbers))) is not None:
+            attributes[SOURCES] = named
         done = 0 if overwrite or not out.exists() else _done(out, attributes[MERGED], len(numbers))
         with Writer.append(out) if done else Writer.create(out, attributes, overwrite) as writer:
             for place in range(done, len(numbers)):
@@ -99,7 +102,14 @@ def unconverted(dataset: Dataset) -> int:
         end = int(settings["episodes"]) * part // parts
     except (ValueError, TypeError, KeyError, ZeroDivisionError):
         return 0
-    return max(0, end - 1 - int(dataset.column(EPISODE)[-1])) if EPISODE in dataset.columns else 0
+    if EPISODE not in dataset.columns:
+        return 0
+    return max(0, end - 1 - last_tried(dataset))
+
+
+def last_tried(dataset: Dataset) -> int:
+    """The last episode of its source to which a conversion has come, whether it could be read or not."""
+    return max([int(dataset.column(EPISODE)[-1]), *(one.number for one in dataset.left_out)])
 
 
 def _columns(datasets: Sequence[Dataset]) -> tuple[list[str], list[str]]:
@@ -129,8 +139,36 @@ def _attributes(datasets: Sequence[Dataset]) -> tuple[dict[str, Any], list[str]]
                     "Only recordings of one world, made alike, can become one dataset.",
                 )
     alike = {name: value for name, value in first.items() if all(value == one.attributes.get(name) for one in datasets)}
-    others = sorted({name for one in datasets for name in one.attributes} - set(alike))
+    _check_order(datasets)
+    others = sorted({name for one in datasets for name in one.attributes} - {*alike, SOURCES})
+    alike.pop(SOURCES, None)  # every episode keeps its own
     return alike, [f"attribute {name}" for name in others]
+
+
+def _check_order(datasets: Sequence[Dataset]) -> None:
+    """Raises where the numbers of an action have the same names in another order."""
+    first = datasets[0].action_names
+    for dataset in datasets:
+        names = dataset.action_names
+        if names != first and sorted(names) == sorted(first):
+            raise DataError(
+                f"{dataset.path}: an action is {', '.join(names)}, in {datasets[0].path} it is {', '.join(first)}",
+                "Convert them with the columns in the same order.",
+            )
+
+
+def _sources(numbers: Sequence[tuple[Dataset, int, int | None]]) -> dict[int, str]:
+    """The recordings by the new numbers; with the names of the files before them, where two are called alike."""
+    found = {
+        number: (dataset, dataset.source_of(episode)) for dataset, episode, number in numbers if number is not None
+    }
+    names = [name for _, name in found.values() if name is not None]
+    alike = len(set(names)) < len(names)
+    return {
+        number: f"{dataset.path.stem}: {name}" if alike else name
+        for number, (dataset, name) in found.items()
+        if name is not None
+    }
 
 
 def _numbers(datasets: Sequence[Dataset]) -> list[tuple[Dataset, int, int | None]]:

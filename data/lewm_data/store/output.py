@@ -18,6 +18,7 @@ import numpy as np
 from lewm_data.disk import claim, reserve, trim
 from lewm_data.errors import DataError
 from lewm_data.store.hashes import hash_columns, hash_rows
+from lewm_data.store.left_out import LEFT_OUT, LeftOut
 from lewm_data.store.opening import NO_LOCKS
 from lewm_data.store.schema import HASH_COLUMN, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, Schema
 
@@ -83,12 +84,25 @@ class Output:
         self.num_episodes += 1
         self.num_steps += rows
 
+    def leave_out(self, episode: LeftOut) -> None:
+        """Keeps that an episode of the source was left out: from now on that survives a kill.
+
+        Raises:
+            OSError: Writing fails.
+        """
+        self._reserve(0)
+        rows = self._stored[LEFT_OUT]
+        with self._writing():
+            rows.resize(len(rows) + 1, axis=0)
+            rows[-1] = episode.packed()
+            self.file.flush()
+
     def take_back(self) -> None:
         """Removes rows that belong to no finished episode, after which the file can be closed."""
         if self.broken:
             return
         with contextlib.suppress(OSError), self._writing():  # an error came before, which is the one to tell
-            for name in {*self._stored} - {*INDEX}:
+            for name in {*self._stored} - {*INDEX, LEFT_OUT}:
                 self._stored[name].resize(self.num_steps, axis=0)
             self.file.flush()
 

@@ -5,18 +5,24 @@ Letters: E episodes, T rows of an episode.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped
 
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.errors import DataError
+from lewm_data.store.left_out import CONVERSION, LeftOut, read_left_out
+from lewm_data.store.opening import reading
 from lewm_data.store.salvage import BEYOND_REPAIR, Salvaged, UnreadableError, salvaging
 from lewm_data.store.schema import ACTION, EPISODE, LENGTHS, OFFSETS, PIXELS, REWARD, STEP
+from lewm_data.store.source_names import SOURCES, sources_in, sources_text
 from lewm_data.store.writer import Writer
 from lewm_data.temporary import temporary_folder
 
@@ -92,11 +98,14 @@ def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -
         with temporary_folder(path) as folder:
             made = folder / path.name
             unreadable = []
-            with Writer.create(made, salvaged.attributes) as writer:
-                for number in np.flatnonzero(salvaged.whole).tolist():
+            new = _new_episodes(salvaged, habits)
+            with Writer.create(made, _attributes(salvaged, habits, new)) as writer:
+                for one in _left_out(salvaged):
+                    writer.leave_out(one)
+                for number, parts in new.items():
                     try:
-                        for first, end in habits.runs(salvaged, number):
-                            writer.write_pieces(_pieces(salvaged, habits, first, end, writer.num_episodes))
+                        for episode, first, end in parts:
+                            writer.write_pieces(_pieces(salvaged, habits, first, end, episode))
                     except UnreadableError:
                         unreadable.append(number)
                     on_share((number + 1) / len(salvaged.lengths))
@@ -161,6 +170,39 @@ class _Habits:
             yield first, gap + 1
             first = gap + 1
         yield first, end
+
+
+def _new_episodes(salvaged: Salvaged, habits: _Habits) -> dict[int, list[tuple[int, int, int]]]:
+    """What each episode becomes: the number, the first row and the end of each new one."""
+    count = itertools.count()
+    whole = np.flatnonzero(salvaged.whole).tolist()
+    return {number: [(next(count), *run) for run in habits.runs(salvaged, number)] for number in whole}
+
+
+def _attributes(
+    salvaged: Salvaged, habits: _Habits, new: Mapping[int, Sequence[tuple[int, int, int]]]
+) -> dict[str, Any]:
+    """The attributes of the repaired file, which names recordings by new numbers where episodes get such."""
+    names = sources_in(salvaged.attributes)
+    if not habits.gaps or not names or EPISODE not in salvaged.columns:
+        return salvaged.attributes
+    old = salvaged.column(EPISODE).reshape(-1)[salvaged.offsets[list(new)]].tolist()
+    found = {
+        episode: names[was]
+        for was, parts in zip(old, new.values(), strict=True)
+        for episode, *_ in parts
+        if was in names
+    }
+    others = {name: value for name, value in salvaged.attributes.items() if name != SOURCES}
+    return others if (text := sources_text(found)) is None else others | {SOURCES: text}
+
+
+def _left_out(salvaged: Salvaged) -> tuple[LeftOut, ...]:
+    """What a conversion left out, as far as it can be read."""
+    with contextlib.suppress(DataError), reading(salvaged.path):
+        if CONVERSION in salvaged.attributes:
+            return read_left_out(salvaged.file)
+    return ()
 
 
 def _without_reset(salvaged: Salvaged, offsets: np.ndarray) -> bool:

@@ -80,6 +80,8 @@ def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
     """The bytes of an HDF5 file without episodes, ready to be extended."""
     import h5py  # here, because worker processes know the columns but write no files
 
+    from lewm_data.store import left_out
+
     with h5py.File("empty", "w", libver=("v110", "v110"), driver="core", backing_store=False) as file:
         index = (Column(name, dtype, ()) for name, dtype in INDEX.items())
         for column in (*columns, HASH_COLUMN, *index):
@@ -92,6 +94,8 @@ def empty_file(columns: Schema, attributes: Mapping[str, Any]) -> bytes:
             )
         file[HASHES].attrs[COVERED] = [column.name for column in columns if column.name != PIXELS]
         file[HASHES].attrs[HASHED_FRAME] = next(column.shape for column in columns if column.name == PIXELS)
+        if left_out.CONVERSION in attributes:
+            left_out.add_to(file)
         for name, value in attributes.items():
             file.attrs[name] = value
         file.flush()

@@ -11,6 +11,7 @@ import numpy as np
 
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import PIXELS, Column
+from lewm_data.store.source_names import ACTION_NAMES, SOURCES
 
 PIECE_BYTES = 16 << 20  # of a column, in memory at a time
 
@@ -53,7 +54,9 @@ class Summary:
         hashes: Whether it has hashes, with which it can be verified.
         interrupted: Whether its writer was interrupted, or is at work.
         columns: Its columns.
-        attributes: Its attributes.
+        sources: The recording that each episode is from; None where the file does not say it.
+        action_names: The names of the numbers of an action; none where the file does not say them.
+        attributes: Its other attributes.
     """
 
     path: str
@@ -68,6 +71,8 @@ class Summary:
     hashes: bool
     interrupted: bool
     columns: tuple[ColumnSummary, ...]
+    sources: tuple[str | None, ...]
+    action_names: tuple[str, ...]
     attributes: dict[str, Any]
 
     @property
@@ -95,7 +100,9 @@ def summarise(dataset: Dataset) -> Summary:
         hashes=dataset.has_hashes,
         interrupted=dataset.interrupted,
         columns=tuple(_column(dataset, column) for column in dataset.schema),
-        attributes=dataset.attributes,
+        sources=tuple(map(dataset.source_of, range(dataset.num_episodes))),
+        action_names=dataset.action_names,
+        attributes={name: one for name, one in dataset.attributes.items() if name not in (SOURCES, ACTION_NAMES)},
     )
 
 

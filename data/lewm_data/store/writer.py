@@ -17,6 +17,7 @@ from lewm_data.disk import claim, interrupt_held_back
 from lewm_data.errors import DataError
 from lewm_data.store import schema
 from lewm_data.store.dataset import Dataset
+from lewm_data.store.left_out import LEFT_OUT, LeftOut
 from lewm_data.store.output import Output
 from lewm_data.store.pieces import pieces_of
 from lewm_data.store.schema import FORMAT_VERSION, HASHES, INDEX, NUMBERS, PIXELS, Schema, empty_file
@@ -43,6 +44,7 @@ class Writer:
         self._kept = 0, 0  # episodes and rows of a closed file
         self._closed = False
         self._unnamed: Path | None = None  # the path of the file before it gets its name
+        self._left_out: list[LeftOut] = []  # before there is a file
 
     @classmethod
     def create(
@@ -146,6 +148,24 @@ class Writer:
                     self._output.take_back()
             raise
 
+    def leave_out(self, episode: LeftOut) -> None:
+        """Keeps in the dataset of a conversion that an episode of its source was left out.
+
+        It is in the file as soon as an episode is.
+
+        Raises:
+            DataError: There is no room, or writing fails.
+        """
+        if self._output is None:
+            self._left_out.append(episode)
+            return
+        with interrupt_held_back():
+            try:
+                self._output.leave_out(episode)
+            except OSError as error:
+                self._closed = self._output.broken
+                raise self._no_room(error) from error
+
     def _write_piece(self, columns: Mapping[str, np.ndarray], rows: int, ended: bool) -> int:
         """Writes a piece after `rows` rows of its episode; returns how many there are with it."""
         described = self._checked(columns, rows, ended)
@@ -220,17 +240,20 @@ class Writer:
             raise self._no_room(error) from error
         self._schema = described
         self._output = Output(partial, described, 0, 0)
+        for episode in self._left_out:
+            self.leave_out(episode)
         return self._output
 
     def _copy(self, dataset: Dataset) -> None:
         """Writes the finished episodes of `dataset` to a new file, which then takes its place."""
-        left_out = set(dataset._file) - set(dataset.columns) - set(INDEX) - {HASHES}
+        left_out = set(dataset._file) - set(dataset.columns) - {*INDEX, HASHES, LEFT_OUT}
         if left_out:
             raise DataError(
                 f"{self.path}: '{min(left_out)}' is not a column of numbers and cannot be copied",
                 "Collect into another file.",
             )
         self.attributes["format_version"] = FORMAT_VERSION
+        self._left_out = list(dataset.left_out)
         logger.info("%s: copying %d finished episodes before appending", self.path, dataset.num_episodes)
         try:
             for index, length in enumerate(dataset.lengths.tolist()):

@@ -5,6 +5,7 @@ Letters: T steps of an episode, A action dimension, Y and X the sides of a frame
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ EPISODES, FRAMES = 6, 8  # of the grid
 LEAST_SIDE, MOST_SIDE = 96, 192  # of a frame in the grid, in pixels
 FILM_SIDE = 320  # the least width of a video: small frames are enlarged by a whole factor
 GAP, LINE, MARGIN = 6, 16, 12
-LABEL = 110  # width of the words beside a curve
+LABEL, LONGEST = 110, 10  # width of the words beside a curve, and the letters of a name that fit
 CURVE, MOST_CURVES = 34, 8  # height of the curve of an action's dimension; more dimensions than that are not drawn
 INK, GREY, PAPER, RED = (35, 40, 48), (160, 165, 172), (255, 255, 255), (192, 57, 43)
 TOGETHER = 32  # frames that are read at a time
@@ -61,12 +62,15 @@ def draw_grid(dataset: Dataset, path: Path) -> None:
 def film_episode(dataset: Dataset, episode: int, path: Path, fps: float) -> None:
     """Writes an .mp4 of an episode; under each frame, curves of the actions with a mark at the present one.
 
+    Beside the step stands its time, if the dataset says at which rate it was recorded, whatever the film's `fps`.
+
     Raises:
         DataError: There is no such episode, PyAV or Pillow is not installed, or frames cannot be read.
     """
     import_pillow("a video of an episode")
     rows = dataset.rows(np.array([episode]))
     actions = dataset.column(ACTION, np.array([episode])).astype(np.float64)
+    names = dataset.action_names or tuple(f"action[{number}]" for number in range(dataset.action_dim))
     factor = max(1, -(-FILM_SIDE // dataset.frame_size[1]))
     size = dataset.frame_size[0] * factor, dataset.frame_size[1] * factor
     with VideoWriter(path, fps) as video:
@@ -75,7 +79,8 @@ def film_episode(dataset: Dataset, episode: int, path: Path, fps: float) -> None
             frames = dataset.frames(some)
             dataset.check_frames(some, frames)
             for step, frame in enumerate(frames, first):
-                video.write(_above_curves(_enlarged(frame, size), actions, step, fps))
+                said = _said_step(step, len(rows), dataset.fps)
+                video.write(_above_curves(_enlarged(frame, size), actions, step, said, names))
 
 
 def import_pillow(what: str) -> None:
@@ -90,8 +95,13 @@ def import_pillow(what: str) -> None:
         raise missing(f"{what} needs Pillow", "video") from error
 
 
+def _said_step(step: int, steps: int, fps: float | None) -> str:
+    """A step of an episode in words, with its time where the rate is known."""
+    return f"step {step} of {steps - 1}" + ("" if fps is None else f", {step / fps:.1f} s")
+
+
 def _above_curves(
-    picture: Image.Image, actions: Float[np.ndarray, "T A"], step: int, fps: float
+    picture: Image.Image, actions: Float[np.ndarray, "T A"], step: int, said: str, names: Sequence[str]
 ) -> UInt8[np.ndarray, "Y X 3"]:
     from PIL import Image, ImageDraw, ImageFont
 
@@ -101,10 +111,10 @@ def _above_curves(
     canvas = Image.new("RGB", (picture.width + picture.width % 2, height + height % 2), PAPER)
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, picture.height + 2), f"step {step} of {len(actions) - 1}, {step / fps:.1f} s", INK, font)
+    draw.text((MARGIN, picture.height + 2), said, INK, font)
     if actions.shape[1] > drawn:
-        said = f"the first {drawn} of {actions.shape[1]} numbers of the action"
-        draw.text((canvas.width - MARGIN, picture.height + 2), said, GREY, font, anchor="ra")
+        some = f"the first {drawn} of {actions.shape[1]} numbers of the action"
+        draw.text((canvas.width - MARGIN, picture.height + 2), some, GREY, font, anchor="ra")
     across = np.linspace(MARGIN + LABEL, canvas.width - MARGIN, max(len(actions), 2))
     for number in range(drawn):
         values, top = actions[:, number], picture.height + LINE + GAP + number * CURVE
@@ -117,7 +127,11 @@ def _above_curves(
             at = (float(across[step]), float(down[step]))
             draw.ellipse((at[0] - 3, at[1] - 3, at[0] + 3, at[1] + 3), fill=RED)
             draw.text(
-                (MARGIN, top + (CURVE - GAP) / 2), f"action[{number}] {values[step]:+.3g}", INK, font, anchor="lm"
+                (MARGIN, top + (CURVE - GAP) / 2),
+                f"{names[number][:LONGEST]} {values[step]:+.3g}",
+                INK,
+                font,
+                anchor="lm",
             )
     return np.asarray(canvas)
 

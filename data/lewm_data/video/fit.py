@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from lewm_data.video.pictures import displayed_size, pixels
+from lewm_data.video.pictures import displayed_size, pixels, stored_size
 from lewm_data.video.placing import CROP, LETTERBOX, STRETCH, check_fit, covering, middle, place
 from lewm_data.video.video import import_av
 
@@ -56,11 +56,11 @@ def picture_size(picture: av.VideoFrame | UInt8[np.ndarray, "Y X 3"]) -> tuple[i
 
 
 def in_words(shown: tuple[int, int], size: tuple[int, int], fit: str) -> str:
-    """What happens to pictures of `shown` (Y, X) that become frames of `size`."""
-    said = f"pictures of {shown[0]} x {shown[1]} become frames of {size[0]} x {size[1]}"
+    """What happens to pictures of `shown` (Y, X) that become frames of `size`; sizes are said as width x height."""
+    said = f"pictures of {shown[1]} x {shown[0]} become frames of {size[1]} x {size[0]}"
     scaled = covering(shown, size) if fit == CROP else place(shown, size, fit).inner
     if shown == size:
-        return f"frames of {size[0]} x {size[1]}, as recorded"
+        return f"frames of {size[1]} x {size[0]}, as recorded"
     if fit == STRETCH and covering(shown, size) != size:
         return f"{said}, stretched"
     if scaled == size:
@@ -71,6 +71,14 @@ def in_words(shown: tuple[int, int], size: tuple[int, int], fit: str) -> str:
     sides = "top and bottom" if scaled[0] > size[0] else "left and right"
     lost = 1 - size[0] * size[1] / (scaled[0] * scaled[1])
     return f"{said}; {lost:.0%} of each is cut off, {sides} (--fit letterbox keeps all)"
+
+
+def not_square(picture: av.VideoFrame | UInt8[np.ndarray, "Y X 3"]) -> list[str]:
+    """A sentence where a picture has pixels that are not square."""
+    if isinstance(picture, np.ndarray) or stored_size(picture) == displayed_size(picture):
+        return []
+    (y, x), (shown_y, shown_x) = stored_size(picture), displayed_size(picture)
+    return [f"pixels are not square: pictures of {x} x {y} are shown as {shown_x} x {shown_y}, as their file asks for"]
 
 
 def _decoded(picture: av.VideoFrame | UInt8[np.ndarray, "Y X 3"]) -> av.VideoFrame:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,8 +65,21 @@ def decode_image(content: bytes, where: Path | str) -> av.VideoFrame:
 
 
 def displayed_size(image: av.VideoFrame) -> tuple[int, int]:
-    """Y and X after the turn that the file asks for."""
+    """Y and X with pixels made square, after the turn that the file asks for."""
+    shape = image.opaque if isinstance(image.opaque, Fraction) else 1
+    height, width = image.height, max(round(image.width * shape), 1)
+    return (width, height) if _quarter_turns(image) % 2 else (height, width)
+
+
+def stored_size(image: av.VideoFrame) -> tuple[int, int]:
+    """Y and X in the pixels of the file, after the turn that the file asks for."""
     return (image.width, image.height) if _quarter_turns(image) % 2 else (image.height, image.width)
+
+
+def set_pixel_shape(image: av.VideoFrame, shape: Fraction) -> None:
+    """Keeps with a picture how many times as wide as high its pixels are, which PyAV's pictures do not know."""
+    # An object of its own: PyAV forgets one that several pictures have as soon as the first of them is gone.
+    image.opaque = Fraction(shape.numerator, shape.denominator)
 
 
 def pixels(image: av.VideoFrame, size: tuple[int, int]) -> UInt8[np.ndarray, "Y X 3"]:

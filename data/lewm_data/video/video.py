@@ -50,8 +50,8 @@ class Video:
 
     Attributes:
         path: The file or folder.
-        height: Y as displayed, after the turn that the file asks for. Pixels that are not square stay so.
-        width: X as displayed, after the turn that the file asks for.
+        height: Y as displayed, after the turn that the file asks for.
+        width: X as displayed, likewise; pixels that are not square are made so.
         fps: Frames a second, on average; None for a folder, which has no clock.
         duration: Duration in seconds that the file states; None where it states none, and for a folder.
         count: Number of frames that the file states or that follows from duration and rate, or None; for a folder the
@@ -152,7 +152,7 @@ class Video:
             height, width = displayed_size(image)
             if (height, width) != (self.height, self.width):
                 raise DataError(
-                    f"{files[i]}: is {height} x {width}, expected {self.height} x {self.width} as in {files[0].name}",
+                    f"{files[i]}: is {width} x {height}, expected {self.width} x {self.height} as in {files[0].name}",
                     "Give all images of a folder one size.",
                 )
             yield i / rate, image
@@ -169,7 +169,7 @@ def check_request(
     if fps is not None and not SLOWEST <= fps <= FASTEST:
         raise DataError(f"{name}: {fps:g} frames a second asked for", f"Ask for {SLOWEST:g} to {FASTEST:g}.")
     if size is not None and not 1 <= min(size) <= max(size) <= LARGEST:
-        raise DataError(f"{name}: frames of {size[0]} x {size[1]} asked for", f"Ask for sides of 1 to {LARGEST}.")
+        raise DataError(f"{name}: frames of {size[1]} x {size[0]} asked for", f"Ask for sides of 1 to {LARGEST}.")
     if not 0 <= start < math.inf:
         raise DataError(f"{name}: asked to start at {start:g} s", "Start at 0 s or later.")
     if stop is not None and not start < stop:

@@ -21,7 +21,7 @@ from jaxtyping import Float64
 from lewm_data.errors import DataError
 from lewm_data.foreign import check_file, decoding
 from lewm_data.store.schema import FASTEST, SLOWEST
-from lewm_data.video.pictures import CODEC_OPTIONS, MOST_PIXELS
+from lewm_data.video.pictures import CODEC_OPTIONS, MOST_PIXELS, set_pixel_shape
 
 if TYPE_CHECKING:
     import av
@@ -36,6 +36,7 @@ OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 USUAL_RATE = 25.0  # pictures a second, where a file states no rate, or one that no camera has
 COARSEST = 0.005  # the most seconds by which rounding may change a time stamp
 LONGEST = 3600.0  # the most seconds for which one picture is shown; a later time stamp is damage
+SLIMMEST, WIDEST = Fraction(1, 4), Fraction(4)  # pixels' width by their height; what a file states beyond is damage
 SHORT = 1.0  # the fewest seconds missing at the end that cause a warning
 AGAIN = "Give an .mp4, .mov, .mkv, .webm, .avi or .gif file; if it is one, copy or record it again."
 
@@ -162,9 +163,9 @@ def probe(path: Path) -> VideoFile:
             kinds = sorted({stream.type for stream in container.streams} - {"video"})
             raise DataError(f"{path}: expected a video, found {' and '.join(kinds) or 'nothing'}", AGAIN)
         stream = streams[0]
-        if stream.width * stream.height > MOST_PIXELS:
+        if stream.width * stream.height * max(_pixel_shape(stream), 1) > MOST_PIXELS:
             raise DataError(
-                f"{path}: pictures of {stream.height} x {stream.width} pixels, at most {MOST_PIXELS:,} are decoded",
+                f"{path}: pictures of {stream.width} x {stream.height} pixels, at most {MOST_PIXELS:,} are decoded",
                 "Make a smaller copy of it.",
             )
         first = next(_images(container, stream, path), None)
@@ -214,6 +215,12 @@ def _streams(container: Any) -> list[Any]:  # noqa: ANN401
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
+def _pixel_shape(stream: Any) -> Fraction:  # noqa: ANN401
+    """How many times as wide as high a pixel is: 4/3 in recordings of television, 1 where the file does not say it."""
+    shape = stream.sample_aspect_ratio
+    return Fraction(shape) if shape and SLIMMEST <= shape <= WIDEST else Fraction(1)
+
+
 def _stamp(container: Any, image: av.VideoFrame) -> int | None:  # noqa: ANN401
     """The time of a picture in ticks. An AVI states only the order of decoding, which is the order of its pictures."""
     stamp: int | None = image.dts if container.format.name == "avi" else image.pts
@@ -227,7 +234,7 @@ def _images(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
     if stream.codec_context is None:
         raise DataError(f"{path}: is in a format that no decoder here reads", AGAIN)
     stream.codec_context.options = CODEC_OPTIONS
-    packets, warned = container.demux(stream), False
+    packets, warned, shape = container.demux(stream), False, _pixel_shape(stream)
     while True:
         try:
             images: list[av.VideoFrame] = next(packets).decode()
@@ -236,7 +243,9 @@ def _images(container: Any, stream: Any, path: Path) -> Iterator[av.VideoFrame]:
             return
         except av.FFmpegError:
             images, damaged = [], True
-        yield from images
+        for image in images:
+            set_pixel_shape(image, shape)
+            yield image
         if damaged and not warned:
             warned = True
             logger.warning("%s: is damaged, some pictures are missing or wrong", path)

@@ -95,13 +95,13 @@ class VideoWriter:
         height, width, _ = frame.shape
         if self._stream is None:
             if height % 2 or width % 2:
-                raise DataError(f"{self._path}: frames of {height} x {width}", "H.264 needs even sides.")
+                raise DataError(f"{self._path}: frames of {width} x {height}", "H.264 needs even sides.")
             self._stream = self._container.add_stream(ENCODERS["mp4"], rate=self._rate, options=CONSTANT_QUALITY)
             self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
         elif (height, width) != (self._stream.height, self._stream.width):
             raise DataError(
-                f"{self._path}: frame {self._count} is {height} x {width}, "
-                f"expected {self._stream.height} x {self._stream.width} as the first",
+                f"{self._path}: frame {self._count} is {width} x {height}, "
+                f"expected {self._stream.width} x {self._stream.height} as the first",
                 "Give all frames one size.",
             )
         picture = self._av.VideoFrame.from_ndarray(frame, format="rgb24")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lewm_data.convert.appearance import FLIPS, Appearance
-from lewm_data.convert.convert import OtherError, convert
+from lewm_data.convert.begun import OtherError
+from lewm_data.convert.convert import convert
 from lewm_data.convert.request import Request
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset

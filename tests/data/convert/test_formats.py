@@ -1,5 +1,6 @@
 """Other projects' formats, written by their own libraries: every frame has its action, and what is said is right."""
 
+import json
 import shutil
 import sys
 
@@ -17,8 +18,8 @@ for _needed in ("av", "pyarrow", "lance"):
 EQUAL = "as many actions as pictures: no picture follows the last one of an episode, which is left out"
 ONE_MORE = "one picture more than actions: the last picture of an episode has none"
 NO_CLOCK = "no clock: how fast it was recorded is not known"
-STRETCHED = "pictures of 48 x 64 become frames of 48 x 48, stretched"
-HALVED = "pictures of 24 x 32 become frames of 24 x 24, stretched"
+STRETCHED = "pictures of 64 x 48 become frames of 48 x 48, stretched"
+HALVED = "pictures of 32 x 24 become frames of 24 x 24, stretched"
 LEROBOT = (
     "actions: first, second (2 numbers), in the robot's units",
     "columns kept: observation.state, reward",
@@ -371,3 +372,17 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(name, module, 
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataError, match=r"is not installed\n.*\[formats\]"):
         convert(Request(fixtures / name, tmp_path / "out.h5", camera=SAID[name][1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "camera", "sources", "names"),
+    [
+        ("lerobot-v2.1/recording", "front", ["episode 0", "episode 1", "episode 2"], ["first", "second"]),
+        ("robomimic/image.hdf5", "agentview_image", ["demo_0", "demo_2", "demo_10"], None),
+        ("aloha/recording", "cam_high", ["episode_0.hdf5", "episode_1.hdf5", "episode_2.hdf5"], None),
+    ],
+)
+def test_where_an_episode_is_from_and_what_an_action_is_are_kept(name, camera, sources, names, fixtures, converted):
+    attributes = converted(fixtures / name, camera=camera).attributes
+    assert json.loads(attributes["sources"]) == {str(number): one for number, one in enumerate(sources)}
+    assert json.loads(attributes.get("action_names", "null")) == names

@@ -260,3 +260,22 @@ def test_a_camera_of_distances_is_no_camera(v2, converted):
     change(v2, features=info["features"])
     source = lerobot.opens(v2, None)
     assert source.assumptions[0] == f"camera {FRONT}, the only one"
+
+
+@pytest.mark.parametrize("stated", [5, 30])
+def test_a_rate_that_the_times_of_the_rows_do_not_have_is_refused_unless_one_is_given(
+    v2, converted, aligned, scene, tmp_path, stated
+):
+    change(v2, fps=stated)
+    error = refused(v2, converted, f"has 10 rows a second by their times, meta/info.json {stated}")
+    assert f"--fps {min(10, stated)}, or less" in error.remedy
+    assert not (tmp_path / "converted.h5").exists()
+    made = converted(v2, camera="front", fps=10.0)
+    aligned(made.episodes)  # pictures go by the times, too
+    assert made.attributes["fps"] == 10
+    assert "10 steps a second of 10; the first action in between is taken" in made.said
+    assert f"rows go by their times, 10 a second; meta/info.json says {stated}" in made.said
+    made = converted(v2, camera="front", fps=5.0)
+    assert [scene.read(frame) for frame in made.episodes[0]["pixels"]] == [
+        (0, step) for step in range(0, scene.LENGTHS[0], 2)
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def test_videos_with_a_row_a_picture(tmp_path):
     assert said == (
         "actions: dx, dy (2 numbers)",
         "row t is the action taken from picture t on",
-        "pictures of 48 x 64 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
+        "pictures of 64 x 48 become frames of 48 x 48; 25% of each is cut off, left and right (--fit letterbox keeps "
         "all)",
         "as many actions as pictures: no picture follows the last one of an episode, which is left out",
         "10 steps a second, as recorded",
@@ -76,6 +77,20 @@ def test_pictures_in_folders(tmp_path):
     _, said, (episode,), attributes = converted(tmp_path / "in", tmp_path / "third.h5", fps=2.0)
     np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(0, 12, 2)])
     assert "row t belongs to picture t, at the time in column time" in said
+
+
+@pytest.mark.parametrize("table", ["actions.csv", "recording.csv"])
+def test_one_recording_of_pictures_may_be_the_source(tmp_path, monkeypatch, table):
+    image = pytest.importorskip("matplotlib.image")
+    (tmp_path / "recording").mkdir()
+    for number in range(5):
+        image.imsave(tmp_path / "recording" / f"{number}.png", frames(5)[number])
+    write_table(tmp_path / "recording" / table, actions(5))
+    monkeypatch.chdir(tmp_path / "recording")
+    for source, out in ((tmp_path / "recording", "a.h5"), (Path(), "b.h5")):
+        _, _, (episode,), attributes = converted(source, tmp_path / out)
+        np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(5)])
+        assert attributes["env"] == "recording"
 
 
 def test_several_cameras_need_a_choice(tmp_path):
@@ -192,14 +207,6 @@ def test_what_is_in_no_known_format_says_so(tmp_path):
         converted(tmp_path / "in", tmp_path / "out.h5")
     with pytest.raises(DataError, match="no such file or folder"):
         converted(tmp_path / "none", tmp_path / "out.h5")
-
-
-def test_pictures_of_another_size_are_told(tmp_path, caplog):
-    write_recording(tmp_path / "in", "a", 5)
-    (tmp_path / "in" / "b.csv").write_text((tmp_path / "in" / "a.csv").read_text())
-    write_video(tmp_path / "in" / "b.mp4", frames(5, (48, 48)), 10.0)
-    converted(tmp_path / "in", tmp_path / "out.h5", fit="stretch")
-    assert [message for message in caplog.messages if message.endswith("b.mp4: frames of 48 x 48, as recorded")]
 
 
 def test_a_row_that_is_missing_is_noticed_by_the_counter(tmp_path):

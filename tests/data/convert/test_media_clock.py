@@ -8,6 +8,8 @@ from tests.data.convert.recordings import (
     actions,
     assert_shows,
     converted,
+    level,
+    levels,
     write_recording,
     write_table,
     write_video_only,
@@ -32,6 +34,25 @@ def test_times_and_a_rate(tmp_path, how, expected):
     assert (attributes["fps"], attributes["resample"], attributes["fit"]) == (10.0, how, "letterbox")
     assert any("shown at its time: column time, in s from the first picture on; rows outside" in one for one in said)
     assert any(one.startswith("10 steps a second of 30; ") for one in said)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "taken", "said"),
+    [
+        (30.0, 20.0, (1, 2), "1 or 2 rows apart; --fps 15 or 30 makes them even"),
+        (30.0, 12.0, (2, 3), "2 or 3 rows apart; --fps 10 or 15 makes them even"),
+        (30.0, 10.0, (3,), None),
+        (29.97, 10.0, (3,), None),  # a rate that is rounded
+        (30.0, 30.0, (1,), None),
+    ],
+)
+def test_steps_that_are_uneven_are_told_with_the_rates_that_are_not(tmp_path, recorded, asked, taken, said):
+    write_recording(tmp_path / "in", "a", 31, recorded)
+    _, assumptions, (episode,), _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=asked)
+    shown = [int(np.abs(level(np.arange(31)) - found).argmin()) for found in levels(episode["pixels"])[:11]]
+    assert set(np.diff(shown).tolist()) == set(taken)
+    found = [one for one in assumptions if "uneven" in one]
+    assert found == ([] if said is None else [f"the steps are uneven, {said}"])
 
 
 def test_a_log_at_another_rate_than_the_video_is_paired_by_its_times(tmp_path):
@@ -115,7 +136,7 @@ def test_a_gap_in_the_log_adds_nothing_twice(tmp_path, how):
 def test_recordings_at_another_rate_than_the_first_stop_or_are_left_out(tmp_path):
     for name, fps in (("a", 30.0), ("b", 10.0)):
         write_recording(tmp_path / "in", name, 12, fps)
-    with pytest.raises(DataError, match=r"has 10 rows a second, the first episode 30\n.*--fps 10"):
+    with pytest.raises(DataError, match=r"has 10 rows a second by their times, the first episode 30\n.*--fps 10"):
         converted(tmp_path / "in", tmp_path / "out.h5")
     _, _, episodes, _ = converted(tmp_path / "in", tmp_path / "out.h5", fps=10.0, overwrite=True)
     assert [len(one["pixels"]) for one in episodes] == [4, 12]

@@ -1,5 +1,7 @@
 """Datasets made into one."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -115,3 +117,37 @@ def test_what_is_there_twice_or_not_finished_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"2\.h5: 1 episodes of its part are not converted yet\n.*goes on"):
         merge([one, two], tmp_path / "all.h5")
     assert not (tmp_path / "all.h5").exists()
+
+
+def sources(path):
+    with Dataset.open(path) as dataset:
+        return [dataset.source_of(episode) for episode in range(dataset.num_episodes)]
+
+
+def named(path, lengths, names, first=0, **attributes):
+    return write(path, lengths, first, sources=json.dumps(dict(enumerate(names, first))), **attributes)
+
+
+def test_every_episode_keeps_the_name_of_its_recording(tmp_path):
+    one = named(tmp_path / "1.h5", [5, 7], ["a.mp4", "b.mp4"], seed=1)
+    other = named(tmp_path / "2.h5", [4], ["c.mp4"], first=2, seed=2)
+    again = named(tmp_path / "3.h5", [3, 4], ["d.mp4", "a.mp4"], seed=3)
+    unnamed = write(tmp_path / "4.h5", [6], first=3)
+    merged = merge([one, other, unnamed], tmp_path / "all.h5")
+    assert sources(tmp_path / "all.h5") == ["a.mp4", "b.mp4", "c.mp4", None]
+    assert merged.left_out == ("attribute seed",)
+    merge([other, again], tmp_path / "numbers.h5")  # they get new numbers where two have the same
+    assert sources(tmp_path / "numbers.h5") == ["c.mp4", "d.mp4", "a.mp4"]
+    merge([one, again], tmp_path / "names.h5")
+    assert sources(tmp_path / "names.h5") == ["1: a.mp4", "1: b.mp4", "3: d.mp4", "3: a.mp4"]
+
+
+def test_actions_whose_numbers_have_another_order_are_not_merged(tmp_path):
+    one, other, more = (
+        write(tmp_path / f"{number}.h5", [5], first=number, action_names=json.dumps(names))
+        for number, names in enumerate((["x", "y"], ["y", "x"], ["left", "right"]))
+    )
+    with pytest.raises(DataError, match=r"1\.h5: an action is y, x, in .*0\.h5 it is x, y"):
+        merge([one, other], tmp_path / "all.h5")
+    assert merge([one, more], tmp_path / "all.h5").left_out == ("attribute action_names",)
+    assert "action_names" not in episodes(tmp_path / "all.h5")[1]

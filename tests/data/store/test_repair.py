@@ -1,5 +1,6 @@
 """Files as other writers leave them: recognised, read rightly, and repaired without the loss of an episode."""
 
+import json
 import os
 import signal
 import subprocess
@@ -215,7 +216,9 @@ def test_an_action_that_is_no_number_ends_an_episode_and_no_frame_is_lost(tmp_pa
     made["step_idx"] = np.concatenate([np.arange(rows) for rows in LENGTHS]).astype(np.int32)
     made["episode_seed"] = np.repeat([7, 8, 9], LENGTHS)
     made["reward"][2] = np.nan
-    path = write(tmp_path / "a.h5", made)
+    made["episode_idx"] += 5
+    names = {"5": "a.mp4", "6": "b.mp4", "7": "c.mp4"}
+    path = write(tmp_path / "a.h5", made, sources=json.dumps(names), action_names='["x", "y"]')
     with pytest.raises(DataError, match="not finite at step"):
         Dataset.open(path)
     found = diagnose(path)
@@ -234,6 +237,8 @@ def test_an_action_that_is_no_number_ends_an_episode_and_no_frame_is_lost(tmp_pa
         assert dataset.column("step_idx")[10:].tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
         assert dataset.column("episode_idx")[dataset.offsets].tolist() == [0, 1, 2, 3]
         assert "episode_seed" not in dataset.columns
+        assert [dataset.source_of(episode) for episode in range(4)] == ["a.mp4", "b.mp4", "c.mp4", "c.mp4"]
+        assert dataset.action_names == ("x", "y")
 
 
 def ours(path):

@@ -58,6 +58,8 @@ ELSEWHERE = (
     "conversion",
     "merged",
     "robot",
+    "sources",
+    "action_names",
 )
 
 

@@ -357,3 +357,32 @@ def test_without_pyav(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DataError, match=r'reading a video needs PyAV.*\nRun .*: pip install -e "\.\[video\]"'):
         Video.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ending", "shape", "shown"),
+    [
+        ("mp4", Fraction(4, 3), (32, 64)),
+        ("mkv", Fraction(8, 9), (32, 43)),
+        ("mp4", Fraction(1), (32, 48)),
+        ("mkv", Fraction(20), (32, 48)),  # no camera has such pixels
+    ],
+)
+def test_pixels_that_are_not_square_are_made_so(tmp_path, ending, shape, shown):
+    path = tmp_path / f"a.{ending}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = shape
+        marked = numbered(4)
+        marked[:, 12:20, 24 - round(4 / shape) : 24 + round(4 / shape)] = 255  # 8 x 8 as it is shown
+        for frame in marked:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    with Video.open(path) as video:
+        assert (video.height, video.width) == shown
+        found = [frame.pixels for frame in video.frames()]
+    assert [frame.shape for frame in found] == [(*shown, 3)] * 4
+    bright = found[1][:, :, 0] > 140
+    if shape < 2:
+        assert abs(int(bright.any(axis=0).sum()) - int(bright.any(axis=1).sum())) <= 1  # the mark is square

@@ -45,7 +45,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         video.write(RAMP[1 // 0])
     with pytest.raises(DataError, match="without a frame"), VideoWriter(path, 10.0):
         pass
-    with pytest.raises(DataError, match=r"frames of 31 x 48\nH\.264 needs even sides"):
+    with pytest.raises(DataError, match=r"frames of 48 x 31\nH\.264 needs even sides"):
         write_video(path, RAMP[:, :31], 10.0)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
@@ -54,7 +54,7 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 def test_frames_of_another_size(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", 10.0) as video:
         video.write(RAMP[0])
-        with pytest.raises(DataError, match="frame 1 is 16 x 48, expected 32 x 48 as the first"):
+        with pytest.raises(DataError, match="frame 1 is 48 x 16, expected 48 x 32 as the first"):
             video.write(RAMP[0, :16])
     assert len(read(tmp_path / "a.mp4")[1]) == 1
 

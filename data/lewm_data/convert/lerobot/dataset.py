@@ -14,11 +14,13 @@ from jaxtyping import Float64, Shaped
 
 from lewm_data.convert.lerobot.index import INFO, Index, Place, read_index
 from lewm_data.convert.roles import as_actions, column_name, joined
+from lewm_data.convert.sampling import rate_of
 from lewm_data.convert.source import Episode, Source, choose_camera
 from lewm_data.convert.words import actions_said, columns_said, some
 from lewm_data.errors import DataError
 from lewm_data.parquet import numbers_of, read_rows, values_of
 from lewm_data.store.schema import ACTION, REWARD
+from lewm_data.video.fit import not_square
 from lewm_data.video.pictures import decode_image, displayed_size
 from lewm_data.video.video import import_av
 from lewm_data.video.video_file import probe
@@ -60,16 +62,21 @@ def opens(path: Path, camera: str | None) -> Source:
     reader = _Reader(index, chosen, actions, kept)
     first = reader.columns(index.places[0])
     names = [part for name in actions for part in features[name].names]
-    said = [camera_said, actions_said(some(names or actions), first[ACTION].shape[1], "in the robot's units")]
+    width = first[ACTION].shape[1]
+    said = [camera_said, actions_said(some(names or actions), width, "in the robot's units")]
     said += columns_said([_column(name) for name in kept], [*left_out, "the words of the tasks"])
     said.append("row t is the action sent after picture t was taken")
+    picture = reader.first_picture(index.places[0])
+    said += not_square(picture)
     return Source(
         format=f"LeRobot {index.version}",
         episodes=tuple(f"episode {place.number}" for place in index.places),
         read=lambda number: reader.episode(index.places[number]),
         assumptions=tuple(said),
-        size=reader.size(index.places[0]),
+        size=displayed_size(picture),
         fps=index.fps,
+        fps_of=INFO,
+        action_names=next((tuple(found) for found in (names, actions) if len(found) == width), ()),
         attributes={} if index.robot is None else {"robot": index.robot},
     )
 
@@ -105,11 +112,9 @@ class _Reader:
         name = f"{self.index.path}: episode {place.number}"
         return Episode(name, len(times), columns, times, lambda: self._pictures(place, times))
 
-    def size(self, place: Place) -> tuple[int, int]:
-        """Y and X of the pictures."""
-        if self.camera in place.videos:
-            return displayed_size(probe(place.videos[self.camera][0]).first)
-        return displayed_size(next(self._images(place)))
+    def first_picture(self, place: Place) -> av.VideoFrame:
+        """The first picture of the episode, or of the video that holds it."""
+        return probe(place.videos[self.camera][0]).first if self.camera in place.videos else next(self._images(place))
 
     def _rows(self, place: Place) -> Any:  # noqa: ANN401
         """The rows of an episode without its pictures."""
@@ -125,7 +130,7 @@ class _Reader:
             yield from self._images(place)
             return
         video, begin = place.videos[self.camera]
-        step = 1 / self.index.fps
+        step = 1 / (rate_of(times) if len(times) > 1 else self.index.fps)
         file = probe(video)
         if self.index.version.startswith("v2."):  # a video holds one episode
             shown = len(file.times()) - 1
