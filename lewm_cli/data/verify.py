@@ -45,6 +45,7 @@ def verify(
             task = bar.add_task("verify", total=1.0)
             found = verify_all(dataset, lambda share: bar.update(task, completed=share))
             left = unconverted(dataset)
+            differing = [dataset.said(episode).removeprefix("episode ") for episode in found.differing]
     except DataError as error:
         diagnosis = diagnose(file) if file.is_file() else None
         if diagnosis is None or not diagnosis.episodes or not diagnosis.faults:
@@ -56,7 +57,7 @@ def verify(
     if json:
         output.show_json(asdict(found) | {"habits": diagnosis.habits})
     else:
-        _show(found, diagnosis)
+        _show(found, differing, diagnosis)
     if found.differing:
         output.note("Copy the file again. If the change was meant, delete the hashes: del file['row_hash'] with h5py.")
         raise typer.Exit(1)
@@ -66,10 +67,10 @@ def verify(
         output.note(f'"{repair_command(file)}" writes it as lewm does; it can be used as it is, too.')
 
 
-def _show(found: Verification, diagnosis: Diagnosis) -> None:
+def _show(found: Verification, differing: list[str], diagnosis: Diagnosis) -> None:
     count = f"{found.path}: {found.episodes} episodes, {found.frames} frames"
     if found.differing:
-        output.show(f"{count}; episodes that are not what was written: {_named(found.differing)}")
+        output.show(f"{count}; episodes that are not what was written: {_named(differing)}")
         output.show(found.first_difference)
     elif found.hashes:
         output.show(f"{count}, all as they were written")
@@ -99,9 +100,9 @@ def _repair(file: Path, json: bool) -> None:
     for said in (*done.diagnosis.faults, *done.diagnosis.habits):
         output.show(f"  {said}")
     if done.diagnosis.lost:
-        output.show(f"episodes that could not be kept: {_named(done.diagnosis.lost)}")
+        output.show(f"episodes that could not be kept: {_named(list(map(str, done.diagnosis.lost)))}")
     output.note(f"as it was: {done.original}")
 
 
-def _named(episodes: tuple[int, ...]) -> str:
-    return ", ".join(map(str, episodes[:SHOWN])) + ", ..." * (len(episodes) > SHOWN)
+def _named(episodes: list[str]) -> str:
+    return ", ".join(episodes[:SHOWN]) + ", ..." * (len(episodes) > SHOWN)

@@ -121,6 +121,22 @@ class Prepared:
         return self._collected("other.h5", "--episodes", "10", "--seed", "5")
 
     @cached_property
+    def recordings(self) -> Path:
+        """Videos with tables, of which one within and the last cannot be read."""
+        import numpy as np
+
+        from lewm_data.video.video_writer import write_video
+
+        made = self.base / "recordings"
+        made.mkdir()
+        for number in range(6):
+            frames = np.random.default_rng(number).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+            write_video(made / f"{number}.mp4", frames, 10.0)
+            rows = "up,down\n" if number in (2, 5) else "".join(f"{row},{number}\n" for row in range(6))
+            (made / f"{number}.csv").write_text(f"x,y\n{rows}")
+        return made
+
+    @cached_property
     def train(self) -> list[str]:
         """The command that trains a run; what follows says where."""
         return self._train("tiny.toml")
@@ -182,7 +198,13 @@ def staged(tiny: Path) -> dict[str, Any]:
 
 def scenes(prepared: Prepared) -> list[Scene]:
     """All of them."""
-    return [*_collections(prepared), *_trainings(prepared), *_readers_of(prepared), *_checkpoints(prepared)]
+    return [
+        *_collections(prepared),
+        *_conversions(prepared),
+        *_trainings(prepared),
+        *_readers_of(prepared),
+        *_checkpoints(prepared),
+    ]
 
 
 def _collections(prepared: Prepared) -> list[Scene]:
@@ -212,6 +234,29 @@ def _collections(prepared: Prepared) -> list[Scene]:
         # The old file, of other settings, refuses what is appended: then nothing of the new one was finished
         Scene("collect --overwrite", other, overwrite, lambda folder: [append(folder), overwrite(folder)]),
         Scene("collect --workers", nothing, collect("--workers", "2"), lambda folder: [workers(folder)]),
+    ]
+
+
+def _conversions(prepared: Prepared) -> list[Scene]:
+    def out(folder: Path) -> Path:
+        return folder / "home" / "datasets" / "a.h5"
+
+    def nothing(folder: Path) -> None:
+        out(folder).parent.mkdir(parents=True)
+
+    def other(folder: Path) -> None:
+        nothing(folder)
+        shutil.copy(prepared.other, out(folder))
+
+    def convert(*more: str) -> Callable[[Path], list[str]]:
+        arguments = ["data", "convert", str(prepared.recordings), "--skip-damaged", *more, "--out"]
+        return lambda folder: [*arguments, str(out(folder))]
+
+    once, overwrite = convert(), convert("--overwrite")
+    return [
+        # What is complete is not converted again
+        Scene("convert", nothing, once, lambda folder: [once(folder), ["data", "verify", str(out(folder))]]),
+        Scene("convert --overwrite", other, overwrite, lambda folder: [overwrite(folder)]),
     ]
 
 

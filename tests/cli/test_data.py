@@ -58,6 +58,13 @@ def test_episodes_that_differ_are_named(path):
     assert json.loads(result.stdout)["differing"] == [0, 2]
 
 
+def test_episodes_that_differ_are_named_by_their_recordings(tmp_path):
+    assert lewm("data", "convert", recordings(tmp_path / "in", "a", "b"), "--out", tmp_path / "out.h5").exit_code == 0
+    with h5py.File(tmp_path / "out.h5", "r+") as file:
+        file["pixels"][30] = 9
+    assert "are not what was written: 1 (b.mp4)\n" in lewm("data", "verify", tmp_path / "out.h5").stdout
+
+
 def test_a_file_without_hashes():
     result = lewm("data", "verify", OFFICIAL)
     assert result.exit_code == 0

@@ -18,6 +18,7 @@ from jaxtyping import Shaped
 
 from lewm_data.envs.registry import known_world, plain_name
 from lewm_data.errors import DataError
+from lewm_data.store.habits import STATE, Habits
 from lewm_data.store.left_out import CONVERSION, LeftOut, read_left_out
 from lewm_data.store.opening import reading
 from lewm_data.store.salvage import BEYOND_REPAIR, Salvaged, UnreadableError, salvaging
@@ -27,8 +28,7 @@ from lewm_data.store.writer import Writer
 from lewm_data.temporary import temporary_folder
 
 ORIGINAL = ".original"  # added to the name of the file that was repaired
-STATE, SEED = "state", "episode_seed"
-MARKS = ("id", "render_time")  # columns that its World adds to every recording
+SEED = "episode_seed"
 PIECE_BYTES = 16 << 20  # frames in memory at a time
 
 
@@ -73,7 +73,7 @@ def diagnose(path: Path) -> Diagnosis:
         DataError: Nothing can be read of it, or it cannot be made a dataset.
     """
     with salvaging(path) as salvaged:
-        return _diagnosis(salvaged, _Habits.of(salvaged))
+        return _diagnosis(salvaged, Habits.of(salvaged))
 
 
 def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -> Repair:
@@ -86,7 +86,7 @@ def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -
     if original.exists():
         raise DataError(f"{original}: exists already, from an earlier repair", "Move it away, or delete it.")
     with salvaging(path) as salvaged:
-        habits = _Habits.of(salvaged)
+        habits = Habits.of(salvaged)
         diagnosis = _diagnosis(salvaged, habits)
         if not (diagnosis.faults or diagnosis.habits):
             raise DataError(
@@ -121,58 +121,7 @@ def repair(path: Path, on_share: Callable[[float], None] = lambda share: None) -
     return Repair(str(path), str(original), replace(diagnosis, lost=lost, episodes=episodes), frames)
 
 
-@dataclass(frozen=True)
-class _Habits:
-    """What a writer does otherwise than lewm.
-
-    Attributes:
-        last_actions: In how many episodes the last row has an action, and in how many of them that is the first one.
-        shifted_reward: Whether a row has the reward of the action before it.
-        gaps: Rows within episodes that have no action.
-        bad_rewards: Whether other rewards are no numbers.
-        published_states: Whether the states are in the unit of published files.
-    """
-
-    last_actions: tuple[int, int]
-    shifted_reward: bool
-    gaps: frozenset[int]
-    bad_rewards: bool
-    published_states: bool
-
-    @classmethod
-    def of(cls, salvaged: Salvaged) -> _Habits:
-        """The habits of a file's writer."""
-        kept = np.flatnonzero(salvaged.whole)
-        offsets, lengths = salvaged.offsets[kept], salvaged.lengths[kept]
-        actions = salvaged.column(ACTION)
-        actions = actions.reshape(len(actions), -1)
-        bad = ~np.isfinite(actions).all(axis=1)
-        last = offsets + lengths - 1
-        given = last[~bad[last] & (lengths > 1)]
-        same = int((actions[given] == actions[offsets[~bad[last] & (lengths > 1)]]).all(axis=1).sum())
-        within = np.concatenate([np.arange(o, o + n - 1) for o, n in zip(offsets, lengths, strict=True)] or [kept])
-        gaps = frozenset(within[bad[within]].tolist())
-        shifted = wrong = False
-        if REWARD in salvaged.columns:
-            rewards = salvaged.column(REWARD)
-            wrong_rows = ~np.isfinite(rewards.reshape(len(rewards), -1)).all(axis=1)
-            older = bool(len(given)) and same == len(given) and _without_reset(salvaged, offsets)
-            shifted = bool(len(offsets)) and (older or bool(wrong_rows[offsets].all()))
-            inner = np.setdiff1d(within, offsets) if shifted else within
-            wrong = bool(wrong_rows[inner].any())
-        return cls((len(given), same), shifted, gaps, wrong, _published(salvaged, offsets, lengths))
-
-    def runs(self, salvaged: Salvaged, number: int) -> Iterator[tuple[int, int]]:
-        """The rows of an episode from which each new one is made: it ends at a row that has no action."""
-        first = int(salvaged.offsets[number])
-        end = first + int(salvaged.lengths[number])
-        for gap in sorted(row for row in self.gaps if first <= row < end - 1):
-            yield first, gap + 1
-            first = gap + 1
-        yield first, end
-
-
-def _new_episodes(salvaged: Salvaged, habits: _Habits) -> dict[int, list[tuple[int, int, int]]]:
+def _new_episodes(salvaged: Salvaged, habits: Habits) -> dict[int, list[tuple[int, int, int]]]:
     """What each episode becomes: the number, the first row and the end of each new one."""
     count = itertools.count()
     whole = np.flatnonzero(salvaged.whole).tolist()
@@ -180,7 +129,7 @@ def _new_episodes(salvaged: Salvaged, habits: _Habits) -> dict[int, list[tuple[i
 
 
 def _attributes(
-    salvaged: Salvaged, habits: _Habits, new: Mapping[int, Sequence[tuple[int, int, int]]]
+    salvaged: Salvaged, habits: Habits, new: Mapping[int, Sequence[tuple[int, int, int]]]
 ) -> dict[str, Any]:
     """The attributes of the repaired file, which names recordings by new numbers where episodes get such."""
     names = sources_in(salvaged.attributes)
@@ -205,23 +154,7 @@ def _left_out(salvaged: Salvaged) -> tuple[LeftOut, ...]:
     return ()
 
 
-def _without_reset(salvaged: Salvaged, offsets: np.ndarray) -> bool:
-    """Whether stable-worldmodel 0.1.1 wrote this, whose rewards stand late: it counts from 1, or has its marks."""
-    if STEP in salvaged.columns and salvaged.file[STEP].ndim == 1:
-        return bool((salvaged.column(STEP)[offsets] == 1).all())
-    return set(MARKS) <= set(salvaged.columns)
-
-
-def _published(salvaged: Salvaged, offsets: np.ndarray, lengths: np.ndarray) -> bool:
-    """Whether the states are in the unit of published files of their world."""
-    world = known_world(plain_name(said)) if (said := salvaged.attributes.get("env")) is not None else None
-    if world is None or STATE not in salvaged.columns or not len(offsets):
-        return False
-    rows = salvaged.column(STATE).astype(np.float64)
-    return rows.ndim == 2 and rows.shape[1] == world.state_dim and not np.array_equal(world.from_published(rows), rows)
-
-
-def _diagnosis(salvaged: Salvaged, habits: _Habits) -> Diagnosis:
+def _diagnosis(salvaged: Salvaged, habits: Habits) -> Diagnosis:
     faults, said = list(salvaged.faults), []
     lost = tuple(np.flatnonzero(~salvaged.whole).tolist())
     if lost:
@@ -255,7 +188,7 @@ def _said_of_seeds(salvaged: Salvaged) -> str:
 
 
 def _pieces(
-    salvaged: Salvaged, habits: _Habits, first: int, end: int, number: int
+    salvaged: Salvaged, habits: Habits, first: int, end: int, number: int
 ) -> Iterator[dict[str, Shaped[np.ndarray, "T ..."]]]:
     """The rows from `first` to `end` as the episode `number`, mended, some at a time."""
     frame = int(np.prod(salvaged.file[PIXELS].shape[1:]))

@@ -16,7 +16,7 @@ from lewm_data.convert.roles import as_actions, column_name
 from lewm_data.convert.source import Episode, Source, choose_camera, nothing
 from lewm_data.convert.words import actions_said, columns_said
 from lewm_data.errors import DataError
-from lewm_data.store.repair import MARKS
+from lewm_data.store.habits import MARKS
 from lewm_data.store.schema import ACTION, PIXELS, REWARD, STEP, check_episodes
 
 if TYPE_CHECKING:
