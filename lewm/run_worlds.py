@@ -22,22 +22,13 @@ def import_named(run: Path, config: Config, named: str, option: str = "--env") -
         LewmError: The run is of another world.
         DataError: The package cannot be imported, or does not register it.
     """
-    check_named(run, config, named, option)
-    if ":" in named:
-        world(named)
-
-
-def check_named(run: Path, config: Config, named: str, option: str) -> None:
-    """Raises unless the world that the user named is the run's; imports nothing.
-
-    Raises:
-        LewmError: The run is of another world.
-    """
     if plain_name(named) != config.env:
         raise LewmError(
             f"{run}: a run of {config.env}, not of {plain_name(named)}",
             f"Give {option} {config.env}, or another --run.",
         )
+    if ":" in named:
+        world(named)
 
 
 def world_to_act_in(run: Run, instead: str, named: str | None = None, option: str = "--env") -> World:
@@ -53,8 +44,6 @@ def world_to_act_in(run: Run, instead: str, named: str | None = None, option: st
         DataError: The package that is named cannot be imported, or does not register the world.
     """
     env = run.config.env
-    if named is not None:
-        check_named(run.path, run.config, named, option)
     package, _, _ = env.rpartition(":")
     if not package and known_world(env) is None:
         raise LewmError(f"{run.path}: trained on recordings of {env}, of which lewm has no simulator", instead)

@@ -78,6 +78,8 @@ def _lines(summary: Summary) -> list[str]:
     named = [name for name in summary.sources if name is not None]
     if named:
         lines.append(f"recordings: {some(named)} (lewm data info --json names that of each episode)")
+    if summary.left_out:
+        lines.append(f"left out, as they could not be read: {some([one.name for one in summary.left_out])}")
     if summary.action_names:
         lines.append(f"an action is {some(summary.action_names)}")
     if not summary.hashes:

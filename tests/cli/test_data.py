@@ -222,6 +222,21 @@ def test_a_conversion_that_is_not_finished_is_told(tmp_path, monkeypatch):
     assert "out.h5: 1 episodes are not converted yet" in result.stderr
 
 
+def test_what_a_conversion_left_out_is_shown_with_the_dataset(tmp_path):
+    source = recordings(tmp_path / "in", "a", "b", "c")
+    (source / "c.csv").write_text("time,push,turn\n0,1,up\n")
+    done = lewm("data", "convert", source, "--out", tmp_path / "out.h5", "--skip-damaged")
+    assert done.exit_code == 0
+    assert "left out: 1 episodes that cannot be read" in done.stdout
+    shown = lewm("data", "info", tmp_path / "out.h5").stdout
+    assert "left out, as they could not be read: c.mp4" in shown
+    assert "not finished" not in shown
+    (found,) = json.loads(lewm("data", "info", tmp_path / "out.h5", "--json").stdout)["left_out"]
+    assert (found["number"], found["name"]) == (2, "c.mp4")
+    again = lewm("data", "convert", source, "--out", tmp_path / "out.h5", "--skip-damaged")
+    assert "out.h5: is complete already, without 1 episodes that could not be read" in str(again.exception)
+
+
 def test_errors_of_a_folder_that_is_trained_on_name_the_command_that_has_the_option(tmp_path, monkeypatch):
     monkeypatch.setenv("LEWM_HOME", str(tmp_path / "home"))
     source = tmp_path / "in"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lewm_data.store.dataset import Dataset
+from lewm_data.store.left_out import LeftOut
 from lewm_data.store.schema import PIXELS, Column
 from lewm_data.store.source_names import ACTION_NAMES, SOURCES
 
@@ -56,6 +57,7 @@ class Summary:
         columns: Its columns.
         sources: The recording that each episode is from; None where the file does not say it.
         action_names: The names of the numbers of an action; none where the file does not say them.
+        left_out: Episodes of the source that its conversion could not read.
         attributes: Its other attributes.
     """
 
@@ -73,6 +75,7 @@ class Summary:
     columns: tuple[ColumnSummary, ...]
     sources: tuple[str | None, ...]
     action_names: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
     attributes: dict[str, Any]
 
     @property
@@ -102,6 +105,7 @@ def summarise(dataset: Dataset) -> Summary:
         columns=tuple(_column(dataset, column) for column in dataset.schema),
         sources=tuple(map(dataset.source_of, range(dataset.num_episodes))),
         action_names=dataset.action_names,
+        left_out=dataset.left_out,
         attributes={name: one for name, one in dataset.attributes.items() if name not in (SOURCES, ACTION_NAMES)},
     )
 
