@@ -26,7 +26,12 @@ def decode(
         typer.Option(min=1, help="Training steps of the decoder.", show_default="1000, or as it was trained"),
     ] = None,
     episode: Annotated[
-        int | None, typer.Option(min=0, help="Held-out episode to roll out.", show_default="three drawn by the seed")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Episode to roll out, one that the decoder was not trained on.",
+            show_default="three drawn by the seed",
+        ),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -35,7 +40,7 @@ def decode(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """See what the latent space holds: decode held-out frames, and what the model expects beside what happened.
+    """See what the latent space holds: decode frames, and what the model expects beside what happened.
 
     The decoder is trained on the run's frozen latents, and only used to look. It is kept in the run and used again.
     """
@@ -72,6 +77,8 @@ def _table(report: DecodeReport) -> Table:
     """The rollout's error after the first block, and after each further doubling."""
     from rich.table import Table
 
+    from lewm.held_out import held_out
+
     table = Table(
         "blocks ahead", "imagined", "nothing moves", title="distance to the true latent", title_justify="left"
     )
@@ -80,7 +87,8 @@ def _table(report: DecodeReport) -> Table:
             table.add_row(str(error.blocks), f"{error.rollout:.2f}", f"{error.still:.2f}")
     fidelity = report.fidelity
     table.caption = (
-        f"decoder: mean squared error {fidelity.error:.2g} a pixel, of the mean image {fidelity.mean_image:.2g}"
+        f"decoder: mean squared error {fidelity.error:.2g} a pixel, of the mean image {fidelity.mean_image:.2g}\n"
+        f"measured on {held_out('episodes', report.held_out)}"
     )
     table.caption_justify = "left"
     return table

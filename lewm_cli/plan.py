@@ -156,7 +156,7 @@ def plan(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Plan in latent space towards goals the model has not seen, and count how often it gets there."""
+    """Plan in latent space towards pictures of goals, and count how often they are reached."""
     together = options.auto_or_number(batch, 1, "--batch")
     if video not in (None, "mp4", "gif"):
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")

@@ -30,7 +30,11 @@ def probe(
         ),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=1, help="The most episodes to use, of those that training held out.")
+        int,
+        typer.Option(
+            min=1,
+            help="The most episodes to use: of those that training held out, or, where these are not known, of all.",
+        ),
     ] = 300,
     seed: options.Seed = 0,
     device: options.Device = "auto",

@@ -69,11 +69,13 @@ def train_head(
 def _table(report: HeadReport) -> Table:
     from rich.table import Table
 
+    from lewm.held_out import held_out
+
     table = Table(
         "steps apart",
         "from real latents",
         "imagined",
-        title="mean error in steps, held-out episodes",
+        title=f"mean error in steps, {held_out('episodes', report.held_out)}",
         title_justify="left",
     )
     for error in report.errors:

@@ -41,6 +41,7 @@ def train_policy(
     from lewm.heads.amortised import PolicySettings
     from lewm.heads.command import PolicyRequest, train_policy_of
     from lewm.heads.files import POLICY
+    from lewm.held_out import held_out
     from lewm.runtime import choose_device
 
     if run is None:
@@ -54,8 +55,8 @@ def train_policy(
             output.show_json(report.as_dict())
         else:
             output.show(
-                f"held-out episodes: mean squared error {report.error:.3f} of normalised actions, of the mean action "
-                f"{report.mean_action:.3f}"
+                f"{held_out('episodes', report.held_out)}: mean squared error {report.error:.3f} of normalised "
+                f"actions, of the mean action {report.mean_action:.3f}"
             )
 
     with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lewm.held_out import held_out
 from lewm.page import elements
 from lewm.page.content import Content, other_weights
 from lewm.page.document import KeyNumber
@@ -17,7 +18,9 @@ FIGURES = 24  # the most pictures and videos of one part
 
 def decoding(path: Path, take: Take) -> Content:
     """decode-*.json: what the latents look like."""
-    return Content(other_weights(path, read_report(path)) + _gallery(media_of(path), take))
+    report = read_report(path)
+    shown = f"Shown and measured are {held_out('episodes', report['held_out'])}."
+    return Content(other_weights(path, report) + elements.paragraph(shown, "quiet") + _gallery(media_of(path), take))
 
 
 def probing(path: Path, take: Take) -> Content:

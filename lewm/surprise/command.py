@@ -82,7 +82,7 @@ class SurpriseReport:
         events: The events, in the order of time.
         actions: With which actions surprise was measured.
         fps, frameskip, alpha, seed: The settings that were used.
-        unfamiliarity: Unfamiliarity of the first frames; above 1 they look unlike the training frames.
+        unfamiliarity: Unfamiliarity of the first frames; above 1 they look unlike those of the run's data.
         calibration: What is normal: where the clean frames are from, how many they are, which score is flagged.
         out_video: The annotated video.
         seconds: Seconds that reading and scoring took.

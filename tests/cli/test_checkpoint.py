@@ -18,6 +18,7 @@ from lewm_cli.main import app
 
 FORMATS = Path(__file__).parents[1] / "data" / "convert" / "fixtures"
 PAGE = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
+OURS = re.compile("held.out|(has|have) not seen|never saw", re.IGNORECASE)  # what is said of a run trained here
 PLAN = ["plan", "--episodes", "3", "--samples", "16", "--elites", "4", "--iterations", "2", "--json"]
 
 
@@ -71,17 +72,22 @@ def test_an_imported_run_is_the_newest_and_every_command_takes_it(home, folder, 
     assert planned["random"]["episodes"] == 3
     assert answer("probe", "--episodes", "12", "--json")["held_out"] is False
     watched = answer("surprise", f"{rooms}#3", "--json")
-    assert watched["calibration"]["data"] == "episodes of the run's data, which its training may have seen"
-    for command in (["decode", "--steps", "5"], ["train-head", "--steps", "5"], ["train-policy", "--steps", "5"]):
-        code, shown = call(*command)
-        assert code == 0, shown
-        assert "may have seen every episode" in caplog.text
+    assert watched["calibration"]["data"] == "the run's episodes that the model's training may have seen"
+    for command in ("decode", "train-head", "train-policy"):
         caplog.clear()
+        assert answer(command, "--steps", "5", "--json")["held_out"] is False
+        assert "may have seen every episode" in caplog.text
+        code, shown = call(command, "--steps", "5")
+        assert code == 0, shown
+        assert "episodes that the model's training may have seen" in " ".join(shown.split())
+        assert not re.search(OURS, shown), shown
     (page,) = home.glob("runs/two-room-imported/report/index.html") if call("report")[0] == 0 else ()
     text = page.read_text()
     assert "Imported from" in text
     assert "the run was imported, and trained elsewhere" in text
     assert "Learning rate" not in text
+    assert text.count("episodes that the model&#x27;s training may have seen") == 3
+    assert not re.search(OURS, text)
 
 
 def test_held_out_is_refused_and_tasks_of_a_file_are_not_called_so(home, folder, rooms, tmp_path):

@@ -358,7 +358,7 @@ def test_a_run_or_data_of_another_world_is_refused(home, run, video, tmp_path, m
     assert "the run was trained in cube" in shown
 
 
-def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog, episodes):
+def test_frames_unlike_those_of_the_run_are_warned_of(home, tmp_path, caplog, episodes):
     warn_if_reshaped.cache_clear()
     strange, usual = tmp_path / "strange.mp4", tmp_path / "usual.mp4"
     noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
@@ -367,7 +367,7 @@ def test_frames_unlike_the_training_frames_are_warned_of(home, tmp_path, caplog,
     assert call("surprise", str(usual))[0] == 0
     assert not caplog.records
     assert call("surprise", str(strange))[0] == 0
-    assert [message for message in caplog.messages if "look unlike the training frames" in message]
+    assert [message for message in caplog.messages if "look unlike those of the run's data" in message]
     assert [message for message in caplog.messages if "48 x 64 frames are cut to their middle, 48 x 48" in message]
 
 

@@ -54,6 +54,9 @@ def test_it_shows_the_newest_of_every_part(finished):
         "3 latents",
         "0.12 s a plan",
         "6 of 9 films",
+        "in steps, on held-out episodes.",
+        "normalised actions in held-out episodes, at goals",
+        "Shown and measured are held-out episodes.",
         "agent, trained encoder 0.013 0.987 0.013 0.987",
         "agent, pixel PCA 0.346 0.654",
         "fitted on 60 episodes and tested on 21 others",
@@ -245,7 +248,7 @@ def test_names_are_text(tmp_path, tiny):
 
 
 def test_pictures_that_no_page_could_hold_are_counted(run):
-    fill(run, "decode-20260101-000000", [f"event-{i:03d}.png" for i in range(FIGURES + 5)])
+    fill(run, "decode-20260101-000000", [f"event-{i:03d}.png" for i in range(FIGURES + 5)], {"held_out": True})
     page = Page(write_page(run).page)
     assert len(page.shown()) == FIGURES
     assert f"{FIGURES} of {FIGURES + 5} pictures and videos" in page.said
