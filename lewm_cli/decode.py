@@ -48,12 +48,9 @@ def decode(
 
     from lewm.decoding.command import DecodeRequest, decode_run
     from lewm.decoding.decoder_file import DECODER
-    from lewm.files import newest_run
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     request = DecodeRequest(run, data, steps, episode, seed, retrain)
     where = choose_device(device)
 

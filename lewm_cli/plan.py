@@ -182,14 +182,11 @@ def plan(
         PlanRequest,
         evaluate_run,
     )
-    from lewm.files import newest_run
     from lewm.opened_run import open_run
     from lewm.run_worlds import world_to_act_in
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     opened = open_run(run)
     config = opened.config
     place = world_to_act_in(opened, PLANNING_NEEDS, env)

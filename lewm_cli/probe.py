@@ -48,13 +48,10 @@ def probe(
     targets = _targets(target or [])
     from rich.progress import TaskProgressColumn
 
-    from lewm.files import newest_run
     from lewm.probing.command import ProbeRequest, probe_run
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     request = ProbeRequest(run=run, data=data, targets=targets, episodes=episodes, seed=seed, tsne=tsne)
     where = choose_device(device)
 

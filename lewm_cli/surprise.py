@@ -56,12 +56,9 @@ def surprise(
     """Find what the model did not expect in a video: every frame gets a p-value, and flagged frames become events."""
     if (video is None) == (suite is None):
         raise typer.BadParameter("give a video, or --suite ENV", param_hint="VIDEO")
-    from lewm.files import newest_run
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     where = choose_device(device)
     if suite is not None:
         for name, value in (

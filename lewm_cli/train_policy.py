@@ -37,16 +37,13 @@ def train_policy(
     """
     from rich.progress import TaskProgressColumn
 
-    from lewm.files import newest_run
     from lewm.heads.amortised import PolicySettings
     from lewm.heads.command import PolicyRequest, train_policy_of
     from lewm.heads.files import POLICY
     from lewm.held_out import held_out
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     settings = replace(PolicySettings(), longest=longest, frames=frames, steps=steps, seed=seed)
     where = choose_device(device)
 

@@ -117,7 +117,8 @@ def test_resume_says_that_it_was_not_trained_here(home, folder, rooms):
     "command",
     [
         *("plan --run", "probe --run", "decode --run", "surprise a.mp4 --run", "report --run", "train-head --run"),
-        *("train-policy --run", "train --resume --out", "checkpoint export"),
+        *("train-policy --run", "train --resume --out", "checkpoint export --run"),
+        *("checkpoint info --run",),
     ],
 )
 @pytest.mark.parametrize("what", ["", "weights_epoch_2.pt", "config.json"])
@@ -169,6 +170,27 @@ def test_info_of_a_folder_a_file_and_a_run(home, folder, rooms):
     assert "5 actions of 2" in shown
 
 
+def test_a_run_is_named_with_the_same_option_everywhere(home, folder, rooms, tmp_path):
+    out = str(tmp_path / "elsewhere")
+    call("checkpoint", "import", str(folder), "--data", str(rooms), "--out", out)
+    assert answer("checkpoint", "info", "--run", out, "--json") == answer("checkpoint", "info", out, "--json")
+    assert answer("checkpoint", "export", "--run", out, "--json")["run"] == out
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+def test_info_shows_whole_lines_in_any_width(home, folder, rooms, tmp_path, monkeypatch, columns):
+    deep = tmp_path / "_".join(["a folder whose name is long"] * 5)
+    shutil.move(folder, deep)
+    monkeypatch.setattr(output, "stdout", type(output.stdout)(width=columns))
+    code, shown = call("checkpoint", "info", str(deep))
+    assert code == 0, shown
+    assert f"\n  lewm checkpoint import '{deep}' --data DATASET.h5\n" in shown
+    call("checkpoint", "import", str(deep), "--data", str(rooms))
+    code, shown = call("checkpoint", "info")
+    assert f"  {deep}, weights_epoch_2.pt\n" in shown
+    assert "To use it" not in shown
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_exported_is_what_was_imported(home, folder, rooms, tmp_path, layout):
     call("checkpoint", "import", str(folder), "--data", str(rooms))
@@ -187,10 +209,16 @@ def test_what_cannot_be_done_is_said(home, folder, rooms, tmp_path):
     assert call("checkpoint", "export", "--layout", "transformers6")[0] == 2
     code, shown = call("checkpoint", "import", str(folder))
     assert (code, "Give --data a dataset of its world" in shown) == (1, True)
-    for command in ("import", "info"):
-        code, shown = call("checkpoint", command, str(tmp_path / "nowhere"), "--json")
+    for command in ("import", "info", "export --run", "info --run"):
+        code, shown = call("checkpoint", *command.split(), str(tmp_path / "nowhere"), "--json")
         assert code == 1, shown
         assert str(tmp_path / "nowhere") in shown
+    for odd, words in (("nowhere", "nothing is there"), ("", "neither a run nor a released checkpoint")):
+        code, shown = call("checkpoint", "info", str(tmp_path / odd))
+        assert (code, words in shown) == (1, True)
+        assert "--" not in shown.splitlines()[1], "no option is named that the command may lack"
+    code, shown = call("checkpoint", "info", str(folder), "--run", str(tmp_path))
+    assert (code, "give one of the two" in shown) == (2, True)
 
 
 def test_the_commands_of_the_page_work_in_their_order(home, folder, rooms, tmp_path, monkeypatch):
