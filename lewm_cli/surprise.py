@@ -162,9 +162,9 @@ def _outcomes(report: SuiteReport, actions: str) -> Table:
 
     title = f"{report.env}, {report.episodes} episodes, actions {actions}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column("perturbation", no_wrap=True)
+    table.add_column("perturbation", overflow="fold")
     for name in ("surprise", "untouched", "p", "effect", "AUROC", "detected", "delay"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for one in report.outcomes:
         if one.actions == actions:
             table.add_row(
