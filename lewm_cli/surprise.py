@@ -146,13 +146,19 @@ def _events(report: SurpriseReport) -> Table:
 
 
 def _summary(report: SurpriseReport) -> list[str]:
+    basis = report.calibration
+    most = basis["false_alarms_at_most"]
+    alarms = "not known, because the model's training may have seen these episodes"
+    if most is not None:
+        alarms = f"at most {most:.1%} of clean frames on average, however alike those of an episode are"
     events = {0: "no event", 1: "one event"}.get(len(report.events), f"{len(report.events)} events")
     return [
         f"{report.source}: {events} in {report.frames} frames ({report.frames / report.seconds:.0f} a second)",
         f"actions {report.actions}; {report.frameskip} frames a model step",
         f"{report.flagged} of {report.scored} scored frames flagged at alpha {report.alpha:g}; a clean video would "
         f"have about {report.alpha * report.scored:.1f}",
-        f"calibrated on {report.calibration['clean_frames']} clean frames of {report.calibration['data']}",
+        f"calibrated on {basis['clean_frames']} frames of {basis['clean_episodes']} clean episodes: {basis['data']}",
+        f"false alarms: {alarms}",
     ]
 
 

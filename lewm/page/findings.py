@@ -54,6 +54,7 @@ def surprise(path: Path, take: Take) -> Content:
             ("Actions", report["actions"]),
             ("Frames", f"{report['frames']}, {report['scored']} with a score"),
             ("Flagged", f"{report['flagged']}; a clean video would have about {expected:.1f}"),
+            ("Calibrated on", _basis(report["calibration"], report["alpha"])),
         ]
     )
     rows = [
@@ -69,6 +70,17 @@ def surprise(path: Path, take: Take) -> Content:
         else:
             body += elements.paragraph(f"The annotated video is not in the run: {video}", "quiet")
     return Content(body + _gallery(media, take))
+
+
+def _basis(basis: Mapping[str, Any], alpha: float) -> str:
+    """What the threshold rests on, and whether that is enough."""
+    episodes, needed = basis["clean_episodes"], basis["episodes_needed"]
+    few = "" if episodes >= needed else f"; too few for alpha {alpha:g}, which needs {needed}"
+    most = basis["false_alarms_at_most"]
+    limit = "How many clean frames are flagged is not known, because the model's training may have seen these episodes"
+    if most is not None:
+        limit = f"At most {most:.1%} of clean frames are flagged on average"
+    return f"{basis['clean_frames']} frames of {episodes} clean episodes{few}. {limit}"
 
 
 def suite(path: Path, take: Take) -> Content:

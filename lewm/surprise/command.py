@@ -28,6 +28,7 @@ from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
 from lewm.report_files import Beside, keeping, new_report
 from lewm.surprise import meter
+from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
 from lewm.surprise.overlay import annotated_video, check_annotated
@@ -83,7 +84,7 @@ class SurpriseReport:
         actions: With which actions surprise was measured.
         fps, frameskip, alpha, seed: The settings that were used.
         unfamiliarity: Unfamiliarity of the first frames; above 1 they look unlike those of the run's data.
-        calibration: What is normal: where the clean frames are from, how many they are, which score is flagged.
+        calibration: What is normal: the `Basis` of the threshold, and the score above which frames are flagged.
         out_video: The annotated video.
         seconds: Seconds that reading and scoring took.
     """
@@ -152,6 +153,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
+        basis = basis_of(run, request.calibrate, calibration, request.alpha)
         rate = fps or source.fps
         begun = time.perf_counter()
         size, fit = run.trained_on.frame_size, recorded.fit or CROP
@@ -178,11 +180,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             alpha=request.alpha,
             seed=request.seed,
             unfamiliarity=seen.unfamiliarity,
-            calibration={
-                "data": str(request.calibrate) if request.calibrate else run.held_out_in_words,
-                "clean_frames": len(calibration.clean),
-                "flagged_above": detector.threshold,
-            },
+            calibration={**basis.as_dict(), "flagged_above": detector.threshold},
             out_video=str(request.out_video.resolve()) if request.out_video else None,
             seconds=seconds,
             checkpoint_sha256=run.checkpoint_sha256,

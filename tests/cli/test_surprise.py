@@ -364,7 +364,7 @@ def test_frames_unlike_those_of_the_run_are_warned_of(home, tmp_path, caplog, ep
     noise = np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), dtype=np.uint8)
     write_video(strange, noise, 10.0)
     write_video(usual, episodes[0].frames.repeat(8, axis=1).repeat(8, axis=2), 10.0)
-    assert call("surprise", str(usual))[0] == 0
+    assert call("surprise", str(usual), "--alpha", "0.05")[0] == 0
     assert not caplog.records
     assert call("surprise", str(strange))[0] == 0
     assert [message for message in caplog.messages if "look unlike those of the run's data" in message]
@@ -417,6 +417,34 @@ def test_capital_letters(home, run, video, tmp_path):
         assert f"no episode {number}, it has 60" in shown
     code, shown = call("surprise", f"{tmp_path / 'DATA#1.H5'}#1e3", "--run", str(run))
     assert "expected the number of an episode" in shown
+
+
+def test_output_and_json_say_what_the_threshold_rests_on(home, run, video, caplog):
+    code, shown = call("surprise", str(video))
+    assert code == 0, shown
+    calibration = newest(run)[1]["calibration"]
+    assert (calibration["clean_episodes"], calibration["episodes_needed"]) == (30, 99)
+    assert calibration["false_alarms_at_most"] == pytest.approx(1.3 / 31)
+    assert calibration["held_out"] is True
+    assert f"{calibration['clean_frames']} frames of 30 clean episodes: the run's held-out episodes" in shown
+    assert "false alarms: at most 4.2% of clean frames on average" in shown
+    assert [one for one in caplog.messages if "alpha 0.01 needs 99" in one]
+
+
+def test_long_episodes_are_calibrated_on_in_pieces(home, run, monkeypatch):
+    model = lewm.load(run)
+    monkeypatch.setattr("lewm.surprise.reference.PIECE", 12)
+    with Dataset.open(home / "datasets" / "two-room.h5") as dataset:
+        pieces = build(model, dataset, clean=np.arange(3), seen=np.array([5]), seed=0)
+        assert pieces.lengths.tolist() == [12, 12, 12]
+        for episode, (latents, actions) in enumerate(pieces.episodes()):
+            there = dataset.episode(episode)
+            with torch.inference_mode():
+                each = model.embed(torch.from_numpy(there["pixels"])).float()
+            (begin,) = [
+                i for i in range(len(each) - 11) if torch.allclose(each[i : i + 12], latents, rtol=1e-4, atol=1e-4)
+            ]
+            np.testing.assert_array_equal(actions.numpy(), there["action"][begin : begin + 11].astype(np.float32))
 
 
 def test_too_few_clean_episodes_are_said(home, run):

@@ -136,6 +136,12 @@ def surprise_report(source="/data/falls.mp4", out_video=None):
         "scored": 300,
         "flagged": 7,
         "alpha": 0.01,
+        "calibration": {
+            "clean_frames": 900,
+            "clean_episodes": 20,
+            "episodes_needed": 99,
+            "false_alarms_at_most": 0.0571,
+        },
         "events": [event],
         "out_video": out_video,
     }
