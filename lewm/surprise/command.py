@@ -34,6 +34,7 @@ from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_fr
 from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
+from lewm.surprise.strip import Strip
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass
 from lewm_data.seeds import check_seed
@@ -160,7 +161,11 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
         seen = VideoPass(detector, reference, size, fit, source.name, actions, timed)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
-            shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
+            shown = annotated_video(
+                request.out_video,
+                rate or NO_CLOCK,
+                Strip(detector.threshold, request.alpha, rate, source.count),
+            )
             sinks.append(Beside(files.enter_context(shown)))
         for pictures, trace in seen.pieces(frames):
             for sink in sinks:
@@ -191,7 +196,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             for sink in sinks:
                 sink.check()
             picture = out.with_suffix("") / "surprise.png"
-            draw_surprise(picture, source.name, seen.curve, seen.peaks, detector, how, rate)
+            draw_surprise(picture, source.name, seen.curve, seen.peaks, seen.events, detector, how, rate)
     return report
 
 
