@@ -61,8 +61,8 @@ def decode(
             output.show(_table(report))
 
     with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
-        task = bar.add_task("decoder", total=1, visible=False)
-        report, path = decode_run(request, where, lambda share: bar.update(task, completed=share, visible=True))
+        task = bar.add_task("decoder", total=1)
+        report, path = decode_run(request, where, lambda share: bar.update(task, completed=share))
     if not report.trained:
         output.note(f"decoder: {run / DECODER}, trained before; --retrain trains it again")
     output.note(f"report: {path}")

@@ -191,6 +191,20 @@ def test_info_shows_whole_lines_in_any_width(home, folder, rooms, tmp_path, monk
     assert "To use it" not in shown
 
 
+def test_where_a_run_or_a_folder_goes_is_looked_at_first_and_made(home, folder, rooms, tmp_path, monkeypatch):
+    import_ = ["checkpoint", "import", str(folder), "--data", str(rooms)]
+    assert call(*import_, "--out", str(tmp_path / "new" / "deep" / "run"))[0] == 0
+    export = ["checkpoint", "export", "--run", str(tmp_path / "new" / "deep" / "run")]
+    assert call(*export, "--out", str(tmp_path / "other" / "deep" / "folder"))[0] == 0
+    assert (tmp_path / "other" / "deep" / "folder" / "weights.pt").is_file()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("lewm.checkpoints.released.locate", lambda *_: pytest.fail("the work has begun"))
+    for out, words in (("file/run", "cannot be written to: Not a directory"), ("file", "not an empty folder")):
+        for command in (import_, export):
+            code, shown = call(*command, "--out", str(tmp_path / out))
+            assert (code, words in shown, "--out" in shown) == (1, True, True), shown
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_exported_is_what_was_imported(home, folder, rooms, tmp_path, layout):
     call("checkpoint", "import", str(folder), "--data", str(rooms))
