@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
@@ -116,6 +117,36 @@ def test_too_few_windows_and_wrong_protocols_are_refused(dataset):
         draw(dataset, "paper", goal_offset=longest, count=enough + 1)
     with pytest.raises(LewmError, match='Did you mean "held-out"'):
         draw(dataset, "heldout")
+
+
+def test_the_number_of_tasks_that_an_error_offers_can_be_drawn(dataset):
+    with pytest.raises(LewmError, match=r"(\d+) different held-out tasks .* and \d+ of their \d+ starts") as caught:
+        draw(dataset, count=10_000)
+    (offered,) = map(int, re.findall(r"--episodes (\d+) or fewer", caught.value.remedy))
+    assert len(draw(dataset, count=offered)) == offered
+    with pytest.raises(LewmError, match=f"{offered} different"):
+        draw(dataset, count=offered + 1)
+
+
+def test_where_no_held_out_episode_reaches_the_goal_the_offset_that_an_error_offers_does(dataset):
+    """Although others do: their steps are no reason to ask for fewer episodes."""
+    short = np.sort(np.argsort(dataset.lengths)[:3])
+    most = int(dataset.lengths[short].max()) - 1
+    assert most < int(dataset.lengths.max()) - 1
+    with pytest.raises(LewmError, match=f"the 3 held-out episodes have at most {most} steps") as caught:
+        draw_tasks(dataset, WORLD, "held-out", short, 4, most + 1, 50, 0)
+    assert "training.held_out" in caught.value.remedy
+    assert "fewer" not in caught.value.remedy
+    (offered,) = map(int, re.findall(r"--goal-offset (\d+) or less", caught.value.remedy))
+    assert len(draw_tasks(dataset, WORLD, "held-out", short, 4, offered, 50, 0)) == 4
+
+
+def test_where_every_start_is_solved_already_that_is_the_reason(dataset):
+    eager = dataclasses.replace(WORLD, solved=lambda state, goal: np.ones(len(state), dtype=bool))
+    with pytest.raises(LewmError, match=r"all \d+ starts with a goal 5 steps later count as solved already") as caught:
+        draw_tasks(dataset, eager, "held-out", HELD_OUT, 4, 5, 50, 0)
+    assert "larger --goal-offset" in caught.value.remedy
+    assert len(draw_tasks(dataset, eager, "paper", HELD_OUT, 4, 5, 50, 0)) == 4
 
 
 def test_tasks_begin_in_the_world_of_their_episodes(tiny, tmp_path):
