@@ -55,7 +55,7 @@ def newest_run() -> Path:
     """
     found = list((home() / "runs").glob("*/config.json"))
     if not found:
-        raise LewmError(f"no run in {home() / 'runs'}", 'Train one with "lewm train", or give --run.')
+        raise LewmError(f"no run in {home() / 'runs'}", 'Train one with "lewm train", or give the directory of one.')
     return max(found, key=lambda path: path.stat().st_mtime).parent
 
 

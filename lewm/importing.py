@@ -115,6 +115,9 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         DataError: The dataset cannot be read.
     """
     _refuse_run(request.source)
+    if request.out is not None:
+        check_new_folder(request.out, ANOTHER)
+        check_writable(request.out.parent, ANOTHER)
     found = released.locate(request.source)
     stated = read_released_config(found.config)
     if request.data is None:
@@ -125,8 +128,6 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
         env = _world_name(request.env, said)
         check_action_width(dataset, env)
         config = _config(env, stated.of_actions(dataset.action_dim, found.config, str(dataset.path)), found)
-        if request.out is not None:
-            check_new_folder(request.out, ANOTHER)
         read = released.read(found, config.model)
         _tell_actions(read.model, dataset, env)
         warn_if_reshaped(*dataset.frame_size, (config.model.frame_size,) * 2, config.model.fit)

@@ -24,6 +24,7 @@ from lewm.dataset_checks import check_belongs
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
 from lewm.files import sha256
+from lewm.held_out import held_out
 from lewm.model.world_model import WorldModel
 from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
@@ -92,11 +93,14 @@ class Run:
         return split_episodes(episodes, self.config.training.held_out, self.config.training.seed)
 
     @property
+    def holds_out(self) -> bool:
+        """Whether it is known that the model's training did not see the episodes that `split` holds out."""
+        return self.origin is None
+
+    @property
     def held_out_in_words(self) -> str:
         """What a report calls the episodes that `split` holds out."""
-        if self.origin is None:
-            return "the run's held-out episodes"
-        return "episodes of the run's data, which its training may have seen"
+        return f"the run's {held_out('episodes', self.holds_out)}"
 
     @contextmanager
     def data(self, path: Path | None = None, option: str = "--data") -> Iterator[RunData]:
@@ -116,7 +120,7 @@ class Run:
             raise LewmError(f"{trained}: no such file", remedy)
         if self.origin is not None:
             log.warning(
-                "%s was imported: its training may have seen every episode, also those that count as held out",
+                "%s was imported: its training may have seen every episode, so nothing here is known to be new to it",
                 self.path,
             )
         with Dataset.open(path or trained) as dataset:
@@ -148,7 +152,7 @@ class RunData:
     @property
     def known_unseen(self) -> bool:
         """Whether it is known that the training of the model did not see the episodes in `unseen`."""
-        return self.in_training and self.run.origin is None
+        return self.in_training and self.run.holds_out
 
     @property
     def seen(self) -> Int64[np.ndarray, " S"]:

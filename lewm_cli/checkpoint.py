@@ -11,8 +11,6 @@ from lewm_cli import options, output
 from lewm_cli.data.convert import converted
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from lewm.checkpoints.info import CheckpointInfo
     from lewm.importing import ImportReport
 
@@ -58,7 +56,7 @@ def import_(
 
 @checkpoint.command()
 def export(
-    run: Annotated[Path | None, typer.Argument(help="Run directory.", show_default="the newest")] = None,
+    run: options.Run = None,
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help=LAYOUTS)] = "transformers5",
     out: Annotated[Path | None, typer.Option(help="Folder, new.", show_default="RUN/LAYOUT")] = None,
     json: options.Json = False,
@@ -68,14 +66,11 @@ def export(
     from lewm.checkpoints.export import lost
     from lewm.checkpoints.released_names import LAYOUTS as KNOWN
     from lewm.checkpoints.run import load_run
-    from lewm.files import newest_run
 
     chosen = next((one for one in KNOWN if one == layout), None)
     if chosen is None:
         raise typer.BadParameter(f"expected {' or '.join(KNOWN)}, got {layout!r:.80}", param_hint="--layout")
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     out = out or run / chosen
     model = load_run(run)
     tensors = write(model, chosen, out)
@@ -96,20 +91,19 @@ def info(
         str | None,
         typer.Argument(metavar="RUN|DIR|FILE|hf:USER/REPO", help=f"A run. {FOLDER}", show_default="the newest run"),
     ] = None,
+    run: options.Run = None,
     json: options.Json = False,
 ) -> None:
     """Say what a run or a released checkpoint holds: sizes, layout, actions, and what is missing or does not fit."""
-    from lewm.checkpoints.info import describe
-    from lewm.files import newest_run
+    from lewm.checkpoints.info import describe, describe_run
 
-    if source is None:
-        source = str(newest_run())
-        output.note(f"newest run: {source}")
-    found = describe(source)
+    if source is not None and run is not None:
+        raise typer.BadParameter(f"{source!r:.80} is given too: give one of the two", param_hint="--run")
+    found = describe_run(options.run_or_newest(run)) if source is None else describe(source)
     if json:
         output.show_json(found.as_dict())
     else:
-        output.show(_table(found))
+        output.show(*_lines(found))
 
 
 def _said(report: ImportReport) -> list[str]:
@@ -140,11 +134,14 @@ def _said(report: ImportReport) -> list[str]:
     return lines
 
 
-def _table(found: CheckpointInfo) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, title=f"{found.path}: {found.kind}", title_justify="left")
-    for name, value in found.facts().items():
-        table.add_row(output.styled(name, "bold"), value)
-    return table
+def _lines(found: CheckpointInfo) -> list[str]:
+    """A line for each fact, however long: nothing is cut or broken, so that all of it can be copied."""
+    facts = found.facts()
+    width = max(map(len, facts))
+    lines = [f"{found.path}: {found.kind}", ""]
+    for name, text in facts.items():
+        first, *more = text.splitlines()
+        lines += [f"  {name:<{width}}  {first}", *(f"  {'':<{width}}  {line}" for line in more)]
+    if found.command:
+        lines += ["", "To use it:", f"  {found.command}"]
+    return lines

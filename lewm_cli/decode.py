@@ -26,7 +26,12 @@ def decode(
         typer.Option(min=1, help="Training steps of the decoder.", show_default="1000, or as it was trained"),
     ] = None,
     episode: Annotated[
-        int | None, typer.Option(min=0, help="Held-out episode to roll out.", show_default="three drawn by the seed")
+        int | None,
+        typer.Option(
+            min=0,
+            help="Episode to roll out, one that the decoder was not trained on.",
+            show_default="three drawn by the seed",
+        ),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -35,7 +40,7 @@ def decode(
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """See what the latent space holds: decode held-out frames, and what the model expects beside what happened.
+    """See what the latent space holds: decode frames, and what the model expects beside what happened.
 
     The decoder is trained on the run's frozen latents, and only used to look. It is kept in the run and used again.
     """
@@ -43,12 +48,9 @@ def decode(
 
     from lewm.decoding.command import DecodeRequest, decode_run
     from lewm.decoding.decoder_file import DECODER
-    from lewm.files import newest_run
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     request = DecodeRequest(run, data, steps, episode, seed, retrain)
     where = choose_device(device)
 
@@ -59,8 +61,8 @@ def decode(
             output.show(_table(report))
 
     with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
-        task = bar.add_task("decoder", total=1, visible=False)
-        report, path = decode_run(request, where, lambda share: bar.update(task, completed=share, visible=True))
+        task = bar.add_task("decoder", total=1)
+        report, path = decode_run(request, where, lambda share: bar.update(task, completed=share))
     if not report.trained:
         output.note(f"decoder: {run / DECODER}, trained before; --retrain trains it again")
     output.note(f"report: {path}")
@@ -72,6 +74,8 @@ def _table(report: DecodeReport) -> Table:
     """The rollout's error after the first block, and after each further doubling."""
     from rich.table import Table
 
+    from lewm.held_out import held_out
+
     table = Table(
         "blocks ahead", "imagined", "nothing moves", title="distance to the true latent", title_justify="left"
     )
@@ -80,7 +84,8 @@ def _table(report: DecodeReport) -> Table:
             table.add_row(str(error.blocks), f"{error.rollout:.2f}", f"{error.still:.2f}")
     fidelity = report.fidelity
     table.caption = (
-        f"decoder: mean squared error {fidelity.error:.2g} a pixel, of the mean image {fidelity.mean_image:.2g}"
+        f"decoder: mean squared error {fidelity.error:.2g} a pixel, of the mean image {fidelity.mean_image:.2g}\n"
+        f"measured on {held_out('episodes', report.held_out)}"
     )
     table.caption_justify = "left"
     return table

@@ -51,6 +51,17 @@ def dataset_or_newest(path: Path | None) -> Path:
     return newest
 
 
+def run_or_newest(path: Path | None) -> Path:
+    """The run that was given; else the newest one, which is named on stderr."""
+    from lewm.files import newest_run
+
+    if path is not None:
+        return path
+    newest = newest_run()
+    output.note(f"newest run: {newest}")
+    return newest
+
+
 def auto_or_number(text: str, least: int, option: str) -> int | None:
     """The number that was typed, from `least` to `MOST`; None for "auto"."""
     if text == "auto":

@@ -15,7 +15,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TimeElapsedColumn, TimeRemainingColumn
@@ -105,22 +105,31 @@ def show_json(result: dict[str, Any]) -> None:
     stdout.file.write(json.dumps(finite(result), indent=2, allow_nan=False) + "\n")
 
 
+class _Bar(Progress):
+    """In a with block, it is shown from the first progress on, and not left where that was none before an error."""
+
+    waits = False
+
+    def __enter__(self) -> Self:
+        self.waits = True
+        return self
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:  # noqa: ANN401  # those of rich
+        if self.waits:
+            self.waits = False
+            self.start()
+        super().update(task_id, **changes)
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        if not self.waits:
+            self.live.transient |= kind is not None and not any(task.completed for task in self.tasks)
+            self.stop()
+
+
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """A bar with `columns` beside it, then the time passed and left.
-
-    Where its block ends with an error before anything was done, nothing of it stays.
-    """
+    """A bar with `columns` beside it, then the time passed and left; it is shown from the first progress on."""
     times = (TimeElapsedColumn(), column(lambda _: "passed,"), TimeRemainingColumn(), column(lambda _: "left"))
-    return _Progress(column(lambda task: task.description), BarColumn(), *columns, *times, console=stderr)
-
-
-class _Progress(Progress):
-    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:  # noqa: ANN401  # rich's own
-        if kind is not None and not any(task.completed for task in self.tasks):
-            self.live.transient = True
-            self.live.stop()
-        else:
-            super().__exit__(kind, *error)
+    return _Bar(column(lambda task: task.description), BarColumn(), *columns, *times, console=stderr)
 
 
 def show_stage(bar: Progress, task: TaskID, what: str, done: float, total: float | None = 1) -> None:

@@ -157,7 +157,7 @@ def plan(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Plan in latent space towards goals the model has not seen, and count how often it gets there."""
+    """Plan in latent space towards pictures of goals, and count how often they are reached."""
     together = options.auto_or_number(batch, 1, "--batch")
     if video not in (None, "mp4", "gif"):
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
@@ -183,14 +183,11 @@ def plan(
         PlanRequest,
         evaluate_run,
     )
-    from lewm.files import newest_run
     from lewm.opened_run import open_run
     from lewm.run_worlds import world_to_act_in
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     opened = open_run(run)
     config = opened.config
     flags = {

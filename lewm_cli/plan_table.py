@@ -20,7 +20,7 @@ def table(report: EvalReport) -> Table:
     goals = f"goals {report.goal_offset} steps ahead"
     if report.goal_offset is None:
         goals = "the goal in the picture" if report.protocol == PICTURE else "the environment's own goals"
-    title = f"{goals}, {report.budget} steps allowed, protocol {report.protocol}"
+    title = f"{goals}, {report.budget} steps allowed\nprotocol {report.protocol}"
     measures = ("success", "95 % interval")
     if report.latent_distance is not None:
         measures = ("distance at the start", "at the end")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +31,11 @@ def probe(
         ),
     ] = None,
     episodes: Annotated[
-        int, typer.Option(min=1, help="The most episodes to use, of those that training held out.")
+        int,
+        typer.Option(
+            min=1,
+            help="The most episodes to use: of those that training held out, or, where these are not known, of all.",
+        ),
     ] = 300,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -44,13 +49,10 @@ def probe(
     targets = _targets(target or [])
     from rich.progress import TaskProgressColumn
 
-    from lewm.files import newest_run
     from lewm.probing.command import ProbeRequest, probe_run
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     request = ProbeRequest(run=run, data=data, targets=targets, episodes=episodes, seed=seed, tsne=tsne)
     where = choose_device(device)
 
@@ -58,7 +60,7 @@ def probe(
         if json:
             output.show_json(report.as_dict())
         else:
-            output.show(_scores(report), *_verdicts(report), "", _spaces(report))
+            output.show(*_scores(report), *_verdicts(report), "", *_spaces(report))
 
     with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("", total=1)
@@ -83,35 +85,37 @@ def _targets(pairs: list[str]) -> dict[str, str]:
     return targets
 
 
-def _scores(report: ProbeReport) -> Table:
-
+def _scores(report: ProbeReport) -> Iterator[str | Text | Table]:
+    """A table for each property: a name may be longer than a table can be wide, and stands above it."""
     of = "held out of training" if report.held_out else "that training may have seen"
-    table = _table("episodes " + of + ": " + ", ".join(f"{n} {part}" for part, n in report.episodes.items()))
-    table.add_column("property", no_wrap=True)
-    for probe in ("Linear", "MLP"):
-        for score in ("MSE ↓", "r ↑", "R²"):
-            table.add_column(f"{probe}\n{score}", justify="right", no_wrap=True)
-    named = None
-    for one in report.probed:
-        if one.property != named:
-            named = one.property
-            table.add_row(output.styled(named, "bold"))
-        cells = [_cell(e, d) for s in (one.linear, one.mlp) for e, d in ((s.mse, 4), (s.r, 3), (s.r2, 3))]
-        table.add_row(f" {one.features.removesuffix(' encoder')}", *cells)
+    yield f"episodes {of}: " + ", ".join(f"{n} {part}" for part, n in report.episodes.items())
+    for name in dict.fromkeys(one.property for one in report.probed):
+        table = _table()
+        table.padding = (0, 1, 0, 0)
+        for header in ("", "probe", "MSE ↓", "95 %", "r ↑", "95 %", "R²", "95 %"):
+            table.add_column(header, justify="right" if header[-1:] in ("↓", "↑", "²") else "left", overflow="fold")
+        for one in report.probed:
+            if one.property == name:
+                features = one.features.removesuffix(" encoder")
+                for probe, scores in (("linear", one.linear), ("MLP", one.mlp)):
+                    table.add_row(features, probe, *_cells(scores.mse, 4), *_cells(scores.r, 3), *_cells(scores.r2, 3))
+        yield from ("", output.styled(name, "bold"), table)
     mlp = report.settings["mlp"]
     layers = "-".join(str(width) for width in mlp["hidden"])
-    table.caption = (
-        "trained and random encoder, principal components of pixels; targets z-scored;\n"
-        "below each number its 95 % interval over test episodes. Linear: ridge, strength\n"
-        f"by validation. MLP: {layers} {mlp['activation']}, {mlp['optimizer']} at {mlp['learning_rate']:g}, "
-        f"{mlp['steps']} steps of\n{mlp['batch_size']} frames, the step with the least validation error kept."
+    yield from (
+        "",
+        "Read from the trained and a random encoder, and from principal components of the",
+        "pixels; targets z-scored; 95 %: interval over test episodes. Linear: ridge,",
+        f"strength by validation. MLP: {layers} {mlp['activation']}, {mlp['optimizer']} at {mlp['learning_rate']:g}, "
+        f"{mlp['steps']} steps of",
+        f"{mlp['batch_size']} frames, the step with the least validation error kept.",
+        "",
     )
-    return table
 
 
-def _cell(estimate: Estimate, decimals: int) -> Text:
+def _cells(estimate: Estimate, decimals: int) -> tuple[str, Text]:
     low, high = (_number(end, decimals) for end in estimate.interval_95)
-    return output.styled(f"{_number(estimate.value, decimals)}\n") + output.styled(f"{low}–{high}", "dim")
+    return _number(estimate.value, decimals), output.styled(f"{low}–{high}", "dim")
 
 
 def _number(value: float, decimals: int) -> str:
@@ -134,10 +138,10 @@ def _verdicts(report: ProbeReport) -> list[str]:
     return [f"{what}: training {clause}." for what, clause in clauses.items()]
 
 
-def _spaces(report: ProbeReport) -> Table:
-    table = _table("shape of the space")
+def _spaces(report: ProbeReport) -> Iterator[str | Text | Table]:
+    table = _table()
     for name in ("features", "effective rank", "off normal", "straightness", "distance ρ", "near ρ"):
-        table.add_column(name, justify="left" if name == "features" else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name == "features" else "right", overflow="fold")
     for space in report.spaces:
         optional = (space.straightness, space.distance_correlation, space.near_correlation)
         table.add_row(
@@ -146,19 +150,19 @@ def _spaces(report: ProbeReport) -> Table:
             f"{sum(space.normality) / len(space.normality):.2f}",
             *("" if value is None else f"{value:.2f}" for value in optional),
         )
-    table.caption = (
-        "off normal: Kolmogorov-Smirnov distance to the normal distribution, mean over\n"
-        "dimensions; straightness: mean cosine of consecutive latent velocities;\n"
-        "distance ρ, near ρ: rank correlation of latent distance and shortest path in the\n"
-        "world, over all pairs of frames and over the nearer half."
+    yield from (
+        "shape of the space",
+        table,
+        "",
+        "off normal: Kolmogorov-Smirnov distance to the normal distribution, mean over",
+        "dimensions; straightness: mean cosine of consecutive latent velocities;",
+        "distance ρ, near ρ: rank correlation of latent distance and shortest path in the",
+        "world, over all pairs of frames and over the nearer half.",
     )
-    return table
 
 
-def _table(title: str) -> Table:
+def _table() -> Table:
     from rich import box
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
-    table.padding, table.show_edge = 0, False  # so that it fits into 80 columns
-    return table
+    return Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)  # so that it fits into 80 columns

@@ -16,12 +16,9 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Gather the newest of everything a run holds into one page that opens anywhere, offline."""
-    from lewm.files import newest_run
     from lewm.page.command import write_page
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     result = write_page(run, out)
     if json:
         output.show_json(result.as_dict())

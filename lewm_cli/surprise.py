@@ -56,12 +56,9 @@ def surprise(
     """Find what the model did not expect in a video: every frame gets a p-value, and flagged frames become events."""
     if (video is None) == (suite is None):
         raise typer.BadParameter("give a video, or --suite ENV", param_hint="VIDEO")
-    from lewm.files import newest_run
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     where = choose_device(device)
     if suite is not None:
         for name, value in (
@@ -149,13 +146,19 @@ def _events(report: SurpriseReport) -> Table:
 
 
 def _summary(report: SurpriseReport) -> list[str]:
+    basis = report.calibration
+    most = basis["false_alarms_at_most"]
+    alarms = "not known, because the model's training may have seen these episodes"
+    if most is not None:
+        alarms = f"at most {most:.1%} of clean frames on average, however alike those of an episode are"
     events = {0: "no event", 1: "one event"}.get(len(report.events), f"{len(report.events)} events")
     return [
         f"{report.source}: {events} in {report.frames} frames ({report.frames / report.seconds:.0f} a second)",
         f"actions {report.actions}; {report.frameskip} frames a model step",
         f"{report.flagged} of {report.scored} scored frames flagged at alpha {report.alpha:g}; a clean video would "
         f"have about {report.alpha * report.scored:.1f}",
-        f"calibrated on {report.calibration['clean_frames']} clean frames of {report.calibration['data']}",
+        f"calibrated on {basis['clean_frames']} frames of {basis['clean_episodes']} clean episodes: {basis['data']}",
+        f"false alarms: {alarms}",
     ]
 
 
@@ -165,9 +168,9 @@ def _outcomes(report: SuiteReport, actions: str) -> Table:
 
     title = f"{report.env}, {report.episodes} episodes, actions {actions}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column("perturbation", no_wrap=True)
+    table.add_column("perturbation", overflow="fold")
     for name in ("surprise", "untouched", "p", "effect", "AUROC", "detected", "delay"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for one in report.outcomes:
         if one.actions == actions:
             table.add_row(

@@ -36,15 +36,12 @@ def train_head(
     """
     from rich.progress import TaskProgressColumn
 
-    from lewm.files import newest_run
     from lewm.heads.command import HeadRequest, train_head_of
     from lewm.heads.files import HEAD
     from lewm.heads.temporal import HeadSettings
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     settings = replace(HeadSettings(), longest=longest, imagined=imagined, steps=steps, seed=seed)
     where = choose_device(device)
 
@@ -69,11 +66,13 @@ def train_head(
 def _table(report: HeadReport) -> Table:
     from rich.table import Table
 
+    from lewm.held_out import held_out
+
     table = Table(
         "steps apart",
         "from real latents",
         "imagined",
-        title="mean error in steps, held-out episodes",
+        title=f"mean error in steps, {held_out('episodes', report.held_out)}",
         title_justify="left",
     )
     for error in report.errors:

@@ -37,15 +37,13 @@ def train_policy(
     """
     from rich.progress import TaskProgressColumn
 
-    from lewm.files import newest_run
     from lewm.heads.amortised import PolicySettings
     from lewm.heads.command import PolicyRequest, train_policy_of
     from lewm.heads.files import POLICY
+    from lewm.held_out import held_out
     from lewm.runtime import choose_device
 
-    if run is None:
-        run = newest_run()
-        output.note(f"newest run: {run}")
+    run = options.run_or_newest(run)
     settings = replace(PolicySettings(), longest=longest, frames=frames, steps=steps, seed=seed)
     where = choose_device(device)
 
@@ -54,8 +52,8 @@ def train_policy(
             output.show_json(report.as_dict())
         else:
             output.show(
-                f"held-out episodes: mean squared error {report.error:.3f} of normalised actions, of the mean action "
-                f"{report.mean_action:.3f}"
+                f"{held_out('episodes', report.held_out)}: mean squared error {report.error:.3f} of normalised "
+                f"actions, of the mean action {report.mean_action:.3f}"
             )
 
     with results.shown_anyway(show), output.progress_bar(TaskProgressColumn()) as bar:

@@ -15,6 +15,8 @@ from lewm.config import AdalnPredictor, Model, VitEncoder
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 
+NAMES = "Give the directory of a run, the folder or file of a released checkpoint, or hf:USER/REPO."
+RELEASED = "released checkpoint"  # what it is called
 TENSOR = "tensor "  # before the names of tensors that are missing
 NOT_STATED = "not stated: data of its world tell"
 # Files of a run, and what they hold.
@@ -33,7 +35,7 @@ class CheckpointInfo:
 
     Attributes:
         path: As the user named it.
-        kind: "run", "imported run" or "released checkpoint".
+        kind: "run", "imported run" or `RELEASED`.
         weights: The file of weights.
         bytes: Its size.
         tensors, parameters: How many the file has: tensors, and numbers in them.
@@ -80,7 +82,7 @@ class CheckpointInfo:
         return {**asdict(self), "model": model}
 
     def facts(self) -> dict[str, str]:
-        """A name and a text for everything that is known, for a table."""
+        """A name and a text for everything that is known; a text may have several lines."""
         facts = {
             "weights": f"{self.weights}, {self.bytes:,} bytes",
             "tensors": f"{self.tensors}, {self.parameters:,} numbers of {', '.join(self.types)}",
@@ -98,10 +100,13 @@ class CheckpointInfo:
             "missing": "\n".join(self.missing),
             "faults": "\n".join(self.faults),
         }
-        whole = not self.faults and not any(one.startswith(TENSOR) for one in self.missing)
-        if self.kind == "released checkpoint" and whole:
-            facts["to use it"] = import_command(self.path)
         return {name: text for name, text in facts.items() if text}
+
+    @property
+    def command(self) -> str | None:
+        """The command that makes a run of it; None where it is a run, or cannot become one."""
+        whole = not self.faults and not any(one.startswith(TENSOR) for one in self.missing)
+        return import_command(self.path) if self.kind == RELEASED and whole else None
 
     def _actions(self) -> str | None:
         if self.model is None:
@@ -117,13 +122,28 @@ class CheckpointInfo:
 def describe(source: str) -> CheckpointInfo:
     """What a run or a released checkpoint holds. Faults of its tensors or its configuration are told, not raised.
 
+    Args:
+        source: A run, or what `released.locate` takes.
+
     Raises:
-        LewmError: Nothing is there, the weights cannot be read, or a run's files are damaged.
+        LewmError: Nothing is there, it is neither of the two, the weights cannot be read, or a run's files are damaged.
     """
-    return _of_released(source) if released.at(source) else _of_run(source)
+    if released.at(source):
+        return _of_released(source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise LewmError(f"{source}: nothing is there", NAMES)
+    if not (path / run.CONFIG).exists():
+        raise LewmError(f"{source}: neither a run nor a released checkpoint", NAMES)
+    return describe_run(path)
 
 
-def _of_run(source: str) -> CheckpointInfo:
+def describe_run(source: str | Path) -> CheckpointInfo:
+    """What a run holds.
+
+    Raises:
+        LewmError: It is no run, or its files are damaged.
+    """
     directory = Path(source).expanduser()
     config, dataset = run.read_config(directory)
     origin = run.read_origin(directory)
@@ -133,7 +153,7 @@ def _of_run(source: str) -> CheckpointInfo:
     gone = [] if Path(dataset.path).is_file() else [f"its dataset {dataset.path}: say with --data where it is"]
     known = not bool(model.action_mean.isnan().any())
     return CheckpointInfo(
-        path=source,
+        path=str(source),
         kind="run" if origin is None else "imported run",
         weights=path.name,
         bytes=path.stat().st_size,
@@ -169,7 +189,7 @@ def _of_released(source: str) -> CheckpointInfo:
     divides = config is not None and frameskip is not None and config.model.action_block % frameskip == 0
     return CheckpointInfo(
         path=source,
-        kind="released checkpoint",
+        kind=RELEASED,
         weights=found.weights.name,
         bytes=found.weights.stat().st_size,
         tensors=len(state),

@@ -127,7 +127,7 @@ def _read_content(run: Path) -> dict[str, Any]:
     if released.at(run):
         raise LewmError(f"{run}: a released checkpoint, not a run", f'Make a run of it: "{import_command(run)}".')
     if not run.is_dir():
-        raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give --run a directory made by it.')
+        raise LewmError(f"{run}: no such run", 'Train one with "lewm train", or give the directory that it wrote.')
     if not path.exists():
         raise LewmError(f"{run}: no {CONFIG}, so not a run", 'Give the directory that "lewm train" wrote.')
     text = read_text(path, DAMAGED)

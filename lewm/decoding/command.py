@@ -28,6 +28,7 @@ from lewm.decoding.training import (
 )
 from lewm.errors import LewmError
 from lewm.figures import import_figure
+from lewm.held_out import held_out
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
@@ -77,6 +78,8 @@ class DecodeReport:
         frame_size: Y and X of decoded frames.
         decoder: The decoder's settings.
         trained: Whether the decoder was trained now; False when the run had it.
+        held_out: Whether the model's training held out the frames and episodes that are shown and measured. Of an
+            imported run that is not known: only the decoder's training did not see them.
     """
 
     fidelity: Fidelity
@@ -85,6 +88,7 @@ class DecodeReport:
     frame_size: tuple[int, int]
     decoder: DecoderSettings
     trained: bool
+    held_out: bool
     checkpoint_sha256: str
     dataset_fingerprint: str
     versions: dict[str, str]
@@ -147,6 +151,7 @@ def _decode(request: DecodeRequest, run: Run, out: Path, on_progress: OnProgress
         frame_size=decoder.frame_size,
         decoder=decoder.settings,
         trained=trained,
+        held_out=run.holds_out,
         checkpoint_sha256=run.checkpoint_sha256,
         dataset_fingerprint=run.trained_on.fingerprint,
         versions=versions(),
@@ -158,14 +163,14 @@ def _decode(request: DecodeRequest, run: Run, out: Path, on_progress: OnProgress
 
 
 def _choose(
-    request: DecodeRequest, dataset: Dataset, held_out: Int64[np.ndarray, " E"], model: WorldModel
+    request: DecodeRequest, dataset: Dataset, unseen: Int64[np.ndarray, " E"], model: WorldModel
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Held-out episodes to measure the rollout on, and held-out episodes to show."""
-    usable = long_enough(dataset, held_out, model)
+    usable = long_enough(dataset, unseen, model)
     if not len(usable):
         raise LewmError(
-            f"{dataset.path}: no held-out episode is longer than the {model.history} x {model.config.frameskip} steps "
-            "that the model is given",
+            f"{dataset.path}: no episode that is kept from the decoder is longer than the {model.history} x "
+            f"{model.config.frameskip} steps that the model is given",
             "Collect longer episodes, and train on them.",
         )
     drawn = np.random.default_rng([request.seed, len(usable)]).permutation(usable).tolist()
@@ -174,7 +179,7 @@ def _choose(
     if request.episode not in usable:
         some = ", ".join(map(str, usable[:8])) + ", ..." * (len(usable) > 8)
         raise LewmError(
-            f"{dataset.path}: episode {request.episode} is not one that training held out and that is long enough",
+            f"{dataset.path}: episode {request.episode} is not one of those kept from the decoder, or not long enough",
             f"Give --episode one of these: {some}",
         )
     return tuple(drawn[:MEASURED_EPISODES]), (request.episode,)
@@ -195,7 +200,11 @@ def _draw(directory: Path, decoder: Decoder, examples: Examples, loops: list[Ope
     every = max(1, len(examples.frames) // SHOWN_FRAMES)
     latents, frames = examples.latents[::every][:SHOWN_FRAMES], examples.frames[::every][:SHOWN_FRAMES]
     draw_reconstructions(
-        directory / "reconstructions.png", frames.cpu().numpy(), decoder.frames(latents), report.fidelity
+        directory / "reconstructions.png",
+        frames.cpu().numpy(),
+        decoder.frames(latents),
+        report.fidelity,
+        held_out("frames", report.held_out),
     )
     episodes = [
         Shown(
@@ -207,5 +216,5 @@ def _draw(directory: Path, decoder: Decoder, examples: Examples, loops: list[Ope
         )
         for loop in loops
     ]
-    draw_rollout(directory / "rollout.png", episodes, report.open_loop)
+    draw_rollout(directory / "rollout.png", episodes, report.open_loop, held_out("episodes", report.held_out))
     film_rollout(directory / "rollout.mp4", episodes)

@@ -41,20 +41,32 @@ class Shown:
 
 
 def draw_reconstructions(
-    path: Path, true: UInt8[np.ndarray, "N Y X 3"], decoded: UInt8[np.ndarray, "N Y X 3"], fidelity: Fidelity
+    path: Path,
+    true: UInt8[np.ndarray, "N Y X 3"],
+    decoded: UInt8[np.ndarray, "N Y X 3"],
+    fidelity: Fidelity,
+    which: str,
 ) -> None:
-    """Draw held-out frames, and below each what its latent decodes to; `COLUMNS` beside each other."""
+    """Draw frames, and below each what its latent decodes to; `COLUMNS` beside each other.
+
+    Args:
+        which: What the frames are called.
+    """
     lines = -(-len(true) // COLUMNS)
     with figure(path, 11.0, 0.5 + lines * (_height(true, 2) + 0.2)) as drawn:
         for line, panel in enumerate(np.atleast_1d(drawn.subplots(lines, 1))):
             some = slice(line * COLUMNS, (line + 1) * COLUMNS)
             _strip(panel, {"true": true[some], "decoded": decoded[some]}, None)
         errors = f"{fidelity.error:.2g} a pixel, of the mean image {fidelity.mean_image:.2g}"
-        drawn.suptitle(f"Held-out frames: mean squared error {errors}", fontsize=11)
+        drawn.suptitle(f"{which.capitalize()}: mean squared error {errors}", fontsize=11)
 
 
-def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepError]) -> None:
-    """Draw each episode over time in three rows, and the error of the rollout in latent space."""
+def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepError], which: str) -> None:
+    """Draw each episode over time in three rows, and the error of the rollout in latent space.
+
+    Args:
+        which: What the episodes are called that the error is the mean of.
+    """
     heights = [_height(one.true, 3) + 0.4 for one in episodes]
     with figure(path, 11.0, 3 + sum(heights)) as drawn:
         panels = drawn.subplots(len(episodes) + 1, 1, height_ratios=[*heights, 2.6])
@@ -63,7 +75,7 @@ def draw_rollout(path: Path, episodes: Sequence[Shown], errors: Sequence[StepErr
             rows = {"true": one.true[times], "decoded": one.decoded[times], "imagined": one.imagined[times]}
             _strip(panel, rows, [f"block {t}" + " (given)" * bool(t < one.context) for t in times.tolist()])
             panel.set_title(f"episode {one.episode}", fontsize=10, loc="left")
-        _draw_errors(panels[-1], errors)
+        _draw_errors(panels[-1], errors, which)
 
 
 def film_rollout(path: Path, episodes: Sequence[Shown]) -> None:
@@ -87,12 +99,12 @@ def film_rollout(path: Path, episodes: Sequence[Shown]) -> None:
             video.write(np.vstack([caption, *rows]))
 
 
-def _draw_errors(panel: Any, errors: Sequence[StepError]) -> None:  # noqa: ANN401
+def _draw_errors(panel: Any, errors: Sequence[StepError], which: str) -> None:  # noqa: ANN401
     often = [error for error in errors if error.episodes >= RARE * errors[0].episodes]
     blocks = [error.blocks for error in often]
     panel.plot(blocks, [error.rollout for error in often], color="C0", marker="o", markersize=4, label="imagined")
     panel.plot(blocks, [error.still for error in often], color="grey", linestyle="--", label="nothing moves")
-    title = f"Distance to the true latent, mean of {errors[0].episodes} held-out episodes"
+    title = f"Distance to the true latent, mean of {errors[0].episodes} {which}"
     panel.set(xlabel="blocks since the last frame given", ylim=(0, None))
     panel.set_title(title, fontsize=10, loc="left")
     panel.xaxis.get_major_locator().set_params(integer=True)

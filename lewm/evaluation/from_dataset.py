@@ -58,8 +58,10 @@ def draw_tasks(
         for episode in episodes.tolist()
         for step in range(max(0, int(dataset.lengths[episode]) - goal_offset))
     ]
+    if not windows:
+        raise _too_short(dataset, dataset.lengths[episodes], protocol, goal_offset, count)
     if len(windows) < count:
-        raise _too_few(dataset, f"at most {len(windows)}" if windows else "0", protocol, goal_offset, count)
+        raise _too_few(dataset, len(windows), len(windows), protocol, goal_offset, count)
     judgement = world.judge()  # may be tried out, which takes long, so all else is checked before
     order = np.random.default_rng([seed, len(windows)]).permutation(len(windows))
     drawn = np.array(windows, dtype=np.int64).reshape(-1, 2)[order]  # (W, 2)
@@ -71,7 +73,7 @@ def draw_tasks(
     else:
         usable = _unsolved(dataset, world, drawn, count, goal_offset)
     if len(usable) < count:
-        raise _too_few(dataset, str(len(usable)), protocol, goal_offset, count)
+        raise _too_few(dataset, len(usable), len(windows), protocol, goal_offset, count)
     chosen = drawn[usable]
     starts: Iterator[Start]
     if states is not None:
@@ -92,18 +94,39 @@ def draw_tasks(
     )
 
 
-def _too_few(dataset: Dataset, found: str, protocol: str, goal_offset: int, count: int) -> LewmError:
-    longest = int(dataset.lengths.max()) - 1
-    if goal_offset > longest:
+def _too_short(
+    dataset: Dataset, lengths: Int64[np.ndarray, " E"], protocol: str, goal_offset: int, count: int
+) -> LewmError:
+    """No episode that the protocol takes is as long as the goals are ahead."""
+    longest, all_longest = int(lengths.max(initial=1)) - 1, int(dataset.lengths.max()) - 1
+    fits = next((nearer for nearer in range(longest, 0, -1) if np.maximum(lengths - nearer, 0).sum() >= count), None)
+    nearer = "" if fits is None else f"Give --goal-offset {fits} or less, or "
+    if protocol != HELD_OUT or goal_offset > all_longest:
         return LewmError(
-            f"{dataset.path}: the longest episode has {longest} steps, and the goals are {goal_offset} steps ahead",
-            'Give a smaller --goal-offset, or train on longer episodes: "lewm collect --max-steps" makes them.',
+            f"{dataset.path}: the longest episode has {all_longest} steps, and the goals are {goal_offset} steps ahead",
+            f'{nearer}train on longer episodes: "lewm collect --max-steps" says when one is cut.',
         )
+    return LewmError(
+        f"{dataset.path}: the {len(lengths)} held-out episodes have at most {longest} steps, and the goals are "
+        f"{goal_offset} steps ahead",
+        f"{nearer}hold out more episodes: lewm train --set training.held_out=0.3.",
+    )
+
+
+def _too_few(dataset: Dataset, found: int, windows: int, protocol: str, goal_offset: int, count: int) -> LewmError:
+    """There are windows, but fewer that can be used than tasks were asked for."""
+    if not found:
+        return LewmError(
+            f"{dataset.path}: all {windows} starts with a goal {goal_offset} steps later count as solved already",
+            f"Give a larger --goal-offset, or --protocol {PAPER}, which takes such starts too.",
+        )
+    solved = f", and {windows - found} of their {windows} starts count as solved" if windows > found else ""
+    some = str(found) if windows > found else f"at most {found}"  # it was not looked at yet which count as solved
     enough = int((dataset.lengths > goal_offset).sum())
     return LewmError(
-        f"{dataset.path}: {found} different {protocol} tasks with the goal {goal_offset} steps ahead, {count} asked "
-        f"for; {enough} of {len(dataset.lengths)} episodes are that long",
-        'Ask for fewer --episodes or a smaller --goal-offset, or train on more or longer episodes: see "lewm collect".',
+        f"{dataset.path}: {some} different {protocol} tasks with the goal {goal_offset} steps ahead, {count} asked "
+        f"for; {enough} of {len(dataset.lengths)} episodes are that long{solved}",
+        f"Ask for --episodes {found} or fewer, or for another --goal-offset, or train on more or longer episodes.",
     )
 
 

@@ -64,11 +64,13 @@ class HeadReport:
     """The result of `train_head_of`.
 
     Attributes:
-        errors: The head's errors on held-out episodes, by range of steps.
-        real: How held-out pairs are ranked; None where there are none.
+        errors: The head's errors on episodes that it did not see, by range of steps.
+        real: How pairs of these are ranked; None where there are none.
         imagined: The same where the earlier latent is imagined.
         head: The settings of its training.
         seconds: What encoding, training and measuring took.
+        held_out: Whether the model's training held out the episodes of the errors. Of an imported run that is not
+            known: only what is trained here did not see them.
     """
 
     errors: tuple[StepsError, ...]
@@ -76,6 +78,7 @@ class HeadReport:
     imagined: Ranking | None
     head: HeadSettings
     seconds: float
+    held_out: bool
     checkpoint_sha256: str
     dataset_fingerprint: str
     versions: dict[str, str]
@@ -99,16 +102,19 @@ class PolicyReport:
     """The result of `train_policy_of`.
 
     Attributes:
-        error: Mean squared error of normalised actions in held-out episodes.
+        error: Mean squared error of normalised actions in episodes that the policy did not see.
         mean_action: The same where every action is taken for the mean of the training data.
         policy: The settings of its training.
         seconds: What encoding, training and measuring took.
+        held_out: Whether the model's training held out the episodes of the errors. Of an imported run that is not
+            known: only what is trained here did not see them.
     """
 
     error: float
     mean_action: float
     policy: PolicySettings
     seconds: float
+    held_out: bool
     checkpoint_sha256: str
     dataset_fingerprint: str
     versions: dict[str, str]
@@ -150,6 +156,7 @@ def train_head_of(
             imagined=imagined,
             head=replace(settings, longest=longest, frames=len(seen.latents)),
             seconds=time.perf_counter() - begun,
+            held_out=run.holds_out,
             checkpoint_sha256=run.checkpoint_sha256,
             dataset_fingerprint=run.trained_on.fingerprint,
             versions=versions(),
@@ -190,6 +197,7 @@ def train_policy_of(
             mean_action=float(held_out.blocks.square().mean()),
             policy=replace(settings, longest=longest, frames=len(seen.latents)),
             seconds=time.perf_counter() - begun,
+            held_out=run.holds_out,
             checkpoint_sha256=run.checkpoint_sha256,
             dataset_fingerprint=run.trained_on.fingerprint,
             versions=versions(),
@@ -248,7 +256,7 @@ def _some(
 def _longest(
     dataset: Dataset, frameskip: int, asked: int | None, seen: Int64[np.ndarray, " E"], unseen: Int64[np.ndarray, " n"]
 ) -> tuple[int, int]:
-    """The most steps between two moments, in training and in held-out episodes."""
+    """The most steps between two moments, in training and in episodes that the policy did not see."""
     longest, unseen_longest = (int(dataset.lengths[episodes].max()) - 1 for episodes in (seen, unseen))
     if unseen_longest < frameskip:
         raise LewmError(

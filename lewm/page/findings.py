@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lewm.held_out import held_out
 from lewm.page import elements
 from lewm.page.content import Content, other_weights
 from lewm.page.document import KeyNumber
@@ -17,7 +18,9 @@ FIGURES = 24  # the most pictures and videos of one part
 
 def decoding(path: Path, take: Take) -> Content:
     """decode-*.json: what the latents look like."""
-    return Content(other_weights(path, read_report(path)) + _gallery(media_of(path), take))
+    report = read_report(path)
+    shown = f"Shown and measured are {held_out('episodes', report['held_out'])}."
+    return Content(other_weights(path, report) + elements.paragraph(shown, "quiet") + _gallery(media_of(path), take))
 
 
 def probing(path: Path, take: Take) -> Content:
@@ -51,6 +54,7 @@ def surprise(path: Path, take: Take) -> Content:
             ("Actions", report["actions"]),
             ("Frames", f"{report['frames']}, {report['scored']} with a score"),
             ("Flagged", f"{report['flagged']}; a clean video would have about {expected:.1f}"),
+            ("Calibrated on", _basis(report["calibration"], report["alpha"])),
         ]
     )
     rows = [
@@ -66,6 +70,17 @@ def surprise(path: Path, take: Take) -> Content:
         else:
             body += elements.paragraph(f"The annotated video is not in the run: {video}", "quiet")
     return Content(body + _gallery(media, take))
+
+
+def _basis(basis: Mapping[str, Any], alpha: float) -> str:
+    """What the threshold rests on, and whether that is enough."""
+    episodes, needed = basis["clean_episodes"], basis["episodes_needed"]
+    few = "" if episodes >= needed else f"; too few for alpha {alpha:g}, which needs {needed}"
+    most = basis["false_alarms_at_most"]
+    limit = "How many clean frames are flagged is not known, because the model's training may have seen these episodes"
+    if most is not None:
+        limit = f"At most {most:.1%} of clean frames are flagged on average"
+    return f"{basis['clean_frames']} frames of {episodes} clean episodes{few}. {limit}"
 
 
 def suite(path: Path, take: Take) -> Content:

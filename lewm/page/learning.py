@@ -8,6 +8,7 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.errors import LewmError
+from lewm.held_out import held_out
 from lewm.page import elements
 from lewm.page.content import Content, other_weights
 from lewm.page.course import health_beside
@@ -73,8 +74,9 @@ def head(path: Path, take: Take) -> Content:
     body += elements.table(("rank correlation with the steps", "head", "latent distance"), rows)
     settings = report["head"]
     body += elements.paragraph(
-        f"The errors are means in steps, on held-out episodes. The head was trained for {settings['steps']:,} steps "
-        f"on pairs of moments that lie at most {settings['longest']} steps apart, in {settings['frames']:,} frames.",
+        f"The errors are means in steps, on {held_out('episodes', report['held_out'])}. The head was trained for "
+        f"{settings['steps']:,} steps on pairs of moments that lie at most {settings['longest']} steps apart, in "
+        f"{settings['frames']:,} frames.",
         "quiet",
     )
     return Content(body)
@@ -88,9 +90,9 @@ def policy(path: Path, take: Take) -> Content:
     body += elements.table(("", "mean squared error"), rows)
     settings = report["policy"]
     body += elements.paragraph(
-        "The errors are those of normalised actions in held-out episodes, at goals which these episodes reached at "
-        f"most {settings['longest']} steps later. The policy was trained for {settings['steps']:,} steps, on "
-        f"{settings['frames']:,} frames.",
+        f"The errors are those of normalised actions in {held_out('episodes', report['held_out'])}, at goals which "
+        f"these episodes reached at most {settings['longest']} steps later. The policy was trained for "
+        f"{settings['steps']:,} steps, on {settings['frames']:,} frames.",
         "quiet",
     )
     return Content(body)

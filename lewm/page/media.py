@@ -21,7 +21,7 @@ CAPTIONS = {
     "tsne": "The latent space by t-SNE, coloured by a quantity",
     "neighbours": "Frames, and the frames of other episodes that are nearest to them in the latent space",
     "space": "The shape of the latent space",
-    "reconstructions": "Frames that training has not seen, and what a decoder makes of their latents",
+    "reconstructions": "Frames that the decoder was not trained on, and what it makes of their latents",
     "rollout": "What happened, and what the model imagines from the first frame and the actions",
     "surprise": "The surprise of every frame, and what was seen at its peaks",
     "suite": "Surprise at each event, beside that of the same episodes left untouched",

@@ -91,7 +91,7 @@ def _trained(config: Config) -> list[tuple[str, str]]:
 def _imported(origin: Origin) -> list[tuple[str, str]]:
     return [
         ("Imported from", f"{origin} ({origin.weights_sha256[:12]})"),
-        ("Training", "elsewhere; it may have seen every episode, also those that are called held out here"),
+        ("Training", "elsewhere; which episodes it saw is not known"),
     ]
 
 

@@ -89,9 +89,9 @@ def _more(episodes: int, available: int, held_out: bool) -> str:
     """What to do where there are fewer than MIN_EPISODES episodes to probe with."""
     if available >= MIN_EPISODES:
         return f"Give --episodes {MIN_EPISODES} or more."
-    unseen = "give --data a dataset of more episodes that training has not seen."
     if not held_out:
-        return unseen.capitalize()
+        return "Give --data a dataset of more episodes."
+    unseen = "give --data a dataset of more episodes that training has not seen."
     share = math.ceil(100 * MIN_EPISODES / episodes) / 100  # holds out enough episodes, however it is rounded
     if share > MOST_HELD_OUT:
         return f"Train on more episodes, or {unseen}"

@@ -45,6 +45,11 @@ class Calibration:
     clean: Float64[np.ndarray, " n"]
     episode: Int64[np.ndarray, " n"]
 
+    @property
+    def episodes(self) -> int:
+        """How many clean episodes there are."""
+        return len(np.unique(self.episode))
+
     def combined(
         self, surprise: Float64[np.ndarray, " T"], windowed: Float64[np.ndarray, " T"]
     ) -> Float64[np.ndarray, " T"]:

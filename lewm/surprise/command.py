@@ -26,11 +26,13 @@ from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
 from lewm.report_files import Beside, keeping, new_report
 from lewm.surprise import meter
+from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
 from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.reference import reference_of
+from lewm.surprise.strip import Strip
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass
 from lewm_data.convert.sampling import differ
@@ -82,8 +84,8 @@ class SurpriseReport:
         events: The events, in the order of time.
         actions: With which actions surprise was measured.
         fps, frameskip, alpha, seed: The settings that were used.
-        unfamiliarity: Unfamiliarity of the first frames; above 1 they look unlike the training frames.
-        calibration: What is normal: where the clean frames are from, how many they are, which score is flagged.
+        unfamiliarity: Unfamiliarity of the first frames; above 1 they look unlike those of the run's data.
+        calibration: What is normal: the `Basis` of the threshold, and the score above which frames are flagged.
         out_video: The annotated video.
         seconds: Seconds that reading and scoring took.
     """
@@ -152,13 +154,18 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
+        basis = basis_of(run, request.calibrate, calibration, request.alpha)
         rate = fps or source.fps
         begun = time.perf_counter()
         size, fit = run.trained_on.frame_size, recorded.fit or CROP
         seen = VideoPass(detector, reference, size, fit, source.name, actions, timed)
         sinks = [Beside(files.enter_context(_csv(out.with_suffix("") / "surprise.csv")))]
         if request.out_video is not None:
-            shown = annotated_video(request.out_video, rate or NO_CLOCK, detector.threshold)
+            shown = annotated_video(
+                request.out_video,
+                rate or NO_CLOCK,
+                Strip(detector.threshold, request.alpha, rate, source.count),
+            )
             sinks.append(Beside(files.enter_context(shown)))
         for pictures, trace in seen.pieces(frames):
             for sink in sinks:
@@ -178,11 +185,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             alpha=request.alpha,
             seed=request.seed,
             unfamiliarity=seen.unfamiliarity,
-            calibration={
-                "data": str(request.calibrate) if request.calibrate else run.held_out_in_words,
-                "clean_frames": len(calibration.clean),
-                "flagged_above": detector.threshold,
-            },
+            calibration={**basis.as_dict(), "flagged_above": detector.threshold},
             out_video=str(request.out_video.resolve()) if request.out_video else None,
             seconds=seconds,
             checkpoint_sha256=run.checkpoint_sha256,
@@ -193,7 +196,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             for sink in sinks:
                 sink.check()
             picture = out.with_suffix("") / "surprise.png"
-            draw_surprise(picture, source.name, seen.curve, seen.peaks, detector, how, rate)
+            draw_surprise(picture, source.name, seen.curve, seen.peaks, seen.events, detector, how, rate)
     return report
 
 

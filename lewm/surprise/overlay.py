@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
 from lewm.errors import LewmError, missing
 from lewm.files import check_output
+from lewm.surprise.strip import HEIGHT, Strip
 from lewm.surprise.trace import SurpriseTrace
 from lewm_data.video.video_writer import VideoWriter, import_encoder
 
-SIDE = 320  # least width of the picture: small frames are enlarged by a whole factor
+SIDE = 480  # least width of the picture: small frames are enlarged by a whole factor
 WIDEST, TALLEST = 960, 1920  # greatest width and height: larger frames are reduced
-STRIP = 110  # height of the strip under the picture
-SHOWN = 120  # frames that the strip shows
-LOW, HIGH = 0.03, 100.0  # range of the strip, in units of the 99 % quantile of clean frames; logarithmic
-MARGIN = 8
-INK, PAPER, GREY, RED = (44, 62, 80), (255, 255, 255), (150, 155, 163), (192, 57, 43)
+BORDER = 5  # pixels of the red border around a flagged frame
+RED = (192, 57, 43)
 
 Sink = Callable[[list[UInt8[np.ndarray, "Y X 3"]], SurpriseTrace], None]
 
@@ -45,64 +41,36 @@ def check_annotated(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def annotated_video(path: Path, fps: float, threshold: float) -> Iterator[Sink]:
+def annotated_video(path: Path, fps: float, strip: Strip) -> Iterator[Sink]:
     """A sink of frames and their trace that writes an mp4; the file is there whole or not at all.
 
     Args:
         path: Where it goes; it has passed `check_annotated`.
         fps: Frames a second of the video.
-        threshold: The score above which a frame is flagged.
+        strip: What is drawn under the frames; it takes their scores.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    strip = _Strip(threshold)
     with VideoWriter(path, fps) as video:
 
         def write(pictures: list[UInt8[np.ndarray, "Y X 3"]], trace: SurpriseTrace) -> None:
             for i, picture in enumerate(pictures):
-                strip.push(float(trace.score[i]), bool(trace.flagged[i]))
-                label = f"{trace.time[i]:.1f} s"
-                video.write(strip.under(_scaled(picture), label))
+                flagged = bool(trace.flagged[i])
+                strip.push(float(trace.time[i]), float(trace.score[i]), flagged)
+                video.write(_above(_scaled(picture), strip, flagged))
 
         yield write
 
 
-class _Strip:
-    """The last scores, drawn under a picture."""
-
-    def __init__(self, threshold: float) -> None:
-        self.threshold = threshold
-        self.recent: collections.deque[tuple[float, bool]] = collections.deque(maxlen=SHOWN)
-
-    def push(self, score: float, flagged: bool) -> None:
-        self.recent.append((score, flagged))
-
-    def under(self, picture: UInt8[np.ndarray, "Y X 3"], label: str) -> UInt8[np.ndarray, "y x 3"]:
-        from PIL import Image, ImageDraw, ImageFont
-
-        height, width = picture.shape[:2]
-        canvas = Image.new("RGB", (width + width % 2, height + STRIP + (height + STRIP) % 2), PAPER)
-        canvas.paste(Image.fromarray(picture), (0, 0))
-        draw = ImageDraw.Draw(canvas)
-        flagged = bool(self.recent) and self.recent[-1][1]
-        if flagged:
-            draw.rectangle((0, 0, width - 1, height - 1), outline=RED, width=5)
-        font: Any = ImageFont.load_default(13)
-        draw.text((MARGIN, height + 3), "surprise", INK, font)
-        text = f"flagged  {label}" if flagged else label
-        draw.text((width - MARGIN, height + 3), text, RED if flagged else GREY, font, anchor="ra")
-        level = self._y(self.threshold, height)
-        draw.line((0, level, width, level), RED, 1)
-        step = (width - 2 * MARGIN) / (SHOWN - 1)
-        points = [(MARGIN + i * step, self._y(score, height)) for i, (score, _) in enumerate(self.recent)]
-        for i, ((x, y), (score, flag)) in enumerate(zip(points, self.recent, strict=True)):
-            if i and not np.isnan(score) and not np.isnan(self.recent[i - 1][0]):
-                draw.line((*points[i - 1], x, y), RED if flag else INK, 2)
-        return np.asarray(canvas)
-
-    def _y(self, score: float, top: int) -> float:
-        """Row of a score in a canvas whose strip begins at `top`."""
-        share = np.log(np.clip(score, LOW, HIGH) / LOW) / np.log(HIGH / LOW)
-        return float(top + STRIP - MARGIN - np.nan_to_num(share) * (STRIP - 2 * MARGIN - 18))
+def _above(picture: UInt8[np.ndarray, "Y X 3"], strip: Strip, flagged: bool) -> UInt8[np.ndarray, "y x 3"]:
+    """A picture above its strip, with even sides, as the encoder needs them."""
+    height, width = picture.shape[:2]
+    canvas = np.full((height + height % 2 + HEIGHT, width + width % 2, 3), 255, np.uint8)
+    canvas[:height, :width] = picture
+    if flagged:
+        framed = canvas[:height, :width]
+        framed[:BORDER], framed[-BORDER:], framed[:, :BORDER], framed[:, -BORDER:] = RED, RED, RED, RED
+    canvas[-HEIGHT:] = strip.drawn(canvas.shape[1])
+    return canvas
 
 
 def _scaled(picture: UInt8[np.ndarray, "Y X 3"]) -> UInt8[np.ndarray, "y x 3"]:

@@ -2,22 +2,27 @@
 
 Only a bounded part of a video is kept while it passes: a curve of at most 2048 bins, and pictures of the six highest
 peaks.
+
+n points of a curve, Y and X the sides of a picture.
 """
 
 from __future__ import annotations
 
 import collections
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 
 from lewm.figures import figure
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 
 BINS = 2048
 PEAKS = 6
+FEWEST = 4  # events that the row of pictures has room for at least
+NARROWEST = 0.005  # share of the axis that an event is shaded over at least: five pixels
 SIDE = 256  # the most pixels a side of a kept picture
 RED, GREY, DARK = "#c0392b", "#8a8f98", "#2c3e50"
 
@@ -25,18 +30,18 @@ RED, GREY, DARK = "#c0392b", "#8a8f98", "#2c3e50"
 class Curve:
     """Score over time at a bounded number of points: neighbouring bins are joined when there are too many.
 
-    Each bin keeps the time of its first frame, its highest score and whether any of its frames was flagged.
+    Each bin keeps the time of its first frame and its highest score.
     """
 
     def __init__(self) -> None:
         self.width = 1  # frames a bin
-        self._rows: list[tuple[float, float, bool]] = []
+        self._rows: list[tuple[float, float]] = []
         self._filled = 0  # frames in the last bin
 
     def push(self, trace: SurpriseTrace) -> None:
         """Takes the next frames."""
-        for time, score, flagged in zip(trace.time, trace.score, trace.flagged, strict=True):
-            row = (float(time), float(score), bool(flagged))
+        for time, score in zip(trace.time, trace.score, strict=True):
+            row = (float(time), float(score))
             if self._rows and self._filled < self.width:
                 self._rows[-1] = _both(self._rows[-1], row)
                 self._filled += 1
@@ -46,18 +51,18 @@ class Curve:
             if len(self._rows) == BINS and self._filled == self.width:
                 self._halve()
 
-    def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Times, scores and flags."""
-        times, scores, flags = zip(*self._rows, strict=True)
-        return np.array(times), np.array(scores), np.array(flags)
+    def points(self) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
+        """Times and scores."""
+        times, scores = zip(*self._rows, strict=True)
+        return np.array(times), np.array(scores)
 
     def _halve(self) -> None:
         self._rows = [_both(a, b) for a, b in zip(self._rows[::2], self._rows[1::2], strict=True)]
         self.width, self._filled = 2 * self.width, 2 * self.width
 
 
-def _both(first: tuple[float, float, bool], then: tuple[float, float, bool]) -> tuple[float, float, bool]:
-    return first[0], float(np.fmax(first[1], then[1])), first[2] or then[2]
+def _both(first: tuple[float, float], then: tuple[float, float]) -> tuple[float, float]:
+    return first[0], float(np.fmax(first[1], then[1]))
 
 
 class Peaks:
@@ -90,40 +95,51 @@ def shrunk(picture: UInt8[np.ndarray, "Y X 3"]) -> UInt8[np.ndarray, "y x 3"]:
 
 
 def draw_surprise(
-    path: Path, name: str, curve: Curve, peaks: Peaks, detector: Detector, how: str, fps: float | None
+    path: Path,
+    name: str,
+    curve: Curve,
+    peaks: Peaks,
+    events: Sequence[Event],
+    detector: Detector,
+    how: str,
+    fps: float | None,
 ) -> None:
-    """The score over time, flagged stretches shaded, and the pictures at the highest peaks in order of time.
+    """The score over time, all events shaded, and the pictures at the highest peaks in order of time.
 
     Args:
         how: How surprise was measured.
         fps: Frames a second; None where times are numbers of frames.
     """
     kept = sorted(peaks.kept, key=lambda kept: kept[0].begin)
-    with figure(path, 11.0, 3.4 + 1.7 * bool(kept)) as drawn:
+    shown = [event for event, *_ in kept]
+    with figure(path, 11.0, 3.8 + 1.9 * bool(kept)) as drawn:
         upper, lower = drawn.subfigures(2, 1, height_ratios=(2, 1 if kept else 1e-3))
         panel = upper.subplots()
-        _draw_curve(panel, curve, detector, [event for event, *_ in kept])
+        _draw_curve(panel, curve, detector, shown)
+        _shade(panel, events, 1 / fps if fps else 1.0)
         panel.set_xlabel("seconds" if fps else "frame")
-        upper.suptitle(f"{Path(name).name}: actions {how}", fontsize=11)
+        count = {0: "no event", 1: "one event"}.get(len(events), f"{len(events):,} events")
+        some = f", pictured the {len(kept)} highest" if len(kept) < len(events) else ""
+        upper.suptitle(f"{Path(name).name}: {count}{some}; actions {how}", fontsize=11)
         if kept:
-            panels = lower.subplots(1, 2 * PEAKS)
+            panels = lower.subplots(1, 2 * max(FEWEST, len(kept)))
             for panel in panels:
                 panel.set_axis_off()
             for number, (event, before, peak) in enumerate(kept):
                 left, right = panels[2 * number : 2 * number + 2]
                 left.imshow(before, interpolation="nearest")
-                left.set_title(f"{number + 1}  before", fontsize=8, color=RED)
+                left.set_title(f"{number + 1}  before", fontsize=9, color=GREY)
                 right.imshow(peak, interpolation="nearest")
                 moment = f"{event.peak_time:.4g} s" if fps else f"frame {event.peak}"
-                right.set_title(moment, fontsize=8, color=RED)
+                right.set_title(moment, fontsize=9, color=RED)
 
 
-def _draw_curve(panel: Any, curve: Curve, detector: Detector, events: list[Event]) -> None:  # noqa: ANN401
-    times, scores, flags = curve.points()
-    lowest = max(1e-3, float(np.nanmin(np.where(scores > 0, scores, np.nan), initial=0.5)))
-    scores = np.maximum(scores, lowest)
-    panel.fill_between(times, lowest, scores, color=DARK, alpha=0.15, linewidth=0)
-    panel.plot(times, scores, color=DARK, linewidth=1.2)
+def _draw_curve(panel: Any, curve: Curve, detector: Detector, events: Sequence[Event]) -> None:  # noqa: ANN401
+    """The score, the threshold and the numbers of the events that are pictured."""
+    times, scores = curve.points()
+    lowest, highest = score_limits(scores, detector.threshold)
+    panel.fill_between(times, lowest, np.maximum(scores, lowest), color=DARK, alpha=0.15, linewidth=0)
+    panel.plot(times, np.maximum(scores, lowest), color=DARK, linewidth=1.2)
     panel.axhline(detector.threshold, color=RED, linewidth=1, linestyle="--")
     panel.annotate(
         f"{detector.alpha:.3g} of clean frames lie above",
@@ -134,8 +150,6 @@ def _draw_curve(panel: Any, curve: Curve, detector: Detector, events: list[Event
         color=RED,
         fontsize=8,
     )
-    height = panel.get_xaxis_transform()
-    panel.fill_between(times, 0, 1, where=flags, color=RED, alpha=0.12, linewidth=0, transform=height)
     for number, event in enumerate(events):
         panel.annotate(
             str(number + 1),
@@ -147,5 +161,34 @@ def _draw_curve(panel: Any, curve: Curve, detector: Detector, events: list[Event
             weight="bold",
         )
     panel.set(yscale="log", ylabel="surprise, in units of the\n99 % quantile of clean frames")
-    highest = max(detector.threshold, float(np.nanmax(scores)))
-    panel.set(xlim=(times[0], max(times[-1], times[0] + 1e-9)), ylim=(lowest, 2 * highest))
+    panel.yaxis.set_major_formatter(lambda score, _: f"{score:g}")
+    panel.set(xlim=(times[0], max(times[-1], times[0] + 1e-9)), ylim=(lowest, highest))
+
+
+def score_limits(scores: Float64[np.ndarray, " n"], threshold: float) -> tuple[float, float]:
+    """The ends of a logarithmic axis: above all scores there is room for a number; at most one in a hundred is below.
+
+    A few frames that were predicted very well would else press all others together.
+    """
+    positive = scores[np.nan_to_num(scores) > 0]
+    usual = float(np.quantile(positive, 0.01)) if len(positive) else threshold
+    lowest = min(max(1e-3, usual / 1.5), threshold / 10)
+    highest = float(np.nanmax(scores, initial=threshold))
+    return lowest, highest * max(2.0, (highest / lowest) ** 0.12)
+
+
+def _shade(panel: Any, events: Sequence[Event], frame: float) -> None:  # noqa: ANN401
+    """Shades every event over the whole height; the axis of time has its limits already."""
+    first, last = panel.get_xlim()
+    spans = [shaded(event, frame, NARROWEST * (last - first)) for event in events]
+    panel.broken_barh(
+        spans, (0, 1), facecolor=RED, alpha=0.18, linewidth=0, transform=panel.get_xaxis_transform(), zorder=0.5
+    )
+    panel.set_xlim(first, last)
+
+
+def shaded(event: Event, frame: float, narrowest: float) -> tuple[float, float]:
+    """Where the shade of an event begins, and its width: half a frame more on each side, and at least `narrowest`."""
+    middle = (event.begin_time + event.end_time) / 2
+    width = max(event.end_time - event.begin_time + frame, narrowest)
+    return middle - width / 2, width

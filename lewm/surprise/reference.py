@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 FILE = "reference.safetensors"
 CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; a ViT takes half a minute for them on a CPU
+# Frames of an episode that are used: 99 episodes, which a rate of 1 in 100 needs, then have no more than that.
+PIECE = CLEAN_FRAMES // 99
 BLOCKS = 4096
 THUMBNAILS = 2048
 
@@ -44,9 +46,11 @@ THUMBNAILS = 2048
 class Reference:
     """Clean episodes, which training did not see, and a sample of what training saw.
 
+    Of an imported run, whose training saw nobody knows what, they are parts of the data that it was given.
+
     Attributes:
         latents: Latents of the frames of the clean episodes, one episode after the other.
-        actions: `actions[t]` leads from frame t to the next, in environment units; 0 after an episode's last frame.
+        actions: `actions[t]` leads from frame t to the next, in environment units; unused after the last one.
         lengths: Number of frames of each clean episode.
         blocks: Action blocks of the training episodes, normalised, in random order.
         thumbnails: Training frames, made small.
@@ -185,7 +189,8 @@ def build(
 
     Args:
         model: The world model, in eval mode.
-        clean: Episodes that are normal and were not trained on; at most 20,000 frames of them are used.
+        clean: Episodes that are normal and were not trained on. At most 20,000 frames are used, and of long episodes a
+            random piece, because frames of one episode are too much alike to stand for others.
         seen: Episodes that actions and thumbnails are taken from.
         seed: Seed of the choice of episodes, actions and frames where there are too many.
 
@@ -194,21 +199,29 @@ def build(
     """
     rng = np.random.default_rng([seed, dataset.num_episodes])
     order = rng.permutation(clean)
-    chosen = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(dataset.lengths[order]), CLEAN_FRAMES)))])
+    longest = max(PIECE, 2 * model.history * model.config.frameskip)  # longer than the context of the first prediction
+    lengths = np.minimum(dataset.lengths, longest)
+    chosen = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(lengths[order]), CLEAN_FRAMES)))])
+    lengths = lengths[chosen]
+    begins = np.random.default_rng([seed, dataset.num_episodes, 1]).integers(dataset.lengths[chosen] - lengths + 1)
+    rows_of = [
+        dataset.offsets[episode] + begin + np.arange(length)
+        for episode, begin, length in zip(chosen, begins, lengths, strict=True)
+    ]
     latents, pictures = [], []
-    for episode in chosen:
-        frames = torch.from_numpy(dataset.frames(dataset.rows(np.array([episode]))))
+    for piece in rows_of:
+        frames = torch.from_numpy(dataset.frames(piece))
         latents.append(model.embed(frames).float())
         pictures.append(thumbnails(frames))
     rows = rng.permutation(dataset.rows(seen))[:THUMBNAILS]
     looks = thumbnails(torch.from_numpy(dataset.frames(np.sort(rows))))
     some = torch.cat(pictures)[torch.from_numpy(rng.permutation(sum(map(len, pictures)))[:THUMBNAILS])]
-    actions = np.nan_to_num(dataset.column(ACTION, chosen).astype(np.float32))
+    actions = np.nan_to_num(dataset.column(ACTION)[np.concatenate(rows_of)].astype(np.float32))
     device = model.device
     return Reference(
         latents=torch.cat(latents),
         actions=torch.from_numpy(actions).to(device),
-        lengths=torch.from_numpy(dataset.lengths[chosen]).to(device),
+        lengths=torch.from_numpy(lengths).to(device),
         blocks=model.normalize_actions(torch.from_numpy(_blocks(model, dataset, seen, rng)).to(device)),
         thumbnails=looks.to(device),
         distances=nearest_distance(some, looks).sort().values.to(device),

@@ -28,6 +28,7 @@ from lewm.opened_run import Run, open_run
 from lewm.provenance import versions
 from lewm.report_files import keeping, new_report
 from lewm.run_worlds import world_to_act_in
+from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
@@ -68,7 +69,7 @@ class SuiteRequest:
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """What the suite found, with everything needed to repeat it."""
+    """What the suite found, with everything needed to repeat it; `calibration` is the `Basis` of the threshold."""
 
     env: str
     episodes: int
@@ -124,6 +125,7 @@ def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: 
         calibrations[actions] = calibrate(model, reference, actions == "known", request.seed)
         calibrations[actions].threshold(request.alpha)  # raises before the work where there are too few clean frames
         flags[actions] = functools.partial(calibrations[actions].flags, frameskip=frameskip, alpha=request.alpha)
+    basis = basis_of(run, request.calibrate, calibrations["known"], request.alpha)
     search = ActionSearch(reference.blocks, request.seed)
     earliest = frameskip * model.history + BEFORE
     steps = earliest + SPREAD + AFTER
@@ -165,10 +167,7 @@ def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: 
             false_alarms(actions, untouched[actions], calibrations[actions], frameskip, request.alpha, request.seed)
             for actions in ACTIONS
         ),
-        calibration={
-            "data": str(request.calibrate) if request.calibrate else run.held_out_in_words,
-            "clean_frames": len(calibrations["known"].clean),
-        },
+        calibration=basis.as_dict(),
         checkpoint_sha256=run.checkpoint_sha256,
         versions=versions(),
     )

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 TOGETHER = 32  # the most frames that are encoded together
 HELD = 2**28  # bytes of pictures that are held for that: 32 pictures of up to 1600 x 1600, fewer of larger ones
-FIRST_FRAMES = 32  # how many first frames are compared with the training frames
+FIRST_FRAMES = 32  # how many first frames are compared with those of the run's data
 
 
 class VideoPass:
@@ -100,8 +100,8 @@ class VideoPass:
         self.unfamiliarity = unfamiliarity(frames, known.thumbnails, known.distances)
         if self.unfamiliarity > 1:
             log.warning(
-                "%s: the first frames look unlike the training frames, %.1f times as far from them as any clean frame. "
-                "What follows may say more about the pictures than about what happens in them.",
+                "%s: the first frames look unlike those of the run's data, %.1f times as far from them as any clean "
+                "frame. What follows may say more about the pictures than about what happens in them.",
                 self.name,
                 self.unfamiliarity,
             )

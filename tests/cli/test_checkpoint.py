@@ -18,6 +18,7 @@ from lewm_cli.main import app
 
 FORMATS = Path(__file__).parents[1] / "data" / "convert" / "fixtures"
 PAGE = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
+OURS = re.compile("held.out|(has|have) not seen|never saw", re.IGNORECASE)  # what is said of a run trained here
 PLAN = ["plan", "--episodes", "3", "--samples", "16", "--elites", "4", "--iterations", "2", "--json"]
 
 
@@ -71,17 +72,22 @@ def test_an_imported_run_is_the_newest_and_every_command_takes_it(home, folder, 
     assert planned["random"]["episodes"] == 3
     assert answer("probe", "--episodes", "12", "--json")["held_out"] is False
     watched = answer("surprise", f"{rooms}#3", "--json")
-    assert watched["calibration"]["data"] == "episodes of the run's data, which its training may have seen"
-    for command in (["decode", "--steps", "5"], ["train-head", "--steps", "5"], ["train-policy", "--steps", "5"]):
-        code, shown = call(*command)
-        assert code == 0, shown
-        assert "may have seen every episode" in caplog.text
+    assert watched["calibration"]["data"] == "the run's episodes that the model's training may have seen"
+    for command in ("decode", "train-head", "train-policy"):
         caplog.clear()
+        assert answer(command, "--steps", "5", "--json")["held_out"] is False
+        assert "may have seen every episode" in caplog.text
+        code, shown = call(command, "--steps", "5")
+        assert code == 0, shown
+        assert "episodes that the model's training may have seen" in " ".join(shown.split())
+        assert not re.search(OURS, shown), shown
     (page,) = home.glob("runs/two-room-imported/report/index.html") if call("report")[0] == 0 else ()
     text = page.read_text()
     assert "Imported from" in text
     assert "the run was imported, and trained elsewhere" in text
     assert "Learning rate" not in text
+    assert text.count("episodes that the model&#x27;s training may have seen") == 3
+    assert not re.search(OURS, text)
 
 
 def test_held_out_is_refused_and_tasks_of_a_file_are_not_called_so(home, folder, rooms, tmp_path):
@@ -111,7 +117,8 @@ def test_resume_says_that_it_was_not_trained_here(home, folder, rooms):
     "command",
     [
         *("plan --run", "probe --run", "decode --run", "surprise a.mp4 --run", "report --run", "train-head --run"),
-        *("train-policy --run", "train --resume --out", "checkpoint export"),
+        *("train-policy --run", "train --resume --out", "checkpoint export --run"),
+        *("checkpoint info --run",),
     ],
 )
 @pytest.mark.parametrize("what", ["", "weights_epoch_2.pt", "config.json"])
@@ -163,6 +170,41 @@ def test_info_of_a_folder_a_file_and_a_run(home, folder, rooms):
     assert "5 actions of 2" in shown
 
 
+def test_a_run_is_named_with_the_same_option_everywhere(home, folder, rooms, tmp_path):
+    out = str(tmp_path / "elsewhere")
+    call("checkpoint", "import", str(folder), "--data", str(rooms), "--out", out)
+    assert answer("checkpoint", "info", "--run", out, "--json") == answer("checkpoint", "info", out, "--json")
+    assert answer("checkpoint", "export", "--run", out, "--json")["run"] == out
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+def test_info_shows_whole_lines_in_any_width(home, folder, rooms, tmp_path, monkeypatch, columns):
+    deep = tmp_path / "_".join(["a folder whose name is long"] * 5)
+    shutil.move(folder, deep)
+    monkeypatch.setattr(output, "stdout", type(output.stdout)(width=columns))
+    code, shown = call("checkpoint", "info", str(deep))
+    assert code == 0, shown
+    assert f"\n  lewm checkpoint import '{deep}' --data DATASET.h5\n" in shown
+    call("checkpoint", "import", str(deep), "--data", str(rooms))
+    code, shown = call("checkpoint", "info")
+    assert f"  {deep}, weights_epoch_2.pt\n" in shown
+    assert "To use it" not in shown
+
+
+def test_where_a_run_or_a_folder_goes_is_looked_at_first_and_made(home, folder, rooms, tmp_path, monkeypatch):
+    import_ = ["checkpoint", "import", str(folder), "--data", str(rooms)]
+    assert call(*import_, "--out", str(tmp_path / "new" / "deep" / "run"))[0] == 0
+    export = ["checkpoint", "export", "--run", str(tmp_path / "new" / "deep" / "run")]
+    assert call(*export, "--out", str(tmp_path / "other" / "deep" / "folder"))[0] == 0
+    assert (tmp_path / "other" / "deep" / "folder" / "weights.pt").is_file()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("lewm.checkpoints.released.locate", lambda *_: pytest.fail("the work has begun"))
+    for out, words in (("file/run", "cannot be written to: Not a directory"), ("file", "not an empty folder")):
+        for command in (import_, export):
+            code, shown = call(*command, "--out", str(tmp_path / out))
+            assert (code, words in shown, "--out" in shown) == (1, True, True), shown
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_exported_is_what_was_imported(home, folder, rooms, tmp_path, layout):
     call("checkpoint", "import", str(folder), "--data", str(rooms))
@@ -181,10 +223,16 @@ def test_what_cannot_be_done_is_said(home, folder, rooms, tmp_path):
     assert call("checkpoint", "export", "--layout", "transformers6")[0] == 2
     code, shown = call("checkpoint", "import", str(folder))
     assert (code, "Give --data a dataset of its world" in shown) == (1, True)
-    for command in ("import", "info"):
-        code, shown = call("checkpoint", command, str(tmp_path / "nowhere"), "--json")
+    for command in ("import", "info", "export --run", "info --run"):
+        code, shown = call("checkpoint", *command.split(), str(tmp_path / "nowhere"), "--json")
         assert code == 1, shown
         assert str(tmp_path / "nowhere") in shown
+    for odd, words in (("nowhere", "nothing is there"), ("", "neither a run nor a released checkpoint")):
+        code, shown = call("checkpoint", "info", str(tmp_path / odd))
+        assert (code, words in shown) == (1, True)
+        assert "--" not in shown.splitlines()[1], "no option is named that the command may lack"
+    code, shown = call("checkpoint", "info", str(folder), "--run", str(tmp_path))
+    assert (code, "give one of the two" in shown) == (2, True)
 
 
 def test_the_commands_of_the_page_work_in_their_order(home, folder, rooms, tmp_path, monkeypatch):

@@ -68,7 +68,9 @@ def test_probe_takes_the_newest_run_and_shows_what_it_found_in_80_columns(home, 
     written = json.loads(report.read_text())
     for one in written["probed"]:
         mse, r = (one["mlp"][score]["value"] for score in ("mse", "r"))
-        row = next(line for line in table.splitlines() if line.startswith(f" {one['features'].split(' encoder')[0]}"))
+        row = next(
+            line.split() for line in table.splitlines() if re.match(rf"{one['features'].split(' enc')[0]} +MLP", line)
+        )
         assert shortened(mse, 4) in row
         assert shortened(r, 3) in row
     for comparison in written["comparisons"]:
@@ -76,6 +78,22 @@ def test_probe_takes_the_newest_run_and_shows_what_it_found_in_80_columns(home, 
         said = next(line for line in table.splitlines() if line.startswith(f"agent, {probe}: training "))
         verb = {"better": "beats", "worse": "does worse than", "no difference shown": "is not shown to differ from"}
         assert re.search(f"{verb[comparison['verdict']]} [^,]*the {comparison['baseline']}", said)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_nothing_of_a_table_is_cut_however_long_a_name_and_a_number_are(home, monkeypatch, columns):
+    name = "the_angle_between_the_upper_arm_and_the_forearm_of_the_second_robot_in_the_world"
+    monkeypatch.setattr(output, "stdout", type(output.stdout)(width=columns))
+    code, shown = call("probe", "--target", f"{name}=state[0]", "--target", "both=state[0:2]")
+    assert code == 0, shown
+    assert "…" not in shown
+    assert f"\n{name}\n" in shown
+    path = max((home / "runs" / "two-room-small").glob("probe-*.json"), key=lambda path: path.stat().st_mtime_ns)
+    last = json.loads(path.read_text())["probed"][-1]
+    assert (last["property"], last["features"]) == ("both", "pixel PCA")
+    low, high = (shortened(end, 4) for end in last["mlp"]["mse"]["interval_95"])
+    cells = re.findall(r"^(?:pixel|PCA|pixel PCA) .*$", shown, re.MULTILINE)
+    assert any(f"{low}–{high}" in row for row in cells) == (columns == 80)
 
 
 def shortened(value, decimals):

@@ -196,6 +196,35 @@ def test_outputs_that_cannot_be_written_are_refused_first(run, video, tmp_path, 
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder.mp4", "run"]
 
 
+@pytest.mark.parametrize(
+    ("command", "made"),
+    [
+        ([*PLAN, "--save-tasks"], "a/b.mp4"),
+        (["surprise", "VIDEO", "--alpha", "0.1", "--out-video"], "a/b.mp4"),
+        (["report", "--out"], "a/b.mp4/index.html"),
+    ],
+)
+def test_folders_of_outputs_are_made(run, video, tmp_path, command, made):
+    words = [str(video) if word == "VIDEO" else word for word in command]
+    code, _, said = call(*words, tmp_path / "new" / "a" / "b.mp4", "--run", run)
+    assert code == 0, said
+    assert (tmp_path / "new" / made).is_file()
+
+
+@pytest.mark.parametrize("kind", [*COMMANDS, "train-head", "train-policy"])
+@pytest.mark.parametrize("wrong", ["run", "video", "option"])
+def test_an_early_error_stands_alone(run, video, tmp_path, kind, wrong):
+    """No empty bar is shown before it, and no empty line."""
+    words = {"run": ["--run", tmp_path / "nowhere"], "option": ["--run", run, "--device", "quantum"]}.get(wrong)
+    words = [*COMMANDS.get(kind, [kind]), *(words or ["--run", run])]
+    if wrong == "video" and kind != "surprise":
+        words += ["--data", tmp_path / "nowhere.h5"] if kind != "suite" else ["--calibrate", tmp_path / "nowhere.h5"]
+    video = tmp_path / "nowhere.mp4" if wrong == "video" else video
+    result = CliRunner().invoke(app, [str(video if word == "VIDEO" else word) for word in words])
+    assert result.exception is not None
+    assert not result.output, result.output
+
+
 @pytest.mark.parametrize("kind", ["plan", "surprise", "decode", "suite"])
 def test_an_encoder_that_is_missing_is_found_first(run, video, tmp_path, kind, monkeypatch):
     more = {"plan": ["--video", "mp4"], "surprise": ["--out-video", str(tmp_path / "a.mp4")]}.get(kind, [])

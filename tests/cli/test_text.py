@@ -70,7 +70,7 @@ def test_progress_and_warnings_show_names_as_they_are(name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(output.stderr, "_file", stream)
     with output.progress_bar(output.column(lambda task: task.fields["more"])) as bar:
-        bar.add_task(name, total=1, more=name)
+        bar.update(bar.add_task(name, total=1, more=name), completed=1)
     output._Warnings().emit(logging.LogRecord("lewm", logging.WARNING, "", 0, "%s: odd", (name,), None))
     assert stream.getvalue().count(name) == 3
     assert f"warning: {name}: odd\n" in stream.getvalue()

@@ -72,7 +72,7 @@ def test_a_number_of_actions_that_is_none(folder, action_dim):
 
 
 def test_a_frameskip_that_does_not_divide_the_block_is_a_fault(folder):
-    assert "lewm checkpoint import" in describe(str(folder)).facts()["to use it"]
+    assert "lewm checkpoint import" in (describe(str(folder)).command or "")
     change_config(folder, lambda content: {"model": content, "data": {"dataset": {"frameskip": 3}}})
     found = describe(str(folder))
     assert [fault.partition(": ")[2] for fault in found.faults] == [

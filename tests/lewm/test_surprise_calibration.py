@@ -1,17 +1,24 @@
 """p-values, thresholds and events."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lewm.checkpoints.origin import Origin
+from lewm.checkpoints.run import DatasetIdentity
 from lewm.errors import LewmError
+from lewm.opened_run import Run
+from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import Calibration, of_scores, windowed
 from lewm.surprise.trace import EventMerger, SurpriseTrace
 
 NAN = np.nan
+OWN = DatasetIdentity("data.h5", "0", (16, 16), 2, None)  # the dataset of the runs here
 
 
 def ranked(clean):
@@ -65,6 +72,55 @@ def test_the_false_alarm_rate_is_alpha_for_both_scores_together(alpha):
     error = np.std(rates) / len(rates) ** 0.5
     assert abs(np.mean(rates) - alpha) < 4 * error + 1 / 400  # at most one of 400 clean frames is a rank
     assert np.mean(rates) > alpha / 2
+
+
+@pytest.mark.parametrize(("count", "alpha"), [(2, 0.01), (20, 0.05), (99, 0.01)])
+def test_false_alarms_reach_the_limit_where_the_frames_of_an_episode_are_all_alike_and_do_not_exceed_it(count, alpha):
+    """The worst case: one number an episode, so that a new one is flagged as a whole where it is the strangest."""
+    rates = []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        each = rng.gamma(2, size=count + 50)
+        every = [strangeness + rng.uniform(0, 1e-6, 60) for strangeness in each]
+        calibration = of_scores(every[:count], 2)
+        assert calibration.episodes == count
+        rates.append(np.mean([calibration.flags(one, 2, alpha) for one in every[count:]]))
+    limit, error = (1 + alpha * count) / (1 + count), np.std(rates) / len(rates) ** 0.5
+    assert np.mean(rates) < limit + 4 * error
+    assert np.mean(rates) > limit - 4 * error - alpha
+    assert error < limit / 8, "otherwise the test says nothing"
+
+
+@pytest.mark.parametrize(
+    ("count", "alpha", "needed", "most", "other_alpha"),
+    [(2, 0.01, 99, "34.0%", "0.334"), (98, 0.01, 99, "2.0%", "0.011"), (20, 0.001, 999, "4.9%", "0.048")],
+)
+def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed, most, other_alpha):
+    run = Run(Path("run"), tiny, OWN, torch.device("cpu"))
+    calibration = of_scores([np.random.default_rng(i).gamma(2, size=600) for i in range(count)], 2)
+    basis = basis_of(run, None, calibration, alpha)
+    assert (basis.clean_episodes, basis.episodes_needed, basis.held_out) == (count, needed, True)
+    assert f"{basis.false_alarms_at_most:.1%}" == most
+    (said,) = caplog.messages
+    assert f"calibrated on {count} clean episodes, and alpha {alpha:g} needs {needed}" in said
+    assert f"up to {most} of the frames of a clean video" in said
+    assert f"--alpha {other_alpha}." in said
+    caplog.clear()
+    assert basis_of(run, Path("a.h5"), calibration, float(other_alpha)).enough
+    assert not caplog.messages
+
+
+def test_an_imported_run_promises_no_rate_of_false_alarms(tiny, caplog):
+    origin = Origin("folder", "weights.pt", "0", "transformers5")
+    run = Run(Path("run"), tiny, OWN, torch.device("cpu"), origin)
+    calibration = of_scores([np.random.default_rng(i).gamma(2, size=40) for i in range(100)], 2)
+    basis = basis_of(run, None, calibration, 0.01)
+    assert (basis.held_out, basis.false_alarms_at_most) == (False, None)
+    (said,) = caplog.messages
+    assert "its training may have seen the clean episodes" in said
+    caplog.clear()
+    assert basis_of(run, Path("new.h5"), calibration, 0.01).false_alarms_at_most == pytest.approx(2 / 101)
+    assert not caplog.messages
 
 
 def test_a_slow_wrongness_is_flagged_by_the_window():

@@ -48,7 +48,7 @@ def finished(run):
     fill(run, "plan-20260101-000000", ["episode-0000.mp4"], plan_report(2))
     fill(run, "plan-20260102-000000", [f"episode-{i:04d}.mp4" for i in range(9)], plan_report(6))
     fill(run, "probe-20260101-000000", ["scatter.png", "map.png", "notes.txt"], probe_report())
-    fill(run, "decode-20260101-000000", ["rollout.mp4", "reconstructions.png"])
+    fill(run, "decode-20260101-000000", ["rollout.mp4", "reconstructions.png"], {"held_out": True})
     annotated = run / "annotated.mp4"
     annotated.write_text("annotated.mp4")
     fill(run, "surprise-20260101-000000", ["trace.png"], surprise_report(out_video=str(annotated)))

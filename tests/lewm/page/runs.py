@@ -97,6 +97,7 @@ def head_report():
         "real": {"head": 0.91, "distance": 0.52},
         "imagined": None,
         "head": {"steps": 2000, "longest": 50, "frames": 100000},
+        "held_out": True,
         "checkpoint_sha256": "cd" * 32,
     }
 
@@ -106,6 +107,7 @@ def policy_report():
         "error": 0.4321,
         "mean_action": 0.998,
         "policy": {"steps": 1000, "longest": 50, "frames": 90000},
+        "held_out": True,
         "checkpoint_sha256": "cd" * 32,
     }
 
@@ -134,6 +136,12 @@ def surprise_report(source="/data/falls.mp4", out_video=None):
         "scored": 300,
         "flagged": 7,
         "alpha": 0.01,
+        "calibration": {
+            "clean_frames": 900,
+            "clean_episodes": 20,
+            "episodes_needed": 99,
+            "false_alarms_at_most": 0.0571,
+        },
         "events": [event],
         "out_video": out_video,
     }

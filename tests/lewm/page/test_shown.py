@@ -54,11 +54,15 @@ def test_it_shows_the_newest_of_every_part(finished):
         "3 latents",
         "0.12 s a plan",
         "6 of 9 films",
+        "in steps, on held-out episodes.",
+        "normalised actions in held-out episodes, at goals",
+        "Shown and measured are held-out episodes.",
         "agent, trained encoder 0.013 0.987 0.013 0.987",
         "agent, pixel PCA 0.346 0.654",
         "fitted on 60 episodes and tested on 21 others",
         "falls.mp4",
         "7; a clean video would have about 3.0",
+        "900 frames of 20 clean episodes; too few for alpha 0.01, which needs 99. At most 5.7% of clean frames",
         "1 1.50 1.75 2.25 0.0002",
         "agent teleported 2.500 0.020 4e-26 2.34 0.999 98% 0",
         "agent teleported 2.500 0.020 - - 0.500 98% -",
@@ -245,7 +249,7 @@ def test_names_are_text(tmp_path, tiny):
 
 
 def test_pictures_that_no_page_could_hold_are_counted(run):
-    fill(run, "decode-20260101-000000", [f"event-{i:03d}.png" for i in range(FIGURES + 5)])
+    fill(run, "decode-20260101-000000", [f"event-{i:03d}.png" for i in range(FIGURES + 5)], {"held_out": True})
     page = Page(write_page(run).page)
     assert len(page.shown()) == FIGURES
     assert f"{FIGURES} of {FIGURES + 5} pictures and videos" in page.said

@@ -1,0 +1,92 @@
+"""What a threshold of surprise rests on, and how many false alarms that allows.
+
+Frames of an episode are alike, so it is episodes that count. If a new clean episode is drawn as the K clean ones were,
+it is the strangest of all K + 1 with a chance of 1 / (K + 1), and then all of its frames may be flagged. So the rate of
+false alarms, averaged over calibrations and new episodes, is at most (1 + alpha K) / (K + 1) where episodes are of
+equal length, whatever they are like; it is near alpha where frames are hardly alike. With fewer than 1 / alpha - 1
+episodes, no threshold within the range of the clean scores can keep to alpha. (The units of the two scores are taken
+from the clean episodes, too, which this neglects.)
+
+Source: Lee, Barber and Willett, "Distribution-free inference with hierarchical data", arXiv 2306.06342.
+Differs: there, the ranks of an episode's own frames are weighted so that the limit is alpha itself, which flags less.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lewm.opened_run import Run
+from lewm.surprise.calibration import Calibration
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a threshold rests on.
+
+    Attributes:
+        data: Where the clean episodes are from.
+        clean_episodes: How many there are with a score.
+        clean_frames: How many frames of them have a score.
+        episodes_needed: The fewest episodes with which a rate of false alarms of alpha can be kept.
+        false_alarms_at_most: The rate of false alarms that is not exceeded on average, whatever the episodes are like;
+            None where `held_out` is False, because new episodes may then differ from the clean ones.
+        held_out: Whether the model's training held out the clean episodes; None where they are of other data.
+    """
+
+    data: str
+    clean_episodes: int
+    clean_frames: int
+    episodes_needed: int
+    false_alarms_at_most: float | None
+    held_out: bool | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough episodes for alpha."""
+        return self.clean_episodes >= self.episodes_needed
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def basis_of(run: Run, calibrate: Path | None, calibration: Calibration, alpha: float) -> Basis:
+    """What a calibration rests on; warns where that is too little for alpha, or where training may have seen it.
+
+    Args:
+        calibrate: The dataset of the clean episodes; None for those that the run holds out.
+    """
+    episodes = calibration.episodes
+    held_out = run.holds_out if calibrate is None else None
+    most = None if held_out is False else (1 + alpha * episodes) / (1 + episodes)
+    basis = Basis(
+        data=run.held_out_in_words if calibrate is None else str(calibrate),
+        clean_episodes=episodes,
+        clean_frames=len(calibration.clean),
+        episodes_needed=math.ceil(1 / alpha - 1e-9) - 1,
+        false_alarms_at_most=most,
+        held_out=held_out,
+    )
+    if not basis.enough:
+        log.warning(
+            "calibrated on %d clean episodes, and alpha %g needs %d%s. Give --calibrate a dataset with more clean "
+            "episodes, or --alpha %g.",
+            episodes,
+            alpha,
+            basis.episodes_needed,
+            "" if most is None else f": on average up to {most:.1%} of the frames of a clean video may be flagged",
+            math.ceil(1000 / (1 + episodes)) / 1000,
+        )
+    if held_out is False:
+        log.warning(
+            "%s was imported, and its training may have seen the clean episodes: it may predict new ones worse, and "
+            "flag more of their frames. Give --calibrate episodes that are new.",
+            run.path,
+        )
+    return basis
