@@ -17,8 +17,7 @@ class Encoder(nn.Module):
     """Turns each frame into one vector: the base of every kind of encoder.
 
     `forward` takes frames that are scaled and normalised, (B, 3, Y, X), and returns their embeddings, (B, W). In eval
-    mode the embedding of a frame does not depend on the frames beside it, bit for bit, on a CPU with any number of
-    threads: see `lewm.model.rows`. With another number of threads it may be rounded otherwise.
+    mode the embedding of a frame does not depend on the frames beside it, bit for bit: see `lewm.model.rows`.
 
     Attributes:
         width: W.

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from lewm.config import VitEncoder
 from lewm.model.parts import Encoder
-from lewm.model.rows import attention
 
 NORM_EPS = 1e-12  # released code
 
@@ -34,8 +33,7 @@ class Block(nn.Module):
         """One layer."""
         qkv = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # 3 x (B, heads, P, W / heads)
-        attend = F.scaled_dot_product_attention if self.training else attention
-        attended = attend(query, key, value)
+        attended = F.scaled_dot_product_attention(query, key, value)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         return x + self.fc2(F.gelu(self.fc1(self.mlp_norm(x))))
 
