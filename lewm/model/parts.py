@@ -17,7 +17,8 @@ class Encoder(nn.Module):
     """Turns each frame into one vector: the base of every kind of encoder.
 
     `forward` takes frames that are scaled and normalised, (B, 3, Y, X), and returns their embeddings, (B, W). In eval
-    mode the embedding of a frame does not depend on the frames beside it, bit for bit: see `lewm.model.rows`.
+    mode the embedding of a frame does not depend on the frames beside it: on a CPU with one thread bit for bit, else up
+    to rounding, see `lewm.model.rows`.
 
     Attributes:
         width: W.

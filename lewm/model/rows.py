@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Products and convolutions of few rows take other code paths, with other rounding. From this number on, a row's result
-# was found not to depend on the number of rows (float32, MKL). A plan must not depend on the episodes beside it.
+# was found not to depend on the number of rows (float32, MKL, one thread: several divide a product by its size). A plan
+# must not depend on the episodes beside it.
 MIN_ROWS = 64
 
 # In products whose widths are not multiples of this, MKL's rounding of a row depends on its place among the others.
