@@ -31,6 +31,7 @@ from lewm.surprise.calibration import calibrate, check_alpha
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
 from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
+from lewm.surprise.rates import expected_frames, rate_of
 from lewm.surprise.reference import reference_of
 from lewm.surprise.strip import Strip
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
@@ -143,11 +144,11 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
     model = run.model
     with open_source(request.source) as source, contextlib.ExitStack() as files:
         recorded = run.trained_on.recorded
-        fps = request.fps or _rate(source, recorded)
+        fps = request.fps or rate_of(source, recorded)
         actions, how, timed = _actions(request, model, source, recorded, fps or source.fps)
         read_at = fps or source.fps
         stop = len(actions) / read_at if timed and actions is not None and read_at else None
-        frames = source.frames(fps=fps, stop=stop)
+        frames, expected = source.frames(fps=fps, stop=stop), expected_frames(source, fps)
         on_progress("calibrating", 0, None)
         reference = reference_of(run, request.calibrate)
         calibration = calibrate(model, reference, actions is not None, request.seed)
@@ -164,13 +165,13 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             shown = annotated_video(
                 request.out_video,
                 rate or NO_CLOCK,
-                Strip(detector.threshold, request.alpha, rate, source.count),
+                Strip(detector.threshold, request.alpha, rate, expected),
             )
             sinks.append(Beside(files.enter_context(shown)))
         for pictures, trace in seen.pieces(frames):
             for sink in sinks:
                 sink(pictures, trace)
-            on_progress("watching", detector.meter.seen, source.count)
+            on_progress("watching", detector.meter.seen, expected)
         seen.finish()
         seconds = time.perf_counter() - begun
         report = SurpriseReport(
@@ -198,22 +199,6 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
             picture = out.with_suffix("") / "surprise.png"
             draw_surprise(picture, source.name, seen.curve, seen.peaks, seen.events, detector, how, rate)
     return report
-
-
-def _rate(source: Source, recorded: Recorded) -> float | None:
-    """The rate at which a video is read: that of the training's data. None means every frame.
-
-    Raises:
-        LewmError: An episode of a dataset was recorded at another rate.
-    """
-    if recorded.fps is None:
-        return None
-    if source.steps_per_second is not None and differ(source.steps_per_second, recorded.fps):
-        raise LewmError(
-            f"{source.name}: has {source.steps_per_second:.4g} steps a second, the training's data {recorded.fps:.4g}",
-            'Make its dataset with the same --fps: see "lewm data convert --help".',
-        )
-    return recorded.fps if source.fps is not None and differ(source.fps, recorded.fps) else None
 
 
 def _actions(

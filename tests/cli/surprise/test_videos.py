@@ -83,7 +83,9 @@ def test_frames_can_be_resampled_and_come_from_a_folder(home, run, video, episod
     assert call("surprise", str(tmp_path))[0] == 0
     assert newest(run)[1]["frames"] == 41
     assert newest(run)[1]["fps"] is None
-    assert call("surprise", str(video), "--fps", "2", "--frameskip", "1")[0] == 0
+    code, shown = call("surprise", str(video), "--fps", "2", "--frameskip", "1")
+    assert code == 0, shown
+    assert "9/9 frames" in shown
     slower = newest(run)[1]
     assert (slower["frames"], slower["scored"], slower["frameskip"], slower["fps"]) == (9, 8, 1, 2.0)
 
