@@ -3,7 +3,7 @@
 Letters: Y and X the sides of a picture, V and U those of the frame.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lewm_data.errors import unknown
 
@@ -15,9 +15,8 @@ LARGEST_SIDE = 224  # pixels: the frames of the published model. Larger recordin
 Sides = tuple[int, int]  # rows and columns
 
 
-@dataclass(frozen=True)
-class Placing:
-    """How a picture becomes a frame.
+class Placing(NamedTuple):
+    """How a picture becomes a frame. It is a tuple, because torch.compile traces whoever asks for it.
 
     Attributes:
         kept: The rows and the columns of the picture that are kept.
