@@ -36,7 +36,6 @@ from lewm.surprise.reference import reference_of
 from lewm.surprise.strip import Strip
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass
-from lewm_data.convert.sampling import differ
 from lewm_data.seeds import check_seed
 from lewm_data.video.action_files import Clip, read_actions
 from lewm_data.video.placing import CROP

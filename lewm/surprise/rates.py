@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lewm.checkpoints.run import Recorded
-from lewm.dataset_checks import differ
 from lewm.errors import LewmError
+from lewm_data.convert.sampling import differ
 from lewm_data.video.sources import Source
 
 
