@@ -21,28 +21,46 @@ from lewm_data.store.clips import Clips
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.places import chunk_places
 from lewm_data.store.reader import READ_AHEAD, BatchReader
+from lewm_data.store.writer import Writer
 
 THREADS = 16  # reads in flight of the baseline of the disk
 PAGE = 4096
-EPISODE = 100  # frames of an episode of the file that is opened
+EPISODE = 100  # frames of an episode of the files that are made here
+SHARE = 8  # of which one part of the large file is read at a time
+
+
+def large(path: Path, gigabytes: float, frame_size: int) -> Path:
+    """A dataset of frames of noise: too large for caches that a disk, or what stands for one, may have."""
+    random = np.random.default_rng(0)
+    shape = (EPISODE, frame_size, frame_size, 3)
+    with Writer.create(path) as writer:
+        for _ in range(round(gigabytes * 1e9 / np.prod(shape))):
+            frames = np.frombuffer(random.bytes(int(np.prod(shape))), np.uint8).reshape(shape)
+            writer.write_episode({"pixels": frames, "action": np.zeros((EPISODE, 2), np.float32)})
+    return path
 
 
 def cold(path: Path, batch: int, repeats: int) -> list[dict[str, Any]]:
-    """Megabytes of frames a second from the disk, in random order, and what the disk gives around the page cache."""
+    """Megabytes of frames a second from the disk, in random order, and what the disk gives around the page cache.
+
+    Each time other episodes are read, so that no cache has them from the time before.
+    """
     with Dataset.open(path) as dataset, path.open("rb") as stream, h5py.File(path) as file:
         places = chunk_places(file["pixels"], dataset.num_steps, stream.fileno(), closed=True)
-        size, count = int(places["size"][0]), len(places)
-        starts = places["start"].astype(np.int64)
-        found: dict[str, list[float]] = {"lewm": [], "the disk": [], "through the page cache": []}
+        size, starts = int(places["size"][0]), places["start"].astype(np.int64)
+        seconds: dict[str, list[float]] = {"lewm": [], "the disk": [], "through the page cache": []}
         random = np.random.default_rng(0)
-        frames = Clips(dataset, 1, 1)  # an epoch reads each frame once
         for repeat in range(repeats):
-            found["the disk"].append(_in_threads(path, random.permutation(starts), size, os.O_DIRECT))
-            _forget(stream.fileno())
-            found["through the page cache"].append(_in_threads(path, random.permutation(starts), size, 0))
-            _forget(stream.fileno())
-            found["lewm"].append(_read_ahead(frames, batch, repeat, stream.fileno()) * count)
-    rates = {name: count * size / 1e6 / np.array(seconds) for name, seconds in found.items()}
+            for name, found in seconds.items():
+                episodes = np.sort(random.choice(dataset.num_episodes, dataset.num_episodes // SHARE, replace=False))
+                _forget(stream.fileno())
+                if name == "lewm":
+                    found.append(_read_ahead(Clips(dataset, 1, 1, episodes), batch, repeat, stream.fileno()))
+                else:
+                    flags = os.O_DIRECT if name == "the disk" else 0
+                    rows = random.permutation(dataset.rows(episodes))
+                    found.append(_in_threads(path, starts[rows], size, flags) / len(rows))
+    rates = {name: size / 1e6 / np.array(found) for name, found in seconds.items()}
     common = {"part": "cold", "file_bytes": path.stat().st_size}
     return [
         *({**common, "reader": name, "unit": "MB/s", **spread(rate, repeats)} for name, rate in rates.items()),

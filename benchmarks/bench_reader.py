@@ -8,9 +8,9 @@ keep every fifth frame, and, where the package is installed, the HDF5 reader of 
 It loads frames and actions alone, and keeps the actions in memory. All read the same batches in turns; batches that
 differ are refused.
 
-**Cold.** Frames are read once in random order, as in an epoch of training, after the system was told to forget the file
-(POSIX_FADV_DONTNEED). The baselines read the same places 16 at a time, around the page cache (O_DIRECT), which takes
-hardly any time of the processor, and through it, as all programs do that want a second epoch from memory.
+**Cold.** Frames of a large file are read once in random order, as in an epoch of training, after the system was told to
+forget the file (POSIX_FADV_DONTNEED). The baselines read such places 16 at a time, around the page cache (O_DIRECT),
+which takes hardly any time of the processor, and through it, as all programs do that want a second epoch from memory.
 
 **Opening.** A file of 2.3 million frames whose chunks have places but no data: the time until a clip has been read.
 
@@ -33,7 +33,7 @@ import hdf5plugin
 import numpy as np
 import torch
 from _measure import in_turns
-from _reader_parts import cold, opening, training
+from _reader_parts import cold, large, opening, training
 from _report import spread, write_report
 
 from lewm_data.collection.collect import collect
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=60)
     parser.add_argument("--frame-size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=64, help="clips")
+    parser.add_argument("--gigabytes", type=float, default=10.0, help="of the file that is read cold")
     parser.add_argument("--frames", type=int, default=2_300_000, help="of the file that is opened")
     parser.add_argument("--steps", type=int, default=60, help="of training")
     parser.add_argument("--folder", type=Path, help="where the files are written: on the disk to measure")
@@ -154,7 +155,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = two_room(Path(folder) / "two-room.h5", arguments.episodes, arguments.frame_size)
         results = warm(path, arguments.batch, arguments.repeats)
-        results += cold(path, arguments.batch * 2, arguments.repeats)
+        large_file = large(Path(folder) / "large.h5", arguments.gigabytes, arguments.frame_size)
+        results += cold(large_file, arguments.batch * 2, arguments.repeats)
+        large_file.unlink()
         results += opening(Path(folder) / "many.h5", arguments.frames, arguments.frame_size, arguments.repeats)
         small = two_room(Path(folder) / "small.h5", arguments.episodes, 64)
         results += training({"uncompressed": small, "gzip": stored(small, "gzip")}, arguments.steps)

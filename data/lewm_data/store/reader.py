@@ -19,7 +19,7 @@ from lewm_data.errors import DataError
 from lewm_data.store.clips import ClipBatch, Clips, shuffled
 
 READ_AHEAD = 4  # batches; at 128 clips of 4 frames of 64×64 pixels, 25 MB
-READING = 2  # batches that are read at once: a disk has work while the last frames of one are waited for
+READING = 3  # batches that are read at once: a disk has work while the last frames of one are waited for
 THREAD = "lewm-batches"
 
 T = TypeVar("T")

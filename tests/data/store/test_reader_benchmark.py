@@ -8,7 +8,7 @@ BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "bench_reader.py"
 
 def test_benchmark_runs_small(tmp_path):
     report = tmp_path / "reader.json"
-    sizes = {"episodes": 6, "frame-size": 64, "repeats": 1, "batch": 8, "frames": 3000, "steps": 3}
+    sizes = {"episodes": 6, "frame-size": 64, "repeats": 1, "gigabytes": 0.03, "batch": 8, "frames": 3000, "steps": 3}
     arguments = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
     subprocess.run([sys.executable, str(BENCHMARK), *arguments, "--json", str(report)], check=True, capture_output=True)
     results = json.loads(report.read_text())["results"]
