@@ -4,6 +4,8 @@ from typing import Any
 
 from _cells import load, machines
 
+SPREAD = ("median", "p20", "p80")
+
 
 def reading() -> str:
     """Clips a second by how frames are stored, then the disk, opening and waiting."""
@@ -47,7 +49,8 @@ def _rates(row: dict[str, Any]) -> str:
 
 
 def _shares(row: dict[str, Any]) -> str:
-    return f"{row['median']:.2g} % | {row['p20']:.2g} to {row['p80']:.2g}"
+    median, low, high = (f"{row[name]:.0f}" if row[name] >= 10 else f"{row[name]:.2g}" for name in SPREAD)
+    return f"{median} % | {low} to {high}"
 
 
 def _between(row: dict[str, Any], digits: int) -> str:
