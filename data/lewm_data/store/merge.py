@@ -147,12 +147,14 @@ def _attributes(datasets: Sequence[Dataset]) -> tuple[dict[str, Any], list[str]]
 
 def _check_order(datasets: Sequence[Dataset]) -> None:
     """Raises where the numbers of an action have the same names in another order."""
-    first = datasets[0].action_names
+    firsts: dict[tuple[str, ...], Dataset] = {}
     for dataset in datasets:
         names = dataset.action_names
-        if names != first and sorted(names) == sorted(first):
+        first = firsts.setdefault(tuple(sorted(names)), dataset)
+        if names != first.action_names:
             raise DataError(
-                f"{dataset.path}: an action is {', '.join(names)}, in {datasets[0].path} it is {', '.join(first)}",
+                f"{dataset.path}: an action is {', '.join(names)}, in {first.path} it is "
+                f"{', '.join(first.action_names)}",
                 "Convert them with the columns in the same order.",
             )
 

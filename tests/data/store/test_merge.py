@@ -147,7 +147,11 @@ def test_actions_whose_numbers_have_another_order_are_not_merged(tmp_path):
         write(tmp_path / f"{number}.h5", [5], first=number, action_names=json.dumps(names))
         for number, names in enumerate((["x", "y"], ["y", "x"], ["left", "right"]))
     )
+    unnamed = write(tmp_path / "3.h5", [5], first=3)
     with pytest.raises(DataError, match=r"1\.h5: an action is y, x, in .*0\.h5 it is x, y"):
         merge([one, other], tmp_path / "all.h5")
-    assert merge([one, more], tmp_path / "all.h5").left_out == ("attribute action_names",)
+    for before in (unnamed, more):  # wherever the two stand
+        with pytest.raises(DataError, match=r"1\.h5: an action is y, x, in .*0\.h5 it is x, y"):
+            merge([before, one, other], tmp_path / "all.h5")
+    assert merge([one, unnamed, more], tmp_path / "all.h5").left_out == ("attribute action_names",)
     assert "action_names" not in episodes(tmp_path / "all.h5")[1]
