@@ -166,11 +166,25 @@ def _sources(numbers: Sequence[tuple[Dataset, int, int | None]]) -> dict[int, st
     }
     names = [name for _, name in found.values() if name is not None]
     alike = len(set(names)) < len(names)
+    files = _told_apart([dataset.path for dataset, _ in found.values()])
     return {
-        number: f"{dataset.path.stem}: {name}" if alike else name
+        number: f"{files[dataset.path]}: {name}" if alike else name
         for number, (dataset, name) in found.items()
         if name is not None
     }
+
+
+def _told_apart(paths: Sequence[Path]) -> dict[Path, str]:
+    """The names of files without suffix, after as many of their folders as tell all of them apart.
+
+    Where no folders do, as for "a.h5" and "a.hdf5", they have numbers.
+    """
+    parts = {path: path.absolute().with_suffix("").parts for path in dict.fromkeys(paths)}
+    for count in range(1, max(map(len, parts.values()), default=0)):
+        ends = {path: "/".join(one[-count:]) for path, one in parts.items()}
+        if len(set(ends.values())) == len(ends):
+            return ends
+    return {path: f"{path.stem} ({number})" for number, path in enumerate(parts, 1)}
 
 
 def _numbers(datasets: Sequence[Dataset]) -> list[tuple[Dataset, int, int | None]]:
