@@ -58,14 +58,14 @@ def show(
 
 
 def _table(found: tuple[Overview, ...]) -> Table:
-    from rich import box
-    from rich.table import Table
-
     from lewm_data.errors import INSTALL
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False)
-    for name in ("environment", "", "actions", "states", "policies", "factors"):
-        table.add_column(name, overflow="fold")  # a name that is too long continues in the next line
+    table = output.plain_table("environment", "", "actions", "states", "policies")
+    for column in table.columns:
+        column.overflow = "fold"  # a word that is too long continues in the next line
+    table.columns[0].no_wrap = True
+    longest = max((len(f"{factor},") for one in found for factor in one.factors), default=1)  # none is broken
+    table.add_column("factors", width=max(longest, output.stdout.width // 4))
     for one in found:
         needs = "" if one.installed else f"\nneeds {INSTALL.format(one.extra)}"
         table.add_row(
@@ -77,5 +77,4 @@ def _table(found: tuple[Overview, ...]) -> Table:
             ", ".join(one.factors),
         )
     table.caption = "actions and states: numbers of each; factors: what --vary can draw for each episode"
-    table.caption_justify = "left"
     return table

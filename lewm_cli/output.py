@@ -120,6 +120,9 @@ class _Bar(Progress):
             self.start()
         super().update(task_id, **changes)
 
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        self.update(task_id, advance=advance)
+
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         if not self.waits:
             self.live.transient |= kind is not None and not any(task.completed for task in self.tasks)

@@ -2,16 +2,18 @@
 
 import json
 
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 from lewm_cli import output
 from lewm_cli.main import app
+from lewm_data.envs.overview import overview
 from lewm_data.envs.registry import WORLDS
 
 
-def call(*arguments):
-    result = CliRunner(env={"COLUMNS": "160"}).invoke(app, ["envs", *arguments])
+def call(*arguments, columns=160):
+    result = CliRunner(env={"COLUMNS": str(columns)}).invoke(app, ["envs", *arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         return 1, "\n".join(output.explain(result.exception))
     return result.exit_code, result.output
@@ -24,6 +26,16 @@ def test_every_environment_is_listed():
         assert name in shown
     assert "expert, random, smooth" in shown
     assert "door.position" in shown
+
+
+@pytest.mark.parametrize("columns", [72, 80, 100, 200])
+def test_the_list_breaks_lines_between_words(columns):
+    _, shown = call(columns=columns)
+    lines = shown.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("actions and states")) <= columns
+    words = {word.strip(",") for line in lines for word in line.split()}
+    for one in overview():
+        assert {one.name, *one.about.split(), *one.policies, *one.factors} <= words
 
 
 def test_the_list_says_what_has_to_be_installed(monkeypatch):

@@ -64,6 +64,17 @@ def test_the_clock_of_a_stage_goes_on_after_another_stage_has_ended(monkeypatch)
         assert (shown.completed, shown.elapsed, shown.finished) == (0.9, 30, False)
 
 
+@pytest.mark.parametrize("step", [lambda bar, task: bar.advance(task), lambda bar, task: bar.update(task, advance=1)])
+def test_a_bar_is_shown_from_the_first_progress_on(step, monkeypatch):
+    monkeypatch.setattr(output.stderr, "_file", io.StringIO())
+    with output.progress_bar() as bar:
+        task = bar.add_task("film", total=3)
+        assert not bar.live.is_started
+        step(bar, task)
+        assert bar.live.is_started
+        assert bar.tasks[0].completed == 1
+
+
 @pytest.mark.parametrize("name", ODD)
 def test_progress_and_warnings_show_names_as_they_are(name, monkeypatch):
     stream = io.StringIO()

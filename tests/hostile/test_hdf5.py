@@ -188,7 +188,7 @@ def test_links_inside_the_file_are_followed(tmp_path):
 def test_a_column_beyond_memory_is_refused_only_when_it_is_asked_for_whole(tmp_path, monkeypatch):
     path = write(tmp_path / "a.h5")
     monkeypatch.setattr("lewm_data.store.rows.memory_limit", lambda: ROWS * 8)
-    monkeypatch.setattr("lewm_data.store.dataset.KEPT_BYTES", 0)
+    monkeypatch.setattr("lewm_data.store.columns.KEPT_BYTES", 0)
     with Dataset.open(path) as dataset:
         assert dataset.episode(1)["state"].shape == (5, 2)
         dataset.fingerprint()

@@ -106,7 +106,7 @@ def test_a_recording_becomes_the_same_frame_in_data_and_model(fit, shape):
 
 
 @pytest.mark.parametrize("fit", FITS)
-@pytest.mark.parametrize("shape", [(330, 640), (640, 330), (400, 600), (7, 31), (32, 32)])
+@pytest.mark.parametrize("shape", [(330, 640), (640, 330), (400, 600), (7, 31), (32, 32), (5, 64), (64, 69)])
 def test_worlds_recordings_and_the_model_place_a_picture_alike(fit, shape):
     """The picture is white, so the filled part is; where a corner of what is kept is black, so is that of the frame."""
     size = (32, 32)
@@ -127,11 +127,20 @@ def test_worlds_recordings_and_the_model_place_a_picture_alike(fit, shape):
         np.testing.assert_array_equal(decoded, expected)
 
 
-def test_a_half_is_rounded_as_one():
-    """330 rows of a picture 640 wide are 115.5 of 224; as a quotient of floats they would be 115.49999999999999."""
+def test_a_half_is_rounded_upwards():
+    """330 rows of a picture 640 wide are 115.5 of 224; as a quotient of floats they would be 115.49999999999999.
+
+    229 rows of one 448 wide are 114.5, which Python rounds to 114.
+    """
     assert place((330, 640), (224, 224), "letterbox").inner == (116, 224)
     assert 330 * (224 / 640) < 115.5 == 330 * 224 / 640
     assert covering((320, 645), (224, 224)) == (224, 452)
+    assert place((229, 448), (224, 224), "letterbox").inner == (115, 224)
+    assert place((448, 229), (224, 224), "letterbox").inner == (224, 115)
+    assert covering((448, 453), (224, 224)) == (224, 227)
+    assert covering((448, 449), (224, 224)) == (224, 225)
+    large = 2**60 + 2  # floats have no such odd number as the quotient
+    assert covering((large, large + 1), (large, large)) == (large, large + 1)
 
 
 @pytest.mark.parametrize("fit", FITS)

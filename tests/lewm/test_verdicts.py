@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -196,6 +197,48 @@ def test_what_an_environment_is_registered_with_may_hold_itself(monkeypatch):
     assert origin.judged_from("Made-v0", "crop") is None
     monkeypatch.setitem(gymnasium.registry, "Made-v0", replace(spec, id="Made-v0", kwargs={"held": 1}))
     assert '"held": 1' in origin.judged_from("Made-v0", "crop")["environment"]
+
+
+def registered(monkeypatch, **changes):
+    """What a verdict depends on where CartPole is registered with these changes."""
+    import gymnasium
+
+    spec = replace(gymnasium.spec("CartPole-v1"), id="Made-v0", **changes)
+    monkeypatch.setitem(gymnasium.registry, "Made-v0", spec)
+    return origin.judged_from("Made-v0", "crop")
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_function_of_ones_own_that_makes_an_installed_class_is_code_of_ones_own(tmp_path, monkeypatch, loaded):
+    (tmp_path / "made_at_home.py").write_text(
+        "from gymnasium.envs.classic_control.cartpole import CartPoleEnv\n\nmake = CartPoleEnv\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    if loaded:
+        monkeypatch.setitem(sys.modules, "made_at_home", importlib.import_module("made_at_home"))
+        assert registered(monkeypatch, kwargs={"rooms": "made_at_home"}) is None
+    assert registered(monkeypatch, kwargs={"robot": "made_at_home:make"}) is None
+    assert registered(monkeypatch, kwargs={"robot": "made_at_work:make", "sides": ":", "of": "gymnasium"}) is not None
+    assert registered(monkeypatch, entry_point="made_at_home:make") is None
+    if loaded:
+        assert world("Made-v0").judged_from() is None
+
+
+def test_files_of_ones_own_can_change_at_any_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "CartPole").mkdir()  # what an environment is called names no file
+    installed = tmp_path / "site-packages" / "ant.xml"
+    own = tmp_path / "mine.xml"
+    for path in (own, installed):
+        assert registered(monkeypatch, kwargs={"xml_file": str(path)}) is not None
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("<mujoco/>")
+    assert registered(monkeypatch, kwargs={"xml_file": str(installed)}) is not None
+    for named in (str(own), "mine.xml", "./mine.xml", "~/mine.xml", str(tmp_path)):
+        assert registered(monkeypatch, kwargs={"xml_file": named}) is None
+    for odd in ("a\0b", "x" * 5000, "~nobody/a.xml", ""):
+        assert registered(monkeypatch, kwargs={"xml_file": odd}) is not None
 
 
 def made_by_a_package(source):

@@ -5,7 +5,6 @@ for, K episodes that are asked for, R their rows, T steps of one episode.
 """
 
 import hashlib
-import logging
 import math
 import os
 import threading
@@ -19,6 +18,7 @@ from jaxtyping import Int, Int64, Shaped, UInt8
 
 from lewm_data.errors import DataError, unknown
 from lewm_data.store import schema
+from lewm_data.store.columns import Columns
 from lewm_data.store.contents import attributes_of, check_contents
 from lewm_data.store.frames import FrameReader, PlainFrames, open_frames
 from lewm_data.store.hashes import Hashes, as_bytes, hash_columns, hash_rows
@@ -26,13 +26,10 @@ from lewm_data.store.index import read_index, rows_of
 from lewm_data.store.kept_frames import KeptFrames
 from lewm_data.store.left_out import LeftOut, read_left_out
 from lewm_data.store.opening import COPY_AGAIN, OpenFile, open_file, reading
-from lewm_data.store.rows import StoredRows
 from lewm_data.store.schema import ACTION, FASTEST, HASHES, INDEX, LENGTHS, OFFSETS, PIXELS, REWARD, SLOWEST
 from lewm_data.store.source_names import action_names_in, sources_in
+from lewm_data.store.stored_hashes import are_of_frames, covered_columns
 
-logger = logging.getLogger(__name__)
-
-KEPT_BYTES = 64 << 20  # the largest column that stays in memory after it was read
 BLOCK_BYTES = 16 << 20  # the size of a block where a column is read block by block
 SAMPLE = 128  # rows; if 2 % of the rows are changed, 92 of 100 samples contain a changed one
 
@@ -69,8 +66,6 @@ class Dataset:
         self._opened, self._file = opened, opened.file
         self._size = 0 if opened.interrupted else os.fstat(opened.handle).st_size  # a writer may still shorten it
         self._lock = threading.Lock()
-        self._cache: dict[str, np.ndarray] = {}
-        self._readers: dict[str, StoredRows] = {}
         self._frames: FrameReader | None = None
         self._hashes: Hashes | None = None
         self._fingerprint: str | None = None
@@ -85,7 +80,8 @@ class Dataset:
         schema.check_columns(str(path), self.schema, {})  # types first: the index is read only where there are frames
         self.lengths, self.offsets = read_index(path, opened, self._size)
         self.num_steps = sum(self.lengths.tolist())  # not checked yet, so 64 bits could overflow
-        if hashes is not None and self._are_of_these_frames():
+        self._columns = Columns(path, opened, self.num_steps, self._size, self._lock)
+        if hashes is not None and are_of_frames(path, opened):
             stored[HASHES] = hashes
             schema.check_hashes(str(path), hashes.dtype, hashes.shape[1:])
         rows = {name: int(item.shape[0]) for name, item in stored.items()}
@@ -94,7 +90,7 @@ class Dataset:
         schema.check_columns(str(path), self.schema, rows)
         schema.check_episodes(str(path), self.lengths, self.offsets, rows[PIXELS])
         self.has_hashes = HASHES in stored
-        checked = {name: self._values(name) for name in (ACTION, REWARD) if name in stored}
+        checked = {name: self._columns.read(name) for name in (ACTION, REWARD) if name in stored}
         schema.check_values(str(path), checked, self.lengths, self.offsets)
 
     @classmethod
@@ -154,7 +150,7 @@ class Dataset:
             self._sources = sources_in(self.attributes) if schema.EPISODE in self.columns else {}
         if not self._sources:
             return None
-        return self._sources.get(int(self._values(schema.EPISODE, self.offsets[[episode]])[0]))
+        return self._sources.get(int(self._columns.read(schema.EPISODE, self.offsets[[episode]])[0]))
 
     def said(self, episode: int) -> str:
         """An episode in words, with the recording that it is from."""
@@ -178,7 +174,7 @@ class Dataset:
         if name not in self.columns:
             raise unknown(f"column of {self.path}", name, self.columns)
         rows = None if episodes is None else self.rows(episodes)
-        values = self._values(name, rows)
+        values = self._columns.read(name, rows)
         return self._without_last(values, episodes) if name == ACTION else values
 
     def rows(self, episodes: Int[np.ndarray, "K"]) -> Int64[np.ndarray, "R"]:
@@ -199,7 +195,7 @@ class Dataset:
             DataError: There is no such episode.
         """
         rows = self.rows(np.array([index]))
-        found = {name: self.frames(rows) if name == PIXELS else self._values(name, rows) for name in self.columns}
+        found = {name: self.frames(rows) if name == PIXELS else self._columns.read(name, rows) for name in self.columns}
         return {**found, ACTION: self._without_last(found[ACTION], np.array([index]))}
 
     def frames(self, rows: Int[np.ndarray, "B"]) -> UInt8[np.ndarray, "B Y X 3"]:
@@ -239,7 +235,7 @@ class Dataset:
                 digest.update(self.frame_hashes().tobytes())
             else:
                 for rows in _blocks(np.arange(self.num_steps), column.row_bytes):
-                    digest.update(as_bytes(self._values(column.name, rows)).tobytes())
+                    digest.update(as_bytes(self._columns.read(column.name, rows)).tobytes())
         self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
@@ -288,7 +284,7 @@ class Dataset:
         for some in _blocks(rows, sum(column.row_bytes for column in self.schema)):
             self.check_frames(some, self.frames(some))
             if hashes.columns is not None:
-                found = hash_columns({name: self._values(name, some) for name in hashes.covered})
+                found = hash_columns({name: self._columns.read(name, some) for name in hashes.covered})
                 self._refuse_changed("row of numbers", some[(found != hashes.columns[some]).any(axis=1)])
 
     def check_sample(self) -> None:
@@ -307,7 +303,7 @@ class Dataset:
         """Closes the file; nothing can be read afterwards."""
         with self._lock:
             self._frames = None
-            self._readers.clear()
+            self._columns.forget_file()
             self._opened.close()
 
     def __enter__(self) -> "Dataset":
@@ -315,16 +311,6 @@ class Dataset:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _values(self, name: str, rows: Int[np.ndarray, "B"] | None = None) -> np.ndarray:
-        """A copy of a column, or of these rows of it. Small columns are read only once."""
-        with self._lock, reading(self.path):
-            if name not in self._cache:
-                reader = self._reader(name)
-                if reader.nbytes > KEPT_BYTES:
-                    return reader.whole() if rows is None else reader.read(rows)
-                self._cache[name] = reader.whole()
-            return self._cache[name].copy() if rows is None else self._cache[name][rows]
 
     def _without_last(
         self, actions: Shaped[np.ndarray, "R A"], episodes: Int[np.ndarray, "K"] | None
@@ -344,36 +330,11 @@ class Dataset:
                 self._frames = open_frames(self.path, pixels, self.num_steps, handle, self._size)
             return self._frames
 
-    def _reader(self, name: str) -> StoredRows:
-        if name not in self._readers:
-            item, handle = self._file[name], self._opened.handle
-            self._readers[name] = StoredRows(self.path, item, self.num_steps, handle, self._size)
-        return self._readers[name]
-
-    def _are_of_these_frames(self) -> bool:
-        """Whether the hashes belong to these frames; False, with a warning, if the hashed frames had another size."""
-        hashed, now = self._of_hashes(schema.HASHED_FRAME), self._file[PIXELS].shape[1:]
-        if hashed is None or np.array_equal(hashed, now):
-            return True
-        logger.warning("%s: its hashes are of frames of another size, and are not used", self.path)
-        return False
-
     def _known_hashes(self) -> Hashes | None:
         if self._hashes is None and self.has_hashes:
-            frames, columns = self._values(HASHES).swapaxes(0, 1).copy()
-            self._hashes = Hashes(frames, columns, self._covered())
+            frames, columns = self._columns.read(HASHES).swapaxes(0, 1).copy()
+            self._hashes = Hashes(frames, columns, covered_columns(self.path, self._opened, self.columns))
         return self._hashes
-
-    def _covered(self) -> tuple[str, ...]:
-        """The columns that the hashes cover; all columns where a copy of the file lost their names."""
-        found = self._of_hashes(schema.COVERED)
-        names = () if found is None else tuple(map(str, np.atleast_1d(found)))
-        return names or tuple(name for name in self.columns if name != PIXELS)
-
-    def _of_hashes(self, name: str) -> Any:  # noqa: ANN401  # an attribute may be anything
-        """An attribute of the hashes; None where there is none."""
-        with reading(self.path), self._opened.for_attributes() as file:
-            return file[HASHES].attrs.get(name)
 
     def _refuse_changed(self, what: str, rows: Int[np.ndarray, "B"]) -> None:
         if len(rows):

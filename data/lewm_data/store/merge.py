@@ -147,12 +147,14 @@ def _attributes(datasets: Sequence[Dataset]) -> tuple[dict[str, Any], list[str]]
 
 def _check_order(datasets: Sequence[Dataset]) -> None:
     """Raises where the numbers of an action have the same names in another order."""
-    first = datasets[0].action_names
+    firsts: dict[tuple[str, ...], Dataset] = {}
     for dataset in datasets:
         names = dataset.action_names
-        if names != first and sorted(names) == sorted(first):
+        first = firsts.setdefault(tuple(sorted(names)), dataset)
+        if names != first.action_names:
             raise DataError(
-                f"{dataset.path}: an action is {', '.join(names)}, in {datasets[0].path} it is {', '.join(first)}",
+                f"{dataset.path}: an action is {', '.join(names)}, in {first.path} it is "
+                f"{', '.join(first.action_names)}",
                 "Convert them with the columns in the same order.",
             )
 
@@ -164,11 +166,25 @@ def _sources(numbers: Sequence[tuple[Dataset, int, int | None]]) -> dict[int, st
     }
     names = [name for _, name in found.values() if name is not None]
     alike = len(set(names)) < len(names)
+    files = _told_apart([dataset.path for dataset, _ in found.values()])
     return {
-        number: f"{dataset.path.stem}: {name}" if alike else name
+        number: f"{files[dataset.path]}: {name}" if alike else name
         for number, (dataset, name) in found.items()
         if name is not None
     }
+
+
+def _told_apart(paths: Sequence[Path]) -> dict[Path, str]:
+    """The names of files without suffix, after as many of their folders as tell all of them apart.
+
+    Where no folders do, as for "a.h5" and "a.hdf5", they have numbers.
+    """
+    parts = {path: path.absolute().with_suffix("").parts for path in dict.fromkeys(paths)}
+    for count in range(1, max(map(len, parts.values()), default=0)):
+        ends = {path: "/".join(one[-count:]) for path, one in parts.items()}
+        if len(set(ends.values())) == len(ends):
+            return ends
+    return {path: f"{path.stem} ({number})" for number, path in enumerate(parts, 1)}
 
 
 def _numbers(datasets: Sequence[Dataset]) -> list[tuple[Dataset, int, int | None]]:

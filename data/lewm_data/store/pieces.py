@@ -32,7 +32,7 @@ def pieces_of(
     for first in range(0, len(rows), step):
         some = rows[first : first + step]
         dataset.check_rows(some)
-        piece = {name: dataset.frames(some) if name == PIXELS else dataset._values(name, some) for name in names}
+        piece = {name: dataset.frames(some) if name == PIXELS else dataset._columns.read(name, some) for name in names}
         if first + step >= len(rows):
             piece[ACTION][-1] = np.nan
         yield piece

@@ -77,9 +77,15 @@ def check_fit(fit: str) -> None:
 def _of_shape(shape: Sides, to: Sides, covers: bool = False) -> Sides:
     """The largest sides of a shape within `to`, or the smallest that cover it.
 
-    Whole numbers are compared: a quotient such as 330 * (224 / 640) would be a little less than the half that it is.
+    All is reckoned in whole numbers: 330 * (224 / 640) would be a little less than the half that it is, and Python's
+    `round` takes halves to the even neighbour.
     """
     by_rows = (shape[0] * to[1] >= to[0] * shape[1]) != covers
     if by_rows:
-        return to[0], max(1, round(to[0] * shape[1] / shape[0]))
-    return max(1, round(to[1] * shape[0] / shape[1])), to[1]
+        return to[0], _quotient(to[0] * shape[1], shape[0])
+    return _quotient(to[1] * shape[0], shape[1]), to[1]
+
+
+def _quotient(product: int, divisor: int) -> int:
+    """A side: the nearest whole number, upwards from a half, and at least one."""
+    return max(1, (2 * product + divisor) // (2 * divisor))

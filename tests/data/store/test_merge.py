@@ -142,12 +142,34 @@ def test_every_episode_keeps_the_name_of_its_recording(tmp_path):
     assert sources(tmp_path / "names.h5") == ["1: a.mp4", "1: b.mp4", "3: d.mp4", "3: a.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (["x/clips.h5", "y/clips.h5"], ["x/clips", "y/clips"]),
+        (["x/a/clips.h5", "y/a/clips.h5", "y/b/more.h5"], ["x/a/clips", "y/a/clips", "y/b/more"]),
+        (["x/clips.h5", "clips.h5"], ["x/clips", "all/clips"]),
+        (["clips.h5", "clips.hdf5"], ["clips (1)", "clips (2)"]),
+    ],
+)
+def test_files_of_one_name_are_told_apart(tmp_path, files, told):
+    paths = [tmp_path / "all" / file for file in files]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        named(path, [3], ["episode 0"], first=number)
+    merge(paths, tmp_path / "all.h5")
+    assert sources(tmp_path / "all.h5") == [f"{one}: episode 0" for one in told]
+
+
 def test_actions_whose_numbers_have_another_order_are_not_merged(tmp_path):
     one, other, more = (
         write(tmp_path / f"{number}.h5", [5], first=number, action_names=json.dumps(names))
         for number, names in enumerate((["x", "y"], ["y", "x"], ["left", "right"]))
     )
+    unnamed = write(tmp_path / "3.h5", [5], first=3)
     with pytest.raises(DataError, match=r"1\.h5: an action is y, x, in .*0\.h5 it is x, y"):
         merge([one, other], tmp_path / "all.h5")
-    assert merge([one, more], tmp_path / "all.h5").left_out == ("attribute action_names",)
+    for before in (unnamed, more):  # wherever the two stand
+        with pytest.raises(DataError, match=r"1\.h5: an action is y, x, in .*0\.h5 it is x, y"):
+            merge([before, one, other], tmp_path / "all.h5")
+    assert merge([one, unnamed, more], tmp_path / "all.h5").left_out == ("attribute action_names",)
     assert "action_names" not in episodes(tmp_path / "all.h5")[1]

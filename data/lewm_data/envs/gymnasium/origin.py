@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -34,7 +35,8 @@ def judged_from(gymnasium_id: str, fit: str) -> Mapping[str, str] | None:
     """
     spec = gymnasium.spec(gymnasium_id)
     try:
-        registered = {one.name: _named(getattr(spec, one.name)) for one in dataclasses.fields(spec)}
+        rest = [one.name for one in dataclasses.fields(spec) if one.init and one.name != "id"]  # the others follow
+        registered = {"id": spec.id, **{name: _named(getattr(spec, name)) for name in rest}}
     except (_NamelessError, RecursionError, ValueError):  # a value that holds itself; a variable that has no value yet
         return None
     return {
@@ -69,8 +71,10 @@ def _named(value: Any) -> Any:  # noqa: ANN401  # an environment may be register
     Raises:
         _NamelessError: It is, or holds, anything else.
     """
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, int | float):
         return value
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, Mapping):
         return {str(name): _named(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -85,6 +89,28 @@ def _named(value: Any) -> Any:  # noqa: ANN401  # an environment may be register
         kept = [value.__defaults__, value.__kwdefaults__, [cell.cell_contents for cell in value.__closure__ or ()]]
         return [f"{value.__module__}:{value.__qualname__}", value.__code__.co_firstlineno, _named(kept)]
     raise _NamelessError
+
+
+def _text(value: str) -> Any:  # noqa: ANN401  # that of `_named`
+    """A text, with the value that it names where it is "module:name" of a module that is loaded.
+
+    Raises:
+        _NamelessError: It names a module that is of no package, or a file or folder that is of none. A file may name
+            further files, so its contents would not be enough.
+    """
+    path = os.path.expanduser(value)  # noqa: PTH111  # the functions of `os.path` take any text
+    if os.path.exists(path) and not is_installed(os.path.abspath(path)):  # noqa: PTH100, PTH110
+        raise _NamelessError
+    module, colon, name = value.partition(":")
+    if module in sys.modules:
+        if not _module_is_installed(module):
+            raise _NamelessError
+        return [value, _named(getattr(sys.modules[module], name, None))]
+    package = module.partition(".")[0]
+    found = importlib.util.find_spec(package) if colon and package.isidentifier() else None
+    if found is not None and not all(map(is_installed, found.submodule_search_locations or [found.origin or ""])):
+        raise _NamelessError
+    return value
 
 
 def _packages() -> list[str]:
