@@ -199,7 +199,6 @@ class _Reader:
 
     def episode(self, pair: _Pair, table: Table) -> Episode:
         """The episode of a pair whose table has been read."""
-        table = self.first_line.applied(pair.table, table)
         names = [name for name in table.columns if name not in self.roles.left_out]
         lost = next((name for name in self.names if name in table.left_out), None)
         if lost is not None:
@@ -210,6 +209,8 @@ class _Reader:
                 f"{', '.join(self.names)}",
                 "Give all tables the same columns, in the same order.",
             )
+        own = FirstLine.of(pair.table, table, lambda: _count(pair.pictures), self.first_line)
+        table = own.applied(table)
         check_counters(str(pair.table), table.columns)
         columns = columns_of(table.columns, self.roles)
         seconds = None if self.clock is None else self.clock.seconds(pair.table, table.columns[self.clock.column][:, 0])

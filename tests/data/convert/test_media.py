@@ -326,3 +326,34 @@ def test_a_first_line_that_may_be_either_is_refused_unless_it_is_one_number(tmp_
     _, said, (episode, _), _ = converted(tmp_path / "in", tmp_path / "out.h5")
     assert "the first line of a table, 0, is numbers, and no names" in said
     np.testing.assert_array_equal(episode["action"][:-1, 0], [0, 1, 0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [(8, "is names, as it has 9 lines for 8 pictures; the first table begins with numbers"), (7, "or numbers")],
+)
+def test_a_later_first_line_that_counts_is_decided_by_its_own_pictures(tmp_path, rows, expected):
+    numbered(tmp_path / "in", rows)
+    write_table(tmp_path / "in" / "a.csv", actions(8), header="")
+    with pytest.raises(DataError, match=rf"b\.csv: its first line, 0,1, .*{expected}"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    numbered(tmp_path / "in", 6)  # the line and six more: as many actions as lie between eight pictures
+    write_table(tmp_path / "in" / "a.csv", actions(8), header="")
+    _, _, (_, episode), _ = converted(tmp_path / "in", tmp_path / "out.h5", overwrite=True)
+    np.testing.assert_array_equal(episode["action"][0], [0, 1])
+
+
+def test_a_later_first_line_that_may_be_either_is_what_that_of_the_first_table_is(tmp_path):
+    numbered(tmp_path / "in", 8)
+    lines = (tmp_path / "in" / "b.csv").read_text().splitlines()
+    (tmp_path / "in" / "b.csv").write_text("\n".join(lines[:-1]))
+    _, _, (_, episode), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    np.testing.assert_allclose(episode["action"][:-1], actions(8)[:-1], atol=1e-6)
+
+
+def test_a_later_first_line_of_numbers_is_none_of_names(tmp_path):
+    numbered(tmp_path / "in", 8)
+    lines = (tmp_path / "in" / "b.csv").read_text().splitlines()
+    (tmp_path / "in" / "b.csv").write_text("\n".join(lines[:-2]))
+    with pytest.raises(DataError, match=r"is numbers, as it has 7 lines for 8 pictures; the first table begins with n"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
