@@ -157,6 +157,14 @@ def test_a_truncated_episode_is_named_and_can_be_left_out(minari, converted, ali
 
 
 @pytest.mark.parametrize("storage", STORAGES)
+def test_an_episode_of_one_observation_can_be_left_out(minari, converted, aligned, storage):
+    dataset = minari(f"recording-{storage}")
+    rewrite(dataset, 1, lambda table: table.slice(0, 1).combine_chunks())
+    refused(converted, dataset, "1: has 1 pictures, expected at least 2")
+    aligned(converted(dataset, skip_damaged=True).episodes, numbers=(0, 2))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
 def test_a_damaged_picture_is_named(minari, converted, storage):
     dataset = minari(f"recording-{storage}")
 
