@@ -223,6 +223,25 @@ def test_numbers_that_are_missing_are_refused(minari, converted, storage):
     refused(converted, dataset, f"part-0.{storage}: 'rewards'")
 
 
+@pytest.mark.parametrize("column", ["rewards", "observations/state"])
+def test_numbers_that_unpack_to_more_than_fits_are_refused_before_they_are_read(minari, column, monkeypatch):
+    from lewm_data.convert.minari.arrow import ArrowEpisodes
+
+    dataset, rows = minari("recording-parquet"), 200_000
+    file = dataset / "data" / "0" / "part-0.parquet"
+    state = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * 3, np.float32)), 3)
+    observed = pa.StructArray.from_arrays([state], names=["state"])
+    pa.parquet.write_table(pa.table({"rewards": np.zeros(rows), "observations": observed}), file, compression="zstd")
+    assert file.stat().st_size < 10_000
+    episodes = ArrowEpisodes(dataset / "data")
+    assert len(episodes.numbers(f"episode_0/{column}")) in (rows - 1, rows)
+    monkeypatch.setattr("lewm_data.parquet.memory_limit", lambda: 1_000_000)
+    for reading in ("read", "iter_batches", "read_row_group"):
+        monkeypatch.setattr(pa.parquet.ParquetFile, reading, lambda *_, **__: pytest.fail("rows are read"))
+    with pytest.raises(DataError, match=r"part-0\.parquet: unpacks to [14],[68]00,000 bytes, at most 1,000,000"):
+        episodes.numbers(f"episode_0/{column}")
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"observation_space": "[]"}', '{"observation_space": "{"}'])
 def test_a_damaged_description_is_named(minari, converted, text):
     dataset = minari("recording-arrow")
