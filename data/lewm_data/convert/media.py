@@ -88,6 +88,12 @@ def opens(path: Path, camera: str | None) -> Source:
     pairs = [_Pair(chosen[name], found.tables[name]) for name in sorted(chosen, key=natural) if name in found.tables]
     alone = sorted(set(found.recordings) - set(found.tables) | set(found.recordings) - set(chosen), key=natural)
     if not pairs:
+        if path in found.recordings[alone[0]].values():
+            raise DataError(
+                f"{path}: has pictures, and no table of actions among them",
+                f"Put it there, as {path.resolve().name}/{BESIDE[0]}.csv, a row of numbers for each picture; or "
+                "convert the folder in which the pictures' folder and the table lie.",
+            )
         raise DataError(
             f"{path}: no actions for any of its {len(found.recordings)} recordings, such as {alone[0]}",
             f"Put a table of the same name beside each, such as {alone[0]}.csv: a row of numbers for each picture.",

@@ -93,6 +93,20 @@ def test_one_recording_of_pictures_may_be_the_source(tmp_path, monkeypatch, tabl
         assert attributes["env"] == "recording"
 
 
+def test_a_table_beside_the_source_is_no_part_of_it(tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    (tmp_path / "demos" / "push").mkdir(parents=True)
+    for number in range(5):
+        image.imsave(tmp_path / "demos" / "push" / f"{number}.png", frames(5)[number])
+    write_table(tmp_path / "demos" / "push.csv", actions(5))
+    with pytest.raises(DataError, match=r"no table of actions among them\n.*push/actions\.csv.*the folder in which"):
+        converted(tmp_path / "demos" / "push", tmp_path / "out.h5")
+    _, _, (episode,), _ = converted(tmp_path / "demos", tmp_path / "out.h5")
+    np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(5)])
+    shutil.move(tmp_path / "demos" / "push.csv", tmp_path / "demos" / "push" / "actions.csv")
+    assert len(converted(tmp_path / "demos" / "push", tmp_path / "other.h5")[2]) == 1
+
+
 def test_several_cameras_need_a_choice(tmp_path):
     for camera, shift in (("front", 0), ("wrist", 9)):
         (tmp_path / "in" / camera).mkdir(parents=True)
