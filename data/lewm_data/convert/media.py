@@ -101,7 +101,7 @@ def opens(path: Path, camera: str | None) -> Source:
     unused = sorted(set(found.tables) - set(found.recordings), key=natural)
     reader, first = _first_readable(pairs)
     assumptions += [*reader.roles.in_words(), *reader.first_line.in_words()]
-    assumptions.append(_clock_said(first, reader, pairs[0]))
+    assumptions.append(_clock_said(first, reader))
     assumptions += _repeated(first, reader.example)
     if alone:
         assumptions.append(f"left out, without actions: {some(alone)}")
@@ -304,11 +304,11 @@ def _names_of_numbers(columns: tuple[str, ...], width: int) -> tuple[str, ...]:
     return columns if len(columns) == width and all(columns) else ()
 
 
-def _clock_said(first: Episode, reader: _Reader, pair: _Pair) -> str:
+def _clock_said(first: Episode, reader: _Reader) -> str:
     if reader.clock is None:
         same = "row t is the action taken from picture t on"
         return same if first.times is not None else f"{same}; the pictures have no clock (--fps gives them one)"
-    if pair.pictures.is_dir():
+    if reader.example.pictures.is_dir():
         return f"row t belongs to picture t, at the time in column {reader.clock.column}"
     return (
         f"row t is the action taken from the picture shown at its time: {reader.clock.in_words()}; rows outside of the "
