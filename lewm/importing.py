@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,13 @@ class ImportReport:
         return asdict(self)
 
 
-def import_checkpoint(request: ImportRequest) -> ImportReport:
+def import_checkpoint(request: ImportRequest, dataset_of: Callable[[Path], Path] = lambda path: path) -> ImportReport:
     """Make a run of a released checkpoint. The run is there whole or not at all.
+
+    Args:
+        request: What to import, and where to.
+        dataset_of: Makes a dataset of `data` where that is in another format, which may take hours: called when the
+            checkpoint and the run's place have been looked at.
 
     Raises:
         LewmError: The checkpoint is a run already, cannot be read or does not fit its configuration; there is no
@@ -117,12 +123,12 @@ def import_checkpoint(request: ImportRequest) -> ImportReport:
     _refuse_run(request.source)
     if request.out is not None:
         check_new_folder(request.out, ANOTHER)
-        check_writable(request.out.parent, ANOTHER)
+    check_writable(_runs() if request.out is None else request.out.parent, ANOTHER)
     found = released.locate(request.source)
     stated = read_released_config(found.config)
     if request.data is None:
         raise LewmError(f"{found.source}: a checkpoint without data", WITHOUT_DATA)
-    with Dataset.open(request.data) as dataset:
+    with Dataset.open(dataset_of(request.data)) as dataset:
         check_actions(dataset)
         said = dataset.attributes.get("env")
         env = _world_name(request.env, said)
@@ -196,10 +202,14 @@ def _tell_actions(model: WorldModel, dataset: Dataset, env: str) -> None:
         getattr(model, f"action_{name}").copy_(torch.from_numpy(np.asarray(values)))
 
 
+def _runs() -> Path:
+    """Where runs are made for which no place is named."""
+    return home() / "runs"
+
+
 def _write(out: Path | None, config: Config, model: WorldModel, identity: DatasetIdentity, origin: Origin) -> Path:
     """Make the run beside its place, and move it there."""
-    wanted = out or home() / "runs" / f"{file_name(config.env)}-{RECIPE}"
-    check_writable(wanted.parent, ANOTHER)
+    wanted = out or _runs() / f"{file_name(config.env)}-{RECIPE}"
     wanted.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(wanted) as scratch:
         built = scratch / "run"

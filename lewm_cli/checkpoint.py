@@ -44,9 +44,9 @@ def import_(
     """Make a run of a released checkpoint, which plan, probe, surprise, decode and the others take."""
     from lewm.importing import ImportRequest, import_checkpoint
 
-    if data is not None and data.is_dir():
-        data = converted(data)
-    report = import_checkpoint(ImportRequest(source, data, env, out))
+    report = import_checkpoint(
+        ImportRequest(source, data, env, out), lambda path: converted(path) if path.is_dir() else path
+    )
     if json:
         output.show_json(report.as_dict())
         return

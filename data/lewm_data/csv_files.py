@@ -5,7 +5,9 @@ Letters: R rows, C columns.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import itertools
 import re
 from array import array
 from collections.abc import Iterator
@@ -44,7 +46,7 @@ class CsvFile:
 
 
 def read_csv(path: Path) -> CsvFile:
-    """Reads a file, one row a line. Columns are separated by comma, semicolon or tab, whichever the first line has.
+    """Reads a file, one row a line. Columns are separated by comma, semicolon or tab, see `_mark_of`.
 
     Raises:
         DataError: There is no such file, it is too large, a line has another number of columns than the ones before,
@@ -52,11 +54,12 @@ def read_csv(path: Path) -> CsvFile:
     """
     check_file(path, MOST_TEXT)
     first, names, texts = list[str](), tuple[str, ...](), dict[int, tuple[int, str, str]]()
-    numbers, delimiter = array("d"), ""
-    for number, line in lines_of(path):
-        delimiter = delimiter or next((mark for mark in "\t;" if mark in line), ",")
+    numbers, lines = array("d"), lines_of(path)
+    begin = list(itertools.islice(lines, 2))
+    delimiter = _mark_of([line for _, line in begin])
+    for number, line in itertools.chain(begin, lines):
         try:
-            fields = next(csv.reader([line.strip("\r\n")], delimiter=delimiter))
+            fields = _fields(line, delimiter)
         except csv.Error as error:
             raise DataError(f"{path}, line {number}: is no line of a table", "Correct it.") from error
         if not first:
@@ -99,6 +102,27 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
+def _mark_of(lines: list[str]) -> str:
+    """The mark that separates columns, from the first two lines.
+
+    It gives both as many columns; of several such marks, the one with the most numbers in the second. Without one, it
+    is a tab or semicolon where the first line has any.
+    """
+    fitting = dict[str, int]()
+    for mark in "\t;,":
+        with contextlib.suppress(csv.Error):  # a field is too long: this is not the mark
+            columns = [_fields(line, mark) for line in lines]
+            if len(columns) == 2 and len(columns[0]) == len(columns[1]) > 1:
+                fitting[mark] = sum(_is_number(field) or bool(DECIMAL_COMMA.fullmatch(field)) for field in columns[1])
+    usual = next((mark for mark in "\t;" if mark in "".join(lines[:1])), ",")
+    return max(fitting, key=fitting.__getitem__, default=usual)
+
+
+def _fields(line: str, mark: str) -> list[str]:
+    """What a line has in its columns."""
+    return next(csv.reader([line.strip("\r\n")], delimiter=mark))
+
+
 def _names_in(path: Path, fields: list[str]) -> tuple[str, ...]:
     """The names of the columns in the first line; none where it holds numbers."""
     unnamed_index = len(fields) > 1 and not fields[0].strip() and _counts(fields[1:])
@@ -123,8 +147,11 @@ def _check_texts(
     for at, (number, field, line) in texts.items():
         where, found = f"{path}, line {number}", f"found {line[:SHOWN]!r}"
         if DECIMAL_COMMA.fullmatch(field):
-            raise DataError(f"{where}: expected numbers with a decimal point, {found}", "Write decimals with a point.")
-        for mark in (*MARKS, " "):
+            raise DataError(
+                f"{where}: expected numbers with a decimal point, {found}",
+                "Write decimals with a point; or leave the column out, if it holds something else.",
+            )
+        for mark in (*MARKS, " ") if len(texts) == values.shape[1] else ():  # others may hold dates
             parts = field.split(None if mark == " " else mark)
             if len(parts) > 1 and all(map(_is_number, parts)):
                 said = f"columns seem to be separated by {MARKS.get(mark, 'spaces')}, expected {MARKS[delimiter]}"

@@ -86,7 +86,7 @@ def read_rows(path: Path, columns: Sequence[str], most: int | None = None) -> An
 
     Args:
         path: The file.
-        columns: The columns.
+        columns: The columns, or parts of them ("observations.state").
         most: The most bytes that they may unpack to; None stands for `memory_limit`.
 
     Raises:
@@ -168,7 +168,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
 def _check(path: Path, file: Any, columns: Sequence[str], most: int, others: str = "") -> None:  # noqa: ANN401
     """Raises unless the columns are there, hold numbers but for `others`, and unpack to at most `most` bytes."""
-    lacking = sorted(set(columns) - set(file.schema_arrow.names))
+    paths = [file.schema.column(number).path for number in range(len(file.schema))]
+    lacking = sorted(name for name in columns if not any(_is_part(one, name) for one in paths))
     if lacking:
         raise DataError(f"{path}: has no column '{lacking[0]}'", AGAIN)
     size = 0

@@ -150,6 +150,27 @@ def test_data_of_stable_worldmodel_are_converted_first(home, folder):
     assert found["dataset"].startswith(str(home / "datasets"))
 
 
+def test_the_checkpoint_and_the_place_are_looked_at_before_data_are_converted(home, folder, tmp_path, monkeypatch):
+    recorded = FORMATS / "stable-worldmodel" / "current-folder"
+    monkeypatch.setattr("lewm_cli.checkpoint.converted", lambda _: pytest.fail("data are converted"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    for source, out, words in (
+        (tmp_path / "nowhere", "run", "nowhere"),
+        (folder, "full", "not an empty folder"),
+        (folder, "full/file/run", "cannot be written to"),
+    ):
+        import_ = ["checkpoint", "import", str(source), "--data", str(recorded)]
+        code, shown = call(*import_, "--out", str(tmp_path / out))
+        assert (code, words in shown) == (1, True), shown
+    home.write_text("")
+    code, shown = call("checkpoint", "import", str(folder), "--data", str(recorded))
+    assert (code, "cannot be written to" in shown) == (1, True), shown
+    (folder / "config.json").write_text("{}")
+    code, shown = call("checkpoint", "import", str(folder), "--data", str(recorded), "--out", str(tmp_path / "run"))
+    assert (code, "config.json" in shown) == (1, True), shown
+
+
 def test_info_of_a_folder_a_file_and_a_run(home, folder, rooms):
     released = answer("checkpoint", "info", str(folder), "--json")
     assert released == answer("checkpoint", "info", str(folder / "weights_epoch_2.pt"), "--json") | {

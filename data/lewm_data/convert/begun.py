@@ -56,21 +56,29 @@ def begun(request: Request, settings: str, numbers: range) -> Begun:
         return _beside(request.out, settings, numbers)
     if not request.out.exists():
         return Begun(request.out)
-    found = _found(request.out, settings, numbers)
+    found, new = _found(request.out, settings, numbers), _new(request.out)
+    rest = f"; an interrupted --overwrite has left {new}" if new.is_file() else ""
     if found is None:
         raise OtherError(
-            f"{request.out}: exists already, and is not of this conversion",
+            f"{request.out}: exists already, and is not of this conversion{rest}",
             "Name another file with --out, or replace it with --overwrite.",
         )
     if found.done == len(numbers):
         without = f", without {len(found.left_out)} episodes that could not be read" if found.left_out else ""
-        raise CompleteError(f"{request.out}: is complete already{without}", "Use it, or replace it with --overwrite.")
+        raise CompleteError(
+            f"{request.out}: is complete already{without}{rest}", "Use it, or replace it with --overwrite."
+        )
     return found
+
+
+def _new(out: Path) -> Path:
+    """Where the file is written that replaces another, until it is complete."""
+    return out.with_name(f".{out.name}.new")
 
 
 def _beside(out: Path, settings: str, numbers: range) -> Begun:
     """How far a conversion is that replaces a file."""
-    beside = out.with_name(f".{out.name}.new")
+    beside = _new(out)
     for path in (beside, out):
         with contextlib.suppress(DataError):  # what cannot be read is replaced
             found = _found(path, settings, numbers) if path.is_file() else None

@@ -144,7 +144,7 @@ class _Work:
 
 def _write(work: _Work, plan: Plan, numbers: range, found: Begun, on_rows: OnRows, began: float) -> Report:
     request, left_out, footage = work.request, list(found.left_out), 0.0
-    known = {kind.size for kind in work.kinds}
+    told = {kind.size for kind in work.kinds}
     with _writer(work, found) as writer:
         for place in range(found.done, len(numbers)):
             number = numbers[place]
@@ -155,7 +155,7 @@ def _write(work: _Work, plan: Plan, numbers: range, found: Begun, on_rows: OnRow
                     rows, columns = chosen_rows(episode, request.fps, request.resample)
                 counts = {EPISODE: np.full(len(rows), number, np.int32), STEP: np.arange(len(rows), dtype=np.int32)}
                 shown = functools.partial(on_rows, place)
-                made = pieces(episode, rows, columns | counts, known, work.size, request.fit, work.appearance, shown)
+                made = pieces(episode, rows, columns | counts, told, work.size, request.fit, work.appearance, shown)
                 writer.write_pieces(_read(made))
             except UnreadableError as error:
                 if not request.skip_damaged:

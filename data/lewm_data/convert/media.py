@@ -88,6 +88,12 @@ def opens(path: Path, camera: str | None) -> Source:
     pairs = [_Pair(chosen[name], found.tables[name]) for name in sorted(chosen, key=natural) if name in found.tables]
     alone = sorted(set(found.recordings) - set(found.tables) | set(found.recordings) - set(chosen), key=natural)
     if not pairs:
+        if path in found.recordings[alone[0]].values():
+            raise DataError(
+                f"{path}: has pictures, and no table of actions among them",
+                f"Put it there, as {path.resolve().name}/{BESIDE[0]}.csv, a row of numbers for each picture; or "
+                "convert the folder in which the pictures' folder and the table lie.",
+            )
         raise DataError(
             f"{path}: no actions for any of its {len(found.recordings)} recordings, such as {alone[0]}",
             f"Put a table of the same name beside each, such as {alone[0]}.csv: a row of numbers for each picture.",
@@ -95,7 +101,7 @@ def opens(path: Path, camera: str | None) -> Source:
     unused = sorted(set(found.tables) - set(found.recordings), key=natural)
     reader, first = _first_readable(pairs)
     assumptions += [*reader.roles.in_words(), *reader.first_line.in_words()]
-    assumptions.append(_clock_said(first, reader, pairs[0]))
+    assumptions.append(_clock_said(first, reader))
     assumptions += _repeated(first, reader.example)
     if alone:
         assumptions.append(f"left out, without actions: {some(alone)}")
@@ -199,7 +205,6 @@ class _Reader:
 
     def episode(self, pair: _Pair, table: Table) -> Episode:
         """The episode of a pair whose table has been read."""
-        table = self.first_line.applied(pair.table, table)
         names = [name for name in table.columns if name not in self.roles.left_out]
         lost = next((name for name in self.names if name in table.left_out), None)
         if lost is not None:
@@ -210,6 +215,8 @@ class _Reader:
                 f"{', '.join(self.names)}",
                 "Give all tables the same columns, in the same order.",
             )
+        own = FirstLine.of(pair.table, table, lambda: _count(pair.pictures), self.first_line)
+        table = own.applied(table)
         check_counters(str(pair.table), table.columns)
         columns = columns_of(table.columns, self.roles)
         seconds = None if self.clock is None else self.clock.seconds(pair.table, table.columns[self.clock.column][:, 0])
@@ -297,11 +304,11 @@ def _names_of_numbers(columns: tuple[str, ...], width: int) -> tuple[str, ...]:
     return columns if len(columns) == width and all(columns) else ()
 
 
-def _clock_said(first: Episode, reader: _Reader, pair: _Pair) -> str:
+def _clock_said(first: Episode, reader: _Reader) -> str:
     if reader.clock is None:
         same = "row t is the action taken from picture t on"
         return same if first.times is not None else f"{same}; the pictures have no clock (--fps gives them one)"
-    if pair.pictures.is_dir():
+    if reader.example.pictures.is_dir():
         return f"row t belongs to picture t, at the time in column {reader.clock.column}"
     return (
         f"row t is the action taken from the picture shown at its time: {reader.clock.in_words()}; rows outside of the "

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ def _opened(file: Hdf5, camera: str | None) -> Source:
         )
     chosen, camera_said = choose_camera(str(file.path), cameras, camera)
     ended = file.holds(f"{first}/next_obs/{chosen}")
-    late = not ended and _is_late(file, first)
+    late = not ended and _is_late(file, demos)
     kept = [name for name in observed if name not in cameras and file.is_numeric(f"{first}/obs/{name}")]
     columns = [*kept, *([] if ended or late else [STATES])]
     left_out = [name for name in observed if name not in cameras and name not in kept]
@@ -114,22 +114,28 @@ def _pictures(file: Hdf5, where: str, camera: str, ended: bool) -> Iterator[av.V
     return itertools.chain(file.pictures(f"{where}/obs/{camera}"), last)
 
 
-def _is_late(file: Hdf5, demo: str) -> bool:
+def _is_late(file: Hdf5, demos: Sequence[str]) -> bool:
     """Whether observations follow the action of their row, as LIBERO records them.
 
     Files that others recorded anew keep its attributes, but not this: where the joints are among the observations and
-    in the states, which are of before the action, these tell.
+    in the states, which are of before the action, the first demonstration in which they move tells.
     """
     if file.text(DATA, LIBERO) is None:
         return False
-    names = f"{demo}/obs/{JOINTS}", f"{demo}/{STATES}"
-    if not all(file.holds(name) for name in names):
-        return True
-    seen, before = (file.numbers(name) for name in names)
-    if seen.ndim != 2 or before.ndim != 2 or len(seen) != len(before) or seen.shape[1] >= before.shape[1]:
-        return True
-    joints = before[:, 1 : 1 + seen.shape[1]]  # after the time
-    return bool(np.abs(seen[:-1] - joints[1:]).mean() <= np.abs(seen - joints).mean())
+    for demo in demos:
+        names = f"{DATA}/{demo}/obs/{JOINTS}", f"{DATA}/{demo}/{STATES}"
+        if not all(file.holds(name) for name in names):
+            continue
+        seen, before = (file.numbers(name) for name in names)
+        if seen.ndim != 2 or before.ndim != 2 or len(seen) != len(before) or seen.shape[1] >= before.shape[1]:
+            continue
+        joints = before[:, 1 : 1 + seen.shape[1]]  # after the time
+        if len(seen) < 2 or not np.isfinite([seen, joints]).all():
+            continue
+        after, same = np.abs(seen[:-1] - joints[1:]).mean(), np.abs(seen - joints).mean()
+        if after != same:
+            return bool(after < same)
+    return True
 
 
 def _doubt(file: Hdf5) -> Doubt:

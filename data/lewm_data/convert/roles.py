@@ -5,6 +5,7 @@ Letters: R rows, W numbers of a column in a row, A action dimension.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def column_name(name: str) -> str:
 
 def as_actions(values: Shaped[np.ndarray, "R ..."]) -> Float32[np.ndarray, "R A"]:
     """Actions as float32, a row each, whatever their shape was."""
-    return np.asarray(values, np.float32).reshape(len(values), -1)
+    return np.asarray(values, np.float32).reshape(len(values), math.prod(values.shape[1:]))
 
 
 def one_hot(where: str, values: Shaped[np.ndarray, "R ..."], first: int, count: int) -> Float32[np.ndarray, "R A"]:

@@ -6,7 +6,7 @@ Letters: R recorded rows, K rows that are taken, P rows of a piece, V and U the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
@@ -55,7 +55,7 @@ def pieces(
     episode: Episode,
     rows: Int64[np.ndarray, " K"],
     columns: Mapping[str, Shaped[np.ndarray, "K ..."]],
-    known: Collection[tuple[int, int]],
+    told: set[tuple[int, int]],
     size: tuple[int, int],
     fit: str,
     appearance: Appearance,
@@ -67,7 +67,7 @@ def pieces(
         episode: The episode.
         rows: The rows that are taken, ascending.
         columns: The columns there.
-        known: Y and X of the pictures that the user was told of.
+        told: Y and X of the pictures that the user was told of; others that come are told, and added.
         size: V and U.
         fit: See `fitted`.
         appearance: How the pictures are stored.
@@ -78,7 +78,7 @@ def pieces(
     """
     waiting: list[UInt8[np.ndarray, "V U 3"]] = []
     first = 0
-    for frame in _frames(episode, rows, known, size, fit):
+    for frame in _frames(episode, rows, told, size, fit):
         waiting.append(appearance.corrected(frame))
         end = first + len(waiting)
         if len(waiting) == PIECE or end == len(rows):
@@ -112,12 +112,12 @@ def _aligned(episode: Episode) -> dict[str, Shaped[np.ndarray, "R ..."]]:
 def _frames(
     episode: Episode,
     rows: Int64[np.ndarray, " K"],
-    known: Collection[tuple[int, int]],
+    told: set[tuple[int, int]],
     size: tuple[int, int],
     fit: str,
 ) -> Iterator[UInt8[np.ndarray, "V U 3"]]:
-    """The frames at `rows`; pictures of another size than those `known` are told."""
-    taken, told = 0, set(known)
+    """The frames at `rows`; pictures of another size than those in `told` are told, and added."""
+    taken = 0
     for row, picture in enumerate(episode.pictures()):
         if (now := picture_size(picture)) not in told:
             logger.warning("%s: %s", episode.name, in_words(now, size, fit))

@@ -102,7 +102,7 @@ def read_actions(
 def _read_table(path: Path, fps: float | None, resample: str, clip: Clip) -> tuple[Float[np.ndarray, "T A"], bool]:
     """The actions of a table, and whether they are at the times k / fps."""
     table = read_table(path)
-    table = FirstLine.of(path, table, lambda: clip.count).applied(path, table)
+    table = FirstLine.of(path, table, lambda: clip.count).applied(table)
     roles = roles_of(str(path), table)
     actions = np.concatenate([table.columns[name] for name in roles.actions], axis=1)
     if fps is None or len(actions) < 2:

@@ -255,6 +255,21 @@ def test_one_damaged_demonstration_can_be_left_out(demos, converted, aligned):
     assert [name for name, _ in made.report.left_out] == ["demo_2"]
 
 
+def cut(file, demo, rows):
+    """Leave the first rows of a demonstration only."""
+    names = []
+    file[f"data/{demo}"].visititems(lambda name, found: names.append(name) if isinstance(found, h5py.Dataset) else None)
+    for name in names:
+        replace(file, f"data/{demo}/{name}", file[f"data/{demo}/{name}"][:rows])
+
+
+def test_a_demonstration_without_actions_can_be_left_out(demos, converted, aligned):
+    with h5py.File(demos, "a") as file:
+        cut(file, "demo_2", 0)
+    refused(converted, demos, "demo_2: has 0 pictures, expected at least 2", camera="agentview_image")
+    aligned(converted(demos, camera="agentview_image", skip_damaged=True).episodes, numbers=(0, 2))
+
+
 def test_minari_is_found_by_its_folder_and_by_its_file(minari, converted, aligned):
     for path in (minari, minari / "data", minari / "data" / "main_data.hdf5"):
         aligned(converted(path).episodes)
@@ -336,3 +351,28 @@ def test_libero_without_its_joints_is_told_by_its_description(libero, converted,
         for demo in file["data"].values():
             del demo[lacking]
     aligned(converted(libero, camera="agentview_rgb", flip="vertical").episodes, first=1)
+
+
+def test_a_demonstration_of_libero_of_one_step_can_be_left_out(libero, converted, aligned):
+    with h5py.File(libero, "a") as file:
+        cut(file, "demo_1", 1)
+    settings = {"camera": "agentview_rgb", "flip": "vertical"}
+    refused(converted, libero, "demo_1: has 1 pictures, expected at least 2", **settings)
+    aligned(converted(libero, **settings, skip_damaged=True).episodes, first=1, numbers=(0, 2))
+
+
+@pytest.mark.parametrize("anew", [False, True])
+@pytest.mark.parametrize("why", ["one step", "no motion", "no number"])
+def test_joints_of_libero_that_tell_nothing_leave_it_to_the_next_demonstration(libero, converted, why, anew):
+    with h5py.File(libero, "a") as file:
+        for demo in file["data"].values() if anew else ():
+            replace(demo, "obs/joint_states", demo["states"][:, 1:8])
+        if why == "one step":
+            cut(file, "demo_0", 1)
+        else:
+            file["data/demo_0/states"][:] = 0
+            file["data/demo_0/obs/joint_states"][:] = 1 if why == "no motion" else np.nan
+    made = converted(libero, camera="agentview_rgb", flip="vertical", skip_damaged=True)
+    anew_said = "row t is the action taken from observation t"
+    late_said = "recorded by LIBERO: observation t follows action t, and row t + 1 is the action taken from it"
+    assert (anew_said in made.said, late_said in made.said) == (anew, not anew)

@@ -200,6 +200,18 @@ def test_a_conversion_that_replaces_a_file_goes_on_and_the_file_stays_until_it_i
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out.h5", "whole.h5"]
 
 
+def test_a_new_file_that_was_not_finished_is_named_where_nothing_is_replaced(source, tmp_path):
+    out = convert_to(source, tmp_path / "out.h5")
+    for fps, words in ((None, "is complete already"), (5.0, "is not of this conversion")):
+        with pytest.raises(DataError, match=rf"{words}\n"):
+            convert(Request(source, out, fps=fps))
+        with contextlib.suppress(KeyboardInterrupt):
+            convert(Request(source, out, fps=fps, overwrite=True), on_rows=stopped_at(4))
+        with pytest.raises(DataError, match=rf"{words}; an interrupted --overwrite has left .*/\.out\.h5\.new\n"):
+            convert(Request(source, out, fps=fps))
+        (tmp_path / ".out.h5.new").unlink()
+
+
 def test_only_the_same_conversion_goes_on_when_it_replaces_a_file(source, tmp_path):
     convert_to(source, tmp_path / "out.h5")
     plans = []

@@ -93,6 +93,20 @@ def test_one_recording_of_pictures_may_be_the_source(tmp_path, monkeypatch, tabl
         assert attributes["env"] == "recording"
 
 
+def test_a_table_beside_the_source_is_no_part_of_it(tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    (tmp_path / "demos" / "push").mkdir(parents=True)
+    for number in range(5):
+        image.imsave(tmp_path / "demos" / "push" / f"{number}.png", frames(5)[number])
+    write_table(tmp_path / "demos" / "push.csv", actions(5))
+    with pytest.raises(DataError, match=r"no table of actions among them\n.*push/actions\.csv.*the folder in which"):
+        converted(tmp_path / "demos" / "push", tmp_path / "out.h5")
+    _, _, (episode,), _ = converted(tmp_path / "demos", tmp_path / "out.h5")
+    np.testing.assert_array_equal(levels(episode["pixels"]), [level(step) for step in range(5)])
+    shutil.move(tmp_path / "demos" / "push.csv", tmp_path / "demos" / "push" / "actions.csv")
+    assert len(converted(tmp_path / "demos" / "push", tmp_path / "other.h5")[2]) == 1
+
+
 def test_several_cameras_need_a_choice(tmp_path):
     for camera, shift in (("front", 0), ("wrist", 9)):
         (tmp_path / "in" / camera).mkdir(parents=True)
@@ -326,3 +340,34 @@ def test_a_first_line_that_may_be_either_is_refused_unless_it_is_one_number(tmp_
     _, said, (episode, _), _ = converted(tmp_path / "in", tmp_path / "out.h5")
     assert "the first line of a table, 0, is numbers, and no names" in said
     np.testing.assert_array_equal(episode["action"][:-1, 0], [0, 1, 0, 1, 0, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [(8, "is names, as it has 9 lines for 8 pictures; the first table begins with numbers"), (7, "or numbers")],
+)
+def test_a_later_first_line_that_counts_is_decided_by_its_own_pictures(tmp_path, rows, expected):
+    numbered(tmp_path / "in", rows)
+    write_table(tmp_path / "in" / "a.csv", actions(8), header="")
+    with pytest.raises(DataError, match=rf"b\.csv: its first line, 0,1, .*{expected}"):
+        converted(tmp_path / "in", tmp_path / "out.h5")
+    numbered(tmp_path / "in", 6)  # the line and six more: as many actions as lie between eight pictures
+    write_table(tmp_path / "in" / "a.csv", actions(8), header="")
+    _, _, (_, episode), _ = converted(tmp_path / "in", tmp_path / "out.h5", overwrite=True)
+    np.testing.assert_array_equal(episode["action"][0], [0, 1])
+
+
+def test_a_later_first_line_that_may_be_either_is_what_that_of_the_first_table_is(tmp_path):
+    numbered(tmp_path / "in", 8)
+    lines = (tmp_path / "in" / "b.csv").read_text().splitlines()
+    (tmp_path / "in" / "b.csv").write_text("\n".join(lines[:-1]))
+    _, _, (_, episode), _ = converted(tmp_path / "in", tmp_path / "out.h5")
+    np.testing.assert_allclose(episode["action"][:-1], actions(8)[:-1], atol=1e-6)
+
+
+def test_a_later_first_line_of_numbers_is_none_of_names(tmp_path):
+    numbered(tmp_path / "in", 8)
+    lines = (tmp_path / "in" / "b.csv").read_text().splitlines()
+    (tmp_path / "in" / "b.csv").write_text("\n".join(lines[:-2]))
+    with pytest.raises(DataError, match=r"is numbers, as it has 7 lines for 8 pictures; the first table begins with n"):
+        converted(tmp_path / "in", tmp_path / "out.h5")

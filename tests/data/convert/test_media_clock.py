@@ -8,6 +8,7 @@ from tests.data.convert.recordings import (
     actions,
     assert_shows,
     converted,
+    frames,
     level,
     levels,
     write_recording,
@@ -159,3 +160,15 @@ def test_pictures_that_are_there_several_times_are_told(tmp_path):
     write_table(tmp_path / "in" / "a.csv", actions(40), times=np.arange(40) / 40)
     _, said, _, _ = converted(tmp_path / "in", tmp_path / "out.h5")
     assert "more rows than pictures: each picture is there 4.0 times (--fps 10 avoids it)" in said
+
+
+def test_the_clock_that_is_told_is_that_of_the_first_recording_that_can_be_read(tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    for number in range(3):
+        image.imsave(tmp_path / "in" / "a" / f"{number}.png", frames(3)[number])
+    (tmp_path / "in" / "a.csv").write_text("time,dx,dy\n0,1,up\n1,1,2\n2,1,2\n")
+    write_recording(tmp_path / "in", "b", 8, times=np.arange(8) / 10)
+    report, said, _, _ = converted(tmp_path / "in", tmp_path / "out.h5", skip_damaged=True)
+    assert [name for name, _ in report.left_out] == ["a"]
+    assert any(one.startswith("row t is the action taken from the picture shown at its time") for one in said)

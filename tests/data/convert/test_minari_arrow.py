@@ -157,6 +157,14 @@ def test_a_truncated_episode_is_named_and_can_be_left_out(minari, converted, ali
 
 
 @pytest.mark.parametrize("storage", STORAGES)
+def test_an_episode_of_one_observation_can_be_left_out(minari, converted, aligned, storage):
+    dataset = minari(f"recording-{storage}")
+    rewrite(dataset, 1, lambda table: table.slice(0, 1).combine_chunks())
+    refused(converted, dataset, "1: has 1 pictures, expected at least 2")
+    aligned(converted(dataset, skip_damaged=True).episodes, numbers=(0, 2))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
 def test_a_damaged_picture_is_named(minari, converted, storage):
     dataset = minari(f"recording-{storage}")
 
@@ -213,6 +221,25 @@ def test_numbers_that_are_missing_are_refused(minari, converted, storage):
     dataset = minari(f"recording-{storage}")
     rewrite(dataset, 1, replaced("rewards", lambda table: pa.array([None] * table.num_rows, pa.float64())))
     refused(converted, dataset, f"part-0.{storage}: 'rewards'")
+
+
+@pytest.mark.parametrize("column", ["rewards", "observations/state"])
+def test_numbers_that_unpack_to_more_than_fits_are_refused_before_they_are_read(minari, column, monkeypatch):
+    from lewm_data.convert.minari.arrow import ArrowEpisodes
+
+    dataset, rows = minari("recording-parquet"), 200_000
+    file = dataset / "data" / "0" / "part-0.parquet"
+    state = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * 3, np.float32)), 3)
+    observed = pa.StructArray.from_arrays([state], names=["state"])
+    pa.parquet.write_table(pa.table({"rewards": np.zeros(rows), "observations": observed}), file, compression="zstd")
+    assert file.stat().st_size < 10_000
+    episodes = ArrowEpisodes(dataset / "data")
+    assert len(episodes.numbers(f"episode_0/{column}")) in (rows - 1, rows)
+    monkeypatch.setattr("lewm_data.parquet.memory_limit", lambda: 1_000_000)
+    for reading in ("read", "iter_batches", "read_row_group"):
+        monkeypatch.setattr(pa.parquet.ParquetFile, reading, lambda *_, **__: pytest.fail("rows are read"))
+    with pytest.raises(DataError, match=r"part-0\.parquet: unpacks to [14],[68]00,000 bytes, at most 1,000,000"):
+        episodes.numbers(f"episode_0/{column}")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"observation_space": "[]"}', '{"observation_space": "{"}'])

@@ -150,12 +150,23 @@ def test_columns_of_too_many_numbers_are_left_out_unread(tmp_path):
         ("task,x,y\npush,0.5,-1\npush,2e-3,0\n,3,4\n", ("task",)),
         ("x;y;date;who\n0.5;-1;2026-11-28;me, too\n2e-3;0;2026-11-28;\n3;4;2026-11-29;me\n", ("date", "who")),
         ("0.5,-1,push\n2e-3,0,push\n3,4,pull\n", ("column 3",)),
+        ('date,x,y\n"2024 01 02",0.5,-1\n2024 01 02,2e-3,0\n,3,4\n', ("date",)),
+        ("x,y,cell\n0.5,-1,1 2\n2e-3,0,1;2\n3,4,5 6\n", ("cell",)),
+        ("x,y,note (a;b)\n0.5,-1,c\n2e-3,0,d\n3,4,e;f\n", ("note (a;b)",)),
+        ("x,y,note (a;b)\n0.5,-1,c;d\n2e-3,0,d\n3,4,e\n", ("note (a;b)",)),
+        ("x\ty\tnote, or;more\n0.5\t-1\tc,d\n2e-3\t0\td;e;f\n3\t4\te\n", ("note, or;more",)),
     ],
 )
 def test_columns_of_text_are_left_out(tmp_path, text, left_out):
     (tmp_path / "a.csv").write_text(text)
     assert read_table(tmp_path / "a.csv").left_out == left_out
     np.testing.assert_array_equal(read_actions(tmp_path / "a.csv", 2).values, ACTIONS)
+
+
+def test_a_line_of_many_numbers_is_no_long_field_of_another_mark(tmp_path):
+    line = ",".join(["0.000000000000000001"] * 8_000) + "\n"
+    (tmp_path / "a.csv").write_text(line * 2)
+    assert read_table(tmp_path / "a.csv").columns[""].shape == (2, 8_000)
 
 
 def test_text_in_an_object_is_left_out(tmp_path):
@@ -242,6 +253,10 @@ def refused(path, problem):
         ("x,y\nu,v\n3,4\n", "line 2: expected numbers, found 'u,v'"),
         ("0,5;1,5\n2,5;3,5\n", "line 2: expected numbers with a decimal point, found '2,5;3,5'\nWrite decimals with"),
         ("n;x\n1;0,5\n2;3,5\n", "line 2: expected numbers with a decimal point, found '1;0,5'"),
+        (
+            'n,x\n1,"0,5"\n2,"3,5"\n',
+            "line 2: expected numbers with a decimal point.*\nWrite .* or leave the column out",
+        ),
         ("x\n0,5\n2,5\n", "line 2: 2 columns, expected 1 as before\nWrite decimals with a point"),
         ("0.5 1\n2 3\n", "line 2: columns seem to be separated by spaces, expected commas"),
         ("x y\n 0.5   1\n 2 3\n", "line 2: columns seem to be separated by spaces, expected commas"),

@@ -18,7 +18,7 @@ from lewm_data.convert.hdf5 import JPEG, PNG
 from lewm_data.convert.minari.spaces import METADATA, shapes
 from lewm_data.errors import DataError
 from lewm_data.foreign import decoding
-from lewm_data.parquet import batches_of, numbers_of, rows_in, schema_of
+from lewm_data.parquet import batches_of, numbers_of, read_rows, rows_in, schema_of
 from lewm_data.store.contents import memory_limit
 from lewm_data.store.schema import MAX_FRAME, is_numbers
 from lewm_data.video.pictures import decode_image, displayed_size
@@ -100,7 +100,10 @@ class ArrowEpisodes:
         """
         import pyarrow as pa
 
-        arrays = list(self._arrays(name))
+        file, batches = self._file(name), self._open(name)[1]
+        if batches is None:  # counted first: numbers that are repeated take next to no place in the file
+            batches = read_rows(file, [_within(name)]).to_batches()
+        arrays = [self._array(name, batch) for batch in batches]
         size = sum(array.nbytes for array in arrays)
         if size > memory_limit():
             raise DataError(
@@ -108,7 +111,7 @@ class ArrowEpisodes:
                 "Convert it on a machine with more memory.",
             )
         short = name.partition("/")[2]
-        values = numbers_of(self._file(name), pa.table({short: pa.chunked_array(arrays, self._kind(name))}), short)
+        values = numbers_of(file, pa.table({short: pa.chunked_array(arrays, self._kind(name))}), short)
         if not short.startswith(OBSERVATIONS):
             values = values[:-1]
         shape = self._row(name)[1]
@@ -184,13 +187,22 @@ class ArrowEpisodes:
     def _arrays(self, name: str) -> Iterator[pyarrow.Array]:
         """A column, a part of its rows at a time."""
         batches = self._open(name)[1]
-        parts = name.split("/")[1:]
-        for batch in batches_of(self._file(name), ".".join(parts)) if batches is None else batches:
-            with decoding(self._file(name), DAMAGED, AGAIN):
-                array = batch.column(parts[0])
-                for part in parts[1:]:
-                    array = array.field(part)
-            yield array
+        for batch in batches_of(self._file(name), _within(name)) if batches is None else batches:
+            yield self._array(name, batch)
+
+    def _array(self, name: str, batch: pyarrow.RecordBatch) -> pyarrow.Array:
+        """A column of a part of the rows."""
+        first, *more = name.split("/")[1:]
+        with decoding(self._file(name), DAMAGED, AGAIN):
+            array = batch.column(first)
+            for part in more:
+                array = array.field(part)
+            return array
+
+
+def _within(name: str) -> str:
+    """The name of a column in a Parquet file, where points lead into a group."""
+    return name.partition("/")[2].replace("/", ".")
 
 
 def _is_episode(folder: Path) -> bool:
