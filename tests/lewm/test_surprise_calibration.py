@@ -91,6 +91,34 @@ def test_false_alarms_reach_the_limit_where_the_frames_of_an_episode_are_all_ali
     assert error < limit / 8, "otherwise the test says nothing"
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.1])
+def test_the_limit_of_false_alarms_holds_where_short_episodes_are_the_strange_ones(alpha):
+    """Long episodes have nearly all the frames, so that ranks among frames would say little of the short ones."""
+
+    def drawn(rng):
+        return 11 + rng.gamma(2, 0.1, 10) if rng.random() < 0.5 else rng.gamma(2, 0.1, 200)
+
+    rates, count = [], 150
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        calibration = of_scores([drawn(rng) for _ in range(count)], 1)
+        rates.append(np.mean([calibration.flags(drawn(rng), 1, alpha).mean() for _ in range(40)]))
+    limit, error = (1 + alpha * count) / (1 + count), np.std(rates) / len(rates) ** 0.5
+    assert np.mean(rates) < limit + 4 * error
+    assert np.mean(rates) > alpha / 2
+    assert error < limit / 4, "otherwise the test says nothing"
+
+
+def test_every_clean_episode_counts_the_same_in_a_p_value():
+    calibration = Calibration(1.0, 1.0, np.array([1.0, 2, 3, 4, 5]), np.array([0, 0, 1, 0, 0]))
+    weights = 5 / 2 * np.array([1 / 4, 1 / 4, 1, 1 / 4, 1 / 4])
+    above = np.array([weights[rank:].sum() for rank in range(6)])
+    assert calibration.p_value(np.arange(0.5, 6)) == pytest.approx((1 + above) / 6)
+    for alpha in (0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9):
+        scores = np.arange(0.5, 6, 0.5)
+        assert ((calibration.p_value(scores) <= alpha) == (scores > calibration.threshold(alpha))).all()
+
+
 @pytest.mark.parametrize(
     ("count", "alpha", "needed", "most", "other_alpha"),
     [(2, 0.01, 99, "34.0%", "0.334"), (98, 0.01, 99, "2.0%", "0.011"), (20, 0.001, 999, "4.9%", "0.048")],

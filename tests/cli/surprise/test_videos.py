@@ -98,7 +98,7 @@ def test_output_and_json_say_what_the_threshold_rests_on(home, run, video, caplo
     assert calibration["false_alarms_at_most"] == pytest.approx(1.3 / 31)
     assert calibration["held_out"] is True
     assert f"{calibration['clean_frames']} frames of 30 clean episodes: the run's held-out episodes" in shown
-    assert "false alarms: at most 4.2% of clean frames on average" in shown
+    assert "false alarms: at most 4.2% of the frames of a clean video, on average" in shown
     assert [one for one in caplog.messages if "alpha 0.01 needs 99" in one]
 
 
