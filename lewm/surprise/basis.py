@@ -23,11 +23,11 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lewm.opened_run import Run
 from lewm.surprise.calibration import Calibration
+from lewm.surprise.reference import CleanData
 
 log = logging.getLogger(__name__)
 
@@ -63,22 +63,17 @@ class Basis:
         return asdict(self)
 
 
-def basis_of(run: Run, calibrate: Path | None, calibration: Calibration, alpha: float) -> Basis:
-    """What a calibration rests on; warns where that is too little for alpha, or where training may have seen it.
-
-    Args:
-        calibrate: The dataset of the clean episodes; None for those that the run holds out.
-    """
+def basis_of(run: Run, source: CleanData, calibration: Calibration, alpha: float) -> Basis:
+    """What a calibration rests on; warns where that is too little for alpha, or where training may have seen it."""
     episodes = calibration.episodes
-    held_out = run.holds_out if calibrate is None else None
-    most = None if held_out is False else (1 + alpha * episodes) / (1 + episodes)
+    most = None if source.held_out is False else (1 + alpha * episodes) / (1 + episodes)
     basis = Basis(
-        data=run.held_out_in_words if calibrate is None else str(calibrate),
+        data=source.name,
         clean_episodes=episodes,
         clean_frames=len(calibration.clean),
         episodes_needed=math.ceil(1 / alpha - 1e-9) - 1,
         false_alarms_at_most=most,
-        held_out=held_out,
+        held_out=source.held_out,
     )
     if not basis.enough:
         log.warning(
@@ -90,7 +85,7 @@ def basis_of(run: Run, calibrate: Path | None, calibration: Calibration, alpha: 
             "" if most is None else f": on average up to {most:.1%} of the frames of a clean video may be flagged",
             math.ceil(1000 / (1 + episodes)) / 1000,
         )
-    if held_out is False:
+    if source.held_out is False:
         log.warning(
             "%s was imported, and its training may have seen the clean episodes: it may predict new ones worse, and "
             "flag more of their frames. Give --calibrate episodes that are new.",

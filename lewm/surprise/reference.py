@@ -25,6 +25,7 @@ from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config, Model
 from lewm.errors import LewmError
 from lewm.files import sha256
+from lewm.held_out import held_out
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run
 from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
@@ -74,6 +75,19 @@ class Reference:
         """The reference with its tensors on a device."""
         moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
         return Reference(**moved)
+
+
+@dataclass(frozen=True)
+class CleanData:
+    """Where clean episodes are from.
+
+    Attributes:
+        name: What a report calls them.
+        held_out: Whether the model's training held them out; None where they are of other data.
+    """
+
+    name: str
+    held_out: bool | None
 
 
 def of_run(run: Run) -> Reference:
@@ -151,30 +165,35 @@ def keep(run: Path, reference: Reference) -> None:
     runs.save_tensors(run / FILE, tensors, {"checkpoint_sha256": sha256(run / runs.MODEL)})
 
 
-def reference_of(run: Run, calibrate: Path | None) -> Reference:
+def reference_of(run: Run, calibrate: Path | None) -> tuple[Reference, CleanData]:
     """What is normal according to the run's own held-out episodes, or to all episodes of another dataset.
+
+    Returns:
+        The reference, and where its clean episodes are from.
 
     Raises:
         LewmError: the dataset is of another world than the run.
     """
     if calibrate is None:
-        return of_run(run)
+        return of_run(run), CleanData(run.held_out_in_words, run.holds_out)
     with run.data(calibrate, "--calibrate") as data:
         if data.in_training:
-            return of_training(run.model, run.config, data.dataset)
+            name = f"{held_out('episodes', data.known_unseen)} of {calibrate}"
+            return of_training(run.model, run.config, data.dataset), CleanData(name, data.known_unseen)
+        source = CleanData(str(calibrate), None)
         every = data.unseen
         clean = build(run.model, data.dataset, clean=every, seen=every, seed=run.config.training.seed)
     try:
         own = of_run(run)
     except LewmError:  # the run's own data are gone: actions and thumbnails come from the clean episodes too
-        return clean
-    return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths)
+        return clean, source
+    return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths), source
 
 
 def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Reference:
     """What is normal according to the dataset that `model` was trained on: its held-out episodes are the clean ones."""
-    seen, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
-    return build(model, dataset, clean=held_out, seen=seen, seed=config.training.seed)
+    seen, unseen = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    return build(model, dataset, clean=unseen, seen=seen, seed=config.training.seed)
 
 
 @torch.inference_mode()

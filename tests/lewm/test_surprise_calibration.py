@@ -15,6 +15,7 @@ from lewm.errors import LewmError
 from lewm.opened_run import Run
 from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import Calibration, of_scores, windowed
+from lewm.surprise.reference import CleanData
 from lewm.surprise.trace import EventMerger, SurpriseTrace
 
 NAN = np.nan
@@ -126,7 +127,7 @@ def test_every_clean_episode_counts_the_same_in_a_p_value():
 def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed, most, other_alpha):
     run = Run(Path("run"), tiny, OWN, torch.device("cpu"))
     calibration = of_scores([np.random.default_rng(i).gamma(2, size=600) for i in range(count)], 2)
-    basis = basis_of(run, None, calibration, alpha)
+    basis = basis_of(run, CleanData("the run's held-out episodes", True), calibration, alpha)
     assert (basis.clean_episodes, basis.episodes_needed, basis.held_out) == (count, needed, True)
     assert f"{basis.false_alarms_at_most:.1%}" == most
     (said,) = caplog.messages
@@ -134,7 +135,7 @@ def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed
     assert f"up to {most} of the frames of a clean video" in said
     assert f"--alpha {other_alpha}." in said
     caplog.clear()
-    assert basis_of(run, Path("a.h5"), calibration, float(other_alpha)).enough
+    assert basis_of(run, CleanData("a.h5", None), calibration, float(other_alpha)).enough
     assert not caplog.messages
 
 
@@ -142,12 +143,12 @@ def test_an_imported_run_promises_no_rate_of_false_alarms(tiny, caplog):
     origin = Origin("folder", "weights.pt", "0", "transformers5")
     run = Run(Path("run"), tiny, OWN, torch.device("cpu"), origin)
     calibration = of_scores([np.random.default_rng(i).gamma(2, size=40) for i in range(100)], 2)
-    basis = basis_of(run, None, calibration, 0.01)
+    basis = basis_of(run, CleanData("episodes", False), calibration, 0.01)
     assert (basis.held_out, basis.false_alarms_at_most) == (False, None)
     (said,) = caplog.messages
     assert "its training may have seen the clean episodes" in said
     caplog.clear()
-    assert basis_of(run, Path("new.h5"), calibration, 0.01).false_alarms_at_most == pytest.approx(2 / 101)
+    assert basis_of(run, CleanData("new.h5", None), calibration, 0.01).false_alarms_at_most == pytest.approx(2 / 101)
     assert not caplog.messages
 
 

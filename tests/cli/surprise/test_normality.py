@@ -9,12 +9,13 @@ import torch
 
 import lewm
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.origin import Origin
 from lewm.errors import LewmError
 from lewm.opened_run import open_run
 from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
-from lewm.surprise.reference import FILE, build, of_run
+from lewm.surprise.reference import FILE, CleanData, build, of_run, reference_of
 from lewm_data.collection.record_episodes import record
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
@@ -132,6 +133,30 @@ def test_long_episodes_are_calibrated_on_in_pieces(home, run, monkeypatch):
                 i for i in range(len(each) - 11) if torch.allclose(each[i : i + 12], latents, rtol=1e-4, atol=1e-4)
             ]
             np.testing.assert_array_equal(actions.numpy(), there["action"][begin : begin + 11].astype(np.float32))
+
+
+@pytest.mark.parametrize("origin", [None, Origin("folder", "weights.pt", "0", "transformers5")])
+def test_the_data_of_training_are_known_wherever_they_lie(home, run, tmp_path, origin):
+    """Calibrated on its own training's data by name, a run rests on no more than without a name."""
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes((home / "datasets" / "two-room.h5").read_bytes())
+    opened = dataclasses.replace(open_run(run), origin=origin)
+    unnamed, itself = reference_of(opened, None)
+    named, source = reference_of(opened, copy)
+    assert (named.latents == unnamed.latents).all()
+    assert itself.held_out is source.held_out is (origin is None)
+    words = "held-out episodes" if origin is None else "episodes that the model's training may have seen"
+    assert (itself.name, source.name) == (f"the run's {words}", f"{words} of {copy}")
+
+
+def test_other_data_are_clean_as_a_whole(home, run, tmp_path):
+    assert (
+        call("collect", "--episodes", "4", "--frame-size", "16", "--seed", "9", "--out", str(tmp_path / "new.h5"))[0]
+        == 0
+    )
+    reference, source = reference_of(open_run(run), tmp_path / "new.h5")
+    assert len(reference.lengths) == 4
+    assert source == CleanData(str(tmp_path / "new.h5"), None)
 
 
 def test_too_few_clean_episodes_are_said(home, run):
