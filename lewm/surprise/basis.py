@@ -27,7 +27,7 @@ from typing import Any
 
 from lewm.opened_run import Run
 from lewm.surprise.calibration import Calibration
-from lewm.surprise.reference import CleanData
+from lewm.surprise.reference import CLEAN_FRAMES, CleanData
 
 log = logging.getLogger(__name__)
 
@@ -77,12 +77,14 @@ def basis_of(run: Run, source: CleanData, calibration: Calibration, alpha: float
     )
     if not basis.enough:
         log.warning(
-            "calibrated on %d clean episodes, and alpha %g needs %d%s. Give --calibrate a dataset with more clean "
-            "episodes, or --alpha %g.",
+            "calibrated on %d clean episodes, and alpha %g needs %d%s. %s --alpha %g.",
             episodes,
             alpha,
             basis.episodes_needed,
             "" if most is None else f": on average up to {most:.1%} of the frames of a clean video may be flagged",
+            "Give --calibrate a dataset with more clean episodes, or"
+            if source.room
+            else f"More would not be used, because {CLEAN_FRAMES:,} clean frames are the most that are: give",
             math.ceil(1000 / (1 + episodes)) / 1000,
         )
     if source.held_out is False:

@@ -28,7 +28,7 @@ from lewm.files import caching, home
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.surprise.meter import CANDIDATES, ELITES, REFINED, ROUNDS, ActionSearch, Meter, blocks_leading_to
-from lewm.surprise.reference import Reference
+from lewm.surprise.reference import CLEAN_FRAMES, Reference
 
 WINDOW = 3  # model steps
 QUANTILE = 0.99  # the quantile of clean scores that is the unit of the instant and of the window
@@ -94,10 +94,12 @@ class Calibration:
         """
         check_alpha(alpha)
         if self._p_values[-1] > alpha:
-            needed = f"{np.ceil(1 / alpha) - 1:.12g}"
+            needed = np.ceil(1 / alpha) - 1
             raise LewmError(
-                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed}",
-                "Give --calibrate a dataset with more clean episodes, or a larger --alpha.",
+                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed:.12g}",
+                "Give --calibrate a dataset with more clean episodes, or a larger --alpha."
+                if needed <= CLEAN_FRAMES
+                else f"Give a larger --alpha: {CLEAN_FRAMES:,} clean frames are the most that are used.",
             )
         usual = int(np.count_nonzero(self._p_values > alpha))
         return float(self.clean[max(usual - 1, 0)])  # the sum of weights may be too small by a rounding

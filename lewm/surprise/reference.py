@@ -36,9 +36,10 @@ from lewm_data.store.schema import ACTION
 log = logging.getLogger(__name__)
 
 FILE = "reference.safetensors"
-CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; a ViT takes half a minute for them on a CPU
-# Frames of an episode that are used: 99 episodes, which a rate of 1 in 100 needs, then have no more than that.
-PIECE = CLEAN_FRAMES // 99
+# The most clean frames that are used. A rate of 1 in 1000 needs 999 episodes, and they are that many in the shortest
+# pieces of long ones, where three latents are the context and a block has five steps.
+CLEAN_FRAMES = 30_000
+CONTEXTS = 2  # the shortest piece of a long episode, in contexts of a prediction: half of it has its context whole
 BLOCKS = 4096
 THUMBNAILS = 2048
 
@@ -71,6 +72,11 @@ class Reference:
         pairs = zip(self.latents.split(lengths), self.actions.split(lengths), strict=True)
         return [(latents, actions[:-1]) for latents, actions in pairs]
 
+    def has_room(self, model: WorldModel) -> bool:
+        """Whether more clean episodes would be used if there were more: with shorter pieces, or beside these."""
+        shortest = shortest_piece(model.history, model.config.frameskip)
+        return int(self.lengths.max()) > shortest or int(self.lengths.sum()) + shortest <= CLEAN_FRAMES
+
     def on(self, device: torch.device) -> Reference:
         """The reference with its tensors on a device."""
         moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
@@ -84,10 +90,12 @@ class CleanData:
     Attributes:
         name: What a report calls them.
         held_out: Whether the model's training held them out; None where they are of other data.
+        room: Whether more of them would be used if there were more; otherwise lewm itself sets the limit.
     """
 
     name: str
     held_out: bool | None
+    room: bool
 
 
 def of_run(run: Run) -> Reference:
@@ -175,14 +183,16 @@ def reference_of(run: Run, calibrate: Path | None) -> tuple[Reference, CleanData
         LewmError: the dataset is of another world than the run.
     """
     if calibrate is None:
-        return of_run(run), CleanData(run.held_out_in_words, run.holds_out)
+        own = of_run(run)
+        return own, CleanData(run.held_out_in_words, run.holds_out, own.has_room(run.model))
     with run.data(calibrate, "--calibrate") as data:
         if data.in_training:
+            own = of_training(run.model, run.config, data.dataset)
             name = f"{held_out('episodes', data.known_unseen)} of {calibrate}"
-            return of_training(run.model, run.config, data.dataset), CleanData(name, data.known_unseen)
-        source = CleanData(str(calibrate), None)
+            return own, CleanData(name, data.known_unseen, own.has_room(run.model))
         every = data.unseen
         clean = build(run.model, data.dataset, clean=every, seen=every, seed=run.config.training.seed)
+    source = CleanData(str(calibrate), None, clean.has_room(run.model))
     try:
         own = of_run(run)
     except LewmError:  # the run's own data are gone: actions and thumbnails come from the clean episodes too
@@ -194,6 +204,11 @@ def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Referenc
     """What is normal according to the dataset that `model` was trained on: its held-out episodes are the clean ones."""
     seen, unseen = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
     return build(model, dataset, clean=unseen, seen=seen, seed=config.training.seed)
+
+
+def shortest_piece(history: int, frameskip: int) -> int:
+    """The fewest frames of a longer episode that are used, however many clean episodes there are."""
+    return CONTEXTS * history * frameskip
 
 
 @torch.inference_mode()
@@ -208,8 +223,9 @@ def build(
 
     Args:
         model: The world model, in eval mode.
-        clean: Episodes that are normal and were not trained on. At most 20,000 frames are used, and of long episodes a
-            random piece, because frames of one episode are too much alike to stand for others.
+        clean: Episodes that are normal and were not trained on. No more than `CLEAN_FRAMES` are used, and of long
+            episodes a random piece, the shorter the more episodes there are, because frames of one episode are too
+            much alike to stand for others.
         seen: Episodes that actions and thumbnails are taken from.
         seed: Seed of the choice of episodes, actions and frames where there are too many.
 
@@ -218,9 +234,10 @@ def build(
     """
     rng = np.random.default_rng([seed, dataset.num_episodes])
     order = rng.permutation(clean)
-    longest = max(PIECE, 2 * model.history * model.config.frameskip)  # longer than the context of the first prediction
+    longest = max(shortest_piece(model.history, model.config.frameskip), CLEAN_FRAMES // len(clean))
     lengths = np.minimum(dataset.lengths, longest)
-    chosen = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(lengths[order]), CLEAN_FRAMES)))])
+    used = int(np.searchsorted(np.cumsum(lengths[order]), CLEAN_FRAMES, side="right"))
+    chosen = np.sort(order[: max(1, used)])
     lengths = lengths[chosen]
     begins = np.random.default_rng([seed, dataset.num_episodes, 1]).integers(dataset.lengths[chosen] - lengths + 1)
     rows_of = [

@@ -124,18 +124,20 @@ def test_every_clean_episode_counts_the_same_in_a_p_value():
     ("count", "alpha", "needed", "most", "other_alpha"),
     [(2, 0.01, 99, "34.0%", "0.334"), (98, 0.01, 99, "2.0%", "0.011"), (20, 0.001, 999, "4.9%", "0.048")],
 )
-def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed, most, other_alpha):
+@pytest.mark.parametrize("room", [True, False])
+def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed, most, other_alpha, room):
     run = Run(Path("run"), tiny, OWN, torch.device("cpu"))
     calibration = of_scores([np.random.default_rng(i).gamma(2, size=600) for i in range(count)], 2)
-    basis = basis_of(run, CleanData("the run's held-out episodes", True), calibration, alpha)
+    basis = basis_of(run, CleanData("the run's held-out episodes", True, room), calibration, alpha)
     assert (basis.clean_episodes, basis.episodes_needed, basis.held_out) == (count, needed, True)
     assert f"{basis.false_alarms_at_most:.1%}" == most
     (said,) = caplog.messages
     assert f"calibrated on {count} clean episodes, and alpha {alpha:g} needs {needed}" in said
     assert f"up to {most} of the frames of a clean video" in said
     assert f"--alpha {other_alpha}." in said
+    assert ("--calibrate a dataset with more" in said, "More would not be used" in said) == (room, not room)
     caplog.clear()
-    assert basis_of(run, CleanData("a.h5", None), calibration, float(other_alpha)).enough
+    assert basis_of(run, CleanData("a.h5", None, True), calibration, float(other_alpha)).enough
     assert not caplog.messages
 
 
@@ -143,12 +145,14 @@ def test_an_imported_run_promises_no_rate_of_false_alarms(tiny, caplog):
     origin = Origin("folder", "weights.pt", "0", "transformers5")
     run = Run(Path("run"), tiny, OWN, torch.device("cpu"), origin)
     calibration = of_scores([np.random.default_rng(i).gamma(2, size=40) for i in range(100)], 2)
-    basis = basis_of(run, CleanData("episodes", False), calibration, 0.01)
+    basis = basis_of(run, CleanData("episodes", False, True), calibration, 0.01)
     assert (basis.held_out, basis.false_alarms_at_most) == (False, None)
     (said,) = caplog.messages
     assert "its training may have seen the clean episodes" in said
     caplog.clear()
-    assert basis_of(run, CleanData("new.h5", None), calibration, 0.01).false_alarms_at_most == pytest.approx(2 / 101)
+    assert basis_of(run, CleanData("new.h5", None, True), calibration, 0.01).false_alarms_at_most == pytest.approx(
+        2 / 101
+    )
     assert not caplog.messages
 
 
@@ -168,7 +172,7 @@ def test_bad_alpha_and_too_little_to_calibrate_with_are_said():
     with pytest.raises(LewmError, match=r"98 clean frames .* alpha 0.01 needs 99\n.*--calibrate"):
         calibration.threshold(0.01)
     assert ranked(np.arange(99.0)).threshold(0.01) == 98
-    with pytest.raises(LewmError, match=r"99 clean frames .* alpha 1e-310 needs inf"):
+    with pytest.raises(LewmError, match=r"99 clean frames .* alpha 1e-310 needs inf\nGive a larger --alpha: 30,000 "):
         ranked(np.arange(99.0)).threshold(1e-310)
     assert ranked(np.arange(99.0)).threshold(1 - 1e-12) == 0
     for alpha in (0.0, 1.0, -1.0, 2.0, NAN):
