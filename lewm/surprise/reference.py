@@ -9,6 +9,7 @@ blocks, M training frames, P values of a thumbnail, R clean frames compared with
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def of_run(run: Run) -> Reference:
     """The run's own reference: read from the run, or made from its dataset and kept there.
 
     Raises:
-        LewmError: There is none in the run for its present weights, and the dataset is not there or has changed.
+        LewmError: There is no valid one in the run, and the dataset is not there or has changed.
     """
     kept = stored(run)
     if kept is not None:
@@ -110,7 +111,9 @@ def of_run(run: Run) -> Reference:
     remedy = "Say what is normal with --calibrate DATASET.h5."
     if not Path(run.trained_on.path).is_file():
         raise LewmError(
-            f"{run.path}: no {FILE} for its weights, and its dataset {run.trained_on.path} is not there", remedy
+            f"{run.path}: no {FILE} for its weights that was made as it would be now, and its dataset "
+            f"{run.trained_on.path} is not there",
+            remedy,
         )
     with run.data(option="--calibrate") as data:
         data.check_in_training(remedy)
@@ -130,7 +133,7 @@ def _keep_unless_trained(run: Run, reference: Reference) -> None:
 
 
 def stored(run: Run) -> Reference | None:
-    """The reference that the run holds, if it is whole and was made with the run's present weights."""
+    """The reference that the run holds, if it is whole and as it would be made now: of these weights, in this way."""
     path = run.path / FILE
     if not path.is_file():
         return None
@@ -138,8 +141,7 @@ def stored(run: Run) -> Reference | None:
         tensors, metadata = runs.read_with_metadata(path)
         refuse_not_finite(path, tensors, "It is made again.")
         _check_tensors(path, tensors, run.config.model)
-        weights = sha256(run.path / runs.MODEL)
-        return Reference(**tensors) if metadata.get("checkpoint_sha256") == weights else None
+        return Reference(**tensors) if metadata.items() >= _made_of(run.path).items() else None
     except (LewmError, OSError) as error:  # it can be made again
         log.warning("%s. It is made again.", str(error).splitlines()[0])
         return None
@@ -167,10 +169,16 @@ def _has_rows(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> boo
     return tensor.dtype == dtype and tensor.ndim > 0 and len(tensor) > 0 and tensor.shape[1:] == shape
 
 
+def _made_of(run: Path) -> dict[str, str]:
+    """What a reference of the run depends on, beside its configuration and data: it is valid while that is the same."""
+    way = {"clean_frames": CLEAN_FRAMES, "contexts": CONTEXTS, "blocks": BLOCKS, "thumbnails": THUMBNAILS}
+    return {"checkpoint_sha256": sha256(run / runs.MODEL), "made_with": json.dumps(way)}
+
+
 def keep(run: Path, reference: Reference) -> None:
     """Writes the reference into the run, for the weights it has now; the run's lock is held."""
     tensors = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
-    runs.save_tensors(run / FILE, tensors, {"checkpoint_sha256": sha256(run / runs.MODEL)})
+    runs.save_tensors(run / FILE, tensors, _made_of(run))
 
 
 def reference_of(run: Run, calibrate: Path | None) -> tuple[Reference, CleanData]:
