@@ -147,7 +147,7 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
         actions, how, timed = _actions(request, model, source, recorded, fps or source.fps)
         read_at = fps or source.fps
         stop = len(actions) / read_at if timed and actions is not None and read_at else None
-        frames, expected = source.frames(fps=fps, stop=stop), expected_frames(source, fps)
+        frames, expected = source.frames(fps=fps, stop=stop), expected_frames(source, fps, stop)
         on_progress("calibrating", 0, None)
         reference, clean = reference_of(run, request.calibrate)
         calibration = calibrate(model, reference, actions is not None, request.seed)
