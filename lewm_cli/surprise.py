@@ -150,7 +150,7 @@ def _summary(report: SurpriseReport) -> list[str]:
     most = basis["false_alarms_at_most"]
     alarms = "not known, because the model's training may have seen these episodes"
     if most is not None:
-        alarms = f"at most {most:.1%} of clean frames on average, however alike those of an episode are"
+        alarms = f"at most {most:.1%} of the frames of a clean video, on average over videos like these episodes"
     events = {0: "no event", 1: "one event"}.get(len(report.events), f"{len(report.events)} events")
     return [
         f"{report.source}: {events} in {report.frames} frames ({report.frames / report.seconds:.0f} a second)",

@@ -79,7 +79,7 @@ def _basis(basis: Mapping[str, Any], alpha: float) -> str:
     most = basis["false_alarms_at_most"]
     limit = "How many clean frames are flagged is not known, because the model's training may have seen these episodes"
     if most is not None:
-        limit = f"At most {most:.1%} of clean frames are flagged on average"
+        limit = f"At most {most:.1%} of the frames of a clean video are flagged, on average over videos like these"
     return f"{basis['clean_frames']} frames of {episodes} clean episodes{few}. {limit}"
 
 

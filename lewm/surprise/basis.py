@@ -1,14 +1,21 @@
 """What a threshold of surprise rests on, and how many false alarms that allows.
 
 Frames of an episode are alike, so it is episodes that count. If a new clean episode is drawn as the K clean ones were,
-it is the strangest of all K + 1 with a chance of 1 / (K + 1), and then all of its frames may be flagged. So the rate of
-false alarms, averaged over calibrations and new episodes, is at most (1 + alpha K) / (K + 1) where episodes are of
-equal length, whatever they are like; it is near alpha where frames are hardly alike. With fewer than 1 / alpha - 1
-episodes, no threshold within the range of the clean scores can keep to alpha. (The units of the two scores are taken
-from the clean episodes, too, which this neglects.)
+it is the strangest of all K + 1 with a chance of 1 / (K + 1), and then all of its frames may be flagged.
+
+The rate of false alarms here is the share of a new episode's frames that is flagged, among those with a score. On
+average over calibrations and new episodes, each of which counts once, it is at most (1 + alpha K) / (K + 1), whatever
+the episodes are like and however long they are; it is near alpha where frames are hardly alike. For each
+frame of an episode of n weighs 1 / n. Where a new frame is flagged, the clean frames that are as surprising weigh at
+most alpha K together; so, even with the whole new episode, it is in the highest part of that size of the weight of all
+K + 1. With fewer than 1 / alpha - 1 episodes, no threshold within the range of the clean scores can keep to alpha.
+
+Two things are neglected: the units of the two scores are taken from the clean episodes, too; and where only pieces of
+long episodes are used, the limit is that of such pieces of new ones.
 
 Source: Lee, Barber and Willett, "Distribution-free inference with hierarchical data", arXiv 2306.06342.
-Differs: there, the ranks of an episode's own frames are weighted so that the limit is alpha itself, which flags less.
+Differs: there, a new frame has the whole weight of its episode in its rank, so that the limit is alpha itself, which
+flags less; here, it has that of an average frame.
 """
 
 from __future__ import annotations
@@ -16,11 +23,11 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lewm.opened_run import Run
 from lewm.surprise.calibration import Calibration
+from lewm.surprise.reference import CLEAN_FRAMES, CleanData
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +41,8 @@ class Basis:
         clean_episodes: How many there are with a score.
         clean_frames: How many frames of them have a score.
         episodes_needed: The fewest episodes with which a rate of false alarms of alpha can be kept.
-        false_alarms_at_most: The rate of false alarms that is not exceeded on average, whatever the episodes are like;
-            None where `held_out` is False, because new episodes may then differ from the clean ones.
+        false_alarms_at_most: The share of an episode's frames that is flagged at most, on average over new episodes
+            that are drawn as the clean ones were; None where `held_out` is False, because new ones may then differ.
         held_out: Whether the model's training held out the clean episodes; None where they are of other data.
     """
 
@@ -56,34 +63,31 @@ class Basis:
         return asdict(self)
 
 
-def basis_of(run: Run, calibrate: Path | None, calibration: Calibration, alpha: float) -> Basis:
-    """What a calibration rests on; warns where that is too little for alpha, or where training may have seen it.
-
-    Args:
-        calibrate: The dataset of the clean episodes; None for those that the run holds out.
-    """
+def basis_of(run: Run, source: CleanData, calibration: Calibration, alpha: float) -> Basis:
+    """What a calibration rests on; warns where that is too little for alpha, or where training may have seen it."""
     episodes = calibration.episodes
-    held_out = run.holds_out if calibrate is None else None
-    most = None if held_out is False else (1 + alpha * episodes) / (1 + episodes)
+    most = None if source.held_out is False else (1 + alpha * episodes) / (1 + episodes)
     basis = Basis(
-        data=run.held_out_in_words if calibrate is None else str(calibrate),
+        data=source.name,
         clean_episodes=episodes,
         clean_frames=len(calibration.clean),
         episodes_needed=math.ceil(1 / alpha - 1e-9) - 1,
         false_alarms_at_most=most,
-        held_out=held_out,
+        held_out=source.held_out,
     )
     if not basis.enough:
         log.warning(
-            "calibrated on %d clean episodes, and alpha %g needs %d%s. Give --calibrate a dataset with more clean "
-            "episodes, or --alpha %g.",
+            "calibrated on %d clean episodes, and alpha %g needs %d%s. %s --alpha %g.",
             episodes,
             alpha,
             basis.episodes_needed,
             "" if most is None else f": on average up to {most:.1%} of the frames of a clean video may be flagged",
+            "Give --calibrate a dataset with more clean episodes, or"
+            if source.room
+            else f"More would not be used, because {CLEAN_FRAMES:,} clean frames are the most that are: give",
             math.ceil(1000 / (1 + episodes)) / 1000,
         )
-    if held_out is False:
+    if source.held_out is False:
         log.warning(
             "%s was imported, and its training may have seen the clean episodes: it may predict new ones worse, and "
             "flag more of their frames. Give --calibrate episodes that are new.",

@@ -1,6 +1,9 @@
 """Makes p-values of surprise by split-conformal ranking among clean episodes.
 
-T frames of an episode, n clean frames that a frame is ranked among.
+T frames of an episode, n clean frames that a frame is ranked among, N those and one place more.
+
+All clean episodes count alike, whatever their lengths: it is episodes that new ones are like, not frames. So a frame of
+a long one counts less.
 
 Both the instant and a short window are scored: a teleport shows in the first, a slow fault in the second. Each score is
 divided by its high quantile on the clean frames, and the larger of the two is ranked. So the p-value is right although
@@ -9,6 +12,7 @@ there are two scores (apart from the weight of one frame in those quantiles).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -24,7 +28,7 @@ from lewm.files import caching, home
 from lewm.model.world_model import WorldModel
 from lewm.provenance import versions
 from lewm.surprise.meter import CANDIDATES, ELITES, REFINED, ROUNDS, ActionSearch, Meter, blocks_leading_to
-from lewm.surprise.reference import Reference
+from lewm.surprise.reference import CLEAN_FRAMES, Reference
 
 WINDOW = 3  # model steps
 QUANTILE = 0.99  # the quantile of clean scores that is the unit of the instant and of the window
@@ -50,6 +54,18 @@ class Calibration:
         """How many clean episodes there are."""
         return len(np.unique(self.episode))
 
+    @functools.cached_property
+    def weight(self) -> Float64[np.ndarray, " n"]:
+        """What each clean frame counts: every episode the same in all, and a frame 1 on average."""
+        lengths = np.bincount(self.episode)[self.episode]
+        return np.asarray(len(self.clean) / (self.episodes * lengths))
+
+    @functools.cached_property
+    def _p_values(self) -> Float64[np.ndarray, " N"]:
+        """The p-value of a score above the first clean ones, by how many these are."""
+        above = np.append(np.cumsum(self.weight[::-1])[::-1], 0.0)
+        return (1 + above) / (1 + len(self.clean))
+
     def combined(
         self, surprise: Float64[np.ndarray, " T"], windowed: Float64[np.ndarray, " T"]
     ) -> Float64[np.ndarray, " T"]:
@@ -57,12 +73,13 @@ class Calibration:
         return np.maximum(surprise / self.instant, windowed / self.window)
 
     def p_value(self, combined: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
-        """Share of clean frames that are at least as surprising, the frame itself included; NaN without a score.
+        """Weighted share of clean frames that are at least as surprising, the frame itself included; NaN without score.
 
         Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", split-conformal p-values.
+        Differs: the frames are weighted, see `lewm.surprise.basis`. Where episodes are of equal length, it is the same.
         """
-        larger = len(self.clean) - np.searchsorted(self.clean, combined, side="left")
-        return np.where(np.isnan(combined), np.nan, (1 + larger) / (1 + len(self.clean)))
+        smaller = np.searchsorted(self.clean, combined, side="left")
+        return np.where(np.isnan(combined), np.nan, self._p_values[smaller])
 
     def flags(self, surprise: Float64[np.ndarray, " T"], frameskip: int, alpha: float) -> Bool[np.ndarray, " T"]:
         """Which frames of a whole video have a p-value of at most `alpha`."""
@@ -76,15 +93,16 @@ class Calibration:
             LewmError: `alpha` is not between 0 and 1, or so small that no frame could ever be flagged.
         """
         check_alpha(alpha)
-        allowed = int(alpha * (1 + len(self.clean)) + 1e-9) - 1  # clean frames that may be as surprising
-        allowed = min(allowed, len(self.clean) - 1)  # matters where alpha is nearly 1
-        if allowed < 0:
-            needed = f"{np.ceil(1 / alpha) - 1:.12g}"
+        if self._p_values[-1] > alpha:
+            needed = np.ceil(1 / alpha) - 1
             raise LewmError(
-                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed}",
-                "Give --calibrate a dataset with more clean episodes, or a larger --alpha.",
+                f"{len(self.clean)} clean frames to calibrate with, alpha {alpha:g} needs {needed:.12g}",
+                "Give --calibrate a dataset with more clean episodes, or a larger --alpha."
+                if needed <= CLEAN_FRAMES
+                else f"Give a larger --alpha: {CLEAN_FRAMES:,} clean frames are the most that are used.",
             )
-        return float(self.clean[len(self.clean) - allowed - 1])
+        usual = int(np.count_nonzero(self._p_values > alpha))
+        return float(self.clean[max(usual - 1, 0)])  # the sum of weights may be too small by a rounding
 
 
 def check_alpha(alpha: float) -> None:

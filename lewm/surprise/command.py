@@ -147,14 +147,14 @@ def _watch(request: SurpriseRequest, run: Run, out: Path, on_progress: OnProgres
         actions, how, timed = _actions(request, model, source, recorded, fps or source.fps)
         read_at = fps or source.fps
         stop = len(actions) / read_at if timed and actions is not None and read_at else None
-        frames, expected = source.frames(fps=fps, stop=stop), expected_frames(source, fps)
+        frames, expected = source.frames(fps=fps, stop=stop), expected_frames(source, fps, stop)
         on_progress("calibrating", 0, None)
-        reference = reference_of(run, request.calibrate)
+        reference, clean = reference_of(run, request.calibrate)
         calibration = calibrate(model, reference, actions is not None, request.seed)
         frameskip = request.frameskip or model.config.frameskip
         known = ActionSearch(reference.blocks, request.seed) if actions is None else blocks_leading_to(model, actions)
         detector = Detector(Meter(model, frameskip, known), calibration, request.alpha)
-        basis = basis_of(run, request.calibrate, calibration, request.alpha)
+        basis = basis_of(run, clean, calibration, request.alpha)
         rate = fps or source.fps
         begun = time.perf_counter()
         size, fit = run.trained_on.frame_size, recorded.fit or CROP

@@ -124,7 +124,8 @@ def false_alarms(
     for clean_drawn, drawn in zip(
         _resampled(rng, int(calibration.episode.max()) + 1), _resampled(rng, len(scored)), strict=True
     ):
-        above = np.cumsum(clean_drawn[calibration.episode][::-1])  # clean frames at least as high, from the highest on
+        counted = clean_drawn[calibration.episode] * calibration.weight
+        above = np.cumsum(counted[::-1])  # clean frames at least as high, from the highest on
         allowed = np.searchsorted(above, alpha * (1 + above[-1]) - 1 + 1e-9, side="right")
         weights = drawn[episode]
         flagged = scores > calibration.clean[::-1][min(int(allowed), len(above) - 1)]

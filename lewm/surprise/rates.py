@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from lewm.checkpoints.run import Recorded
 from lewm.errors import LewmError
 from lewm_data.convert.sampling import differ
@@ -24,8 +26,15 @@ def rate_of(source: Source, recorded: Recorded) -> float | None:
     return recorded.fps if source.fps is not None and differ(source.fps, recorded.fps) else None
 
 
-def expected_frames(source: Source, fps: float | None) -> int | None:
-    """How many frames are read of a source at a rate, or all if that is None; an estimate, where there is one."""
-    if source.count is None or fps is None or source.fps is None:
-        return source.count
-    return 1 + int((source.count - 1) * fps / source.fps + 1e-9)
+def expected_frames(source: Source, fps: float | None, stop: float | None) -> int | None:
+    """How many frames are read of a source at a rate, or all if that is None; an estimate, where there is one.
+
+    Args:
+        stop: Time in seconds at which reading ends; None means the end of the source.
+    """
+    count, rate = source.count, fps or source.fps
+    if count is None or rate is None:
+        return count
+    if fps is not None and source.fps is not None:
+        count = 1 + int((count - 1) * fps / source.fps + 1e-9)
+    return count if stop is None else min(count, math.ceil(stop * rate - 1e-9))

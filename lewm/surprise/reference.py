@@ -9,6 +9,7 @@ blocks, M training frames, P values of a thumbnail, R clean frames compared with
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config, Model
 from lewm.errors import LewmError
 from lewm.files import sha256
+from lewm.held_out import held_out
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run
 from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
@@ -35,9 +37,10 @@ from lewm_data.store.schema import ACTION
 log = logging.getLogger(__name__)
 
 FILE = "reference.safetensors"
-CLEAN_FRAMES = 20_000  # enough for a false-alarm rate of 1 in 1000; a ViT takes half a minute for them on a CPU
-# Frames of an episode that are used: 99 episodes, which a rate of 1 in 100 needs, then have no more than that.
-PIECE = CLEAN_FRAMES // 99
+# The most clean frames that are used. A rate of 1 in 1000 needs 999 episodes, and they are that many in the shortest
+# pieces of long ones, where three latents are the context and a block has five steps.
+CLEAN_FRAMES = 30_000
+CONTEXTS = 2  # the shortest piece of a long episode, in contexts of a prediction: half of it has its context whole
 BLOCKS = 4096
 THUMBNAILS = 2048
 
@@ -70,17 +73,37 @@ class Reference:
         pairs = zip(self.latents.split(lengths), self.actions.split(lengths), strict=True)
         return [(latents, actions[:-1]) for latents, actions in pairs]
 
+    def has_room(self, model: WorldModel) -> bool:
+        """Whether more clean episodes would be used if there were more: with shorter pieces, or beside these."""
+        shortest = shortest_piece(model.history, model.config.frameskip)
+        return int(self.lengths.max()) > shortest or int(self.lengths.sum()) + shortest <= CLEAN_FRAMES
+
     def on(self, device: torch.device) -> Reference:
         """The reference with its tensors on a device."""
         moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
         return Reference(**moved)
 
 
+@dataclass(frozen=True)
+class CleanData:
+    """Where clean episodes are from.
+
+    Attributes:
+        name: What a report calls them.
+        held_out: Whether the model's training held them out; None where they are of other data.
+        room: Whether more of them would be used if there were more; otherwise lewm itself sets the limit.
+    """
+
+    name: str
+    held_out: bool | None
+    room: bool
+
+
 def of_run(run: Run) -> Reference:
     """The run's own reference: read from the run, or made from its dataset and kept there.
 
     Raises:
-        LewmError: There is none in the run for its present weights, and the dataset is not there or has changed.
+        LewmError: There is no valid one in the run, and the dataset is not there or has changed.
     """
     kept = stored(run)
     if kept is not None:
@@ -88,7 +111,9 @@ def of_run(run: Run) -> Reference:
     remedy = "Say what is normal with --calibrate DATASET.h5."
     if not Path(run.trained_on.path).is_file():
         raise LewmError(
-            f"{run.path}: no {FILE} for its weights, and its dataset {run.trained_on.path} is not there", remedy
+            f"{run.path}: no {FILE} for its weights that was made as it would be now, and its dataset "
+            f"{run.trained_on.path} is not there",
+            remedy,
         )
     with run.data(option="--calibrate") as data:
         data.check_in_training(remedy)
@@ -108,7 +133,7 @@ def _keep_unless_trained(run: Run, reference: Reference) -> None:
 
 
 def stored(run: Run) -> Reference | None:
-    """The reference that the run holds, if it is whole and was made with the run's present weights."""
+    """The reference that the run holds, if it is whole and as it would be made now: of these weights, in this way."""
     path = run.path / FILE
     if not path.is_file():
         return None
@@ -116,8 +141,7 @@ def stored(run: Run) -> Reference | None:
         tensors, metadata = runs.read_with_metadata(path)
         refuse_not_finite(path, tensors, "It is made again.")
         _check_tensors(path, tensors, run.config.model)
-        weights = sha256(run.path / runs.MODEL)
-        return Reference(**tensors) if metadata.get("checkpoint_sha256") == weights else None
+        return Reference(**tensors) if metadata.items() >= _made_of(run.path).items() else None
     except (LewmError, OSError) as error:  # it can be made again
         log.warning("%s. It is made again.", str(error).splitlines()[0])
         return None
@@ -145,36 +169,54 @@ def _has_rows(tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> boo
     return tensor.dtype == dtype and tensor.ndim > 0 and len(tensor) > 0 and tensor.shape[1:] == shape
 
 
+def _made_of(run: Path) -> dict[str, str]:
+    """What a reference of the run depends on, beside its configuration and data: it is valid while that is the same."""
+    way = {"clean_frames": CLEAN_FRAMES, "contexts": CONTEXTS, "blocks": BLOCKS, "thumbnails": THUMBNAILS}
+    return {"checkpoint_sha256": sha256(run / runs.MODEL), "made_with": json.dumps(way)}
+
+
 def keep(run: Path, reference: Reference) -> None:
     """Writes the reference into the run, for the weights it has now; the run's lock is held."""
     tensors = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
-    runs.save_tensors(run / FILE, tensors, {"checkpoint_sha256": sha256(run / runs.MODEL)})
+    runs.save_tensors(run / FILE, tensors, _made_of(run))
 
 
-def reference_of(run: Run, calibrate: Path | None) -> Reference:
+def reference_of(run: Run, calibrate: Path | None) -> tuple[Reference, CleanData]:
     """What is normal according to the run's own held-out episodes, or to all episodes of another dataset.
+
+    Returns:
+        The reference, and where its clean episodes are from.
 
     Raises:
         LewmError: the dataset is of another world than the run.
     """
     if calibrate is None:
-        return of_run(run)
+        own = of_run(run)
+        return own, CleanData(run.held_out_in_words, run.holds_out, own.has_room(run.model))
     with run.data(calibrate, "--calibrate") as data:
         if data.in_training:
-            return of_training(run.model, run.config, data.dataset)
+            own = of_training(run.model, run.config, data.dataset)
+            name = f"{held_out('episodes', data.known_unseen)} of {calibrate}"
+            return own, CleanData(name, data.known_unseen, own.has_room(run.model))
         every = data.unseen
         clean = build(run.model, data.dataset, clean=every, seen=every, seed=run.config.training.seed)
+    source = CleanData(str(calibrate), None, clean.has_room(run.model))
     try:
         own = of_run(run)
     except LewmError:  # the run's own data are gone: actions and thumbnails come from the clean episodes too
-        return clean
-    return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths)
+        return clean, source
+    return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths), source
 
 
 def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Reference:
     """What is normal according to the dataset that `model` was trained on: its held-out episodes are the clean ones."""
-    seen, held_out = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
-    return build(model, dataset, clean=held_out, seen=seen, seed=config.training.seed)
+    seen, unseen = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    return build(model, dataset, clean=unseen, seen=seen, seed=config.training.seed)
+
+
+def shortest_piece(history: int, frameskip: int) -> int:
+    """The fewest frames of a longer episode that are used, however many clean episodes there are."""
+    return CONTEXTS * history * frameskip
 
 
 @torch.inference_mode()
@@ -189,8 +231,9 @@ def build(
 
     Args:
         model: The world model, in eval mode.
-        clean: Episodes that are normal and were not trained on. At most 20,000 frames are used, and of long episodes a
-            random piece, because frames of one episode are too much alike to stand for others.
+        clean: Episodes that are normal and were not trained on. No more than `CLEAN_FRAMES` are used, and of long
+            episodes a random piece, the shorter the more episodes there are, because frames of one episode are too
+            much alike to stand for others.
         seen: Episodes that actions and thumbnails are taken from.
         seed: Seed of the choice of episodes, actions and frames where there are too many.
 
@@ -199,9 +242,10 @@ def build(
     """
     rng = np.random.default_rng([seed, dataset.num_episodes])
     order = rng.permutation(clean)
-    longest = max(PIECE, 2 * model.history * model.config.frameskip)  # longer than the context of the first prediction
+    longest = max(shortest_piece(model.history, model.config.frameskip), CLEAN_FRAMES // len(clean))
     lengths = np.minimum(dataset.lengths, longest)
-    chosen = np.sort(order[: max(1, int(np.searchsorted(np.cumsum(lengths[order]), CLEAN_FRAMES)))])
+    used = int(np.searchsorted(np.cumsum(lengths[order]), CLEAN_FRAMES, side="right"))
+    chosen = np.sort(order[: max(1, used)])
     lengths = lengths[chosen]
     begins = np.random.default_rng([seed, dataset.num_episodes, 1]).integers(dataset.lengths[chosen] - lengths + 1)
     rows_of = [

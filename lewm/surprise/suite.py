@@ -117,7 +117,7 @@ def run_suite(
 def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: OnProgress) -> SuiteReport:
     place.make(1, run.trained_on.frame_size[0], False).close()  # raises early where the world needs what is missing
     model = run.model
-    reference = reference_of(run, request.calibrate)
+    reference, source = reference_of(run, request.calibrate)
     frameskip = model.config.frameskip
     calibrations, flags = {}, {}
     for actions in ACTIONS:
@@ -125,7 +125,7 @@ def _run(request: SuiteRequest, place: World, run: Run, out: Path, on_progress: 
         calibrations[actions] = calibrate(model, reference, actions == "known", request.seed)
         calibrations[actions].threshold(request.alpha)  # raises before the work where there are too few clean frames
         flags[actions] = functools.partial(calibrations[actions].flags, frameskip=frameskip, alpha=request.alpha)
-    basis = basis_of(run, request.calibrate, calibrations["known"], request.alpha)
+    basis = basis_of(run, source, calibrations["known"], request.alpha)
     search = ActionSearch(reference.blocks, request.seed)
     earliest = frameskip * model.history + BEFORE
     steps = earliest + SPREAD + AFTER

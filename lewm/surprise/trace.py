@@ -25,7 +25,7 @@ class SurpriseTrace:
         surprise: Mean squared error of the predicted embedding; without actions, the least over actions.
         windowed: Its mean over three model steps.
         score: The larger of the two, each in units of its 99 % quantile on clean frames.
-        p_value: Share of clean frames that are at least as surprising.
+        p_value: Share of clean frames that are at least as surprising, where every clean episode counts alike.
         flagged: Whether the p-value is at most alpha.
     """
 

@@ -10,6 +10,7 @@ from lewm.checkpoints import run
 from lewm.decoding.decoder import Decoder, DecoderSettings
 from lewm.decoding.decoder_file import DECODER, load_decoder, save_decoder
 from lewm.errors import LewmError
+from lewm.files import sha256
 from lewm.opened_run import open_run
 from lewm.sealed import SealError, check_sealed, sealed_json
 from lewm.surprise.reference import FILE, Reference, keep, stored
@@ -170,6 +171,33 @@ def test_a_damaged_reference_is_not_used_and_said_aloud(made, caplog):
     assert "reference.safetensors" in caplog.text
 
 
+@pytest.mark.parametrize("limit", ["CLEAN_FRAMES", "CONTEXTS", "BLOCKS", "THUMBNAILS"])
+def test_a_reference_that_was_made_in_another_way_is_not_used(made, monkeypatch, limit):
+    directory, model = made
+    keep(directory, Reference(**whole_reference(model)))
+    assert stored(open_run(directory)) is not None
+    monkeypatch.setattr(f"lewm.surprise.reference.{limit}", 7)
+    assert stored(open_run(directory)) is None
+
+
+def test_a_reference_that_does_not_say_how_it_was_made_is_not_used(made):
+    directory, model = made
+    digest = sha256(directory / "model.safetensors")
+    run.save_tensors(directory / FILE, whole_reference(model), {"checkpoint_sha256": digest})
+    assert stored(open_run(directory)) is None
+
+
+def whole_reference(model):
+    return {
+        "latents": torch.zeros(5, 8),
+        "actions": torch.zeros(5, model.config.action_dim),
+        "lengths": torch.tensor([2, 3]),
+        "blocks": torch.zeros(3, model.config.action_block),
+        "thumbnails": torch.zeros(3, 768, dtype=torch.uint8),
+        "distances": torch.zeros(3),
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "tensor", "said"),
     [
@@ -186,14 +214,7 @@ def test_a_damaged_reference_is_not_used_and_said_aloud(made, caplog):
 )
 def test_a_reference_of_other_shapes_is_not_used_although_its_checksum_is_right(made, caplog, name, tensor, said):
     directory, model = made
-    whole = {
-        "latents": torch.zeros(5, 8),
-        "actions": torch.zeros(5, model.config.action_dim),
-        "lengths": torch.tensor([2, 3]),
-        "blocks": torch.zeros(3, model.config.action_block),
-        "thumbnails": torch.zeros(3, 768, dtype=torch.uint8),
-        "distances": torch.zeros(3),
-    }
+    whole = whole_reference(model)
     keep(directory, Reference(**whole))
     _, metadata = run.read_with_metadata(directory / FILE)
     assert stored(open_run(directory)) is not None

@@ -15,6 +15,7 @@ from lewm.errors import LewmError
 from lewm.opened_run import Run
 from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import Calibration, of_scores, windowed
+from lewm.surprise.reference import CleanData
 from lewm.surprise.trace import EventMerger, SurpriseTrace
 
 NAN = np.nan
@@ -91,22 +92,52 @@ def test_false_alarms_reach_the_limit_where_the_frames_of_an_episode_are_all_ali
     assert error < limit / 8, "otherwise the test says nothing"
 
 
+@pytest.mark.parametrize("alpha", [0.01, 0.1])
+def test_the_limit_of_false_alarms_holds_where_short_episodes_are_the_strange_ones(alpha):
+    """Long episodes have nearly all the frames, so that ranks among frames would say little of the short ones."""
+
+    def drawn(rng):
+        return 11 + rng.gamma(2, 0.1, 10) if rng.random() < 0.5 else rng.gamma(2, 0.1, 200)
+
+    rates, count = [], 150
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        calibration = of_scores([drawn(rng) for _ in range(count)], 1)
+        rates.append(np.mean([calibration.flags(drawn(rng), 1, alpha).mean() for _ in range(40)]))
+    limit, error = (1 + alpha * count) / (1 + count), np.std(rates) / len(rates) ** 0.5
+    assert np.mean(rates) < limit + 4 * error
+    assert np.mean(rates) > alpha / 2
+    assert error < limit / 4, "otherwise the test says nothing"
+
+
+def test_every_clean_episode_counts_the_same_in_a_p_value():
+    calibration = Calibration(1.0, 1.0, np.array([1.0, 2, 3, 4, 5]), np.array([0, 0, 1, 0, 0]))
+    weights = 5 / 2 * np.array([1 / 4, 1 / 4, 1, 1 / 4, 1 / 4])
+    above = np.array([weights[rank:].sum() for rank in range(6)])
+    assert calibration.p_value(np.arange(0.5, 6)) == pytest.approx((1 + above) / 6)
+    for alpha in (0.2, 0.3, 0.4, 0.5, 0.7, 0.8, 0.9):
+        scores = np.arange(0.5, 6, 0.5)
+        assert ((calibration.p_value(scores) <= alpha) == (scores > calibration.threshold(alpha))).all()
+
+
 @pytest.mark.parametrize(
     ("count", "alpha", "needed", "most", "other_alpha"),
     [(2, 0.01, 99, "34.0%", "0.334"), (98, 0.01, 99, "2.0%", "0.011"), (20, 0.001, 999, "4.9%", "0.048")],
 )
-def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed, most, other_alpha):
+@pytest.mark.parametrize("room", [True, False])
+def test_too_few_clean_episodes_are_warned_of(tiny, caplog, count, alpha, needed, most, other_alpha, room):
     run = Run(Path("run"), tiny, OWN, torch.device("cpu"))
     calibration = of_scores([np.random.default_rng(i).gamma(2, size=600) for i in range(count)], 2)
-    basis = basis_of(run, None, calibration, alpha)
+    basis = basis_of(run, CleanData("the run's held-out episodes", True, room), calibration, alpha)
     assert (basis.clean_episodes, basis.episodes_needed, basis.held_out) == (count, needed, True)
     assert f"{basis.false_alarms_at_most:.1%}" == most
     (said,) = caplog.messages
     assert f"calibrated on {count} clean episodes, and alpha {alpha:g} needs {needed}" in said
     assert f"up to {most} of the frames of a clean video" in said
     assert f"--alpha {other_alpha}." in said
+    assert ("--calibrate a dataset with more" in said, "More would not be used" in said) == (room, not room)
     caplog.clear()
-    assert basis_of(run, Path("a.h5"), calibration, float(other_alpha)).enough
+    assert basis_of(run, CleanData("a.h5", None, True), calibration, float(other_alpha)).enough
     assert not caplog.messages
 
 
@@ -114,12 +145,14 @@ def test_an_imported_run_promises_no_rate_of_false_alarms(tiny, caplog):
     origin = Origin("folder", "weights.pt", "0", "transformers5")
     run = Run(Path("run"), tiny, OWN, torch.device("cpu"), origin)
     calibration = of_scores([np.random.default_rng(i).gamma(2, size=40) for i in range(100)], 2)
-    basis = basis_of(run, None, calibration, 0.01)
+    basis = basis_of(run, CleanData("episodes", False, True), calibration, 0.01)
     assert (basis.held_out, basis.false_alarms_at_most) == (False, None)
     (said,) = caplog.messages
     assert "its training may have seen the clean episodes" in said
     caplog.clear()
-    assert basis_of(run, Path("new.h5"), calibration, 0.01).false_alarms_at_most == pytest.approx(2 / 101)
+    assert basis_of(run, CleanData("new.h5", None, True), calibration, 0.01).false_alarms_at_most == pytest.approx(
+        2 / 101
+    )
     assert not caplog.messages
 
 
@@ -139,7 +172,7 @@ def test_bad_alpha_and_too_little_to_calibrate_with_are_said():
     with pytest.raises(LewmError, match=r"98 clean frames .* alpha 0.01 needs 99\n.*--calibrate"):
         calibration.threshold(0.01)
     assert ranked(np.arange(99.0)).threshold(0.01) == 98
-    with pytest.raises(LewmError, match=r"99 clean frames .* alpha 1e-310 needs inf"):
+    with pytest.raises(LewmError, match=r"99 clean frames .* alpha 1e-310 needs inf\nGive a larger --alpha: 30,000 "):
         ranked(np.arange(99.0)).threshold(1e-310)
     assert ranked(np.arange(99.0)).threshold(1 - 1e-12) == 0
     for alpha in (0.0, 1.0, -1.0, 2.0, NAN):

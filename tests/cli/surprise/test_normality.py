@@ -8,13 +8,15 @@ import pytest
 import torch
 
 import lewm
+from lewm import recipes
 from lewm.checkpoints import run as runs
+from lewm.checkpoints.origin import Origin
 from lewm.errors import LewmError
 from lewm.opened_run import open_run
 from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
 from lewm.surprise.meter import Meter, blocks_leading_to
-from lewm.surprise.reference import FILE, build, of_run
+from lewm.surprise.reference import CLEAN_FRAMES, FILE, CleanData, build, of_run, reference_of, shortest_piece
 from lewm_data.collection.record_episodes import record
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
@@ -108,6 +110,24 @@ def test_the_reference_is_the_held_out_episodes_and_is_made_again_for_new_weight
     assert (of_run(open_run(copy)).latents == made.latents).all()
 
 
+def test_the_more_clean_episodes_the_shorter_the_pieces_until_no_more_fit(home, run, monkeypatch):
+    """So all clean episodes count as long as there is room for a piece of each, and then nobody asks for more."""
+    model = lewm.load(run)
+    shortest = shortest_piece(model.history, model.config.frameskip)
+    monkeypatch.setattr("lewm.surprise.reference.CLEAN_FRAMES", 4 * shortest)
+    with Dataset.open(home / "datasets" / "two-room.h5") as dataset:
+        assert (dataset.lengths > 2 * shortest).all()
+        for clean, lengths in ((2, [2 * shortest] * 2), (4, [shortest] * 4), (5, [shortest] * 4)):
+            reference = build(model, dataset, clean=np.arange(clean), seen=np.array([5]), seed=0)
+            assert reference.lengths.tolist() == lengths
+            assert reference.has_room(model) == (clean < 4)
+
+
+def test_a_rate_of_one_in_a_thousand_is_within_reach():
+    model = recipes.paper("push-t", 2).model
+    assert CLEAN_FRAMES // shortest_piece(model.predictor.history, model.frameskip) >= 999
+
+
 def test_blocks_of_the_reference_are_those_of_training_episodes(home, run):
     model = lewm.load(run)
     with Dataset.open(home / "datasets" / "two-room.h5") as dataset:
@@ -120,7 +140,8 @@ def test_blocks_of_the_reference_are_those_of_training_episodes(home, run):
 
 def test_long_episodes_are_calibrated_on_in_pieces(home, run, monkeypatch):
     model = lewm.load(run)
-    monkeypatch.setattr("lewm.surprise.reference.PIECE", 12)
+    monkeypatch.setattr("lewm.surprise.reference.CONTEXTS", 1)
+    monkeypatch.setattr("lewm.surprise.reference.CLEAN_FRAMES", 36)
     with Dataset.open(home / "datasets" / "two-room.h5") as dataset:
         pieces = build(model, dataset, clean=np.arange(3), seen=np.array([5]), seed=0)
         assert pieces.lengths.tolist() == [12, 12, 12]
@@ -132,6 +153,30 @@ def test_long_episodes_are_calibrated_on_in_pieces(home, run, monkeypatch):
                 i for i in range(len(each) - 11) if torch.allclose(each[i : i + 12], latents, rtol=1e-4, atol=1e-4)
             ]
             np.testing.assert_array_equal(actions.numpy(), there["action"][begin : begin + 11].astype(np.float32))
+
+
+@pytest.mark.parametrize("origin", [None, Origin("folder", "weights.pt", "0", "transformers5")])
+def test_the_data_of_training_are_known_wherever_they_lie(home, run, tmp_path, origin):
+    """Calibrated on its own training's data by name, a run rests on no more than without a name."""
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes((home / "datasets" / "two-room.h5").read_bytes())
+    opened = dataclasses.replace(open_run(run), origin=origin)
+    unnamed, itself = reference_of(opened, None)
+    named, source = reference_of(opened, copy)
+    assert (named.latents == unnamed.latents).all()
+    assert itself.held_out is source.held_out is (origin is None)
+    words = "held-out episodes" if origin is None else "episodes that the model's training may have seen"
+    assert (itself.name, source.name) == (f"the run's {words}", f"{words} of {copy}")
+
+
+def test_other_data_are_clean_as_a_whole(home, run, tmp_path):
+    assert (
+        call("collect", "--episodes", "4", "--frame-size", "16", "--seed", "9", "--out", str(tmp_path / "new.h5"))[0]
+        == 0
+    )
+    reference, source = reference_of(open_run(run), tmp_path / "new.h5")
+    assert len(reference.lengths) == 4
+    assert source == CleanData(str(tmp_path / "new.h5"), None, True)
 
 
 def test_too_few_clean_episodes_are_said(home, run):

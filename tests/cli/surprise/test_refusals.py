@@ -23,7 +23,7 @@ def test_bad_input_is_told_and_leaves_nothing(home, run, video, episodes, tmp_pa
         ([str(video), "--actions", str(long)], ["41 frames, but 42 actions"]),
         ([str(video), "--actions", str(tmp_path / "wide.npy")], ["(40, 3)", "(T, 2)"]),
         ([str(video), "--actions", str(short), "--frameskip", "2"], ["--frameskip 2", "--actions none"]),
-        ([str(video), "--alpha", "0.00001"], ["alpha 1e-05 needs 99999", "--calibrate"]),
+        ([str(video), "--alpha", "0.00001"], ["alpha 1e-05 needs 99999", "30,000 clean frames are the most"]),
         ([str(video), "--alpha", "2"], ["alpha is 2"]),
         ([str(brief)], ["5 frames; the first 5 only make the context"]),
         ([str(video), "--calibrate", str(video)], ["not an HDF5 file"]),

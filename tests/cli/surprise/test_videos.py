@@ -13,6 +13,7 @@ import lewm
 from lewm.model.frames import warn_if_reshaped
 from lewm.opened_run import open_run
 from lewm.surprise.calibration import calibrate
+from lewm.surprise.command import SurpriseRequest, watch_video
 from lewm.surprise.meter import Meter, blocks_leading_to
 from lewm.surprise.reference import of_run
 from lewm.surprise.video_pass import TOGETHER, VideoPass
@@ -90,6 +91,18 @@ def test_frames_can_be_resampled_and_come_from_a_folder(home, run, video, episod
     assert (slower["frames"], slower["scored"], slower["frameskip"], slower["fps"]) == (9, 8, 1, 2.0)
 
 
+@pytest.mark.parametrize("rows", [20, 80])
+@pytest.mark.parametrize("fps", [None, 5.0])
+def test_all_frames_are_read_that_are_expected_where_the_actions_end_early_or_late(run, video, tmp_path, rows, fps):
+    log = tmp_path / "log.csv"
+    log.write_text("time,dx,dy\n" + "".join(f"{row / 10},0.1,0.2\n" for row in range(rows)))
+    told = []
+    request = SurpriseRequest(run, str(video), fps, actions=str(log), alpha=0.1)
+    report, _ = watch_video(request, torch.device("cpu"), lambda what, done, total: told.append((done, total)))
+    assert told[-1] == (report.frames, report.frames)
+    assert report.frames == {(20, None): 20, (20, 5.0): 10, (80, None): 41, (80, 5.0): 21}[rows, fps]
+
+
 def test_output_and_json_say_what_the_threshold_rests_on(home, run, video, caplog):
     code, shown = call("surprise", str(video))
     assert code == 0, shown
@@ -98,7 +111,7 @@ def test_output_and_json_say_what_the_threshold_rests_on(home, run, video, caplo
     assert calibration["false_alarms_at_most"] == pytest.approx(1.3 / 31)
     assert calibration["held_out"] is True
     assert f"{calibration['clean_frames']} frames of 30 clean episodes: the run's held-out episodes" in shown
-    assert "false alarms: at most 4.2% of clean frames on average" in shown
+    assert "false alarms: at most 4.2% of the frames of a clean video, on average" in shown
     assert [one for one in caplog.messages if "alpha 0.01 needs 99" in one]
 
 

@@ -62,7 +62,7 @@ def test_it_shows_the_newest_of_every_part(finished):
         "fitted on 60 episodes and tested on 21 others",
         "falls.mp4",
         "7; a clean video would have about 3.0",
-        "900 frames of 20 clean episodes; too few for alpha 0.01, which needs 99. At most 5.7% of clean frames",
+        "900 frames of 20 clean episodes; too few for alpha 0.01, which needs 99. At most 5.7% of the frames of a",
         "1 1.50 1.75 2.25 0.0002",
         "agent teleported 2.500 0.020 4e-26 2.34 0.999 98% 0",
         "agent teleported 2.500 0.020 - - 0.500 98% -",
