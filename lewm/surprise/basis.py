@@ -27,7 +27,8 @@ from typing import Any
 
 from lewm.opened_run import Run
 from lewm.surprise.calibration import Calibration
-from lewm.surprise.reference import CLEAN_FRAMES, CleanData
+from lewm.surprise.clean_data import CleanData
+from lewm.surprise.reference import CLEAN_FRAMES
 
 log = logging.getLogger(__name__)
 

@@ -28,11 +28,11 @@ from lewm.report_files import Beside, keeping, new_report
 from lewm.surprise import meter
 from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import calibrate, check_alpha
+from lewm.surprise.clean_data import reference_of
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to, check_frameskip
 from lewm.surprise.overlay import annotated_video, check_annotated
 from lewm.surprise.pictures import draw_surprise
 from lewm.surprise.rates import expected_frames, rate_of
-from lewm.surprise.reference import reference_of
 from lewm.surprise.strip import Strip
 from lewm.surprise.trace import Detector, Event, SurpriseTrace
 from lewm.surprise.video_pass import VideoPass

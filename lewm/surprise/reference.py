@@ -26,7 +26,6 @@ from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config, Model
 from lewm.errors import LewmError
 from lewm.files import sha256
-from lewm.held_out import held_out
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run
 from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
@@ -82,21 +81,6 @@ class Reference:
         """The reference with its tensors on a device."""
         moved = {field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)}
         return Reference(**moved)
-
-
-@dataclass(frozen=True)
-class CleanData:
-    """Where clean episodes are from.
-
-    Attributes:
-        name: What a report calls them.
-        held_out: Whether the model's training held them out; None where they are of other data.
-        room: Whether more of them would be used if there were more; otherwise lewm itself sets the limit.
-    """
-
-    name: str
-    held_out: bool | None
-    room: bool
 
 
 def of_run(run: Run) -> Reference:
@@ -179,33 +163,6 @@ def keep(run: Path, reference: Reference) -> None:
     """Writes the reference into the run, for the weights it has now; the run's lock is held."""
     tensors = {field.name: getattr(reference, field.name) for field in dataclasses.fields(reference)}
     runs.save_tensors(run / FILE, tensors, _made_of(run))
-
-
-def reference_of(run: Run, calibrate: Path | None) -> tuple[Reference, CleanData]:
-    """What is normal according to the run's own held-out episodes, or to all episodes of another dataset.
-
-    Returns:
-        The reference, and where its clean episodes are from.
-
-    Raises:
-        LewmError: the dataset is of another world than the run.
-    """
-    if calibrate is None:
-        own = of_run(run)
-        return own, CleanData(run.held_out_in_words, run.holds_out, own.has_room(run.model))
-    with run.data(calibrate, "--calibrate") as data:
-        if data.in_training:
-            own = of_training(run.model, run.config, data.dataset)
-            name = f"{held_out('episodes', data.known_unseen)} of {calibrate}"
-            return own, CleanData(name, data.known_unseen, own.has_room(run.model))
-        every = data.unseen
-        clean = build(run.model, data.dataset, clean=every, seen=every, seed=run.config.training.seed)
-    source = CleanData(str(calibrate), None, clean.has_room(run.model))
-    try:
-        own = of_run(run)
-    except LewmError:  # the run's own data are gone: actions and thumbnails come from the clean episodes too
-        return clean, source
-    return dataclasses.replace(own, latents=clean.latents, actions=clean.actions, lengths=clean.lengths), source
 
 
 def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Reference:

@@ -30,9 +30,9 @@ from lewm.report_files import keeping, new_report
 from lewm.run_worlds import world_to_act_in
 from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import calibrate, check_alpha
+from lewm.surprise.clean_data import reference_of
 from lewm.surprise.meter import ActionSearch, Meter, blocks_leading_to
 from lewm.surprise.outcomes import AFTER, BEFORE, FalseAlarms, Outcome, compare, false_alarms
-from lewm.surprise.reference import reference_of
 from lewm.surprise.suite_pictures import Example, draw_suite, write_examples
 from lewm_data.collection.record_episodes import record
 from lewm_data.envs.world import World

@@ -15,7 +15,7 @@ from lewm.errors import LewmError
 from lewm.opened_run import Run
 from lewm.surprise.basis import basis_of
 from lewm.surprise.calibration import Calibration, of_scores, windowed
-from lewm.surprise.reference import CleanData
+from lewm.surprise.clean_data import CleanData
 from lewm.surprise.trace import EventMerger, SurpriseTrace
 
 NAN = np.nan

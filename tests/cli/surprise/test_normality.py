@@ -15,8 +15,9 @@ from lewm.errors import LewmError
 from lewm.opened_run import open_run
 from lewm.sealed import sealed_json
 from lewm.surprise.calibration import calibrate
+from lewm.surprise.clean_data import CleanData, reference_of
 from lewm.surprise.meter import Meter, blocks_leading_to
-from lewm.surprise.reference import CLEAN_FRAMES, FILE, CleanData, build, of_run, reference_of, shortest_piece
+from lewm.surprise.reference import CLEAN_FRAMES, FILE, build, of_run, shortest_piece
 from lewm_data.collection.record_episodes import record
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
