@@ -50,7 +50,8 @@ class Habits:
         if REWARD in salvaged.columns:
             rewards = salvaged.column(REWARD)
             wrong_rows = ~np.isfinite(rewards.reshape(len(rewards), -1)).all(axis=1)
-            older = bool(len(given)) and same == len(given) and _without_reset(salvaged, offsets)
+            everywhere = bool(len(given)) and len(given) == int((lengths > 1).sum())
+            older = everywhere and _without_reset(salvaged, offsets)
             shifted = bool(len(offsets)) and (older or bool(wrong_rows[offsets].all()))
             inner = np.setdiff1d(within, offsets) if shifted else within
             wrong = bool(wrong_rows[inner].any())

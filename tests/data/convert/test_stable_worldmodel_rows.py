@@ -1,10 +1,14 @@
 """Columns of stable-worldmodel's HDF5 files, which stay in the file until an episode is read."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from lewm_data.convert.hdf5 import Hdf5
 from lewm_data.convert.stable_worldmodel import hdf5
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.repair import repair
 
 pytest.importorskip("av")
 
@@ -36,3 +40,14 @@ def test_no_column_is_read_whole(fixtures, monkeypatch, converted):
     columns = {name: count for name, count in counts.items() if name not in ("ep_len", "ep_offset")}
     assert columns["action"] == longest
     assert max(columns.values()) == longest
+
+
+@pytest.mark.parametrize("name", ["released.h5", "current.h5"])
+def test_a_repaired_file_has_the_rewards_of_a_converted_one(fixtures, tmp_path, converted, name):
+    path = shutil.copy(fixtures / "stable-worldmodel" / name, tmp_path / name)
+    repair(path)
+    with Dataset.open(path) as repaired:
+        for number, episode in enumerate(converted(fixtures / "stable-worldmodel" / name).episodes):
+            steps = repaired.episode(number)
+            np.testing.assert_array_equal(steps["reward"], episode["reward"])
+            np.testing.assert_array_equal(steps["action"], episode["action"])
