@@ -64,7 +64,8 @@ def check_belongs(dataset: Dataset, config: Config, trained_on: DatasetIdentity,
     if said not in (None, config.env, trained_on.env):
         raise LewmError(
             f"{dataset.path}: is of the world {said}, the run was trained in {config.env}",
-            f"Give {option} a dataset of the run's world, or --run a run of this one.",
+            f"Give {option} a dataset of the run's world, or --run a run of this one. Other recordings of a robot get "
+            f'its name with "lewm data convert --env {config.env}".',
         )
     if dataset.action_dim != config.model.action_dim:
         raise LewmError(

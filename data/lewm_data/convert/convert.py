@@ -32,6 +32,8 @@ from lewm_data.video.placing import LARGEST_SIDE, check_fit
 
 logger = logging.getLogger(__name__)
 
+OPTION = "--skip-damaged"
+
 OnRows = Callable[[int, float], None]  # episodes that are done, and the share of the next one that is
 
 
@@ -75,6 +77,11 @@ def convert(
 
 class UnreadableError(DataError):
     """An episode of a source that cannot be read, where others may be."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        """Names the option that leaves the episode out, unless the remedy does."""
+        named = remedy if OPTION in remedy else f"{remedy} Or leave the episode out with {OPTION}."
+        super().__init__(problem, named)
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,12 @@ def _first(source: Source, numbers: Sequence[int], request: Request) -> Episode:
     for number in numbers if request.skip_damaged else ():
         with contextlib.suppress(DataError):
             return source.read(number)
-    return source.read(numbers[0])
+    try:
+        return source.read(numbers[0])
+    except DataError as error:
+        if len(numbers) == 1:
+            raise
+        raise UnreadableError(error.problem, error.remedy) from error
 
 
 def _writer(work: _Work, found: Begun) -> Writer:

@@ -31,6 +31,11 @@ class ClosedView(io.RawIOBase):
         self.marked = is_marked(own)
         self.head, self._size = closed(own, self.there)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the file should be longer than it is."""
+        return self._size > self.there
+
     def fileno(self) -> int:
         """The file's descriptor; reads through it see the file's own bytes."""
         return self._stream.fileno()

@@ -136,7 +136,8 @@ def _attributes(datasets: Sequence[Dataset]) -> tuple[dict[str, Any], list[str]]
                 raise DataError(
                     f"{dataset.path}: {name} is {dataset.attributes.get(name)!r:.80}, in {datasets[0].path} it is "
                     f"{first.get(name)!r:.80}",
-                    "Only recordings of one world, made alike, can become one dataset.",
+                    "Only recordings of one world, made alike, can become one dataset. Convert those of one robot with "
+                    "the same options, and one name for --env.",
                 )
     alike = {name: value for name, value in first.items() if all(value == one.attributes.get(name) for one in datasets)}
     _check_order(datasets)

@@ -113,7 +113,8 @@ def check_regular(path: Path) -> None:
     except (OSError, ValueError) as error:  # a ValueError: no file can have this name
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(kind):
-        raise DataError(f"{path}: is a directory, expected an HDF5 file", "Name a file in it.")
+        remedy = 'Name a file in it; or make a dataset of recordings in it: "lewm data convert" does.'
+        raise DataError(f"{path}: is a directory, expected an HDF5 file", remedy)
     if not stat.S_ISREG(kind):
         raise DataError(f"{path}: is a pipe or a device, expected an HDF5 file", "Save the data in a file.")
 

@@ -117,6 +117,10 @@ def salvaging(path: Path) -> Iterator[Salvaged]:
             view = ClosedView(path, as_long_as_it_says)
             file = h5py.File(view, "r")
         except FOREIGN_ERRORS as error:
+            if not h5py.is_hdf5(path):
+                raise DataError(
+                    f"{path}: is not an HDF5 file", 'Give a dataset: "lewm data convert" makes one.'
+                ) from error
             raise DataError(f"{path}: nothing of it can be read", BEYOND_REPAIR) from error
         with file:
             yield _salvaged(path, file, view)
@@ -162,6 +166,9 @@ def _salvaged(path: Path, file: h5py.File, view: ClosedView) -> Salvaged:
     except FOREIGN_ERRORS as error:
         if isinstance(error, DataError):
             raise
+        if view.is_cut:
+            lost = "it is cut short, and what says where its data lie was in the part that is missing"
+            raise DataError(f"{path}: {lost}", BEYOND_REPAIR) from error
         raise DataError(f"{path}: its structure is damaged: {error}", BEYOND_REPAIR) from error
     return Salvaged(path, file, attributes, tuple(stored), lengths, offsets, whole, tuple(faults), view.fileno())
 

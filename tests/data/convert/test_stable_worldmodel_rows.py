@@ -7,6 +7,7 @@ import pytest
 
 from lewm_data.convert.hdf5 import Hdf5
 from lewm_data.convert.stable_worldmodel import hdf5
+from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.repair import repair
 
@@ -51,3 +52,10 @@ def test_a_repaired_file_has_the_rewards_of_a_converted_one(fixtures, tmp_path, 
             steps = repaired.episode(number)
             np.testing.assert_array_equal(steps["reward"], episode["reward"])
             np.testing.assert_array_equal(steps["action"], episode["action"])
+
+
+def test_a_cut_file_without_its_index_says_that_it_is_cut(fixtures, tmp_path):
+    whole = (fixtures / "stable-worldmodel" / "released.h5").read_bytes()
+    (tmp_path / "cut.h5").write_bytes(whole[: len(whole) * 9 // 10])
+    with pytest.raises(DataError, match=r"cut\.h5: it is cut short, and what says where its data lie was in the part"):
+        repair(tmp_path / "cut.h5")

@@ -334,7 +334,7 @@ def test_the_file_of_a_killed_writer_is_repaired_by_the_command_that_is_named(tm
 
 def test_what_cannot_be_repaired_says_so(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"not HDF5 at all" * 100)
-    with pytest.raises(DataError, match=r"nothing of it can be read\nCopy the file again"):
+    with pytest.raises(DataError, match=r"is not an HDF5 file\nGive a dataset"):
         repair(tmp_path / "a.h5")
     path = write(
         tmp_path / "b.h5", {name: values for name, values in columns().items() if name != "episode_idx"}, False

@@ -150,7 +150,9 @@ def _import(package: str, name: str) -> None:
     prepare_renderer()
     try:
         import_module(
-            package, f"environment {name}", "Write it as package:Id-v0, and run where Python finds the package."
+            package,
+            f"environment {name}",
+            f"Write it as package:Id-v0, and install {package}, or run where Python finds it.",
         )
     except DataError:
         raise
