@@ -174,7 +174,7 @@ def speed() -> str:
     grown = " and ".join(f"{size / 2**20:.0f} MiB for {frames:,} frames" for frames, size in sorted(memory.items()))
     rows.append(f"| its peak memory, PyTorch included | {grown} |")
     days = sorted({report["time"][:10] for report in (rooms, statistic, plans, load("surprise-cpu.json"))})
-    return "\n".join([*rows, "", f"Measured on {rooms['cores']} cores of an {rooms['cpu']}, {' and '.join(days)}.", ""])
+    return "\n".join([*rows, "", f"Measured on {rooms['cores']} cores of an {rooms['cpu']}, {', '.join(days)}.", ""])
 
 
 def _rounded(estimate: dict[str, Any]) -> str:
