@@ -56,6 +56,9 @@ def import_(
 
 @checkpoint.command()
 def export(
+    named: Annotated[
+        Path | None, typer.Argument(metavar="RUN", help="Run directory.", show_default="the newest run")
+    ] = None,
     run: options.Run = None,
     layout: Annotated[str, typer.Option(metavar="LAYOUT", help=LAYOUTS)] = "transformers5",
     out: Annotated[Path | None, typer.Option(help="Folder, new.", show_default="RUN/LAYOUT")] = None,
@@ -70,7 +73,8 @@ def export(
     chosen = next((one for one in KNOWN if one == layout), None)
     if chosen is None:
         raise typer.BadParameter(f"expected {' or '.join(KNOWN)}, got {layout!r:.80}", param_hint="--layout")
-    run = options.run_or_newest(run)
+    _refuse_both(named, run)
+    run = options.run_or_newest(named or run)
     out = out or run / chosen
     model = load_run(run)
     tensors = write(model, chosen, out)
@@ -97,13 +101,17 @@ def info(
     """Say what a run or a released checkpoint holds: sizes, layout, actions, and what is missing or does not fit."""
     from lewm.checkpoints.info import describe, describe_run
 
-    if source is not None and run is not None:
-        raise typer.BadParameter(f"{source!r:.80} is given too: give one of the two", param_hint="--run")
+    _refuse_both(source, run)
     found = describe_run(options.run_or_newest(run)) if source is None else describe(source)
     if json:
         output.show_json(found.as_dict())
     else:
         output.show(*_lines(found))
+
+
+def _refuse_both(named: str | Path | None, run: Path | None) -> None:
+    if named is not None and run is not None:
+        raise typer.BadParameter(f"{str(named)!r:.80} is given too: give one of the two", param_hint="--run")
 
 
 def _said(report: ImportReport) -> list[str]:

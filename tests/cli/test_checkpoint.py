@@ -228,10 +228,12 @@ def test_where_a_run_or_a_folder_goes_is_looked_at_first_and_made(home, folder, 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_exported_is_what_was_imported(home, folder, rooms, tmp_path, layout):
-    call("checkpoint", "import", str(folder), "--data", str(rooms))
+    made = answer("checkpoint", "import", str(folder), "--data", str(rooms), "--json")["run"]
     out = tmp_path / "out"
-    found = answer("checkpoint", "export", "--layout", layout, "--out", str(out), "--json")
-    assert (found["layout"], found["tensors"], found["out"]) == (layout, 68, str(out))
+    call("checkpoint", "import", str(folder), "--data", str(rooms), "--out", str(tmp_path / "newer"))
+    named = [made] if layout == "transformers4" else ["--run", made]
+    found = answer("checkpoint", "export", *named, "--layout", layout, "--out", str(out), "--json")
+    assert (found["run"], found["layout"], found["tensors"], found["out"]) == (made, layout, 68, str(out))
     before, after = (
         torch.load(path, weights_only=True) for path in (folder / "weights_epoch_2.pt", out / "weights.pt")
     )
@@ -244,7 +246,8 @@ def test_what_cannot_be_done_is_said(home, folder, rooms, tmp_path):
     assert call("checkpoint", "export", "--layout", "transformers6")[0] == 2
     code, shown = call("checkpoint", "import", str(folder))
     assert (code, "Give --data a dataset of its world" in shown) == (1, True)
-    for command in ("import", "info", "export --run", "info --run"):
+    assert call("checkpoint", "export", "one", "--run", "other")[0] == 2
+    for command in ("import", "info", "export", "export --run", "info --run"):
         code, shown = call("checkpoint", *command.split(), str(tmp_path / "nowhere"), "--json")
         assert code == 1, shown
         assert str(tmp_path / "nowhere") in shown
