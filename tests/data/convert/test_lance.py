@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lewm_data.convert.formats import open_source
+from lewm_data.convert.stable_worldmodel import lance as lance_tables
 from lewm_data.errors import DataError
 
 pytest.importorskip("av")
@@ -106,3 +107,19 @@ def test_data_outside_the_table_are_refused(table, tmp_path, converted):
     made = lance.fragment.FragmentMetadata.from_json(__import__("json").dumps(fragment))
     lance.LanceDataset.commit(str(table), lance.LanceOperation.Overwrite(schema, [made]))
     refused(table, converted, "has data outside of it")
+
+
+def test_numbers_stay_in_the_table_until_an_episode_is_read(fixtures, converted, monkeypatch):
+    taken, counts = lance_tables._Column._taken, {}
+
+    def counted(column, rows, width):
+        counts[column.name] = max(counts.get(column.name, 0), len(rows))
+        return taken(column, rows, width)
+
+    monkeypatch.setattr(lance_tables._Column, "_taken", counted)
+    lengths = [
+        len(episode["action"]) for episode in converted(fixtures / "stable-worldmodel" / "current.lance").episodes
+    ]
+    assert counts.pop("episode_idx") == sum(lengths)
+    assert counts.pop("step_idx") == 1
+    assert set(counts.values()) == {max(lengths)}

@@ -4,18 +4,19 @@ Its repository has another format, lance_video, with a video an episode in a sec
 
 Source: LanceWriter of stable-worldmodel 0.1.1, and LanceVideoWriter of its repository at commit 116278d.
 
-Letters: N rows of all episodes.
+Letters: R rows that are asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Int, Shaped
 
 from lewm_data.convert.source import Source
 from lewm_data.convert.stable_worldmodel.rows import Table, cameras_in, source
@@ -74,16 +75,15 @@ def opens(path: Path, camera: str | None) -> Source:
             f"{table}: has the columns {', '.join(kinds)}; expected pictures, actions and {EPISODE}",
             "Take a table that stable-worldmodel collected.",
         )
-    indices = [name for name in (EPISODE, STEP) if name in kinds]
-    columns = _read(table, stored, [*numbers, *indices], counted)
-    episodes = columns.pop(EPISODE)
+    kept = [*numbers, *(name for name in (STEP,) if name in kinds)]
+    episodes = _Column(table, stored, EPISODE, counted)[:]
     if (np.diff(episodes) < 0).any():
         raise DataError(f"{table}: its rows are not in the order of the episodes", "Write it again in that order.")
     offsets = np.flatnonzero(np.diff(episodes, prepend=episodes[:1] - 1))
     rows = Table(
         where=str(table),
         cameras=cameras,
-        columns=columns,
+        columns={name: _Column(table, stored, name, counted) for name in kept},
         lengths=np.diff(np.append(offsets, len(episodes))),
         offsets=offsets,
         others=[name for name in kinds if name not in (*cameras, *numbers, EPISODE, STEP)],
@@ -128,28 +128,40 @@ def _check_within(table: Path, stored: Any) -> None:  # noqa: ANN401  # a lance.
                 )
 
 
-def _read(table: Path, stored: Any, names: list[str], rows: int) -> dict[str, Shaped[np.ndarray, "N ..."]]:  # noqa: ANN401
-    """Columns of numbers, all rows of each.
+@dataclass(frozen=True)
+class _Column:
+    """A column of numbers, which stays in the table.
 
-    They are taken by their numbers, in blocks: where the file is damaged, Lance's scan may end the process.
+    Rows are taken by their numbers, in blocks: where the file is damaged, Lance's scan may end the process.
     """
-    widths = {name: getattr(stored.schema.field(name).type, "list_size", None) for name in names}
-    size = 4 * rows * sum(width or 1 for width in widths.values())
-    if size > memory_limit():
-        raise DataError(f"{table}: its numbers take {size:,} bytes, at most {memory_limit():,} fit here", "Split it.")
-    blocks: dict[str, list[Shaped[np.ndarray, "N ..."]]] = {name: [] for name in names}
-    for first in range(0, rows, TAKEN_TOGETHER):
-        count = min(TAKEN_TOGETHER, rows - first)
-        with _reading(table):
-            block = stored.take(list(range(first, first + count)), columns=names)
-            for name in names:
-                column = block.column(name).combine_chunks()
-                flat = column if widths[name] is None else column.flatten()
-                values = flat.to_numpy(zero_copy_only=False)
-                if column.null_count or flat.null_count or len(values) != count * (widths[name] or 1):
-                    raise DataError(f"{table}: '{name}' is missing in some rows", "Leave that column out.")
-                blocks[name].append(values if widths[name] is None else values.reshape(count, -1))
-    return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in blocks.items()}
+
+    table: Path
+    stored: Any  # a lance.LanceDataset
+    name: str
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: slice | Int[np.ndarray, " R"]) -> Shaped[np.ndarray, "R ..."]:
+        wanted = np.arange(self.count)[rows] if isinstance(rows, slice) else rows
+        width = getattr(self.stored.schema.field(self.name).type, "list_size", None)
+        size = 4 * len(wanted) * (width or 1)
+        if size > memory_limit():
+            most = f"at most {memory_limit():,} fit here"
+            raise DataError(f"{self.table}: '{self.name}' takes {size:,} bytes, {most}", "Split it.")
+        begins = range(0, len(wanted), TAKEN_TOGETHER)
+        blocks = [self._taken(wanted[begin : begin + TAKEN_TOGETHER], width) for begin in begins]
+        return np.concatenate(blocks) if blocks else np.zeros((0, width or 1), np.float32)
+
+    def _taken(self, rows: Int[np.ndarray, " R"], width: int | None) -> Shaped[np.ndarray, "R ..."]:
+        with _reading(self.table):
+            column = self.stored.take(rows.tolist(), columns=[self.name]).column(self.name).combine_chunks()
+            flat = column if width is None else column.flatten()
+            values: np.ndarray = flat.to_numpy(zero_copy_only=False)
+            if column.null_count or flat.null_count or len(values) != len(rows) * (width or 1):
+                raise DataError(f"{self.table}: '{self.name}' is missing in some rows", "Leave that column out.")
+        return values if width is None else values.reshape(len(rows), width)
 
 
 def _pictures(table: Path, stored: Any, name: str, begin: int, count: int) -> Iterator[av.VideoFrame]:  # noqa: ANN401
