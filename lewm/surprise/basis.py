@@ -5,10 +5,11 @@ it is the strangest of all K + 1 with a chance of 1 / (K + 1), and then all of i
 
 The rate of false alarms here is the share of a new episode's frames that is flagged, among those with a score. On
 average over calibrations and new episodes, each of which counts once, it is at most (1 + alpha K) / (K + 1), whatever
-the episodes are like and however long they are; it is near alpha where frames are hardly alike. For each
+the episodes are like and however long they are; it is near alpha where frames are hardly alike. This is so because each
 frame of an episode of n weighs 1 / n. Where a new frame is flagged, the clean frames that are as surprising weigh at
-most alpha K together; so, even with the whole new episode, it is in the highest part of that size of the weight of all
-K + 1. With fewer than 1 / alpha - 1 episodes, no threshold within the range of the clean scores can keep to alpha.
+most alpha K together, and at most 1 + alpha K with the whole new episode. So it is among the highest frames of the
+K + 1 episodes, which have that share of all their weight. With fewer than 1 / alpha - 1 episodes, no threshold within
+the range of the clean scores can keep to alpha.
 
 Two things are neglected: the units of the two scores are taken from the clean episodes, too; and where only pieces of
 long episodes are used, the limit is that of such pieces of new ones.

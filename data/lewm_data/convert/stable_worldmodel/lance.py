@@ -75,7 +75,7 @@ def opens(path: Path, camera: str | None) -> Source:
             f"{table}: has the columns {', '.join(kinds)}; expected pictures, actions and {EPISODE}",
             "Take a table that stable-worldmodel collected.",
         )
-    kept = [*numbers, *(name for name in (STEP,) if name in kinds)]
+    kept = [*numbers, STEP] if STEP in kinds else numbers
     episodes = _Column(table, stored, EPISODE, counted)[:]
     if (np.diff(episodes) < 0).any():
         raise DataError(f"{table}: its rows are not in the order of the episodes", "Write it again in that order.")
