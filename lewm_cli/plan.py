@@ -127,7 +127,15 @@ def plan(
     budget: Annotated[
         int | None, typer.Option(min=1, help="Environment steps allowed.", show_default="the run's")
     ] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=options.MAX_SEED,
+            help="Seed of every random choice.",
+            show_default="0; of a manifest of CLEAR-LeWM its policy_seed",
+        ),
+    ] = None,
     batch: Annotated[
         str, typer.Option(help="Episodes that run together: auto (as memory allows) or a number.")
     ] = "auto",
@@ -136,11 +144,24 @@ def plan(
         str | None,
         typer.Option(
             metavar="FILE|from-env",
-            help="Tasks without a dataset: a file that --save-tasks wrote, or from-env for the environment's resets.",
+            help="Tasks without a dataset: a file that --save-tasks wrote, or from-env for the environment's resets. "
+            "Or pairs of the dataset: a manifest of CLEAR-LeWM.",
         ),
     ] = None,
     save_tasks: Annotated[
         Path | None, typer.Option(help="Write the tasks to this file, so that others can score the same ones.")
+    ] = None,
+    tasks_form: Annotated[
+        str,
+        typer.Option(metavar="lewm|clear", help="Form of --save-tasks: our own, or a manifest of CLEAR-LeWM."),
+    ] = "lewm",
+    clear_results: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With a manifest of CLEAR-LeWM, given or written: write the outcome of each pair by its rules. Every "
+            "episode goes on to the end of its budget.",
+        ),
     ] = None,
     goal: Annotated[
         Path | None,
@@ -163,10 +184,14 @@ def plan(
         raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
     if imagine and video is None:
         raise typer.BadParameter("shows its pictures in the films: give --video too", param_hint="--imagine")
+    if tasks_form not in ("lewm", "clear"):
+        raise typer.BadParameter(f"expected lewm or clear, got {tasks_form!r}", param_hint="--tasks-form")
+    if tasks_form == "clear" and save_tasks is None:
+        raise typer.BadParameter("is the form of --save-tasks: give that too", param_hint="--tasks-form")
     of_dataset = {"--protocol": protocol, "--data": data}
     of_any = {"--episodes": episodes, "--goal-offset": goal_offset, "--budget": budget}
     if tasks not in (None, FROM_ENV):
-        _refuse(of_dataset | of_any | {"--goal": goal}, "the file that --tasks names settles it")
+        _refuse({"--protocol": protocol} | of_any | {"--goal": goal}, "the file that --tasks names settles it")
     elif tasks == FROM_ENV or goal is not None:
         _refuse(of_dataset, "the tasks are not from a dataset")
     if goal is not None:
@@ -175,6 +200,7 @@ def plan(
     from rich.progress import TaskProgressColumn
 
     from lewm.config import Evaluation, Planning, override, validate
+    from lewm.evaluation.clear.manifest import read_if_manifest
     from lewm.evaluation.command import (
         PLANNING_NEEDS,
         FromDataset,
@@ -212,8 +238,12 @@ def plan(
     remedy = 'Give the option another value; "lewm plan --help" lists them.'
     settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options", remedy)
     source: FromDataset | FromEnv | FromFile
+    manifest = None
     if tasks not in (None, FROM_ENV):
-        source = FromFile(Path(tasks))
+        manifest = read_if_manifest(Path(tasks))
+        if manifest is None:
+            _refuse({"--data": data}, "the file that --tasks names settles it")
+        source = FromFile(Path(tasks), data)
     elif tasks == FROM_ENV or goal is not None:
         source = FromEnv(episodes or 200, settings, goal)
     else:
@@ -230,6 +260,8 @@ def plan(
         _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     if place.action_groups is not None and "bounds" in assignments:
         _refuse({"--bounds": assignments["bounds"]}, f"the actions of {config.env} are choices")
+    if seed is None:
+        seed = 0 if manifest is None else manifest.content.policy_seed
     request = PlanRequest(
         run=run,
         tasks=source,
@@ -240,6 +272,8 @@ def plan(
         video=video,
         imagine=imagine,
         save_tasks=save_tasks,
+        clear_form=tasks_form == "clear",
+        clear_results=clear_results,
     )
 
     def show(report: EvalReport) -> None:
@@ -266,6 +300,8 @@ def plan(
         report, path = evaluate_run(request, where, on_progress, on_compile, on_trial)
     if save_tasks:
         output.note(f"tasks: {save_tasks}")
+    if clear_results:
+        output.note(f"outcomes for CLEAR-LeWM: {clear_results}")
     output.note(f"report: {path}")
     if video:
         output.note(f"videos: {path.with_suffix('')}")

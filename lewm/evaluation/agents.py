@@ -49,6 +49,7 @@ def run_planner(
     on_film: Callable[[Film], None] | None = None,
     on_progress: OnProgress = lambda share, solved: None,
     decode: Decode | None = None,
+    to_the_end: bool = False,
 ) -> tuple[Played, Seconds]:
     """Plan, execute and replan until each task is solved, its episode has ended, or its budget is spent.
 
@@ -60,6 +61,7 @@ def run_planner(
         on_film: Called with what happened in each episode, in the order of the tasks.
         on_progress: Called whenever the planner says how far it is.
         decode: Turns latents into pictures; where it is given, films also show what the plans expect.
+        to_the_end: Plan on where a task is solved, see `run_episodes`.
 
     Returns:
         What became of the tasks, and how long planning took.
@@ -91,13 +93,15 @@ def run_planner(
 
     films = imagination.film if imagination else on_film
     played = run_episodes(
-        world, tasks, frame_size, batch, agent, latent_distance(controller), films, meter.batch_finished
+        world, tasks, frame_size, batch, agent, latent_distance(controller), films, meter.batch_finished, to_the_end
     )
     preparing = controller.seconds_preparing - prepared
     return played, Seconds((seconds - preparing) / max(1, plans), preparing)
 
 
-def random_floor(controller: Controller, world: World, tasks: Tasks, frame_size: int, batch: int) -> Played:
+def random_floor(
+    controller: Controller, world: World, tasks: Tasks, frame_size: int, batch: int, to_the_end: bool = False
+) -> Played:
     """How uniformly random actions do on the same tasks; they depend on the controller's seed and the task alone.
 
     The model is used only where it cannot be told whether a task is solved: it then gives the distances.
@@ -115,7 +119,8 @@ def random_floor(controller: Controller, world: World, tasks: Tasks, frame_size:
 
         return act
 
-    return run_episodes(world, tasks, frame_size, batch, agent, latent_distance(controller))
+    distance = latent_distance(controller)
+    return run_episodes(world, tasks, frame_size, batch, agent, distance, to_the_end=to_the_end)
 
 
 def latent_distance(controller: Controller) -> Distance:

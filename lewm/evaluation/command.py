@@ -13,6 +13,9 @@ from lewm.config import Evaluation, Planning
 from lewm.decoding.decoder_file import load_decoder
 from lewm.errors import LewmError
 from lewm.evaluation.agents import OnProgress, random_floor, run_planner
+from lewm.evaluation.clear.manifest import read_if_manifest
+from lewm.evaluation.clear.pairs import tasks_of, write_manifest
+from lewm.evaluation.clear.results import manifest_to_score, write_results
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env, read_goal
@@ -80,9 +83,15 @@ class FromEnv:
 
 @dataclass(frozen=True)
 class FromFile:
-    """Tasks that `save_tasks` has written."""
+    """Tasks that `save_tasks` has written, or that a manifest of CLEAR-LeWM lists.
+
+    Attributes:
+        path: The file.
+        data: The dataset that a manifest is of; the run's own when None. Other files of tasks need none.
+    """
 
     path: Path
+    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,9 @@ class PlanRequest:
         video: "mp4" or "gif" to film every episode.
         imagine: Show in the films what the plans expect; needs the run's decoder.
         save_tasks: File to write the tasks to, before the first is tried.
+        clear_form: Write `save_tasks` as a manifest of CLEAR-LeWM.
+        clear_results: File to write the outcomes to in CLEAR-LeWM's form. The tasks are then those of a manifest, which
+            is given or written. Every episode goes on to the end of its budget, so that strict rules can be applied.
     """
 
     run: Path
@@ -112,6 +124,8 @@ class PlanRequest:
     video: str | None = None
     imagine: bool = False
     save_tasks: Path | None = None
+    clear_form: bool = False
+    clear_results: Path | None = None
 
 
 def evaluate_run(
@@ -141,8 +155,9 @@ def evaluate_run(
     check_seed(request.seed)
     run = open_run(request.run, device)
     place = with_kept_verdict(world_to_act_in(run, PLANNING_NEEDS), on_trial)
-    if request.save_tasks:
-        check_output(request.save_tasks, "Give --save-tasks the name of a file in a folder that you can write to.")
+    for option, path in (("--save-tasks", request.save_tasks), ("--clear-results", request.clear_results)):
+        if path:
+            check_output(path, f"Give {option} the name of a file in a folder that you can write to.")
     with new_report(run.path, "plan") as out:
         return _evaluate(request, run, place, out, on_progress, on_compile), out
 
@@ -170,11 +185,18 @@ def _evaluate(
     if not controller.searches and "horizon" not in request.chosen:
         controller = replace(controller, planning=_arriving(controller, tasks))
     _warn_of_short_budget(controller, tasks)
-    if request.save_tasks:
+    if request.save_tasks and request.clear_form:
+        with run.data(getattr(request.tasks, "data", None)) as data:
+            write_manifest(request.save_tasks, tasks, data.dataset, request.seed, run.config.training.held_out)
+    elif request.save_tasks:
         write_tasks(request.save_tasks, tasks)
+    given = request.tasks.path if isinstance(request.tasks, FromFile) else None
+    scored = request.save_tasks if request.clear_form else given
+    manifest = manifest_to_score(scored) if request.clear_results else None
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
-    played, seconds = run_planner(controller, place, tasks, frame_size, batch, films, on_progress, decode)
-    floor = random_floor(controller, place, tasks, frame_size, batch)
+    to_the_end = manifest is not None
+    played, seconds = run_planner(controller, place, tasks, frame_size, batch, films, on_progress, decode, to_the_end)
+    floor = random_floor(controller, place, tasks, frame_size, batch, to_the_end)
     success = Success.of(played)
     report = EvalReport(
         success_rate=success.success_rate,
@@ -209,13 +231,19 @@ def _evaluate(
     with keeping(out, report):
         if films is not None:
             films.check()
+        if manifest is not None and request.clear_results is not None:
+            write_results(request.clear_results, manifest, tasks, run.path, report, played, floor)
     return report
 
 
 def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
     wanted = request.tasks
     if isinstance(wanted, FromFile):
-        return read_tasks(wanted.path, place)
+        manifest = read_if_manifest(wanted.path)
+        if manifest is None:
+            return read_tasks(wanted.path, place)
+        with run.data(wanted.data) as data:
+            return tasks_of(manifest, data.dataset, place)
     goal_offset, budget = wanted.evaluation.goal_offset, wanted.evaluation.budget
     if isinstance(wanted, FromEnv):
         trained = run.trained_on

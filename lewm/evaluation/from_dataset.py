@@ -46,7 +46,7 @@ def draw_tasks(
     """
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    states = _states(dataset, world) if world.restorable else None
+    states = stated_states(dataset, world) if world.restorable else None
     if states is None and SEED not in dataset.columns:
         raise LewmError(
             f"{dataset.path}: no column '{SEED}' to start tasks from: {world.name} is replayed from seeds",
@@ -77,7 +77,7 @@ def draw_tasks(
     chosen = drawn[usable]
     starts: Iterator[Start]
     if states is not None:
-        starts = _placed(dataset, states, rows[usable], goal_offset)
+        starts = placed(dataset, states, rows[usable], goal_offset)
     else:
         starts = _replayed(dataset, chosen, goal_offset)
     return Tasks(
@@ -130,7 +130,12 @@ def _too_few(dataset: Dataset, found: int, windows: int, protocol: str, goal_off
     )
 
 
-def _states(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"]:
+def stated_states(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"]:
+    """The state at every row.
+
+    Raises:
+        LewmError: The dataset does not hold the world's states.
+    """
     states = states_of(dataset, world)
     if states is None:
         parts = f" nor {', '.join(world.state_columns)}" if world.state_columns != ("state",) else ""
@@ -141,9 +146,10 @@ def _states(dataset: Dataset, world: World) -> Float64[np.ndarray, "N S"]:
     return states
 
 
-def _placed(
+def placed(
     dataset: Dataset, states: Float64[np.ndarray, "N S"], rows: Int64[np.ndarray, " W"], goal_offset: int
 ) -> Iterator[Placed]:
+    """The starts at some rows, whose goals are `goal_offset` rows later."""
     names = [name for name in dataset.columns if name.startswith(PREFIX)]
     factors = recorded_factors({name: dataset.column(name)[rows] for name in names}, len(rows))
     return map(Placed, states[rows], states[rows + goal_offset], factors)

@@ -91,7 +91,19 @@ class _ReplayedTask(_Strict):
 class _Manifest(_Strict):
     format: int
     env: str
-    protocol: Literal["held-out", "unsolved", "paper", "from-env"]
+    protocol: Literal[
+        "held-out",
+        "unsolved",
+        "paper",
+        "from-env",
+        "CLEAR-LeWM official",
+        "CLEAR-LeWM moderate",
+        "CLEAR-LeWM strict",
+        "CLEAR-LeWM official-compat",
+        "CLEAR-LeWM clear-id",
+        "CLEAR-LeWM clear-standard",
+        "CLEAR-LeWM clear-hard",
+    ]
     dataset: str | None
     goal_offset: Positive | None
     budget: Positive

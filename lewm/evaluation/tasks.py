@@ -27,6 +27,7 @@ UNSEEN = 16  # pixels a side of the frames of environments whose frames nobody l
 #   unsolved  the same from any episode, for runs of which it is not known what their training saw
 #   paper     any episode and any start, as in arXiv 2603.19312 v3
 HELD_OUT, UNSOLVED, PAPER = "held-out", "unsolved", "paper"
+CLEAR = "CLEAR-LeWM"  # with the name of its protocol: pairs that a manifest of CLEAR-LeWM lists
 NOT_KNOWN = "it is not known whether training saw their episodes"
 
 
@@ -125,19 +126,22 @@ class Tasks:
     def protocol_for(self, fingerprint: str, held_out: Int64[np.ndarray, " E"], path: Path) -> str:
         """What a report on a run calls the protocol: "held-out" only if the run's training saw none of the episodes.
 
+        Of the pairs of CLEAR-LeWM, too, it says how many of the episodes the run's training saw.
+
         Args:
             fingerprint: Fingerprint of the dataset that the run was trained on.
             held_out: The episodes of that dataset that training did not see.
             path: Path of the file that the tasks are from.
         """
-        if self.protocol != HELD_OUT:
+        if self.protocol != HELD_OUT and not self.protocol.startswith(CLEAR):
             return self.protocol
+        said = f"tasks of {path}" if self.protocol == HELD_OUT else self.protocol
         if self.dataset != fingerprint:
-            return f"tasks of {path}; {NOT_KNOWN}"
+            return f"{said}; {NOT_KNOWN}"
         episodes = {task.episode for task in self.each}
         seen = episodes - set(held_out.tolist())
         if seen:
-            return f"tasks of {path}; {len(seen)} of {len(episodes)} episodes were seen in training"
+            return f"{said}; {len(seen)} of {len(episodes)} episodes were seen in training"
         return self.protocol
 
     def sha256(self) -> str:

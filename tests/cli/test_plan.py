@@ -92,6 +92,29 @@ def test_saved_tasks_are_scored_again_without_the_dataset(rooms, tmp_path):
     assert len(shown.splitlines()) == 2
 
 
+def test_tasks_go_to_clear_lewm_and_come_back(rooms, tmp_path):
+    """The seed of a manifest is that of its plans, unless another is given."""
+    run, data = rooms
+    manifest, results, again = (tmp_path / name for name in ("manifest.json", "results.json", "again.json"))
+    asked = ["--episodes", "4", "--goal-offset", "9", "--budget", "12", "--seed", "6"]
+    written = ["--save-tasks", str(manifest), "--tasks-form", "clear", "--clear-results", str(results)]
+    report, shown = plan(run, *asked, *written)
+    assert f"outcomes for CLEAR-LeWM: {results}" in shown
+    moved = data.rename(data.with_suffix(".moved"))
+    code, shown = call("plan", "--run", str(run), *PLANNER, "--tasks", str(manifest))
+    assert code == 1
+    assert "no such file" in shown
+    given = ["--tasks", str(manifest), "--data", str(moved), "--clear-results", str(again)]
+    read, shown = plan(run, *given)
+    other, _ = plan(run, *given[:4], "--seed", "7")
+    moved.rename(data)
+    assert read["tasks_sha256"] == report["tasks_sha256"]
+    assert (read["planner"]["seed"], other["planner"]["seed"]) == (6, 7)
+    first, second = (json.loads(path.read_text()) for path in (results, again))
+    assert first == second
+    assert first["policy_seed"] == 6
+
+
 def test_tasks_are_saved_before_the_first_is_tried(rooms, tmp_path, monkeypatch):
     run, _ = rooms
 
@@ -154,7 +177,6 @@ def test_a_goal_picture(rooms, tmp_path):
         ["--tasks", "tasks.json", "--protocol", "paper"],
         ["--tasks", "tasks.json", "--goal-offset", "3"],
         ["--tasks", "tasks.json", "--budget", "3"],
-        ["--tasks", "tasks.json", "--data", "a.h5"],
         ["--tasks", "tasks.json", "--episodes", "3"],
         ["--tasks", "tasks.json", "--goal", "goal.png"],
         ["--tasks", "from-env", "--data", "a.h5"],
@@ -163,12 +185,22 @@ def test_a_goal_picture(rooms, tmp_path):
         ["--goal", "goal.png", "--protocol", "paper"],
         ["--goal", "goal.png", "--goal-offset", "3"],
         ["--goal", "goal.png", "--save-tasks", "tasks.json"],
+        ["--seed", "0", "--tasks-form", "clear"],
+        ["--save-tasks", "tasks.json", "--tasks-form", "other"],
     ],
 )
 def test_options_that_something_else_settles_are_wrong_usage(rooms, arguments):
     code, shown = call("plan", "--run", str(rooms[0]), *arguments)
     assert code == 2
     assert arguments[2] in re.sub(r"[^ -~]", "", shown)
+
+
+def test_a_file_of_tasks_needs_no_dataset(rooms, tmp_path):
+    tasks = tmp_path / "tasks.json"
+    plan(rooms[0], "--episodes", "2", "--goal-offset", "9", "--budget", "10", "--save-tasks", str(tasks))
+    code, shown = call("plan", "--run", str(rooms[0]), "--tasks", str(tasks), "--data", "a.h5")
+    assert code == 2
+    assert "--data" in re.sub(r"[^ -~]", "", shown)
 
 
 def test_bounds_are_named_in_the_report(rooms):

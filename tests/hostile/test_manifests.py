@@ -40,7 +40,7 @@ def refused(path, problem, place=TWO_ROOM):
         ({"goal_offset": 3}, "another sha256"),
         ({"sha256": "0" * 64}, "another sha256"),
         ({"protocol": "held-out"}, "another sha256"),
-        ({"protocol": "held-out, surely"}, "protocol: Input should be 'held-out', 'unsolved', 'paper' or 'from-env'"),
+        ({"protocol": "held-out, surely"}, "protocol: Input should be 'held-out', 'unsolved', 'paper', 'from-env'"),
         ({"dataset": "0" * 64}, "another sha256"),
         ({"discarded_solved": 77}, "another sha256"),
         ({"discarded_ended": 77}, "another sha256"),

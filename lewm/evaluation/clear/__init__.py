@@ -1,0 +1,1 @@
+"""Tasks and results in the forms of CLEAR-LeWM, an independent audit of LeWorldModel's evaluation."""

@@ -1,0 +1,173 @@
+"""Tasks from the pairs of a manifest, and a manifest of tasks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from lewm.datasets import fingerprint_of
+from lewm.errors import LewmError
+from lewm.evaluation.clear.manifest import SCHEMA, Manifest, check_dataset, check_world, episode_numbers, place_of
+from lewm.evaluation.clear.protocol import MODERATE, RELEASED, TASKS, Protocol
+from lewm.evaluation.clear.rules import difficulty, reached
+from lewm.evaluation.from_dataset import placed, stated_states
+from lewm.evaluation.tasks import CLEAR, HELD_OUT, PAPER, Placed, Task, Tasks
+from lewm.files import write_text
+from lewm_data.envs.judgement import BY_STATES
+from lewm_data.envs.world import World
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.metadata import metadata_sha256
+from lewm_data.store.schema import EPISODE
+
+COLUMNS = (EPISODE, "ep_idx")  # that may number the episodes of rows
+
+
+def tasks_of(manifest: Manifest, dataset: Dataset, world: World) -> Tasks:
+    """The tasks that a manifest lists, in its order.
+
+    Those of CLEAR-LeWM have the protocol "CLEAR-LeWM" with its name. How many draws were thrown away is not in them.
+
+    Raises:
+        LewmError: The manifest is of another world or dataset, a pair's numbers do not belong together, or the tasks
+            of a manifest of ours were changed.
+        DataError: The dataset is damaged, or was not closed.
+    """
+    check_world(manifest, world)
+    check_dataset(manifest, dataset)
+    content = manifest.content
+    rows = np.array([pair.start_row for pair in content.pairs])
+    offset = content.protocol.goal_offset
+    starts = placed(dataset, stated_states(dataset, world), rows, offset)
+    places = [place_of(row, dataset) for row in rows.tolist()]
+    tasks = Tasks(
+        env=world.name,
+        protocol=f"{CLEAR} {content.protocol.name}",
+        dataset=fingerprint_of(dataset),
+        each=tuple(Task(*where, start) for where, start in zip(places, starts, strict=True)),
+        picture=None,
+        goal_offset=offset,
+        budget=content.protocol.eval_budget,
+        judgement=BY_STATES,
+        discarded_solved=0,
+        discarded_ended=0,
+    )
+    ours = content.lewm
+    if ours is None:
+        return tasks
+    solved, ended = ours.discarded_solved, ours.discarded_ended
+    tasks = replace(tasks, protocol=ours.protocol, discarded_solved=solved, discarded_ended=ended)
+    if tasks.sha256() != ours.sha256:
+        raise LewmError(
+            f"{manifest.path}: was changed after it was written: its tasks have another sha256",
+            "Get the file again from where it was written.",
+        )
+    return tasks
+
+
+def write_manifest(path: Path, tasks: Tasks, dataset: Dataset, seed: int, held_out: float) -> None:
+    """Writes tasks as a manifest of CLEAR-LeWM.
+
+    Its protocol has the name and the success rules of "moderate", which are our own rules, and says how these pairs
+    were chosen; so it differs from the protocol of the manifests that CLEAR-LeWM publishes.
+
+    Args:
+        seed: Seed of the choice, and of the plans.
+        held_out: The share of episodes that the run held out, of which tasks with the protocol "held-out" are.
+
+    Raises:
+        LewmError: CLEAR-LeWM has no such world, the tasks are not from this dataset, or its episodes have no numbers.
+        DataError: The dataset is damaged, or was not closed.
+    """
+    task = TASKS.get(tasks.env)
+    if task is None:
+        raise LewmError(
+            f"{tasks.env}: is no task of CLEAR-LeWM, which has {', '.join(TASKS)}",
+            "Leave out --tasks-form, which writes the tasks in our own form.",
+        )
+    if tasks.protocol.startswith(CLEAR):
+        raise LewmError(f"{path}: the tasks are from a manifest of CLEAR-LeWM already", "Copy that manifest.")
+    if tasks.dataset is None or tasks.goal_offset is None or tasks.dataset != fingerprint_of(dataset):
+        raise LewmError(
+            f"{path}: CLEAR-LeWM's manifests list rows of a dataset, and these tasks are not from {dataset.path}",
+            "Draw tasks from the dataset, or leave out --tasks-form.",
+        )
+    column = next((name for name in COLUMNS if name in dataset.columns), EPISODE)
+    numbers = episode_numbers(dataset, column)
+    rows = np.array([dataset.offsets[one.episode] + one.step for one in tasks.each])
+    protocol = MODERATE.model_copy(
+        update={
+            "description": f"Drawn by lewm with its protocol {tasks.protocol}.",
+            "sampling": "row-uniform",
+            "split": "heldout" if tasks.protocol == HELD_OUT else "all",
+            "heldout_fraction": held_out if tasks.protocol == HELD_OUT else 0.0,
+            "exclude_initial_success": tasks.protocol != PAPER,
+            "goal_offset": tasks.goal_offset,
+            "eval_budget": tasks.budget,
+            "tworoom_crossroom_only": False,
+            "tworoom_source_window_clean": False,
+        }
+    )
+    content = {
+        "schema_version": SCHEMA,
+        "created_utc": datetime.now(UTC).isoformat(),
+        "task": task,
+        "protocol": protocol.model_dump(mode="json"),
+        "seed": seed,
+        "policy_seed": seed,
+        "split": protocol.split,
+        "dataset": {
+            "name": dataset.path.name,
+            "episode_column": column,
+            "fingerprint": {"kind": "metadata-sha256", "value": metadata_sha256(dataset.path)},
+        },
+        "statistics": {"num_eval": len(tasks), "unique_episodes": len({one.episode for one in tasks.each})},
+        "pairs": _pairs(task, protocol, tasks.each, rows, numbers),
+        "lewm": {
+            "protocol": tasks.protocol,
+            "discarded_solved": tasks.discarded_solved,
+            "discarded_ended": tasks.discarded_ended,
+            "sha256": tasks.sha256(),
+        },
+    }
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def wall_axes(starts: Sequence[Placed]) -> Int64[np.ndarray, " N"]:
+    """The coordinate that the wall divides in each start of Two-Room; 0 where the factor did not vary."""
+    return np.array([int(start.factors.get("wall.axis", 0)) for start in starts], dtype=np.int64)
+
+
+def placed_starts(tasks: Tasks) -> list[Placed]:
+    """The starts of tasks in a world whose states can be set."""
+    return [one.start for one in tasks.each if isinstance(one.start, Placed)]
+
+
+def _pairs(
+    task: str, protocol: Protocol, each: Sequence[Task], rows: Int64[np.ndarray, " N"], numbers: np.ndarray
+) -> list[dict[str, Any]]:
+    starts = [one.start for one in each if isinstance(one.start, Placed)]
+    begin, end = (np.stack([getattr(start, name) for start in starts]) for name in ("state", "goal"))
+    axes, offset = wall_axes(starts), protocol.goal_offset
+    far = difficulty(task, protocol, begin, end).tolist()
+    solved, upstream = (reached(task, rule, begin, end, axes).tolist() for rule in (protocol, RELEASED))
+    return [
+        {
+            "pair_id": number,
+            "episode_id": int(numbers[row]),
+            "start_step": one.step,
+            "goal_step": one.step + offset,
+            "start_row": row,
+            "goal_row": row + offset,
+            "difficulty": far[number],
+            "initial_success": solved[number],
+            "upstream_initial_success": upstream[number],
+        }
+        for number, (one, row) in enumerate(zip(each, rows.tolist(), strict=True))
+    ]
