@@ -113,6 +113,10 @@ class Objective(Kind):
         """The keys of the section that can be lowered so that it holds fewer numbers."""
         return ()
 
+    def spreads(self) -> bool:
+        """Whether it has terms that keep the latents of different frames apart, which need latents that are trained."""
+        return False
+
     def check_model(self, model: Model) -> None:
         """Raises where it cannot train such a model.
 
@@ -151,6 +155,10 @@ class LewmObjective(Objective):
         """Those of SIGReg."""
         return tuple(f"sigreg.{key}" for key in self.sigreg.sizes())
 
+    def spreads(self) -> bool:
+        """SIGReg does."""
+        return True
+
     def check_model(self, model: Model) -> None:
         """Raises where SIGReg cannot be computed for latents of that width."""
         self.sigreg.check_latent(model.latent)
@@ -184,6 +192,10 @@ class PldmObjective(Objective):
     def floats(self, batch: int, steps: int, latent: int) -> int:
         """The covariances that are computed."""
         return latent**2 * ((steps if self.cov else 0) + (batch if self.cov_t else 0))
+
+    def spreads(self) -> bool:
+        """The standard deviations and the covariances do."""
+        return True
 
     def check_model(self, model: Model) -> None:
         """Raises where there are no two dimensions to compare."""

@@ -51,6 +51,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _parts_fit(self) -> Config:
         self.objective.check_model(self.model)
+        if self.objective.spreads() and not self.model.trains_latents:
+            stages = " and ".join(f"stages.{name}.objective.kind" for name in self.stages)
+            where = f"; for the latents themselves set {stages}" if stages else ""
+            raise ValueError(
+                f"objective.kind {self.objective.kind} spreads the latents, but these are frozen, so that it would "
+                f"train nothing of them: set objective.kind to prediction{where}"
+            )
         context, history = self.planning.context, self.model.predictor.history
         if context > history:
             raise ValueError(f"planning.context {context} exceeds model.predictor.history {history}")

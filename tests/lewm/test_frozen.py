@@ -42,6 +42,8 @@ def source(tiny, tmp_path):
 
 def frozen_config(tiny, weights, **changes):
     section = {"kind": "frozen", "weights": str(weights), "output": changes.pop("output", "latent")}
+    if "model.projector_hidden" in changes:  # nothing is left that the latents depend on and that is trained
+        changes["objective.kind"] = "prediction"
     return resolve(tiny, None, {"model.encoder": section, **changes})
 
 

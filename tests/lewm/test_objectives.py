@@ -17,7 +17,7 @@ from lewm.ranks import Ranks
 from lewm.training import preparation
 from lewm.training.loop import train
 from lewm.training.metrics import read_metrics
-from lewm.training.objectives import OBJECTIVES, Network
+from lewm.training.objectives import OBJECTIVES
 from lewm.training.objectives.loss import weighted
 from lewm.training.objectives.sigreg import SIGREGS
 from lewm.training.plot import plot_training
@@ -100,46 +100,6 @@ def test_the_total_is_the_weighted_sum_and_reaches_encoder_and_predictor(tiny, m
             assert parameter.grad.isfinite().all(), name
     for part in (model.encoder, model.predictor):
         assert any(parameter.grad.any() for parameter in part.parameters())
-
-
-def pldm_in_numpy(e, actions, head):
-    """The formulas of the class, one after the other, in float64."""
-    z = e - e.mean(axis=0)
-    over_clips = [z[:, t] for t in range(T)]  # (B, D) each
-    over_time = [z[b] for b in range(B)]  # (T, D) each
-
-    def std(samples):
-        return np.mean([np.maximum(0, 1 - np.sqrt(s.var(axis=0, ddof=1) + 1e-4)).mean() for s in samples])
-
-    def cov(samples):
-        matrices = [s.T @ s / (len(s) - 1) for s in samples]
-        return np.mean([sum(C[i, j] ** 2 for i in range(D) for j in range(D) if i != j) / (D**2 - D) for C in matrices])
-
-    both = torch.from_numpy(np.concatenate([e[:, 1:], e[:, :-1]], axis=-1))
-    told = head(both).detach().numpy()
-    return {
-        "prediction": np.mean((e[:, :-1] + actions[:, :-1, :1] - e[:, 1:]) ** 2),
-        "std": std(over_clips),
-        "cov": cov(over_clips),
-        "std_t": std(over_time),
-        "cov_t": cov(over_time),
-        "align": np.mean((e[:, 1:] - e[:, :-1]) ** 2),
-        "idm": np.mean((told - actions[:, :-1]) ** 2),
-    }
-
-
-def test_the_terms_of_pldm_are_their_formulas(tiny):
-    config = resolve(tiny, None, CASES["pldm, every term"] | {"model.latent": D})
-    rng = np.random.default_rng(0)
-    e = rng.standard_normal((B, T, D)) * np.linspace(0.1, 1.5, D) + np.arange(T)[:, None]
-    actions = rng.standard_normal((B, T, A))
-    objective = objective_of(config)
-    frames = torch.zeros(B, T, 16, 16, 3, dtype=torch.uint8)
-    network = Given(torch.from_numpy(e).float())
-    assert isinstance(network, Network)
-    terms = objective(network, frames, torch.from_numpy(actions).float(), 0, Ranks()).terms
-    expected = pldm_in_numpy(e, actions, objective.double().inverse_dynamics)
-    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-5)
 
 
 def test_terms_of_weight_0_are_left_out_with_their_networks(tiny):

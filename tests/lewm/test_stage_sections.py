@@ -94,3 +94,32 @@ def test_the_file_in_readme_is_a_training_in_stages(tmp_path):
     assert not config.model.trains_latents
     stage = config.stages["places"].config(config)
     assert (stage.model, stage.objective, stage.training) == (small.model, small.objective, small.training)
+
+
+@pytest.mark.parametrize("kind", ["lewm", "pldm"])
+def test_a_loss_that_spreads_latents_is_refused_where_they_are_frozen(staged, kind):
+    """Its terms would have no gradient; the stage that trains the latents is named."""
+    with pytest.raises(LewmError) as caught:
+        resolve(staged, None, {"objective.kind": kind})
+    problem, remedy = str(caught.value).splitlines()
+    assert f"objective.kind {kind} spreads the latents, but these are frozen" in problem
+    assert problem.endswith(
+        "set objective.kind to prediction; for the latents themselves set stages.places.objective.kind"
+    )
+    assert remedy.startswith("Set it with --set")
+    assert resolve(staged, None, {"stages.places.objective.kind": kind}).objective.kind == "prediction"
+
+
+def test_every_stage_is_named_where_push_t_is_asked_for_another_loss():
+    with pytest.raises(
+        LewmError, match=r"set stages\.keypoints\.objective\.kind and stages\.features\.objective\.kind"
+    ):
+        resolve(recipes.small("push-t", 2), None, {"objective.kind": "pldm"})
+
+
+def test_without_stages_the_kind_alone_is_named(tiny):
+    encoder = {"kind": "frozen", "encoder": tiny.model.encoder.model_dump(), "weights": "some.safetensors"}
+    frozen = {"model.encoder": encoder, "model.projector_hidden": None, "model.latent": 16}
+    with pytest.raises(LewmError, match=r"set objective\.kind to prediction\nSet it with"):
+        resolve(tiny, None, frozen)
+    assert not resolve(tiny, None, frozen | {"objective.kind": "prediction"}).model.trains_latents
