@@ -39,6 +39,7 @@ def readers(seeds: Seeds) -> list[Reader]:
             for kind in ("plan", "probe", "decode", "surprise")
         ),
         Reader("tasks", 700, _tasks(seeds.tasks), read_tasks),
+        Reader("manifest of CLEAR-LeWM", 700, _manifest(seeds.manifest), read_manifest(seeds)),
         Reader("released, config.json", 300, _released(seeds.released, "config.json"), load),
         Reader("released, weights", 150, _released(seeds.released, "weights.pt"), load),
         Reader("released, config.json, import", 150, _released(seeds.released, "config.json"), import_into(seeds)),
@@ -140,6 +141,24 @@ def read_tasks(path: Path) -> None:
     read(path, world("two-room"))
 
 
+def read_manifest(seeds: Seeds) -> Callable[[Path], None]:
+    """Reads a manifest like `--tasks` with `--data`; other JSON is none, which is right, too."""
+    data = seeds.data
+
+    def read(path: Path) -> None:
+        from lewm.evaluation.clear.manifest import read_if_manifest
+        from lewm.evaluation.clear.pairs import tasks_of
+        from lewm_data.envs.registry import world
+        from lewm_data.store.dataset import Dataset
+
+        manifest = read_if_manifest(path)
+        if manifest is not None:
+            with Dataset.open(data) as dataset:
+                tasks_of(manifest, dataset, world("two-room"))
+
+    return read
+
+
 def _configuration(rng: Random, folder: Path) -> Path:
     path = folder / rng.choice(("a.toml", "a.json"))
     if rng.random() < 0.3:
@@ -227,6 +246,17 @@ def _tasks(path: Path) -> Callable[[Random, Path], Path]:
         spoilt.write_bytes(_json(data, rng))
         if rng.random() < 0.5:
             seal_tasks(spoilt)
+        return spoilt
+
+    return make
+
+
+def _manifest(path: Path) -> Callable[[Random, Path], Path]:
+    data = path.read_bytes()
+
+    def make(rng: Random, folder: Path) -> Path:
+        spoilt = folder / "manifest.json"
+        spoilt.write_bytes(_json(data, rng))
         return spoilt
 
     return make

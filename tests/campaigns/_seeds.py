@@ -60,6 +60,11 @@ class Seeds:
         return self.base / "tasks.json"
 
     @cached_property
+    def manifest(self) -> Path:
+        """A manifest of CLEAR-LeWM with pairs of `data`."""
+        return _manifest(self.base / "manifest.json", self.data)
+
+    @cached_property
     def datasets(self) -> tuple[Path, ...]:
         """Small ones: closed, left by a writer that was killed, and in the layout of the released data."""
         return _datasets(self.base)
@@ -93,6 +98,19 @@ class Seeds:
 
     def _call(self, *arguments: str) -> None:
         must(_victim.run(list(arguments), self.base))
+
+
+def _manifest(path: Path, data: Path) -> Path:
+    from lewm.evaluation.clear.pairs import write_manifest
+    from lewm.evaluation.from_dataset import draw_tasks
+    from lewm_data.envs.registry import world
+    from lewm_data.store.dataset import Dataset
+
+    with Dataset.open(data) as dataset:
+        episodes = np.arange(dataset.num_episodes)
+        tasks = draw_tasks(dataset, world("two-room"), "unsolved", episodes, 5, 9, 20, 0)
+        write_manifest(path, tasks, dataset, 0, 0.1)
+    return path
 
 
 def _datasets(base: Path) -> tuple[Path, ...]:
