@@ -96,6 +96,7 @@ bench: $(VENV)/installed verdicts
 	$(BIN)/python benchmarks/bench_planning.py --threads 2 --turns 3 \
 		--paths reference reference-compiled stable-worldmodel lewm \
 		--json benchmarks/results/planning-cpu.json
+	$(BIN)/python benchmarks/bench_patches.py --threads 2 --json benchmarks/results/patches-cpu.json
 	$(BIN)/python benchmarks/bench_philox.py --threads 2 1 --json benchmarks/results/philox-cpu.json
 	$(BIN)/python benchmarks/bench_quickstart.py --seeds 0 1 2 3 4 --json benchmarks/results/quickstart-cpu.json
 	for world in two-room push-t reacher cube; do \

@@ -11,6 +11,7 @@ from _curve_tables import curves
 from _data_tables import data, far
 from _design_counts import designs
 from _gpu_tables import ceilings, trained, training
+from _patch_tables import patch_ratio
 from _planner_tables import objectives, planners
 from _planning_tables import growth, on_gpus, patches, planning, stages
 from _reader_tables import reading
@@ -196,6 +197,7 @@ PAGES = {
         "probing": probing,
         "surprise": surprise,
         "speed": speed,
+        "patch-ratio": patch_ratio,
     },
     "data/README.md": {"verdicts": verdicts, "collecting": collecting, "drawing": drawing, "reading": reading},
     "docs/data.md": {"converting": converting},

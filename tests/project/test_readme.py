@@ -16,6 +16,7 @@ from lewm_cli.main import app
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^    lewm (.*?)(?:  #.*)?$", README, re.MULTILINE)
+OF_CLEAR = re.findall(r"^    lewm (.*)$", (ROOT / "docs" / "clear.md").read_text(), re.MULTILINE)
 ENVIRONMENT, _, LIBRARY = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SMALL = ["--set", "model.frame_size=16", "--set", "model.encoder.channels=[4, 8]"]
 
@@ -34,7 +35,7 @@ def test_the_first_screen_has_the_two_commands_and_the_picture():
     assert (ROOT / picture[1]).is_file()
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", COMMANDS + OF_CLEAR)
 def test_commands_parse(line):
     group = typer.main.get_command(app)
     name, *arguments = shlex.split(line)
@@ -53,7 +54,15 @@ def test_make_targets_exist():
 
 
 def test_links_lead_somewhere():
-    for page in ("README.md", "CONTRIBUTING.md", "kernels/README.md", "data/README.md", "docs/checkpoints.md"):
+    pages = (
+        "README.md",
+        "CONTRIBUTING.md",
+        "kernels/README.md",
+        "data/README.md",
+        "docs/checkpoints.md",
+        "docs/clear.md",
+    )
+    for page in pages:
         for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
             assert link.startswith("https://") or (ROOT / page).parent.joinpath(link).exists(), (page, link)
 

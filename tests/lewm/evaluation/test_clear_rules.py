@@ -1,6 +1,7 @@
 """CLEAR-LeWM's rules of success: equal to ours where they say the same, and right at their limits where they do not."""
 
 from itertools import permutations, product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,3 +138,17 @@ def test_old_manifests_are_judged_as_their_own_protocol_says():
     assert not push_t(*hit, rule=five)
     assert push_t(*hit, (100, 0, 0), rule=five)
     assert push_t(hit[0], rule=upstream)
+
+
+def test_the_page_states_the_thresholds():
+    page = (Path(__file__).parents[3] / "docs" / "clear.md").read_text()
+    for rule, push_t_angle in ((MODERATE, "block < {:g}°"), (STRICT, "and < {:g}°, for 3 steps")):
+        assert f"< {rule.pusht_position_threshold:g} px" in page
+        assert push_t_angle.format(rule.pusht_angle_threshold_deg) in page
+        assert f"cube ≤ {100 * rule.cube_position_threshold_m:g} cm" in page
+        assert f"< {rule.tworoom_distance_threshold:g} px" in page
+    assert f"≤ {STRICT.cube_orientation_threshold_deg:g}° but for" in page
+    assert f"joints < {MODERATE.reacher_joint_threshold_rad:g} rad" in page
+    assert f"fingertip ≤ {100 * STRICT.reacher_endpoint_threshold_m:g} cm, for {STRICT.hold('reacher')} steps" in page
+    assert STRICT.hold("pusht") == STRICT.hold("cube") == 3
+    assert STRICT.hold("tworoom") == MODERATE.hold("pusht") == 1
