@@ -11,9 +11,11 @@ from lewm.errors import LewmError
 from lewm.evaluation.clear.manifest import read_if_manifest
 from lewm.evaluation.clear.pairs import tasks_of, write_manifest
 from lewm.evaluation.command import FromFile, PlanRequest, evaluate_run
+from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.files import sha256
+from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
@@ -181,3 +183,17 @@ def test_results_need_a_manifest(trained, tiny, tmp_path):
     with pytest.raises(LewmError, match="no manifest of CLEAR-LeWM"):
         evaluate_run(asked, CPU)
     assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", ["push-t", "reacher", "cube"])
+def test_tasks_of_every_world_are_the_same_after_a_manifest(tmp_path, name):
+    place = world(name)
+    pytest.importorskip("pymunk" if name == "push-t" else "dm_control")
+    collect(place, tmp_path / "data.h5", 2, policy="random", noise=0.0, frame_size=16, seed=0, num_envs=2, max_steps=12)
+    with Dataset.open(tmp_path / "data.h5") as dataset:
+        tasks = draw_tasks(dataset, place, "paper", np.arange(2), 5, 4, 9, 0)
+        write_manifest(tmp_path / "manifest.json", tasks, dataset, 0, 0.1)
+        assert tasks_of(read_if_manifest(tmp_path / "manifest.json"), dataset, place).sha256() == tasks.sha256()
+    pairs = json.loads((tmp_path / "manifest.json").read_text())["pairs"]
+    starts, goals = (np.stack([getattr(task.start, part) for task in tasks.each]) for part in ("state", "goal"))
+    assert [pair["initial_success"] for pair in pairs] == place.solved(starts, goals).tolist()
