@@ -60,11 +60,16 @@ class Health:
     @property
     def collapsed(self) -> bool:
         """Whether frames have become indistinguishable or vary along a single line."""
-        return self.std_mean < COLLAPSED_STD or self.effective_rank < COLLAPSED_RANK
+        return is_collapsed(self.std_mean, self.effective_rank)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for metrics.jsonl."""
         return asdict(self)
+
+
+def is_collapsed(std_mean: float, effective_rank: float) -> bool:
+    """Whether latents of this spread have collapsed, see `Health`."""
+    return std_mean < COLLAPSED_STD or effective_rank < COLLAPSED_RANK
 
 
 @torch.inference_mode()

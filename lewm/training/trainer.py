@@ -121,7 +121,10 @@ class Trainer:
         if self.health is not None:
             return self.health
         trained = self.config.model.trains_latents
-        health = measure(self.model, self.held_out, self.config.training.seed, step if trained else 0)
+        try:
+            health = measure(self.model, self.held_out, self.config.training.seed, step if trained else 0)
+        except torch.linalg.LinAlgError as error:  # the loss was finite, and the step that it led to was not
+            raise FloatingPointError(f"the latents are not finite after step {step} of {self.steps}") from error
         if not trained:
             self.health = health
         begun = step > self.steps * BEGUN
