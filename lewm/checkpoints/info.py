@@ -11,7 +11,7 @@ from lewm.checkpoints.faults import not_finite
 from lewm.checkpoints.origin import Origin, import_command
 from lewm.checkpoints.released_config import ReleasedConfig, read_released_config
 from lewm.checkpoints.released_names import translate
-from lewm.config import AdalnPredictor, Model, VitEncoder
+from lewm.config import POLICY_KINDS, AdalnPredictor, Model, VitEncoder
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 
@@ -25,7 +25,7 @@ FILES = {
     "reference.safetensors": "what is normal, for surprise",
     "decoder.safetensors": "a decoder",
     "head.safetensors": "a head",
-    "policy.safetensors": "a policy",
+    **{f"policy-{kind}.safetensors": f"a policy ({kind})" for kind in POLICY_KINDS},
 }
 
 

@@ -30,6 +30,7 @@ from lewm.config.objective import (
     Subspaces,
 )
 from lewm.config.planning import (
+    POLICY_KINDS,
     Adam,
     Cem,
     Cost,
@@ -41,6 +42,7 @@ from lewm.config.planning import (
     Mppi,
     Planner,
     Planning,
+    PolicyKind,
 )
 from lewm.config.section import Kind, Section, line_of
 from lewm.config.stages import Stage, stage_of
@@ -51,6 +53,7 @@ __all__ = [
     "MOST_BLOCKS",
     "MOST_FRAMESKIP",
     "MOST_STEPS",
+    "POLICY_KINDS",
     "ActionEmbedder",
     "AdalnPredictor",
     "Adam",
@@ -79,6 +82,7 @@ __all__ = [
     "Planner",
     "Planning",
     "PldmObjective",
+    "PolicyKind",
     "PredictionObjective",
     "Predictor",
     "ResidualPredictor",

@@ -78,7 +78,8 @@ def write_page(directory: Path, out: Path | None = None) -> ReportPage:
     with temporary_folder(out) as scratch:
         built = scratch / "new"
         (built / FILES).mkdir(parents=True)
-        sections = [_section(part, directory, config.env, built) for part in PARTS]
+        parts = [part for part in PARTS if not part.further or _newest(part, directory) is not None]
+        sections = [_section(part, directory, config.env, built) for part in parts]
         made = f"Made by lewm {versions()['lewm']} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC."
         text = page(directory.resolve().name, f"LeWorldModel in {config.env}", sections, made)
         (built / INDEX).write_text(text, encoding="utf-8")
@@ -107,8 +108,7 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
     world = shlex.quote(env)
     named = f" --env {world}" if ":" in env else ""
     command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
-    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
-    path = max(begun, key=_place, default=None)
+    path = _newest(part, directory)
     if path is None and part.name == "training" and run.read_origin(directory) is not None:
         elsewhere = "Not there: the run was imported, and trained elsewhere."
         return Section(part.name, part.title, "", elements.paragraph(elsewhere, "quiet"))
@@ -136,6 +136,12 @@ def _section(part: Part, directory: Path, env: str, built: Path) -> Section:
         reason = f"not as this version of lewm writes it ({type(error).__name__}: {error})"
         return _odd(part, path, reason, command)
     return Section(part.name, part.title, path.name, content.body, content.numbers)
+
+
+def _newest(part: Part, directory: Path) -> Path | None:
+    """The file that a part shows; None where the run has none."""
+    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
+    return max(begun, key=_place, default=None)
 
 
 def _odd(part: Part, path: Path, reason: str, command: str) -> Section:

@@ -10,8 +10,8 @@ from lewm.curves.committed import committed_curves
 from lewm.curves.curve import Curve
 from lewm.page import elements
 from lewm.page.chart import Line, chart
+from lewm.planning.policy import NAMES
 
-ACTS = {"planner": "a search", "idm": "a policy"}  # what an agent of `lewm plan` is
 TASKS = ("protocol", "goal_offset", "budget")  # equal where two success rates can be compared
 KEY = '<p class="quiet key"><span class="ours">This run</span><span class="theirs">What comes with lewm</span></p>'
 
@@ -60,7 +60,7 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
     ours_acts, theirs_acts = (plan["planner"]["agent"] for plan in (report, curves[0].points[-1].plan))
     if ours_acts != theirs_acts:
         return elements.paragraph(
-            f"Success is not compared: here {ACTS[ours_acts]} acts, and in {_which(curves)} {ACTS[theirs_acts]}.",
+            f"Success is not compared: here {_agent(ours_acts)} acts, and in {_which(curves)} {_agent(theirs_acts)}.",
             "quiet",
         )
     rates = ", ".join(f"{curve.points[-1].plan['success_rate']:.1%}" for curve in curves)
@@ -75,6 +75,12 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
     return (
         elements.paragraph(told) + KEY + elements.grid([chart("Solved tasks", [ours, *theirs], " %", 100.0)], "pairs")
     )
+
+
+def _agent(agent: str) -> str:
+    """What an agent of `lewm plan` is, in a sentence."""
+    others = {"planner": "a search", "random": "chance", "expert": "the world's demonstrator"}
+    return others.get(agent) or f"a policy ({NAMES[agent]})"  # type: ignore[index]  # the other agents are policies
 
 
 def _which(curves: Sequence[Curve]) -> str:

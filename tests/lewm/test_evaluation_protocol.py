@@ -10,7 +10,7 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.config import Evaluation, resolve
-from lewm.evaluation.agents import random_floor
+from lewm.evaluation.actors import random_floor
 from lewm.evaluation.command import FromDataset, FromFile, PlanRequest, evaluate_run
 from lewm.evaluation.manifest import read_tasks
 from lewm.evaluation.tasks import Placed, Task, Tasks
