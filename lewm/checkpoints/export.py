@@ -29,7 +29,10 @@ from lewm.model.world_model import WorldModel
 
 MODULE = "stable_worldmodel.wm.lewm"
 ANOTHER = "Give --out another folder."
-LIKE_PAPER = "The released code has a vision transformer and the predictor adaln, like the recipe paper."
+LIKE_PAPER = (
+    "The released code has a vision transformer, the predictor adaln and projectors with BatchNorm, like the recipe "
+    "paper."
+)
 
 
 def export(model: WorldModel, layout: Layout, out: Path) -> int:
@@ -111,6 +114,12 @@ def released_config(model: Model) -> dict[str, Any]:
         ("pred_proj", latent, predictor.projector_hidden),
     ):
         if hidden is not None:
+            if model.projector_norm != "batch":
+                raise LewmError(
+                    f"the released code has BatchNorm in its projectors, and model.projector_norm is "
+                    f"{model.projector_norm}",
+                    LIKE_PAPER,
+                )
             content[name] = {
                 "_target_": f"{MODULE}.module.MLP",
                 "input_dim": width,

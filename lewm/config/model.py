@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lewm.config.encoder import Encoder, FrozenEncoder, JoinedEncoder
+from lewm.config.encoder import Encoder, FrozenEncoder, JoinedEncoder, ProjectorNorm
 from lewm.config.limits import (
     MOST_ACTIONS,
     MOST_FRAMESKIP,
@@ -80,6 +80,7 @@ class Model(Section):
     # Width of the middle layer of the projector after the encoder. None: there is none, and the latent is the encoder's
     # embedding itself.
     projector_hidden: Width | None
+    projector_norm: ProjectorNorm = "batch"  # of the projector after the encoder, and of the one after the predictor
     encoder: Encoder
     predictor: Predictor
     action_embedder: ActionEmbedder

@@ -50,10 +50,18 @@ class Predictor(nn.Module):
 
 
 class Projector(nn.Sequential):
-    """Linear, BatchNorm, GELU, Linear. The normalisation is what lets SIGReg shape the latent (paper, section 3)."""
+    """Linear, BatchNorm, GELU, Linear. The normalisation is what lets SIGReg shape the latent (paper, section 3).
 
-    def __init__(self, width: int, hidden: int, out: int) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, out))
+    Args:
+        width: W.
+        hidden: Width of the middle layer.
+        out: D.
+        norm: "batch", or "none" for a projector without BatchNorm.
+    """
+
+    def __init__(self, width: int, hidden: int, out: int, norm: str) -> None:
+        between = nn.BatchNorm1d(hidden) if norm == "batch" else nn.Identity()
+        super().__init__(nn.Linear(width, hidden), between, nn.GELU(), nn.Linear(hidden, out))
 
     def forward(self, x: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch D"]:
         """Projects each row by itself in eval mode; in training mode BatchNorm pools over all leading dimensions."""
