@@ -79,6 +79,10 @@ def released_config(model: Model) -> dict[str, Any]:
         raise LewmError(f"the released code has no encoder of the kind {encoder.kind}", LIKE_PAPER)
     if not isinstance(predictor, AdalnPredictor) or predictor.kind != "adaln":
         raise LewmError(f"the released code has no predictor of the kind {predictor.kind}", LIKE_PAPER)
+    if embedder.hidden is None:
+        raise LewmError(
+            "the action embedders of the released code have a hidden width, and this one has none", LIKE_PAPER
+        )
     if embedder.hidden % latent:
         raise LewmError(
             f"the hidden width of released action embedders is a multiple of the latent's, {latent}: {embedder.hidden} "

@@ -19,6 +19,7 @@ from lewm.model.frozen import Frozen
 from lewm.model.impala import Impala
 from lewm.model.joined import Joined
 from lewm.model.parts import Encoder, Predictor, Projector
+from lewm.model.patches import PatchTransformer
 from lewm.model.vision_transformer import VisionTransformer
 from lewm.model.world_model import WorldModel
 
@@ -54,6 +55,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
 PREDICTORS: dict[str, Callable[[Any, int], Predictor]] = {
     "adaln": AdalnTransformer,
     "residual": ResidualTransformer,
+    "patches": PatchTransformer,
 }
 
 
@@ -93,7 +95,7 @@ def _assemble(config: cfg.Model) -> WorldModel:
     """Makes the parts. Their order decides which random numbers each is drawn from."""
     encoder = _encoder(config.encoder, config.frame_size)
     projector = _projector(config, encoder.width, config.projector_hidden)
-    action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
+    action_embedder = _action_embedder(config)
     predictor = cfg.line_of(PREDICTORS, "PREDICTORS", config.predictor)(config.predictor, config.latent)
     prediction_projector = _projector(config, config.latent, config.predictor.projector_hidden)
     if predictor.residual and isinstance(prediction_projector, Projector):
@@ -102,6 +104,11 @@ def _assemble(config: cfg.Model) -> WorldModel:
         for parameter in prediction_projector[-1].parameters():
             nn.init.zeros_(parameter)
     return WorldModel(config, encoder, projector, action_embedder, predictor, prediction_projector)
+
+
+def _action_embedder(config: cfg.Model) -> ActionEmbedder:
+    width = config.predictor.embedded_action(config.latent)
+    return ActionEmbedder(config.action_embedder, config.action_block, width)
 
 
 def _projector(config: cfg.Model, width: int, hidden: int | None) -> nn.Module:

@@ -184,6 +184,15 @@ def rolled_out_by_hand(model, latents, candidates, history):
 def predicting(request, tiny, make_model):
     """Makes a model for each kind of predictor, with weights that all matter."""
     section = {**tiny.model.predictor.model_dump(), "kind": request.param, "history": 3}
+    if request.param == "patches":
+        section = {"kind": "patches", "patches": 4, "depth": 2, "heads": 3, "head_dim": 5, "mlp": 16}
+    return lambda changes: make_model({"model.predictor": section, **changes})
+
+
+@pytest.fixture(params=sorted(set(PREDICTORS) - {"patches"}))
+def projected(request, tiny, make_model):
+    """The same for the kinds that a projector may follow."""
+    section = {**tiny.model.predictor.model_dump(), "kind": request.param, "history": 3}
     return lambda changes: make_model({"model.predictor": section, **changes})
 
 
@@ -193,8 +202,9 @@ def test_every_way_of_rolling_out_takes_the_steps_that_predict_takes(predicting,
     inputs = torch.randn(2, L, 8), torch.randn(2, 3, 4, 10), torch.randn(2, L - 1, 10)
     with torch.inference_mode():
         expected = rolled_out_by_hand(model, *inputs)
-        assert model.packs
+        assert model.packs == (model.config.predictor.kind != "patches")
         torch.testing.assert_close(model.rollout(*inputs), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.roll_by_steps(*inputs), expected, rtol=1e-4, atol=1e-5)
         by_steps = reference.step_by_step(model.predict, *inputs, longest=model.history)
         torch.testing.assert_close(by_steps, expected, rtol=1e-4, atol=1e-5)
     with_gradient = model.rollout(*inputs)
@@ -221,8 +231,8 @@ def test_a_residual_predictor_begins_with_no_change(tiny):
     assert torch.equal(rolled_out, latents[:, :1, None].expand_as(rolled_out))
 
 
-def test_a_predictor_without_projector_is_rolled_out_by_steps(predicting):
-    model = predicting({"model.encoder.width": 16, "model.latent": 16, "model.predictor.projector_hidden": None})
+def test_a_predictor_without_projector_is_rolled_out_by_steps(projected):
+    model = projected({"model.encoder.width": 16, "model.latent": 16, "model.predictor.projector_hidden": None})
     inputs = torch.randn(2, 2, 16), torch.randn(2, 3, 4, 10), torch.randn(2, 1, 10)
     assert not model.packs
     with torch.inference_mode():
@@ -232,8 +242,8 @@ def test_a_predictor_without_projector_is_rolled_out_by_steps(predicting):
 
 
 @pytest.mark.parametrize("L", [1, 3])
-def test_projectors_without_batch_norm_are_packed_and_need_no_other_frames(predicting, L):
-    model = predicting({"model.projector_norm": "none"})
+def test_projectors_without_batch_norm_are_packed_and_need_no_other_frames(projected, L):
+    model = projected({"model.projector_norm": "none"})
     assert model.config.projector_norm == "none"  # the command line and its files read the word as None
     assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules())
     inputs = torch.randn(2, L, 8), torch.randn(2, 3, 4, 10), torch.randn(2, L - 1, 10)
