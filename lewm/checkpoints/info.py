@@ -239,6 +239,8 @@ def _sizes(model: Model) -> dict[str, str]:
     if isinstance(encoder, VitEncoder):
         layers = f"layers {encoder.depth}, heads {encoder.heads}, MLP {encoder.mlp}"
         sizes["encoder"] += f", patch {encoder.patch}, width {encoder.width}, {layers}"
+    if model.projector_norm != "batch":
+        sizes["projectors"] = "without BatchNorm"
     if isinstance(predictor, AdalnPredictor):
         sizes["predictor"] += f", width {predictor.width}, {predictor.heads} heads of {predictor.head_dim}"
     return sizes

@@ -18,7 +18,14 @@ from lewm.config.limits import (
     MOST_FRAMESKIP,
     MOST_STEPS,
 )
-from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor, ResidualPredictor
+from lewm.config.model import (
+    ActionEmbedder,
+    AdalnPredictor,
+    Model,
+    PatchesPredictor,
+    Predictor,
+    ResidualPredictor,
+)
 from lewm.config.objective import (
     Exact,
     LewmObjective,
@@ -79,6 +86,7 @@ __all__ = [
     "Model",
     "Mppi",
     "Objective",
+    "PatchesPredictor",
     "Planner",
     "Planning",
     "PldmObjective",

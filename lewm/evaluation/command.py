@@ -244,8 +244,8 @@ def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
         return f"{of}; {NOT_KNOWN}"
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
-    _, held_out = run.split(run.trained_on.episodes)
-    return tasks.protocol_for(run.trained_on.fingerprint, held_out, request.tasks.path)
+    seen, _ = run.split(run.trained_on.episodes)
+    return tasks.protocol_for(run.trained_on.fingerprint, seen, request.tasks.path)
 
 
 def fitting_batch(place: World, frame_size: int, budget: int) -> int:

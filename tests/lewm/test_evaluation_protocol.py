@@ -69,6 +69,16 @@ def test_tasks_are_held_out_only_for_runs_that_did_not_train_on_them(runs, tiny,
         assert episodes <= set(split_episodes(dataset.num_episodes, tiny.training.held_out, 1)[1].tolist())
 
 
+def test_tasks_of_episodes_that_training_left_out_are_held_out(saved):
+    """With `training.episodes`, episodes can be neither seen nor held out."""
+    tasks = read_tasks(saved, WORLD)
+    episodes = sorted({task.episode for task in tasks.each})
+    others = np.setdiff1d(np.arange(20), episodes)
+    assert tasks.protocol_for(tasks.dataset, others, saved) == "held-out"
+    some = tasks.protocol_for(tasks.dataset, np.append(others, episodes[0]), saved)
+    assert some == f"tasks of {saved}; 1 of {len(episodes)} episodes were seen in training"
+
+
 def test_tasks_that_are_written_again_stay_what_they_are(runs, tiny, saved, tmp_path):
     plan(runs / "b", tiny, saved, save_tasks=tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == saved.read_bytes()
