@@ -133,7 +133,7 @@ def planning(place: Place, cell: Cell, tasks: Tasks, needs: tuple[str, ...]) -> 
     def is_there(result: Result) -> bool:
         return (place.root / result["report"]).is_file() and weights(path) == result["checkpoint_sha256"]
 
-    title = f"planning with {cell.title} in {cell.run.world}, seed {cell.seed}"
+    title = f"planning in {cell.run.world}, {cell.said}, seed {cell.seed}"
     return Job(planning_name(cell, tasks), title, needs, do, is_there)
 
 

@@ -57,7 +57,7 @@ def test_a_row_that_only_names_a_method_is_that_method(cell):
     assert cell({"of": "lewm", "x": 0.01}).method == "lewm"
     assert cell({"of": "lewm", "x": 0.01}).title == "LeWM"
     changed = cell({"of": "lewm", "title": "Two steps", "plan": {"set": {"execute": 2}}})
-    assert (changed.method, changed.title) == ("lewm-two-steps", "Two steps")
+    assert (changed.method, changed.title) == ("lewm-rows-two-steps", "Two steps")
 
 
 def test_equal_trainings_are_one_run_whatever_their_methods_are_called(cell):
