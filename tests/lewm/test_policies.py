@@ -168,8 +168,10 @@ def test_a_policy_on_patches_looks_at_all_of_them_and_chooses_the_same_in_any_ba
         assert torch.equal(policy(latents[some], goals[some], steps[some]), together[some])
     for patch in range(6):
         other = latents.clone()
-        other[:, patch * 24 : (patch + 1) * 24] += 1
+        other[:, patch::6] += 1
         assert not torch.allclose(policy(other, goals, steps), together)
+        apart = (policy.latents(other) - policy.latents(latents)).unflatten(1, (6, PATCH_WIDTH)).abs().sum(dim=(0, 2))
+        assert torch.nonzero(apart > 1).flatten().tolist() == [patch]
         assert not torch.allclose(policy(goals, other, steps), policy(goals, latents, steps))
     save_policy(tmp_path / "policy.safetensors", policy)
     loaded, _ = load_policy(tmp_path / "policy.safetensors", torch.device("cpu"))
