@@ -33,11 +33,12 @@ FASTEST = 1000  # the ratio of the highest and the lowest frequency of the steps
 class Latents(nn.Module):
     """The numbers of a latent that layers are given: the latent itself or, of a map of patches, fewer of each patch.
 
-    All patches have one linear map to `PATCH_WIDTH` numbers, so that the layers after it stay small.
+    The map is flattened channel after channel. All patches have one linear map to `PATCH_WIDTH` numbers, so that the
+    layers after it stay small.
 
     Args:
         latent: D.
-        patches: Patches that the latent consists of, one after the other; 1 where it is a single vector.
+        patches: Patches that the latent consists of; 1 where it is a single vector.
 
     Attributes:
         width: How many numbers there are.
@@ -55,7 +56,8 @@ class Latents(nn.Module):
         """The numbers of each latent."""
         if self.patch is None:
             return latents
-        numbers: Tensor = self.patch(latents.unflatten(1, (self.patches, -1)).flatten(0, 1))  # (rows * patches, width)
+        patches = latents.unflatten(1, (-1, self.patches)).mT  # (rows, patches, channels)
+        numbers: Tensor = self.patch(patches.flatten(0, 1))  # (rows * patches, width)
         return numbers.unflatten(0, (-1, self.patches)).flatten(1)
 
 

@@ -40,7 +40,7 @@ class GcivlSettings(PolicySettings):
     temperature: float = 3.0  # of the weights exp(temperature * advantage)
     most: float = 100.0  # and no weight is larger
     value_width: int = 256
-    steps: int = 6000
+    steps: int = 3000
     batch: int = 256
     learning_rate: float = 1e-3  # falls to 0 by a cosine
     weight_decay: float = 1e-2
