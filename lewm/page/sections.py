@@ -12,17 +12,17 @@ from lewm.checkpoints.origin import Origin
 from lewm.config import Config
 from lewm.evaluation.report import agent_name
 from lewm.model.assembly import frozen_count, parameter_count
-from lewm.page import elements, findings, learning
+from lewm.page import elements, embeddings, findings, learning, tasks
 from lewm.page.content import Content, other_weights
 from lewm.page.course import success_beside
 from lewm.page.document import KeyNumber
-from lewm.page.media import Take, figure, media_of
+from lewm.page.shelf import Shelf
 from lewm.reading import read_json
 from lewm.report_files import read_report
+from lewm.training.embeddings import FILE
 
 # Where a search begins, by `planning.warm_start`.
 BEGINS = {"off": "anew", "on": "at the rest of the plan before", "idm": "at the plan of the run's policy"}
-FILMS = 6  # how many are shown; a plan can have hundreds
 LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
 
@@ -37,7 +37,8 @@ class Part:
         command: What makes it, for a {run} in a world {env}; {named} is its option where a package has to be imported.
         tells: What the page would show after that command.
         acts: Whether the command needs the world's simulator.
-        content: Makes what is shown, from the file and a function that copies other files beside the page.
+        has_data: Whether the file is kept with the page: it has the data of figures.
+        content: Makes what is shown, from the file and the place for what is shown besides text.
     """
 
     name: str
@@ -45,11 +46,12 @@ class Part:
     pattern: str
     command: str
     tells: str
-    content: Callable[[Path, Take], Content]
+    content: Callable[[Path, Shelf], Content]
     acts: bool = False
+    has_data: bool = True
 
 
-def model(path: Path, take: Take) -> Content:
+def model(path: Path, shelf: Shelf) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
     origin = run.read_origin(path.parent)
@@ -95,8 +97,8 @@ def _imported(origin: Origin) -> list[tuple[str, str]]:
     ]
 
 
-def planning(path: Path, take: Take) -> Content:
-    """plan-*.json: how often plans reach their goals, and the first films."""
+def planning(path: Path, shelf: Shelf) -> Content:
+    """plan-*.json: how often plans reach their goals, and which they do not."""
     report = read_report(path)
     agents = {agent_name(report["planner"]): report, "random actions": report["random"]}
     warning = other_weights(path, report)
@@ -118,7 +120,7 @@ def planning(path: Path, take: Take) -> Content:
         body += elements.table(("agent", "solved", "success", "95 % interval"), solved)
         if not warning:
             config, _ = run.read_config(path.parent)
-            body += success_beside(config.env, learning.lines_of(path.parent), report)
+            body += success_beside(config.env, learning.lines_of(path.parent), report, shelf)
     offset = report["goal_offset"]
     goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
     body += elements.facts(
@@ -131,17 +133,7 @@ def planning(path: Path, take: Take) -> Content:
             ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),
         ]
     )
-    media = media_of(path)
-    films = media.shown
-    if films:
-        body += elements.grid(figure(film, take) for film in films[:FILMS])
-        body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the plans do, on the right the goal; "
-            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border "
-            "is green where the goal was reached, red where it was not, grey where that is not known.",
-            "quiet",
-        )
-    body += media.note()
+    body += tasks.failures(report, shelf) + tasks.films(path, report, shelf)
     name = f"by {agent_name(report['planner'])}"
     return Content(body, (_success(report, report, name), _success(report["random"], report, "by random actions")))
 
@@ -189,9 +181,17 @@ def _success(agent: dict[str, Any], report: dict[str, Any], label: str) -> KeyNu
 
 
 PARTS = (
-    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model),
+    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model, has_data=False),
     Part(
         "training", "Training", run.METRICS, "lewm train --resume --out {run}", "how training went", learning.training
+    ),
+    Part(
+        "embeddings",
+        "Embeddings",
+        FILE,
+        "lewm train --resume --out {run}",
+        "how the embeddings of held-out frames are distributed",
+        embeddings.embeddings,
     ),
     Part(
         "head",
