@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import itertools
 import logging
 import re
 import shlex
@@ -84,30 +81,13 @@ def write_page(directory: Path, out: Path | None = None, single_file: bool = Fal
         (built / FILES).mkdir(parents=True)
         sections = [_section(part, directory, config.env, FolderShelf(built, f"{FILES}/{part.name}")) for part in PARTS]
         (built / INDEX).write_text(_page(directory, config.env, sections), encoding="utf-8")
-        _put(built, out, scratch)
+        places.put_folder(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))
 
 
 def _page(directory: Path, env: str, sections: list[Section]) -> str:
     made = f"Made by lewm {versions()['lewm']} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC."
     return page(directory.resolve().name, f"LeWorldModel in {env}", sections, made)
-
-
-def _put(built: Path, out: Path, scratch: Path) -> None:
-    """Moves away what was in the page's place, and the page there. If two are made at once, the later one stays."""
-    for attempt in itertools.count():
-        replaced = scratch / f"old-{attempt}"
-        with contextlib.suppress(FileNotFoundError):
-            out.rename(replaced)
-        try:
-            built.rename(out)
-            return
-        except OSError as error:
-            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                continue
-            if replaced.exists():
-                replaced.rename(out)
-            raise
 
 
 def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShelf) -> Section:

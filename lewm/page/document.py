@@ -33,6 +33,7 @@ class Section:
         body: HTML.
         numbers: Those of its numbers that the top of the page shows.
         data: URL of that file, where it is kept with the page.
+        listed: Whether the contents name it although it has no source.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Section:
     body: str
     numbers: tuple[KeyNumber, ...] = ()
     data: str | None = None
+    listed: bool = False
 
 
 def page(
@@ -51,7 +53,7 @@ def page(
     Args:
         title: Its heading.
         subtitle: A line above that.
-        sections: Its parts; the contents name those with a source.
+        sections: Its parts; the contents name those with a source, and those that are listed.
         footer: A line at its end.
         mark: `MARK`, or `COMPARISON_MARK`.
         before: HTML before the numbers of the sections.
@@ -61,7 +63,7 @@ def page(
         for section in sections
         for one in section.numbers
     )
-    contents = "".join(f'<a href="#{one.name}">{text(one.title)}</a>' for one in sections if one.source)
+    contents = "".join(f'<a href="#{one.name}">{text(one.title)}</a>' for one in sections if one.source or one.listed)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

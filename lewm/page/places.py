@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 from pathlib import Path
 
 from lewm.errors import LewmError
@@ -21,7 +24,7 @@ def page_folder(directory: Path, out: Path | None) -> Path:
     if not out.exists():
         return out
     names = {one.name for one in out.iterdir()} if out.is_dir() else {out.name}
-    foreign = names - {INDEX, FILES} if _is_ours(out / INDEX) else names
+    foreign = names - {INDEX, FILES} if is_ours(out / INDEX) else names
     if foreign or not out.is_dir():
         raise LewmError(
             f"{out}: holds {min(foreign)}, which is not part of a report, so it is not replaced",
@@ -47,13 +50,30 @@ def page_file(directory: Path, out: Path | None) -> Path:
     out = out.resolve()
     if out.is_dir():
         raise LewmError(f"{out}: a folder, expected the name of a file", "Give --out a name such as report.html.")
-    if out.exists() and not _is_ours(out):
+    if out.exists() and not is_ours(out):
         raise LewmError(f"{out}: is not a report, so it is not replaced", "Give --out another name, or move that away.")
     return out
 
 
-def _is_ours(index: Path) -> bool:
+def is_ours(index: Path, mark: str = MARK) -> bool:
     if not index.is_file():
         return False
     with index.open("rb") as file:
-        return MARK.encode() in file.read(HEAD)
+        return mark.encode() in file.read(HEAD)
+
+
+def put_folder(built: Path, out: Path, scratch: Path) -> None:
+    """Moves away what was in a folder's place, and the folder there. If two are made at once, the later one stays."""
+    for attempt in itertools.count():
+        replaced = scratch / f"old-{attempt}"
+        with contextlib.suppress(FileNotFoundError):
+            out.rename(replaced)
+        try:
+            built.rename(out)
+            return
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                continue
+            if replaced.exists():
+                replaced.rename(out)
+            raise

@@ -69,7 +69,7 @@ class Health:
 
 
 def is_collapsed(std_mean: float, effective_rank: float) -> bool:
-    """Whether latents with this mean standard deviation and this effective rank tell frames apart no more."""
+    """Whether latents of this spread have collapsed, see `Health`."""
     return std_mean < COLLAPSED_STD or effective_rank < COLLAPSED_RANK
 
 

@@ -230,6 +230,7 @@ def _begin(shared: _Shared, chosen: Path, trainer: Trainer) -> None:
             if not (place / run.CONFIG).exists():
                 run.write_config(place, config, shared.identity)
         metrics.truncate(chosen / run.METRICS, trainer.done)
+        trainer.seconds += metrics.seconds(chosen / run.METRICS)
         if trainer.done:
             state.renew_model(chosen, trainer.model, trainer.done)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -117,16 +118,21 @@ def prepared(
     held_out = _held_out_frames(config, dataset)
     trainer = Trainer(config, steps, done, model, objective, optimizer, held_out, on_latents, stage)
     order = (training.batch_size, training.seed)
+    begun = time.perf_counter()  # the training's seconds count what is encoded or read before its steps
     if on_latents:
         if cache in ("ram", "device"):
             log.warning("--cache %s is not used: no frames are read, as their latents are computed once", cache)
-        yield trainer, LatentBatches(clips, model, *order, done, on_encoded), None
+        latents = LatentBatches(clips, model, *order, done, on_encoded)
+        trainer.seconds = time.perf_counter() - begun
+        yield trainer, latents, None
         return
     reads = (steps - done) * training.batch_size * clips.num_frames
     kept = choose_cache(cache, clips, model.device, reads)
     log.info("%s", kept)
     if kept.kind == "device":
-        yield trainer, FramesOnDevice(clips, model.device, *order, done, on_encoded), kept
+        frames = FramesOnDevice(clips, model.device, *order, done, on_encoded)
+        trainer.seconds = time.perf_counter() - begun
+        yield trainer, frames, kept
         return
     if kept.kind == "ram":
         dataset.keep_frames()
