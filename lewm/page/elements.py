@@ -28,21 +28,40 @@ def command_line(before: str, command: str, after: str) -> str:
     return f'<p class="quiet">{line}</p>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", link: str = "") -> str:
-    """Rows of numbers; the first cell of a row names it. `link` is HTML behind the caption."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", link: str = "", kind: str = "") -> str:
+    """Rows of numbers; the first cell of a row names it.
+
+    Args:
+        head: Names of the columns.
+        rows: The cells.
+        caption: What the table shows.
+        link: HTML behind the caption.
+        kind: Its style; "small" is for many columns, of which the last holds words.
+    """
     columns = "".join(f'<th scope="col">{text(cell)}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{text(name)}</th>' + "".join(f"<td>{text(cell)}</td>" for cell in cells) + "</tr>"
         for name, *cells in rows
     )
-    said = f"<caption>{text(caption)}{link}</caption>" if caption else ""
-    return f'<div class="wide"><table>{said}<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table></div>'
+    said = f"<caption><span>{text(caption)}{link}</span></caption>" if caption else ""
+    parts = f"{said}<thead><tr>{columns}</tr></thead><tbody>{body}</tbody>"
+    return f'<div class="wide"><table{_class(kind)}>{parts}</table></div>'
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names with their values."""
+def facts(pairs: Iterable[tuple[str, str]], kind: str = "facts") -> str:
+    """Names with their values; of the kind "reading", the values are sentences."""
     rows = "".join(f"<div><dt>{text(name)}</dt><dd>{text(value)}</dd></div>" for name, value in pairs)
-    return f'<dl class="facts">{rows}</dl>'
+    return f'<dl class="{html.escape(kind)}">{rows}</dl>'
+
+
+def heading(words: str) -> str:
+    """A heading within a part of the page."""
+    return f"<h3>{text(words)}</h3>"
+
+
+def folded(title: str, words: str) -> str:
+    """A text as it is, which unfolds when its title is clicked."""
+    return f"<details><summary>{text(title)}</summary><pre>{text(words)}</pre></details>"
 
 
 def picture(source: str | None, caption: str, link: str = "") -> str:

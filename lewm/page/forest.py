@@ -10,7 +10,7 @@ from lewm.page.chart import Style, ticks
 from lewm.page.elements import data_link, text
 from lewm.page.shelf import Shelf, write_csv
 
-EDGE = 3.0  # percent of a track's width that lie outside its axis on each side
+EDGE = 6.0  # percent of a track's width that lie outside its axis on each side
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ def forest(shelf: Shelf, name: str, title: str, rows: Sequence[Row], tracks: Seq
     heads = "".join(f'<th scope="col" colspan="2">{text(track.title)}</th>' for track in tracks)
     body = "".join(_row(row, tracks, axes) for row in rows)
     feet = "".join(
-        f'<td class="track">{_numbers(track, axis)}</td><td></td>' for track, axis in zip(tracks, axes, strict=True)
+        f'<td class="track">{_numbers(track, axis)}</td><td class="value" data-track="{text(track.title)}"></td>'
+        for track, axis in zip(tracks, axes, strict=True)
     )
     link = data_link(_keep(shelf, name, rows, tracks), f"{name}.csv", title)
     return (
-        f'<div class="wide"><table class="forest"><caption>{text(title)}{link}</caption>'
+        f'<div class="wide"><table class="forest"><caption><span>{text(title)}{link}</span></caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{body}</tbody>"
         f'<tfoot aria-hidden="true"><tr><td></td>{feet}</tr></tfoot></table></div>'
     )
@@ -112,12 +113,17 @@ def _axis(track: Track, bars: Sequence[Bar | None]) -> list[float]:
 
 
 def _row(row: Row, tracks: Sequence[Track], axes: Sequence[list[float]]) -> str:
-    cells = "".join(
-        f'<td class="track">{_drawn(bar, track, axis)}</td>'
-        f'<td class="value" data-track="{text(track.title)}">{text(row.note if bar is None else said(bar, track))}</td>'
-        for bar, track, axis in zip(row.bars, tracks, axes, strict=True)
-    )
+    cells = "".join(_cells(row, *one) for one in zip(row.bars, tracks, axes, strict=True))
     return f'<tr><th scope="row">{text(row.name)}</th>{cells}</tr>'
+
+
+def _cells(row: Row, bar: Bar | None, track: Track, axis: list[float]) -> str:
+    words = row.note if bar is None else said(bar, track)
+    empty = "" if words else " empty"
+    return (
+        f'<td class="track{empty}">{_drawn(bar, track, axis)}</td>'
+        f'<td class="value{empty}" data-track="{text(track.title)}">{text(words)}</td>'
+    )
 
 
 def _drawn(bar: Bar | None, track: Track, axis: list[float]) -> str:
@@ -131,7 +137,7 @@ def _drawn(bar: Bar | None, track: Track, axis: list[float]) -> str:
         low, high = (_place(end, axis) for end in bar.interval or (bar.value, bar.value))
         dot = (
             f'<g class="{bar.style}"><line x1="{low}%" x2="{high}%" y1="50%" y2="50%"></line>'
-            f'<circle cx="{_place(bar.value, axis)}%" cy="50%" r="4.5"></circle></g>'
+            f'<circle cx="{_place(bar.value, axis)}%" cy="50%" r="4"></circle></g>'
         )
     return f'<svg aria-hidden="true">{marks}{dot}</svg>'
 

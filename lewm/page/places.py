@@ -56,6 +56,7 @@ def page_file(directory: Path, out: Path | None) -> Path:
 
 
 def is_ours(index: Path, mark: str = MARK) -> bool:
+    """Whether a file is a page that was written here, of the kind that the mark tells."""
     if not index.is_file():
         return False
     with index.open("rb") as file:

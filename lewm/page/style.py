@@ -20,6 +20,7 @@ body { margin: 0 auto; max-width: 68rem; padding: clamp(1.25rem, 4vw, 3.5rem) cl
 h1 { font-size: clamp(1.9rem, 5vw, 2.8rem); line-height: 1.15; letter-spacing: -.02em; margin: .1em 0 .5em; }
 h1, h2, p, figcaption, dd, code { overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; letter-spacing: -.01em; margin: 0; }
+h3 { font-size: 1.05rem; margin: 2.2rem 0 .6rem; padding-top: 1.1rem; border-top: 1px solid var(--line); }
 p { margin: 0 0 1rem; max-width: 44rem; }
 .quiet, figcaption, dt { color: var(--quiet); }
 header .quiet { margin: 0; }
@@ -32,6 +33,7 @@ section, .numbers > div { background: var(--card); border: 1px solid var(--line)
 section { padding: clamp(1rem, 3vw, 1.9rem); margin: 1.25rem 0; }
 .warning { color: var(--accent); }
 .data { font-size: .8125rem; margin-left: .35em; text-decoration: underline; text-underline-offset: .2em; }
+caption span { display: inline-block; max-width: min(44rem, calc(100vw - 4.5rem)); }
 caption { text-align: left; font-size: .875rem; color: var(--quiet); padding-bottom: .4rem; }
 section > :last-child { margin-bottom: 0; }
 .heading {
@@ -50,11 +52,19 @@ dl, dd { margin: 0; }
 .facts, .wide, .grid, .pairs { margin-bottom: 1.4rem; }
 .facts dt { font-size: .85rem; }
 .wide { overflow-x: auto; }
+.wide tbody th { position: sticky; left: 0; background: var(--card); }
+.reading > div { margin-bottom: 1rem; max-width: 44rem; }
+.reading dt { font-weight: 600; color: var(--ink); }
+pre { overflow-x: auto; font: .8125rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+summary { cursor: pointer; color: var(--accent); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: baseline; padding: .5rem clamp(.6rem, 2vw, 1.25rem) .5rem 0; }
 th, td { border-bottom: 1px solid var(--line); }
 thead th { font-size: .85rem; font-weight: 500; color: var(--quiet); }
 tbody th { font-weight: 500; }
+.small { font-size: .875rem; }
+.small td { white-space: nowrap; }
+.small td:last-child { white-space: normal; min-width: 10rem; }
 figure { margin: 0; }
 .picture { margin-bottom: 1.4rem; }
 .picture:last-child { margin-bottom: 0; }
@@ -79,19 +89,23 @@ figcaption { font-size: .875rem; margin-top: .4rem; }
 .key span::before { content: ""; display: inline-block; width: 1.6em; margin-right: .5em; vertical-align: .25em; }
 .key .ours::before { border-top: 3px solid var(--accent); }
 .key .theirs::before { border-top: 2px solid var(--quiet); }
+.key .bound::before { border-top: 2px dashed var(--quiet); }
 .key .other::before { border-top: 2px dashed var(--other); }
 .key .third::before { border-top: 2px dotted var(--third); }
 .forest th, .forest td { padding-block: .3rem; vertical-align: middle; }
-.forest tbody th { min-width: 8rem; max-width: 18rem; }
-.forest .track { position: relative; min-width: 9rem; width: 34%; padding: 0; }
+.forest tbody th { min-width: 9rem; max-width: 18rem; }
+.small tbody th { min-width: 6rem; }
+.forest .track { position: relative; min-width: 9rem; width: 26%; padding: 0; }
 .forest .track svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 .forest .value { white-space: nowrap; padding-left: .9rem; font-size: .9375rem; }
 .forest tfoot td { border: 0; height: 1.3rem; }
+.forest tfoot svg { overflow: visible; }
 .forest text { font-size: 12px; fill: var(--quiet); }
-.forest g line { stroke: var(--ink); stroke-width: 1.5; }
-.forest g circle { fill: var(--other); stroke: var(--card); stroke-width: 1.5; }
-.forest .ours line { stroke: var(--accent); stroke-width: 2.5; }
+.forest g line { stroke: var(--other); stroke-width: 2; }
+.forest g circle { fill: var(--other); }
+.forest .ours line { stroke: var(--accent); }
 .forest .ours circle { fill: var(--accent); }
+.forest .theirs line { stroke: var(--quiet); }
 .forest .theirs circle { fill: var(--quiet); }
 .forest .mark { stroke: var(--quiet); stroke-width: 1; stroke-dasharray: 3 3; }
 .forest .mark.zero { stroke-dasharray: none; }
@@ -104,7 +118,9 @@ figcaption { font-size: .875rem; margin-top: .4rem; }
   .forest tr { display: grid; grid-template-columns: 1fr; padding: .5rem 0; border-bottom: 1px solid var(--line); }
   .forest th, .forest td { border: 0; padding: .1rem 0; max-width: none; }
   .forest .track { width: auto; height: 1.4rem; }
+  .forest .empty { display: none; }
   .forest .value::before { content: attr(data-track) ": "; }
+  .forest tfoot .value::before { content: attr(data-track); }
   .forest .value { white-space: normal; padding: 0; color: var(--quiet); }
 }
 footer { margin-top: 2rem; font-size: .875rem; }
