@@ -22,6 +22,7 @@ NOT_STATED = "not stated: data of its world tell"
 # Files of a run, and what they hold.
 FILES = {
     run.TRAINING: "a training that can be resumed",
+    "embeddings.json": "statistics of its embeddings",
     "reference.safetensors": "what is normal, for surprise",
     "decoder.safetensors": "a decoder",
     "head.safetensors": "a head",

@@ -12,18 +12,18 @@ from lewm.checkpoints.origin import Origin
 from lewm.config import POLICY_KINDS, Config
 from lewm.evaluation.report import WITHOUT_PLANS, agent_name
 from lewm.model.assembly import frozen_count, parameter_count
-from lewm.page import elements, findings, learning
+from lewm.page import elements, embeddings, findings, learning, tasks
 from lewm.page.content import Content, other_weights
 from lewm.page.course import success_beside
 from lewm.page.document import KeyNumber
-from lewm.page.media import Take, figure, media_of
+from lewm.page.shelf import Shelf
 from lewm.planning.policy import NAMES
 from lewm.reading import read_json
 from lewm.report_files import read_report
+from lewm.training.embeddings import FILE
 
 # Where a search begins, by `planning.warm_start`.
 BEGINS = {"off": "anew", "on": "at the rest of the plan before", "idm": "at the plan of the run's policy"}
-FILMS = 6  # how many are shown; a plan can have hundreds
 LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
 
@@ -39,7 +39,8 @@ class Part:
         tells: What the page would show after that command.
         acts: Whether the command needs the world's simulator.
         further: Whether it stands beside a part that says enough where it is not there.
-        content: Makes what is shown, from the file and a function that copies other files beside the page.
+        has_data: Whether the file is kept with the page: it has the data of figures.
+        content: Makes what is shown, from the file and the place for what is shown besides text.
     """
 
     name: str
@@ -47,12 +48,13 @@ class Part:
     pattern: str
     command: str
     tells: str
-    content: Callable[[Path, Take], Content]
+    content: Callable[[Path, Shelf], Content]
     acts: bool = False
     further: bool = False
+    has_data: bool = True
 
 
-def model(path: Path, take: Take) -> Content:
+def model(path: Path, shelf: Shelf) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
     origin = run.read_origin(path.parent)
@@ -98,8 +100,8 @@ def _imported(origin: Origin) -> list[tuple[str, str]]:
     ]
 
 
-def planning(path: Path, take: Take) -> Content:
-    """plan-*.json: how often an agent reaches its goals, and the first films."""
+def planning(path: Path, shelf: Shelf) -> Content:
+    """plan-*.json: how often plans reach their goals, and which they do not."""
     report = read_report(path)
     agents = {agent_name(report["planner"]): report}
     if report["random"] is not None:
@@ -123,7 +125,7 @@ def planning(path: Path, take: Take) -> Content:
         body += elements.table(("agent", "solved", "success", "95 % interval"), solved)
         if not warning:
             config, _ = run.read_config(path.parent)
-            body += success_beside(config.env, learning.lines_of(path.parent), report)
+            body += success_beside(config.env, learning.lines_of(path.parent), report, shelf)
     offset, unplanned = report["goal_offset"], report["planner"]["agent"] in WITHOUT_PLANS
     goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
     body += elements.facts(
@@ -136,17 +138,7 @@ def planning(path: Path, take: Take) -> Content:
             ("Time", f"{report['seconds_per_plan']:.2g} s {'an action' if unplanned else 'a plan'}"),
         ]
     )
-    media = media_of(path)
-    films = media.shown
-    if films:
-        body += elements.grid(figure(film, take) for film in films[:FILMS])
-        body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the agent does, on the right the goal; "
-            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border "
-            "is green where the goal was reached, red where it was not, grey where that is not known.",
-            "quiet",
-        )
-    body += media.note()
+    body += tasks.failures(report, shelf) + tasks.films(path, report, shelf)
     return Content(body, tuple(_success(one, report, f"by {name}") for name, one in agents.items()))
 
 
@@ -196,9 +188,17 @@ def _success(agent: dict[str, Any], report: dict[str, Any], label: str) -> KeyNu
 
 
 PARTS = (
-    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model),
+    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model, has_data=False),
     Part(
         "training", "Training", run.METRICS, "lewm train --resume --out {run}", "how training went", learning.training
+    ),
+    Part(
+        "embeddings",
+        "Embeddings",
+        FILE,
+        "lewm train --resume --out {run}",
+        "how the embeddings of held-out frames are distributed",
+        embeddings.embeddings,
     ),
     Part(
         "head",
