@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from lewm.checkpoints import load
+from lewm.checkpoints.dinov2_names import read_dinov2
 from lewm.checkpoints.hub import HUB
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
 from lewm.config import (
+    Dinov2Encoder,
     EfficientnetEncoder,
     Encoder,
     FrozenEncoder,
@@ -130,6 +132,9 @@ def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, stages: Path 
         return
     if section.from_file:
         path, fit = Path(section.weights).expanduser(), FIT.replace("{key}", key)
+        if isinstance(section.encoder, Dinov2Encoder):  # its tensors have other names in the files of others
+            read_dinov2(path, section.module, frozen.encoder, section.encoder, fit)
+            return
         tensors = read_module(path, section.module, frozen.encoder, fit)
         restore(frozen.encoder, tensors, path, fit, section.module)
         return

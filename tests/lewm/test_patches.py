@@ -275,6 +275,19 @@ def test_the_map_of_efficientnet_is_a_token_for_each_place(tiny):
     torch.testing.assert_close(token[:, 0, 6, :112], x[:, :, 1, 2], rtol=1e-4, atol=1e-4)
 
 
+def test_the_map_of_efficientnet_can_be_normalised_place_by_place(tiny):
+    def embedded(normalised):
+        changes = {"model.frame_size": 64, "model.encoder": {"kind": "efficientnet", "normalised": normalised}}
+        torch.manual_seed(0)
+        encoder = build(resolve(tiny, None, changes).model).encoder.eval()
+        return encoder(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))).unflatten(1, (112, 16))
+
+    with torch.inference_mode():
+        plain, normalised = embedded(False), embedded(True)
+    centred = plain - plain.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(normalised, centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt())
+
+
 def test_it_is_trained_on_latents_of_a_frozen_encoder_that_are_computed_once(tiny, tmp_path, monkeypatch):
     data = tmp_path / "data.h5"
     collect(world("two-room"), data, 12, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=12)
