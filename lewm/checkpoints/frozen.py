@@ -170,7 +170,9 @@ def _source(weights: str, stages: Path | None, key: str) -> WorldModel:
 def _filled(frozen: FrozenEncoder, source: Model) -> FrozenEncoder:
     """The section, filled in with the parts of the model `source`, which lies at its `weights`."""
     hidden = source.projector_hidden if frozen.output == "latent" else None
-    projector = None if hidden is None else FrozenProjector(hidden=hidden, latent=source.latent)
+    projector = None
+    if hidden is not None:
+        projector = FrozenProjector(hidden=hidden, latent=source.latent, norm=source.projector_norm)
     stage = stage_of(frozen.weights)
     elsewhere = stage is not None or frozen.weights.startswith(HUB)
     path = frozen.weights if elsewhere else str(Path(frozen.weights).expanduser().resolve())

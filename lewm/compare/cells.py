@@ -70,6 +70,7 @@ class Cell:
 
     Attributes:
         method, title, x: See `lewm.compare.result.Row`.
+        said: What is said of it where it stands alone.
         seed: The training seed.
         run: The run.
         planning: How plans are made with it.
@@ -79,6 +80,7 @@ class Cell:
     method: str
     title: str
     x: float | None
+    said: str
     seed: int
     run: Trained | Given
     planning: Planning
@@ -91,11 +93,11 @@ def digest(values: Any) -> str:  # noqa: ANN401  # whatever JSON holds
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
-def key_of(row: Row, title: str) -> str:
-    """What a row is called: the method that it shows as it is, else the method that it changes and its own title."""
+def key_of(row: Row, group: str) -> str:
+    """What a row is called: the method that it shows as it is, else the method that it changes, and what it changes."""
     if row.of is not None and row.model_fields_set <= {"of", "x", "title"}:
         return row.of
-    return "-".join(part for part in (row.of, slug(row.title or title)) if part)
+    return "-".join(part for part in (row.of, slug(group), slug(row.title or "")) if part)
 
 
 def slug(text: str) -> str:
@@ -119,7 +121,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
     line = (*(spec.line(row.of) if row.of is not None else ()), row)
     key = key_of(row, group)
     base = spec.methods[row.of].title if row.of is not None else None
-    title = row.title or base or key
+    title = row.title or base or row.of or group
     changes = [part.plan.set for part in _parts(spec, line, place)]
     cells = []
     for seed in spec.seeds:
@@ -129,7 +131,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
             override(tree, change)
         planning = validate(Planning, tree, f"planning of {title}", REMEDY)
         chosen = frozenset(name for change in changes for name in change) & CHOSEN_BY_PLAN
-        cells.append(Cell(key, title, row.x, seed, run, planning, chosen))
+        cells.append(Cell(key, title, row.x, f"{group}: {title}", seed, run, planning, chosen))
     return tuple(cells)
 
 

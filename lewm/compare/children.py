@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def end_with_parent() -> None:
         return
 
     def wait() -> None:
-        sys.stdin.buffer.read()
+        os.read(0, 1)  # standard input, which stays empty until it ends; Python's own reader would hinder its exit
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()

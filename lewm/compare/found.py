@@ -25,7 +25,7 @@ from lewm.errors import LewmError
 from lewm.reading import read_json
 from lewm.report_files import read_report
 from lewm.sealed import SHA256
-from lewm.training.health import is_collapsed
+from lewm.training.health import collapsed_from
 from lewm.training.metrics import read_metrics
 
 EMBEDDINGS = "embeddings.json"  # in a run
@@ -102,15 +102,13 @@ class Found:
         before = [record.result for record in map(self.place.read, job.needs) if record is not None]
         learnt = sum(float(one[SECONDS]) for one in before if one is not None and SECONDS in one)
         health = [(line["step"], line["health"]) for line in read_metrics(path / METRICS) if "health" in line]
-        collapsed = [(step, is_collapsed(one["std_mean"], one["effective_rank"])) for step, one in health]
-        alive = [number for number, (_, flat) in enumerate(collapsed) if not flat]
-        after = collapsed[alive[-1] + 1 if alive else 0 :]
+        curve = tuple((step, float(one["std_mean"]), float(one["effective_rank"])) for step, one in health)
         return Training(
             path=self.place.relative(path),
             seconds=seconds_of_training(path) + learnt,
             embeddings=_embeddings(path / EMBEDDINGS),
-            curve=tuple((step, float(one["std_mean"]), float(one["effective_rank"])) for step, one in health),
-            collapsed_at=after[0][0] if after else None,
+            curve=curve,
+            collapsed_at=collapsed_from(curve),
         )
 
     def timing(self, tables: WorldTables) -> tuple[Job, ...]:

@@ -18,7 +18,7 @@ from lewm.compare.cells import Cell, Given, Trained, digest
 from lewm.compare.learnt import file_of, learn
 from lewm.compare.records import Place
 from lewm.compare.spec import Data, Tasks
-from lewm.config import Config, Evaluation
+from lewm.config import Config, Evaluation, PolicyKind
 from lewm.evaluation.command import FromDataset, PlanRequest, evaluate_run
 from lewm.files import sha256
 from lewm.provenance import commit
@@ -101,9 +101,9 @@ def training(place: Place, run: Trained, data: Path, needs: tuple[str, ...]) -> 
     return Job(f"train-{_key(run)}", f"training {run.name}", needs, do, lambda result: (out / MODEL).is_file())
 
 
-def learning(place: Place, run: Trained | Given, kind: str, needs: tuple[str, ...]) -> Job:
-    """Learns a head or a policy on the latents of a run."""
-    path = run_path(place, run)
+def learning(place: Place, run: Trained | Given, kind: PolicyKind | None, needs: tuple[str, ...]) -> Job:
+    """Learns a policy of some kind on the latents of a run, or the head when None."""
+    path, what = run_path(place, run), kind or "head"
 
     def do(device: torch.device, on_share: OnShare) -> Result:
         taken = learn(path, kind, run.config.training.seed, device, on_share)
@@ -112,7 +112,7 @@ def learning(place: Place, run: Trained | Given, kind: str, needs: tuple[str, ..
     def is_there(result: Result) -> bool:
         return (path / file_of(kind)).is_file() and weights(path) == result["checkpoint_sha256"]
 
-    return Job(f"learn-{kind}-{_key(run)}", f"learning {kind} on {run.name}", needs, do, is_there)
+    return Job(f"learn-{what}-{_key(run)}", f"learning {what} on {run.name}", needs, do, is_there)
 
 
 def planning(place: Place, cell: Cell, tasks: Tasks, needs: tuple[str, ...]) -> Job:
@@ -133,7 +133,7 @@ def planning(place: Place, cell: Cell, tasks: Tasks, needs: tuple[str, ...]) -> 
     def is_there(result: Result) -> bool:
         return (place.root / result["report"]).is_file() and weights(path) == result["checkpoint_sha256"]
 
-    title = f"planning with {cell.title} in {cell.run.world}, seed {cell.seed}"
+    title = f"planning in {cell.run.world}, {cell.said}, seed {cell.seed}"
     return Job(planning_name(cell, tasks), title, needs, do, is_there)
 
 

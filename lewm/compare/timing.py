@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from lewm.compare.cells import Cell, digest
 from lewm.compare.jobs import SECONDS, Job, OnShare, Result, evaluation, run_path
-from lewm.compare.learnt import controller_of, decides
+from lewm.compare.learnt import controller_of
 from lewm.compare.records import Place
 from lewm.compare.spec import Tasks
 from lewm.evaluation.tasks import PAPER
@@ -53,7 +53,7 @@ def timing(place: Place, cells: Sequence[Cell], names: Sequence[str], tasks: Tas
 
 def timed(cell: Cell) -> bool:
     """Whether a cell makes decisions that can be timed: random actions and the demonstrator are no plans."""
-    return decides(cell.planning)
+    return cell.planning.plans
 
 
 def _frames(run: Path, offset: int) -> tuple[UInt8[np.ndarray, "1 Y X 3"], UInt8[np.ndarray, "1 Y X 3"]]:

@@ -18,7 +18,14 @@ from lewm.config.limits import (
     MOST_FRAMESKIP,
     MOST_STEPS,
 )
-from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor, ResidualPredictor
+from lewm.config.model import (
+    ActionEmbedder,
+    AdalnPredictor,
+    Model,
+    PatchesPredictor,
+    Predictor,
+    ResidualPredictor,
+)
 from lewm.config.objective import (
     Exact,
     LewmObjective,
@@ -30,6 +37,7 @@ from lewm.config.objective import (
     Subspaces,
 )
 from lewm.config.planning import (
+    POLICY_KINDS,
     Adam,
     Cem,
     Cost,
@@ -41,6 +49,7 @@ from lewm.config.planning import (
     Mppi,
     Planner,
     Planning,
+    PolicyKind,
 )
 from lewm.config.section import Kind, Section, line_of
 from lewm.config.stages import Stage, stage_of
@@ -51,6 +60,7 @@ __all__ = [
     "MOST_BLOCKS",
     "MOST_FRAMESKIP",
     "MOST_STEPS",
+    "POLICY_KINDS",
     "ActionEmbedder",
     "AdalnPredictor",
     "Adam",
@@ -76,9 +86,11 @@ __all__ = [
     "Model",
     "Mppi",
     "Objective",
+    "PatchesPredictor",
     "Planner",
     "Planning",
     "PldmObjective",
+    "PolicyKind",
     "PredictionObjective",
     "Predictor",
     "ResidualPredictor",

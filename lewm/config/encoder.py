@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lewm.config.limits import MOST_HALVINGS, MOST_LAYERS, Layers, Pixels, Width
 from lewm.config.section import Kind, Section
 
 TENSOR_FILES = (".safetensors", ".pt", ".pth")  # endings of the files of tensors that a frozen encoder can be of
 MAP_STRIDE, MAP_CHANNELS = 16, 112  # the map that is taken of EfficientNet-Lite0: arXiv 1905.11946, table 1
+
+
+def _in_words(value: Any) -> Any:  # noqa: ANN401
+    """The word "none", which `lewm.config.parse_value` reads as None."""
+    return "none" if value is None else value
+
+
+# The normalisation in a projector. batch: BatchNorm, as published. none: there is none.
+ProjectorNorm = Annotated[Literal["batch", "none"], BeforeValidator(_in_words)]
 
 
 class Encoder(Kind):
@@ -143,6 +152,7 @@ class FrozenProjector(Section):
 
     hidden: Width
     latent: Width
+    norm: ProjectorNorm = "batch"
 
 
 class FrozenEncoder(Encoder):

@@ -43,7 +43,7 @@ STAGES = (
 
 
 class EfficientnetMap(Encoder):
-    """Turns normalised frames into the map of stride 16, flattened: channel after channel, each row by row.
+    """Turns normalised frames into the map of stride 16, flattened as `Encoder` says: channel after channel.
 
     Source: Tan and Le, arXiv 1905.11946, table 1; the Lite variant of the released code has no squeeze-and-excitation
     and clips at 6 (ReLU6), and its first convolution has the width of the table in models of every size.

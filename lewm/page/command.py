@@ -71,15 +71,17 @@ def write_page(directory: Path, out: Path | None = None, single_file: bool = Fal
     else:
         log.warning("%s: has no %s. %s", directory, run.MODEL, run.repair(directory))
     out.parent.mkdir(parents=True, exist_ok=True)
+    parts = [part for part in PARTS if not part.further or _newest(part, directory) is not None]
     room = Room()
     if single_file:
-        sections = [_section(part, directory, config.env, PageShelf(room)) for part in PARTS]
+        sections = [_section(part, directory, config.env, PageShelf(room)) for part in parts]
         write_text(out, _page(directory, config.env, sections))
         return ReportPage(str(out), tuple(one.name for one in sections if one.source))
     with temporary_folder(out) as scratch:
         built = scratch / "new"
         (built / FILES).mkdir(parents=True)
-        sections = [_section(part, directory, config.env, FolderShelf(built, f"{FILES}/{part.name}")) for part in PARTS]
+        shelves = [(part, FolderShelf(built, f"{FILES}/{part.name}")) for part in parts]
+        sections = [_section(part, directory, config.env, shelf) for part, shelf in shelves]
         (built / INDEX).write_text(_page(directory, config.env, sections), encoding="utf-8")
         places.put_folder(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))
@@ -94,8 +96,7 @@ def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShe
     world = shlex.quote(env)
     named = f" --env {world}" if ":" in env else ""
     command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
-    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
-    path = max(begun, key=_place, default=None)
+    path = _newest(part, directory)
     if path is None and part.name in ("training", "embeddings") and run.read_origin(directory) is not None:
         elsewhere = "Not there: the run was imported, and trained elsewhere."
         return Section(part.name, part.title, "", elements.paragraph(elsewhere, "quiet"))
@@ -121,6 +122,12 @@ def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShe
         return _odd(part, path, reason, command)
     note = shelf.note() if isinstance(shelf, PageShelf) else ""
     return Section(part.name, part.title, path.name, content.body + note, content.numbers, url)
+
+
+def _newest(part: Part, directory: Path) -> Path | None:
+    """The file that a part shows; None where the run has none."""
+    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
+    return max(begun, key=_place, default=None)
 
 
 def _odd(part: Part, path: Path, reason: str, command: str) -> Section:

@@ -11,9 +11,9 @@ from lewm.curves.curve import Curve
 from lewm.page import elements
 from lewm.page.chart import Axes, Line, Style, kept_chart
 from lewm.page.shelf import Shelf
+from lewm.planning.policy import NAMES
 from lewm.training.health import collapsed_from
 
-ACTS = {"planner": "a search", "idm": "a policy"}  # what an agent of `lewm plan` is
 RUN, COMMITTED = "this run", "what comes with lewm"
 TASKS = ("protocol", "goal_offset", "budget")  # equal where two success rates can be compared
 KEY = elements.key([("ours", RUN), ("theirs", COMMITTED)])
@@ -94,7 +94,7 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
     ours_acts, theirs_acts = (plan["planner"]["agent"] for plan in (report, curves[0].points[-1].plan))
     if ours_acts != theirs_acts:
         return elements.paragraph(
-            f"Success is not compared: here {ACTS[ours_acts]} acts, and in {_which(curves)} {ACTS[theirs_acts]}.",
+            f"Success is not compared: here {_agent(ours_acts)} acts, and in {_which(curves)} {_agent(theirs_acts)}.",
             "quiet",
         )
     rates = ", ".join(f"{curve.points[-1].plan['success_rate']:.1%}" for curve in curves)
@@ -110,6 +110,12 @@ def success_beside(env: str, lines: Sequence[dict[str, Any]], report: Mapping[st
     theirs = [line for curve, values in rates_of for line in _of_curve(curve, values)]
     drawn = kept_chart(shelf, "success", "Solved tasks", [ours, *theirs], Axes(unit=" %", top=100.0))
     return elements.paragraph(told) + KEY + elements.grid([drawn], "pairs")
+
+
+def _agent(agent: str) -> str:
+    """What an agent of `lewm plan` is, in a sentence."""
+    others = {"planner": "a search", "random": "chance", "expert": "the world's demonstrator"}
+    return others.get(agent) or f"a policy ({NAMES[agent]})"  # type: ignore[index]  # the other agents are policies
 
 
 def _which(curves: Sequence[Curve]) -> str:

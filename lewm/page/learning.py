@@ -84,16 +84,20 @@ def head(path: Path, shelf: Shelf) -> Content:
 
 
 def policy(path: Path, shelf: Shelf) -> Content:
-    """policy-*.json: how far the policy's actions are from those that were taken."""
+    """policy-KIND-*.json: how far the policy's actions are from those that were taken."""
     report = read_report(path)
     body = other_weights(path, report)
     rows = [("the policy", f"{report['error']:.3f}"), ("always the mean action", f"{report['mean_action']:.3f}")]
     body += elements.table(("", "mean squared error"), rows)
+    if report["value_correlation"] is not None:
+        told = "Rank correlation of the learnt value and the steps to the goal"
+        body += elements.facts([(told, f"{report['value_correlation']:.2f}")])
     settings = report["policy"]
+    most = f"at most {settings['longest']} steps " if "longest" in settings else ""
     body += elements.paragraph(
         f"The errors are those of normalised actions in {held_out('episodes', report['held_out'])}, at goals which "
-        f"these episodes reached at most {settings['longest']} steps later. The policy was trained for "
-        f"{settings['steps']:,} steps, on {settings['frames']:,} frames.",
+        f"these episodes reached {most}later. The policy was trained for {settings['steps']:,} steps, on "
+        f"{settings['frames']:,} frames.",
         "quiet",
     )
     return Content(body)

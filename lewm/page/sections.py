@@ -9,14 +9,15 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.checkpoints.origin import Origin
-from lewm.config import Config
-from lewm.evaluation.report import agent_name
+from lewm.config import POLICY_KINDS, Config
+from lewm.evaluation.report import WITHOUT_PLANS, agent_name
 from lewm.model.assembly import frozen_count, parameter_count
 from lewm.page import elements, embeddings, findings, learning, tasks
 from lewm.page.content import Content, other_weights
 from lewm.page.course import success_beside
 from lewm.page.document import KeyNumber
 from lewm.page.shelf import Shelf
+from lewm.planning.policy import NAMES
 from lewm.reading import read_json
 from lewm.report_files import read_report
 from lewm.training.embeddings import FILE
@@ -38,6 +39,7 @@ class Part:
         tells: What the page would show after that command.
         acts: Whether the command needs the world's simulator.
         has_data: Whether the file is kept with the page: it has the data of figures.
+        further: Whether it stands beside a part that says enough where it is not there.
         content: Makes what is shown, from the file and the place for what is shown besides text.
     """
 
@@ -49,6 +51,7 @@ class Part:
     content: Callable[[Path, Shelf], Content]
     acts: bool = False
     has_data: bool = True
+    further: bool = False
 
 
 def model(path: Path, shelf: Shelf) -> Content:
@@ -98,9 +101,11 @@ def _imported(origin: Origin) -> list[tuple[str, str]]:
 
 
 def planning(path: Path, shelf: Shelf) -> Content:
-    """plan-*.json: how often plans reach their goals, and which they do not."""
+    """plan-*.json: how often an agent reaches its goals, and which it does not."""
     report = read_report(path)
-    agents = {agent_name(report["planner"]): report, "random actions": report["random"]}
+    agents = {agent_name(report["planner"]): report}
+    if report["random"] is not None:
+        agents["random actions"] = report["random"]
     warning = other_weights(path, report)
     body = warning
     if report["success_rate"] is None:
@@ -121,7 +126,7 @@ def planning(path: Path, shelf: Shelf) -> Content:
         if not warning:
             config, _ = run.read_config(path.parent)
             body += success_beside(config.env, learning.lines_of(path.parent), report, shelf)
-    offset = report["goal_offset"]
+    offset, unplanned = report["goal_offset"], report["planner"]["agent"] in WITHOUT_PLANS
     goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
     body += elements.facts(
         [
@@ -130,16 +135,18 @@ def planning(path: Path, shelf: Shelf) -> Content:
             ("Success", report["success"]),
             ("Discarded", f"{report['discarded_solved']} starts, solved already"),
             *_how_planned(report["planner"]),
-            ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),
+            ("Time", f"{report['seconds_per_plan']:.2g} s {'an action' if unplanned else 'a plan'}"),
         ]
     )
     body += tasks.failures(report, shelf) + tasks.films(path, report, shelf)
-    name = f"by {agent_name(report['planner'])}"
-    return Content(body, (_success(report, report, name), _success(report["random"], report, "by random actions")))
+    return Content(body, tuple(_success(one, report, f"by {name}") for name, one in agents.items()))
 
 
 def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
     """The planner with its settings, the cost with its own, and how much of a plan is executed."""
+    agent = planning["agent"]
+    if agent in WITHOUT_PLANS:
+        return [("Agent", f"{WITHOUT_PLANS[agent]}, no plans")]
     planner, cost, horizon = planning["planner"], planning["cost"], planning["horizon"]
     execute, next_plan = planning["execute"] or horizon, ""
     if execute < horizon:
@@ -151,7 +158,7 @@ def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
         ("Search begins", BEGINS[planning["warm_start"]]),
     ]
     return [
-        *([("Policy", "learnt on the run's latents, no search")] if planning["agent"] == "idm" else searched),
+        *(searched if agent == "planner" else [("Policy", f"{NAMES[agent]}, learnt on the run's latents, no search")]),
         ("Horizon", f"{_count(horizon, 'block')}, {execute} executed{next_plan}"),
         ("Context", _count(planning["context"], "latent")),
     ]
@@ -201,14 +208,18 @@ PARTS = (
         "how well the steps to a goal are told, for goals far away",
         learning.head,
     ),
-    Part(
-        "policy",
-        "Policy",
-        "policy-[0-9]*.json",
-        "lewm train-policy --run {run}",
-        "how well a policy acts without a search",
-        learning.policy,
-        acts=True,
+    *(
+        Part(
+            f"policy-{kind}",
+            f"Policy {NAMES[kind]}",
+            f"policy-{kind}-[0-9]*.json",
+            f"lewm train-policy --kind {kind} --run {{run}}",
+            "how well a policy acts without a search",
+            learning.policy,
+            acts=True,
+            further=kind != POLICY_KINDS[0],
+        )
+        for kind in POLICY_KINDS
     ),
     Part(
         "planning",

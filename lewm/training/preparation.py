@@ -14,6 +14,7 @@ import torch
 from lewm.checkpoints.frozen import take_frozen
 from lewm.config import Config, line_of
 from lewm.dataset_checks import check_action_width
+from lewm.episode_split import split
 from lewm.errors import LewmError
 from lewm.measures.latents import sample_pairs
 from lewm.memory import check_training
@@ -30,7 +31,7 @@ from lewm.training.trainer import Trainer, seeded
 from lewm.world_states import paths_of
 from lewm_data.envs.registry import known_world
 from lewm_data.store.action_bounds import action_bounds
-from lewm_data.store.clips import Clips, action_statistics, split_episodes
+from lewm_data.store.clips import Clips, action_statistics
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.reader import BatchReader, check_batch_size
 
@@ -157,12 +158,12 @@ def new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tupl
 
 def _clips(config: Config, dataset: Dataset) -> Clips:
     """The clips to train on."""
-    episodes, _ = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    episodes, _ = split(config.training, dataset.num_episodes)
     return Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, episodes)
 
 
 def _held_out_frames(config: Config, dataset: Dataset) -> HeldOut:
-    _, episodes = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    _, episodes = split(config.training, dataset.num_episodes)
     rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
     chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
     frames = dataset.frames(np.sort(chosen))

@@ -123,7 +123,7 @@ class Trainer:
         trained = self.config.model.trains_latents
         try:
             health = measure(self.model, self.held_out, self.config.training.seed, step if trained else 0)
-        except torch.linalg.LinAlgError as error:  # the loss was finite, and the step that it led to was not
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # the loss was finite, the step was not
             raise FloatingPointError(f"the latents are not finite after step {step} of {self.steps}") from error
         if not trained:
             self.health = health

@@ -39,6 +39,13 @@ def test_settings_that_fit_only_together_may_come_in_any_order():
         assert resolve(SMALL, None, order).planning.planner.samples == 16
 
 
+def test_what_is_given_is_left_as_it_was():
+    section = {"kind": "conv", "channels": [4], "width": 8}
+    changed = resolve(recipes.small("two-room", 2), None, {"model.encoder": section, "model.encoder.width": 16})
+    assert changed.model.encoder.width == 16
+    assert section == {"kind": "conv", "channels": [4], "width": 8}
+
+
 def test_faults_name_the_file(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text("[training]\nbatch = 3\n")

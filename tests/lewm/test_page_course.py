@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+from html import escape
 
 import pytest
 
@@ -153,15 +154,22 @@ def test_success_on_tasks_of_another_kind_is_not_compared(run, ship, changed):
     )
 
 
-def test_success_of_another_kind_of_agent_is_not_compared(run, ship):
+@pytest.mark.parametrize(
+    ("agent", "told"),
+    [
+        ("idm", "a policy (GC-IDM)"),
+        ("gcbc", "a policy (GCBC)"),
+        ("random", "chance"),
+        ("expert", "the world's demonstrator"),
+    ],
+)
+def test_success_of_another_kind_of_agent_is_not_compared(run, ship, agent, told):
     ship(curve(0, (0.3, 0.8)))
-    write_plan(run, planner=Plan().content["planner"] | {"agent": "idm"})
+    write_plan(run, planner=Plan().content["planner"] | {"agent": agent})
     text, titles = page(run)
     assert titles == [SPREAD, RANK, FOLLOWS]
-    assert (
-        "Success is not compared: here a policy acts, and in the run of this world that comes with lewm a search."
-        in text
-    )
+    beside = "in the run of this world that comes with lewm a search."
+    assert f"Success is not compared: here {escape(told)} acts, and {beside}" in text
 
 
 def test_success_of_other_weights_is_not_compared(run, ship, monkeypatch):

@@ -48,7 +48,7 @@ def finished(run):
     (run / "training.png").write_text("curves")
     write_report(run / "embeddings.json", Content(embeddings_report()))
     fill(run, "head-20260101-000000", [], head_report())
-    fill(run, "policy-20260101-000000", [], policy_report())
+    fill(run, "policy-idm-20260101-000000", [], policy_report())
     fill(run, "plan-20260101-000000", ["episode-0000.mp4"], plan_report(2))
     fill(run, "plan-20260102-000000", [f"episode-{i:04d}.mp4" for i in range(9)], plan_report(6))
     fill(run, "probe-20260101-000000", ["scatter.png", "map.png", "notes.txt"], probe_report())

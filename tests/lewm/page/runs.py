@@ -142,11 +142,13 @@ def head_report():
     }
 
 
-def policy_report():
+def policy_report(kind="idm"):
     return {
+        "kind": kind,
         "error": 0.4321,
         "mean_action": 0.998,
-        "policy": {"steps": 1000, "longest": 50, "frames": 90000},
+        "value_correlation": 0.789 if kind == "gcivl" else None,
+        "policy": {"steps": 1000, "frames": 90000} | ({"longest": 50} if kind == "idm" else {}),
         "held_out": True,
         "checkpoint_sha256": "cd" * 32,
     }

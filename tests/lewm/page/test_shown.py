@@ -27,6 +27,7 @@ from tests.lewm.page.runs import (
     embeddings_report,
     fill,
     plan_report,
+    policy_report,
     probe_report,
     suite_report,
     surprise_report,
@@ -37,7 +38,7 @@ from tests.lewm.page.runs import (
 def test_it_shows_the_newest_of_every_part(finished):
     result = write_page(finished)
     assert result.page == str(finished / "report" / "index.html")
-    before = ("model", "training", "embeddings", "head", "policy")
+    before = ("model", "training", "embeddings", "head", "policy-idm")
     assert result.sections == (*before, "planning", "probing", "decoding", "surprise", "suite")
     page = Page(result.page)
     for words in (
@@ -162,7 +163,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
     for command in (
         f"lewm train --resume --out {run}",
         f"lewm train-head --run {run}",
-        f"lewm train-policy --run {run}",
+        f"lewm train-policy --kind idm --run {run}",
         f"lewm plan --video mp4 --run {run}",
         f"lewm probe --run {run}",
         f"lewm decode --run {run}",
@@ -207,7 +208,8 @@ def test_how_much_of_a_plan_is_executed(run, execute, end, told):
     [
         ("planner", "off", "Cost last Search begins anew Horizon"),
         ("planner", "idm", "Cost last Search begins at the plan of the run's policy Horizon"),
-        ("idm", "off", "Policy learnt on the run's latents, no search Horizon"),
+        ("idm", "off", "Policy GC-IDM, learnt on the run's latents, no search Horizon"),
+        ("gcivl", "off", "Policy GCIVL, learnt on the run's latents, no search Horizon"),
     ],
 )
 def test_who_decides_and_where_a_search_begins(run, agent, warm_start, told):
@@ -217,6 +219,34 @@ def test_who_decides_and_where_a_search_begins(run, agent, warm_start, told):
     said = Page(write_page(run).page).said
     assert told in said
     assert ("Cost" in said) == (agent == "planner")
+
+
+@pytest.mark.parametrize(("agent", "name"), [("random", "random actions"), ("expert", "the world's demonstrator")])
+def test_an_agent_that_does_not_plan(run, agent, name):
+    report = plan_report(6)
+    report["planner"] = {"agent": agent, "seed": 0, "batch": 8}
+    if agent == "random":
+        report["random"] = None
+    fill(run, "plan-20260101-000000", [], report)
+    page = Page(write_page(run).page)
+    assert f"Agent {name}, no plans" in page.said
+    assert "0.12 s an action" in page.said
+    assert f"{name} 6 of 8 75.0%" in page.said
+    assert page.said.count("random actions 1 of 8") == (agent != "random")
+
+
+def test_the_newest_policy_of_each_kind_has_a_part_of_its_own(run):
+    for kind in ("gcbc", "gcivl"):
+        fill(run, f"policy-{kind}-20260101-000000", [], policy_report(kind) | {"error": 0.5})
+        fill(run, f"policy-{kind}-20260102-000000", [], policy_report(kind))
+    result = write_page(run)
+    assert result.sections == ("model", "policy-gcbc", "policy-gcivl")
+    said = Page(result.page).said
+    assert f"lewm train-policy --kind idm --run {run}" in said  # the only one that is missed
+    assert said.count("the policy 0.432 always the mean action 0.998") == 2
+    assert said.count("at goals which these episodes reached later. The policy was trained for 1,000 steps") == 2
+    assert said.count("Rank correlation of the learnt value and the steps to the goal 0.79") == 1
+    assert "lewm train-policy --kind gc" not in Page(write_page(run).page).said
 
 
 def test_stages_are_shown_with_their_pictures(tmp_path):
@@ -288,6 +318,13 @@ def test_tasks_that_failed_are_in_front_and_some_others_beside_them(run):
     assert [file.name for file in page.shown()] == [f"episode-{i:04d}.mp4" for i in (0, 1, 2, 4, 3, 8)]
     assert "6 of 20 films. Tasks that failed come first: 4 of 18 are shown." in page.said
     assert "Tasks that were not solved: 18 of 20, of which 12 are shown" in page.said
+
+
+def test_failures_of_random_actions_have_none_beside_them(run):
+    report = {**plan_report(2), "tasks": [{**one, "random": None} for one in tasks([True, False])], "random": None}
+    report["planner"] |= {"agent": "random"}
+    fill(run, "plan-20260101-000000", [], report)
+    assert "1 101 10 50 - " in Page(write_page(run).page).said
 
 
 def test_films_of_a_plan_without_failures_are_in_their_order(run):
