@@ -42,9 +42,10 @@ READING = (
         "process, one after the other in each round, so that other work on the machine slows both.",
     ),
     (
-        "Effective rank, coverage",
-        "How many directions the embeddings of held-out frames use, and which share of the distribution N(0, I) they "
-        "cover, which SIGReg aims at. Both are measured at the end of training.",
+        "Effective rank, mutual coverage",
+        "How many directions the embeddings of held-out frames use, and how far they and the distribution N(0, I), at "
+        "which SIGReg aims, cover each other: of two shares the lesser, of which one falls in a collapse, and the "
+        "other where embeddings spread too far. Both are measured at the end of training.",
     ),
 )
 

@@ -136,7 +136,7 @@ def _line(points: Iterable[Point], line: Line, bar: bool = False) -> str:
     places = list(points)
     path = " ".join(f"{x},{y}" for x, y in places)
     joined = "" if line.marks == "alone" and not bar else f'<polyline points="{path}"></polyline>'
-    radius = 1.5 if line.marks == "alone" and len(places) > 1 else 2 if line.style == "theirs" else 3.5
+    radius = 2 if line.marks == "alone" and len(places) > 1 else 2 if line.style == "theirs" else 3.5
     dotted = [] if bar or line.marks == "none" else places[:1] + places[1:][-1:] if line.marks == "ends" else places
     circles = "".join(f'<circle cx="{x}" cy="{y}" r="{radius}"></circle>' for x, y in dotted)
     return f'<g class="{line.style}">{joined}{circles}</g>'

@@ -80,7 +80,8 @@ def write_page(directory: Path, out: Path | None = None, single_file: bool = Fal
     with temporary_folder(out) as scratch:
         built = scratch / "new"
         (built / FILES).mkdir(parents=True)
-        sections = [_section(part, directory, config.env, FolderShelf(built, f"{FILES}/{part.name}")) for part in parts]
+        shelves = [(part, FolderShelf(built, f"{FILES}/{part.name}")) for part in parts]
+        sections = [_section(part, directory, config.env, shelf) for part, shelf in shelves]
         (built / INDEX).write_text(_page(directory, config.env, sections), encoding="utf-8")
         places.put_folder(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))

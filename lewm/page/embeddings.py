@@ -15,6 +15,11 @@ from lewm.page.shelf import Shelf
 from lewm.report_files import read_report
 
 AIM = "N(0, I), as many samples"
+MEASURES = (
+    ("coverage", "N(0, I) covered by"),
+    ("reverse_coverage", "N(0, I) covers"),
+    ("density", "Density in N(0, I)"),
+)
 KEY = elements.key([("ours", "embeddings"), ("theirs", AIM)])
 
 
@@ -23,11 +28,11 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
     found = read_report(path)
     rank, aim = found["effective_rank"], found["effective_rank_of_normal"]
     beside = "" if aim is None else f"; {AIM}: {aim:.1f}"
-    variances = (found[f"{which}_variance"] for which in ("least", "mean", "greatest"))
+    least, mean, greatest = (found[f"{which}_variance"] for which in ("least", "mean", "greatest"))
     facts = [
         ("Frames", f"{found['frames']:,} of {found['episodes']:,} held-out episodes"),
         ("Effective rank", f"{rank:.1f} of {found['dimensions']:,}{beside}"),
-        ("Variance of a dimension", "{:.3g} to {:.3g} to {:.3g}, least, mean, greatest".format(*variances)),
+        ("Variance of a dimension", f"{mean:.3g} on average, {least:.3g} to {greatest:.3g}"),
         ("Size of the mean", f"{found['mean_size']:.3g}, root mean square over the dimensions"),
         ("Constant dimensions", f"{found['constant']:,}"),
     ]
@@ -37,10 +42,9 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
         facts.append(("Not normal", f"{found['normality']['rejected']:,} of {tested:,} tested dimensions"))
     if found["cover"] is not None:
         cover = found["cover"]
-        of_normal = (
-            f"of N(0, I) by held-out embeddings; its own samples cover {cover['coverage_of_normal']['value']:.1%}"
-        )
-        numbers = (KeyNumber(f"{cover['coverage']['value']:.1%}", "covered", of_normal),)
+        own = cover["mutual_coverage_of_normal"]["value"]
+        told = f"held-out embeddings and N(0, I), of each other; its own samples reach {own:.1%}"
+        numbers = (KeyNumber(f"{cover['mutual_coverage']['value']:.1%}", "covered", told),)
     figures = [
         _spectrum(found, shelf),
         *_moments(found, shelf),
@@ -100,15 +104,20 @@ def _p_values(normality: Mapping[str, Any] | None, shelf: Shelf) -> str:
 def _cover(cover: Mapping[str, Any] | None, shelf: Shelf) -> str:
     if cover is None:
         return ""
-    whose: tuple[tuple[Style, str, str], ...] = (("ours", "the embeddings", ""), ("theirs", AIM, "_of_normal"))
+    whose: tuple[tuple[Style, str, str], ...] = (("ours", "embeddings", ""), ("theirs", AIM, "_of_normal"))
     bars = [
-        (f"{title} of {named}", Bar(one["value"], (one["interval_95"][0], one["interval_95"][1]), style))
-        for name, title in (("coverage", "Coverage"), ("density", "Density"))
+        (f"{title}: {named}", Bar(one["value"], (one["interval_95"][0], one["interval_95"][1]), style))
+        for name, title in MEASURES
         for style, named, which in whose
         for one in [cover[name + which]]
     ]
-    title = f"Coverage and density of N(0, I), with {cover['neighbours']} neighbours; the interval is over its samples"
-    return forest(shelf, "cover", title, [Row(name, (bar,)) for name, bar in bars], [Track("share", digits=2)])
+    title = f"Coverage and density, with {cover['neighbours']} neighbours; the interval is over samples of N(0, I)"
+    rows = [Row(name, (bar,)) for name, bar in bars]
+    told = (
+        "Coverage of N(0, I) falls where embeddings spread too far, its coverage of them where they spread too little, "
+        "as in a collapse. Density rises where embeddings crowd together in the middle."
+    )
+    return forest(shelf, "cover", title, rows, [Track("share", digits=2)]) + elements.paragraph(told, "quiet")
 
 
 def _line(values: Sequence[float], style: Style, label: str) -> Line:

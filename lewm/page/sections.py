@@ -38,8 +38,8 @@ class Part:
         command: What makes it, for a {run} in a world {env}; {named} is its option where a package has to be imported.
         tells: What the page would show after that command.
         acts: Whether the command needs the world's simulator.
-        further: Whether it stands beside a part that says enough where it is not there.
         has_data: Whether the file is kept with the page: it has the data of figures.
+        further: Whether it stands beside a part that says enough where it is not there.
         content: Makes what is shown, from the file and the place for what is shown besides text.
     """
 
@@ -50,8 +50,8 @@ class Part:
     tells: str
     content: Callable[[Path, Shelf], Content]
     acts: bool = False
-    further: bool = False
     has_data: bool = True
+    further: bool = False
 
 
 def model(path: Path, shelf: Shelf) -> Content:
@@ -101,7 +101,7 @@ def _imported(origin: Origin) -> list[tuple[str, str]]:
 
 
 def planning(path: Path, shelf: Shelf) -> Content:
-    """plan-*.json: how often plans reach their goals, and which they do not."""
+    """plan-*.json: how often an agent reaches its goals, and which it does not."""
     report = read_report(path)
     agents = {agent_name(report["planner"]): report}
     if report["random"] is not None:

@@ -68,7 +68,7 @@ tbody th { font-weight: 500; }
 figure { margin: 0; }
 .picture { margin-bottom: 1.4rem; }
 .picture:last-child { margin-bottom: 0; }
-.picture a { display: block; }
+.picture > a { display: block; }
 img, video { display: block; max-width: 100%; height: auto; border-radius: .5rem; background: #fff; }
 video { width: 100%; background: #c8c8c8; }
 figcaption { font-size: .875rem; margin-top: .4rem; }

@@ -26,16 +26,15 @@ def failures(report: dict[str, Any], shelf: Shelf) -> str:
     if not failed:
         return ""
     shown = failed[:ROWS]
-    compared = report["random"] is not None  # else random actions are the agent
     if known:
         title, count = "Tasks that were not solved", f"{len(failed)} of {len(tasks)}"
         count += f", of which {ROWS} are shown" * (len(failed) > ROWS)
-        head: tuple[str, ...] = ("task", "episode", "step", "steps taken", *["random actions"] * compared)
-        told: list[tuple[str, ...]] = [(_solved(one["random"]["solved"]),) if compared else () for one in shown]
+        head: tuple[str, ...] = ("task", "episode", "step", "steps taken", "random actions")
+        told: list[tuple[str, ...]] = [(_beside(one["random"]),) for one in shown]
     else:
         title, count = "Tasks that ended farthest from their goals", f"{len(shown)} of {len(tasks)}"
-        head = ("task", "episode", "step", "steps taken", "distance, before → after", *["by random actions"] * compared)
-        told = [tuple(_distance(one[by]) for by in ("planner", *["random"] * compared)) for one in shown]
+        head = ("task", "episode", "step", "steps taken", "distance, before → after", "by random actions")
+        told = [(_distance(one["planner"]), _distance(one["random"])) for one in shown]
     rows = [
         (str(one["number"]), *_source(one), str(one["planner"]["steps"]), *last)
         for one, last in zip(shown, told, strict=True)
@@ -61,9 +60,9 @@ def films(path: Path, report: dict[str, Any], shelf: Shelf) -> str:
     ]
     told = (
         f"{len(shown)} of {len(found)} films. " + _counted(len(shown_failed), len(failed)) + "On the left is what the "
-        "plans do, on the right the goal; between them, with a blue border, what the model imagines, if that was asked "
-        "for. At the end the border is green where the goal was reached, red where it was not, grey where that is not "
-        "known."
+        "agent does, on the right the goal; between them, with a blue border, what the model imagines, if that was "
+        "asked for. At the end the border is green where the goal was reached, red where it was not, grey where that "
+        "is not known."
     )
     return elements.grid(figures) + elements.paragraph(told, "quiet") + media.note()
 
@@ -114,10 +113,13 @@ def _source(task: dict[str, Any]) -> tuple[str, str]:
     return str(task["episode"]), str(task["step"])
 
 
-def _distance(outcome: dict[str, Any]) -> str:
-    apart = outcome["latent_distance"]
-    return f"{apart['start']:.3g} → {apart['end']:.3g}"
+def _distance(outcome: dict[str, Any] | None) -> str:
+    apart = None if outcome is None else outcome["latent_distance"]
+    return "-" if apart is None else f"{apart['start']:.3g} → {apart['end']:.3g}"
 
 
-def _solved(solved: bool) -> str:
-    return "solve it" if solved else "fail too"
+def _beside(random: dict[str, Any] | None) -> str:
+    """What random actions did in a task, unless they are the agent."""
+    if random is None:
+        return "-"
+    return "solve it" if random["solved"] else "fail too"

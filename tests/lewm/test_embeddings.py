@@ -37,6 +37,7 @@ def test_samples_of_the_normal_distribution_have_the_coverage_that_theory_says()
     places, k = 500, found.neighbours
     missed = np.prod([(places - i) / (2 * places - i) for i in range(1, k + 1)])  # all k neighbours are its own
     assert found.coverage_of_normal.value == pytest.approx(1 - missed, abs=0.01)
+    assert found.reverse_coverage_of_normal.value == pytest.approx(1 - missed, abs=0.01)
     assert found.density_of_normal.value == pytest.approx(1, abs=0.02)
 
 
@@ -62,16 +63,33 @@ def test_more_dimensions_than_frames_have_the_same_spectrum():
 @pytest.mark.parametrize(
     ("change", "lower"),
     [
-        (lambda z: z * 0.3, "coverage"),  # crowded in the middle: dense, but the rest is empty
+        (lambda z: z * 0.3, "reverse_coverage"),
         (lambda z: np.abs(z), "coverage"),  # one corner of the space
+        (lambda z: np.abs(z), "reverse_coverage"),
         (lambda z: z * 3, "density"),
+        (lambda z: z * 3, "coverage"),
         (lambda z: z + 4, "density"),
     ],
 )
-def test_a_distribution_that_misses_a_part_of_the_normal_one_covers_less(change, lower):
-    cover = of(change(normal(400, 6))).cover
-    measured, reached = getattr(cover, lower), getattr(cover, f"{lower}_of_normal")
-    assert measured.interval_95[1] < reached.interval_95[0]
+def test_a_distribution_that_differs_from_the_normal_one_covers_less(change, lower):
+    cover = of(change(normal(400, 12))).cover
+    for name in (lower, "mutual_coverage"):
+        assert getattr(cover, name).interval_95[1] < getattr(cover, f"{name}_of_normal").interval_95[0]
+
+
+@pytest.mark.parametrize("keep", [0, 24, 96])
+def test_in_many_dimensions_collapsed_embeddings_cover_all_and_are_covered_by_nothing(keep):
+    latents = normal(100, 192)
+    latents[:, keep:] *= 1e-3
+    cover = of(latents).cover
+    assert cover.coverage.value == pytest.approx(1, abs=0.01), "which is why it is not enough"
+    assert cover.density.value > 10
+    assert cover.reverse_coverage.value == cover.mutual_coverage.value == 0
+
+
+def test_mutual_coverage_is_the_lesser_of_the_two():
+    cover = of(normal(100, 24) * 0.9).cover
+    assert 0 < cover.mutual_coverage.value <= min(cover.coverage.value, cover.reverse_coverage.value)
 
 
 def test_frames_that_crowd_together_have_a_greater_density_than_normal_ones():
@@ -118,7 +136,7 @@ def test_collapsed_embeddings_are_measured_without_complaint():
     assert (found.constant, found.mean_variance, found.effective_rank) == (8, 0, 1)
     assert found.normality.rejected == 0
     assert set(found.normality.p_values) == {None}
-    assert found.cover.coverage.value < 0.5 * found.cover.coverage_of_normal.value
+    assert found.cover.mutual_coverage.value == 0
 
 
 def test_few_episodes_leave_out_what_needs_more():

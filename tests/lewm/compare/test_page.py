@@ -216,7 +216,7 @@ def test_one_file_holds_all_data(example, page, tmp_path):
 
 
 def test_it_is_said_in_words_what_the_numbers_mean(page):
-    for word in ("Solved", "Difference", "p", "P(better)", "Time of a decision", "Effective rank, coverage"):
+    for word in ("Solved", "Difference", "p", "P(better)", "Time of a decision", "Effective rank, mutual coverage"):
         assert f"<dt>{word}</dt>" in page.raw
     assert page.elements["html"] == [{"lang": "en"}]
     assert all(one.get("aria-label") for one in page.elements["svg"] if one.get("class") == "chart")

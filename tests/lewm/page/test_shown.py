@@ -320,6 +320,13 @@ def test_tasks_that_failed_are_in_front_and_some_others_beside_them(run):
     assert "Tasks that were not solved: 18 of 20, of which 12 are shown" in page.said
 
 
+def test_failures_of_random_actions_have_none_beside_them(run):
+    report = {**plan_report(2), "tasks": [{**one, "random": None} for one in tasks([True, False])], "random": None}
+    report["planner"] |= {"agent": "random"}
+    fill(run, "plan-20260101-000000", [], report)
+    assert "1 101 10 50 - " in Page(write_page(run).page).said
+
+
 def test_films_of_a_plan_without_failures_are_in_their_order(run):
     report = {**plan_report(8), "tasks": tasks([True] * 8)}
     fill(run, "plan-20260101-000000", ["episode-0003.mp4", "episode-0001.mp4", "foreign.mp4"], report)
