@@ -10,7 +10,7 @@ import typer
 
 from lewm_cli import compare_table, options, output
 
-DOING = 60  # characters of what is done now, beside the bar
+DOING = 40  # characters of what is done now, beside the bar
 
 if TYPE_CHECKING:
     from lewm.compare.result import Comparison
