@@ -116,7 +116,11 @@ def compare(
                 [[*again, str(number)] for number in range(jobs)], place.root / "logs" / name, states, on_progress
             )
 
-        comparison = command.compare(request, where, on_progress, others if jobs > 1 else None)
+        try:
+            comparison = command.compare(request, where, on_progress, others if jobs > 1 else None)
+        except KeyboardInterrupt as error:
+            error.args = ()  # a training tells how to go on with `lewm train`, and here the same command goes on
+            raise
     if comparison is None:
         output.note("another process writes the result")
     else:
