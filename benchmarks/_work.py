@@ -19,9 +19,10 @@ from _results import locked
 from bench_quickstart import run
 
 from lewm.checkpoints.run import MODEL
+from lewm.config import POLICY_KINDS
 from lewm.curves.curve import letters
 from lewm.files import sha256
-from lewm.heads.files import HEAD, POLICY
+from lewm.heads.files import HEAD, policy_file
 from lewm_data.envs.registry import world
 from lewm_data.store.schema import DETAIL
 from lewm_data.temporary import replacing
@@ -73,7 +74,7 @@ def once(home: Path, name: str, *command: str, out: Path | None = None) -> tuple
     """What `run` returns for a command; it is read where the same command has ended in this folder under this name.
 
     A command is the same only if the run that it names has the same weights, and the dataset the same size. For
-    `lewm plan`, head and policy must be the same, too. A default that was changed since is not noticed: for new code,
+    `lewm plan`, head and policies must be the same, too. A default that was changed since is not noticed: for new code,
     begin a new folder.
 
     Args:
@@ -83,8 +84,8 @@ def once(home: Path, name: str, *command: str, out: Path | None = None) -> tuple
     done = home / "done" / name
     with locked(done):
         given = dict(itertools.pairwise(words))
-        names = (MODEL, HEAD, POLICY) if command[0] == "plan" else (MODEL,)
-        weights = [digest(Path(given["--run"]) / name) for name in names] if "--run" in given else None
+        learnt = (HEAD, *map(policy_file, POLICY_KINDS)) if command[0] == "plan" else ()
+        weights = [digest(Path(given["--run"]) / name) for name in (MODEL, *learnt)] if "--run" in given else None
         size = Path(given["--data"]).stat().st_size if "--data" in given else None
         same = {"command": words, "weights": weights, "size": size}
         kept = done / "result.json"

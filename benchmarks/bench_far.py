@@ -33,7 +33,7 @@ from _work import (
 )
 
 from lewm.checkpoints.run import read_config
-from lewm.heads.files import HEAD, POLICY
+from lewm.heads.files import HEAD, policy_file
 
 BUDGETS = {25: 50, 50: 100, 100: 150}  # environment steps allowed, by goal offset
 STEPS = 200  # of an episode: twice the farthest goal
@@ -117,7 +117,7 @@ def _plan(arguments: argparse.Namespace, home: Path, run: Path, offset: int, res
 
 def _same_files(plan: dict[str, Any], run: Path) -> bool:
     """Whether a report is of the head and the policy that the run has now, as far as it used them."""
-    used = {HEAD: plan["head_sha256"], POLICY: plan["policy_sha256"]}
+    used = {HEAD: plan["head_sha256"], policy_file("idm"): plan["policy_sha256"]}
     return all(one in (None, digest(run / name)) for name, one in used.items())
 
 

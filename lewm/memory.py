@@ -27,7 +27,7 @@ def check_memory(needed: int, device: torch.device, what: str, remedy: str) -> N
 
 
 def check_training(config: Config, parameters: int, frozen: int, frame: tuple[int, int], device: torch.device) -> None:
-    """Raises where weights, one batch of frames and what the loss holds are more than `device` has room for.
+    """Raises where weights, one batch of frames, and what the predictor and the loss hold, do not fit on `device`.
 
     Args:
         parameters: Number of the model's parameters that are trained.
@@ -38,11 +38,13 @@ def check_training(config: Config, parameters: int, frozen: int, frame: tuple[in
         LewmError: The memory is too small, see `check_memory`.
     """
     steps = config.model.predictor.history + 1
+    width = FLOAT if config.training.precision == "fp32" else FLOAT // 2  # bytes of a number in the predictor
     pixels = 3 * (frame[0] * frame[1] + FLOAT * config.model.frame_size**2)  # bytes as read and as the model sees them
     needed = (
         FLOAT * (COPIES * parameters + frozen)
         + config.training.batch_size * steps * pixels
         + FLOAT * config.objective.floats(config.training.batch_size, steps, config.model.latent)
+        + width * config.model.predictor.floats(config.training.batch_size, config.model.latent)
     )
     sizes = [
         "training.batch_size",

@@ -22,11 +22,11 @@ from lewm.checkpoints.run import DatasetIdentity
 from lewm.config import Config
 from lewm.dataset_checks import check_belongs
 from lewm.datasets import fingerprint_of
+from lewm.episode_split import split
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.held_out import held_out
 from lewm.model.world_model import WorldModel
-from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,11 @@ class Run:
     def split(self, episodes: int) -> tuple[Int64[np.ndarray, " S"], Int64[np.ndarray, " U"]]:
         """How training divides so many episodes: first the episodes that it sees, then those that it holds out.
 
+        With `training.episodes` there are others, in neither part.
         Of an imported run, only what is learnt on its latents is trained here. It sees the first episodes, too, and not
         the others.
         """
-        return split_episodes(episodes, self.config.training.held_out, self.config.training.seed)
+        return split(self.config.training, episodes)
 
     @property
     def holds_out(self) -> bool:
@@ -161,7 +162,7 @@ class RunData:
 
     @property
     def unseen(self) -> Int64[np.ndarray, " U"]:
-        """The episodes that training did not see: those it held out; all where it was trained on other data."""
+        """The episodes that training held out; all, where it was trained on other data."""
         return self._split[1]
 
     @functools.cached_property

@@ -27,6 +27,7 @@ _WORDS = {
     "train-head": (_ENDED.format("head"), _AGAIN),
     "train-policy": (_ENDED.format("policy"), _AGAIN),
     "report": ("interrupted: the page was not written, and an earlier one is as it was", _AGAIN),
+    "compare": ("interrupted: all that was finished is kept", "Give the same command again: it goes on."),
     "doctor": ("interrupted: the self-tests did not end; they change nothing", _AGAIN),
 }
 

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from lewm_cli import extensions, interruption, output
 from lewm_cli.checkpoint import checkpoint
 from lewm_cli.collect import collect
+from lewm_cli.compare import compare
 from lewm_cli.data import data
 from lewm_cli.decode import decode
 from lewm_cli.doctor import doctor
@@ -65,6 +66,7 @@ app.command()(decode)
 app.command()(probe)
 app.command()(surprise)
 app.command()(report)
+app.command()(compare)
 app.add_typer(envs, name="envs")
 app.add_typer(data, name="data")
 app.add_typer(checkpoint, name="checkpoint")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,13 @@ import typer
 from lewm_cli import options, output, plan_table, results
 
 if TYPE_CHECKING:
+    from lewm.config import Planning
     from lewm.evaluation.report import EvalReport
 
 FROM_ENV = "from-env"
 PLANNING = "planning"  # what the progress bar calls the work after all else
 OF_SEARCH = ("planner", "cost", "warm_start")  # what of planning a policy does not use
+OF_ARRIVAL = ("horizon", "horizon_end")  # and what one that is not told the steps to the goal does not use either
 SET = 'Set it with --set {key}=VALUE or its option; "lewm plan --help" lists them.'
 
 
@@ -48,8 +50,9 @@ def plan(
     agent: Annotated[
         str | None,
         typer.Option(
-            metavar="planner|idm",
-            help="Who decides. planner: a search. idm: the policy of 'lewm train-policy', without a search.",
+            metavar="planner|idm|gcbc|gcivl|random|expert",
+            help="Who acts. planner: a search. idm, gcbc, gcivl: the policy of 'lewm train-policy --kind', without a "
+            "search. random: chance, the floor. expert: the world's demonstrator, the ceiling.",
             show_default="the run's",
         ),
     ] = None,
@@ -249,11 +252,9 @@ def plan(
     else:
         source = FromDataset(data, protocol, episodes or 200, settings)
     chosen = validate(Planning, planning, "the options", SET)
-    if chosen.agent == "idm":
-        of_search = {"--planner": planner, "--samples": samples, "--elites": elites, "--iterations": iterations}
-        of_search |= {"--cost": cost, "--warm-start": warm_start}
-        by_key = {f"--set {key}": value for key, value in assignments.items() if key.split(".")[0] in OF_SEARCH}
-        _refuse(of_search | by_key, "the policy decides, without a search")
+    _refuse_unused(chosen, _given(flags), options.assignments(set_ or []))
+    if imagine and not chosen.plans:
+        raise typer.BadParameter(f"shows plans, and the agent {chosen.agent} makes none", param_hint="--imagine")
     where = choose_device(device)
     place = world_to_act_in(opened, PLANNING_NEEDS, env)
     if tasks == FROM_ENV and place.restorable:
@@ -306,6 +307,28 @@ def plan(
     if video:
         output.note(f"videos: {path.with_suffix('')}")
     show(report)
+
+
+def _refuse_unused(chosen: Planning, flags: Mapping[str, Any], assignments: Mapping[str, Any]) -> None:
+    """Raises for wrong usage if a setting of planning is given that the agent does not use.
+
+    Args:
+        chosen: All settings.
+        flags: Those that options of their own gave, by key.
+        assignments: Those that --set gave, by key.
+    """
+    if chosen.agent == "planner":
+        return
+    unused: Collection[str] = OF_SEARCH
+    reason = "the policy decides, without a search"
+    if not chosen.plans:
+        unused, reason = set(type(chosen).model_fields) - {"agent"}, f"the agent {chosen.agent} does not plan"
+    elif chosen.agent != "idm":
+        unused = (*OF_SEARCH, *OF_ARRIVAL)
+        reason += ", and is not told the steps to the goal"
+    named = {f"--{key.removesuffix('.kind').rpartition('.')[2].replace('_', '-')}": key for key in flags}
+    named |= {f"--set {key}": key for key in assignments}
+    _refuse({option: key for option, key in named.items() if key.split(".")[0] in unused}, reason)
 
 
 def _refuse(values: Mapping[str, Any], reason: str) -> None:

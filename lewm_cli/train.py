@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lewm_cli import failures, options, output
+from lewm_cli import failures, options, output, results
 from lewm_cli.data.convert import converted
 from lewm_cli.unknown_world import say_unknown
 
@@ -18,7 +18,7 @@ PROBED = 5  # held-out episodes that a probe is trained, chosen and tested on at
 if TYPE_CHECKING:
     import torch
 
-    from lewm.config import Config
+    from lewm.config import Config, PolicyKind
     from lewm.training.loop import Beginning, Progress
 
 
@@ -66,6 +66,14 @@ def train(
     cache: Annotated[
         str, typer.Option(help="Where frames stay between the steps: auto, off (in the file), ram or device.")
     ] = "auto",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="idm|gcbc|gcivl",
+            help="Then train this policy too, as 'lewm train-policy --kind' does by default; repeatable. With "
+            "--resume, those that the run does not have yet.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run, bit-exactly on a CPU.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run directory.", show_default="$LEWM_HOME/runs/ENV-RECIPE")] = None,
     set_: Annotated[
@@ -98,6 +106,7 @@ def train(
 
     from lewm.checkpoints.run import read_config
     from lewm.files import newest_run
+    from lewm.heads.after_training import checked_policies
     from lewm.run_worlds import import_named
     from lewm.runtime import choose_device
     from lewm.training.frame_cache import check_setting
@@ -114,6 +123,7 @@ def train(
         data = options.dataset_or_newest(data)
         data = converted(data) if data.is_dir() else data
         settings = _configure(recipe, data, env, config, assignments)
+    kinds = checked_policies(settings, policy or [])
     display = _Display(settings, data, where)
     with display.live:
         report = train_model(settings, data, out, where, resume, kept, display.begin, display.encoded, display.update)
@@ -126,12 +136,40 @@ def train(
         "compiled": report.compilation.on,
         "health": report.health.as_dict(),
     }
-    if json:
-        output.show_json(result)
-    else:
-        stages = "".join(f", {seconds:.0f} s of them in the stage {name}" for name, seconds in report.stages.items())
-        output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s{stages}")
+    try:
+        if kinds:
+            result["policies"] = _train_policies(report.run, data, kinds, where)
+    finally:  # the result of the training is shown whatever becomes of the policies
+        if json:
+            output.show_json(result)
+        else:
+            stages = "".join(
+                f", {seconds:.0f} s of them in the stage {name}" for name, seconds in report.stages.items()
+            )
+            output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s{stages}")
     _draw(report.run)
+
+
+def _train_policies(run: Path, data: Path, kinds: list[PolicyKind], device: torch.device) -> dict[str, Any]:
+    """Train policies after the model, and say of each what it takes and how well it does."""
+    from rich.progress import TaskID, TaskProgressColumn
+
+    from lewm.heads.after_training import train_policies
+    from lewm.heads.files import policy_file
+
+    with results.shown_anyway(lambda _: None), output.progress_bar(TaskProgressColumn()) as bar:
+        tasks: dict[PolicyKind, TaskID] = {kind: bar.add_task(f"policy {kind}", total=1) for kind in kinds}
+
+        def on_progress(kind: PolicyKind, what: str, share: float) -> None:
+            output.show_stage(bar, tasks[kind], f"{kind}: {what}", share)
+
+        reports = train_policies(run, data, kinds, device, on_progress)
+    for kind, report in reports.items():
+        output.note(f"policy {kind}: {run / policy_file(kind)}{' is there already' if report is None else ''}")
+    return {
+        kind: {"file": str(run / policy_file(kind)), "seconds": None if report is None else report.seconds}
+        for kind, report in reports.items()
+    }
 
 
 def _draw(run: Path) -> None:

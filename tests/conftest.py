@@ -101,7 +101,9 @@ def make_model(tiny: Config) -> Callable[..., WorldModel]:
         model = build(resolve(tiny, None, changes).model)
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            for block in model.predictor.blocks:  # at first zero, and then parts of the model would not matter
+            for block in getattr(
+                model.predictor, "blocks", ()
+            ):  # at first zero, and then parts of the model would not matter
                 block.modulation.weight.normal_(0, 0.3, generator=generator)
                 block.modulation.bias.normal_(0, 0.3, generator=generator)
             for parameter in model.prediction_projector.parameters() if model.predictor.residual else ():

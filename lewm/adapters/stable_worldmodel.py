@@ -44,7 +44,6 @@ from lewm.planning.controller import Controller
 from lewm.planning.costs import COSTS
 from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, dynamics_of
 from lewm.planning.plan import Context
-from lewm.planning.policy import uses_policy
 from lewm.planning.replanner import Replanner
 from lewm_data.envs.gymnasium.spaces import action_groups, to_action
 
@@ -157,18 +156,26 @@ class WorldPolicy:
         run: A run of a model that was trained on such pictures, with such actions.
         planning: How to plan; as the run's configuration says, where None.
         noise_seed: Seed of the plans.
+
+    Raises:
+        LewmError: the agent of the settings does not plan, or what it needs is missing.
     """
 
     type = "lewm"
 
     def __init__(self, run: Run, planning: Planning | None = None, noise_seed: int = 0) -> None:
         self.run, self.planning, self.noise_seed = run, with_own_head(run, planning or run.config.planning), noise_seed
+        if not self.planning.plans:
+            raise LewmError(
+                f"the agent {self.planning.agent} does not plan", "Give settings of planning with another agent."
+            )
         self.env: Any = None
 
     def set_env(self, env: Any) -> None:  # noqa: ANN401  # its EnvPool, which is not imported here
         """Makes the policy act in these environments; `World.set_policy` calls it."""
         groups = action_groups(env.single_action_space)
-        policy = own_policy(self.run) if uses_policy(self.planning) and groups is None else None
+        kind = self.planning.policy
+        policy = None if kind is None or groups is not None else own_policy(self.run, kind)
         self.controller = Controller(self.run.model, self.planning, self.noise_seed, groups, policy=policy)
         self.controller.prepare()
         self.env = env

@@ -29,7 +29,10 @@ from lewm.model.world_model import WorldModel
 
 MODULE = "stable_worldmodel.wm.lewm"
 ANOTHER = "Give --out another folder."
-LIKE_PAPER = "The released code has a vision transformer and the predictor adaln, like the recipe paper."
+LIKE_PAPER = (
+    "The released code has a vision transformer, the predictor adaln and projectors with BatchNorm, like the recipe "
+    "paper."
+)
 
 
 def export(model: WorldModel, layout: Layout, out: Path) -> int:
@@ -76,6 +79,10 @@ def released_config(model: Model) -> dict[str, Any]:
         raise LewmError(f"the released code has no encoder of the kind {encoder.kind}", LIKE_PAPER)
     if not isinstance(predictor, AdalnPredictor) or predictor.kind != "adaln":
         raise LewmError(f"the released code has no predictor of the kind {predictor.kind}", LIKE_PAPER)
+    if embedder.hidden is None:
+        raise LewmError(
+            "the action embedders of the released code have a hidden width, and this one has none", LIKE_PAPER
+        )
     if embedder.hidden % latent:
         raise LewmError(
             f"the hidden width of released action embedders is a multiple of the latent's, {latent}: {embedder.hidden} "
@@ -111,6 +118,12 @@ def released_config(model: Model) -> dict[str, Any]:
         ("pred_proj", latent, predictor.projector_hidden),
     ):
         if hidden is not None:
+            if model.projector_norm != "batch":
+                raise LewmError(
+                    f"the released code has BatchNorm in its projectors, and model.projector_norm is "
+                    f"{model.projector_norm}",
+                    LIKE_PAPER,
+                )
             content[name] = {
                 "_target_": f"{MODULE}.module.MLP",
                 "input_dim": width,

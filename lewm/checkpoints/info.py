@@ -11,7 +11,7 @@ from lewm.checkpoints.faults import not_finite
 from lewm.checkpoints.origin import Origin, import_command
 from lewm.checkpoints.released_config import ReleasedConfig, read_released_config
 from lewm.checkpoints.released_names import translate
-from lewm.config import AdalnPredictor, Model, VitEncoder
+from lewm.config import POLICY_KINDS, AdalnPredictor, Model, VitEncoder
 from lewm.errors import LewmError
 from lewm.model.world_model import WorldModel
 
@@ -22,10 +22,11 @@ NOT_STATED = "not stated: data of its world tell"
 # Files of a run, and what they hold.
 FILES = {
     run.TRAINING: "a training that can be resumed",
+    "embeddings.json": "statistics of its embeddings",
     "reference.safetensors": "what is normal, for surprise",
     "decoder.safetensors": "a decoder",
     "head.safetensors": "a head",
-    "policy.safetensors": "a policy",
+    **{f"policy-{kind}.safetensors": f"a policy ({kind})" for kind in POLICY_KINDS},
 }
 
 
@@ -239,6 +240,8 @@ def _sizes(model: Model) -> dict[str, str]:
     if isinstance(encoder, VitEncoder):
         layers = f"layers {encoder.depth}, heads {encoder.heads}, MLP {encoder.mlp}"
         sizes["encoder"] += f", patch {encoder.patch}, width {encoder.width}, {layers}"
+    if model.projector_norm != "batch":
+        sizes["projectors"] = "without BatchNorm"
     if isinstance(predictor, AdalnPredictor):
         sizes["predictor"] += f", width {predictor.width}, {predictor.heads} heads of {predictor.head_dim}"
     return sizes

@@ -6,9 +6,10 @@
     training-previous.safetensors  the training checkpoint before, in case that one is damaged
     metrics.jsonl                  one line a logged step
     decoder.safetensors            turns latents into pictures: written by "lewm decode"
+    embeddings.json                the distribution of held-out embeddings at the end of training
     reference.safetensors          what is normal, by held-out episodes: surprise then needs no dataset
     head.safetensors               tells the steps between two latents: written by "lewm train-head"
-    policy.safetensors             tells the action from a latent to another: written by "lewm train-policy"
+    policy-KIND.safetensors        tells the action from a latent to another: written by "lewm train-policy"
     stages/NAME                    a run for each training that came before: read by --resume and by "lewm report"
 
 All but the log hold a checksum of their own, which is compared whenever they are read. A run may be killed between two

@@ -5,6 +5,7 @@ What may be one of several kinds (encoder, predictor, objective, planner, cost) 
 
 from lewm.config.encoder import (
     ConvEncoder,
+    Dinov2Encoder,
     EfficientnetEncoder,
     Encoder,
     FrozenEncoder,
@@ -18,7 +19,14 @@ from lewm.config.limits import (
     MOST_FRAMESKIP,
     MOST_STEPS,
 )
-from lewm.config.model import ActionEmbedder, AdalnPredictor, Model, Predictor, ResidualPredictor
+from lewm.config.model import (
+    ActionEmbedder,
+    AdalnPredictor,
+    Model,
+    PatchesPredictor,
+    Predictor,
+    ResidualPredictor,
+)
 from lewm.config.objective import (
     Exact,
     LewmObjective,
@@ -30,6 +38,7 @@ from lewm.config.objective import (
     Subspaces,
 )
 from lewm.config.planning import (
+    POLICY_KINDS,
     Adam,
     Cem,
     Cost,
@@ -41,6 +50,7 @@ from lewm.config.planning import (
     Mppi,
     Planner,
     Planning,
+    PolicyKind,
 )
 from lewm.config.section import Kind, Section, line_of
 from lewm.config.stages import Stage, stage_of
@@ -51,6 +61,7 @@ __all__ = [
     "MOST_BLOCKS",
     "MOST_FRAMESKIP",
     "MOST_STEPS",
+    "POLICY_KINDS",
     "ActionEmbedder",
     "AdalnPredictor",
     "Adam",
@@ -58,6 +69,7 @@ __all__ = [
     "Config",
     "ConvEncoder",
     "Cost",
+    "Dinov2Encoder",
     "EfficientnetEncoder",
     "Encoder",
     "Evaluation",
@@ -76,9 +88,11 @@ __all__ = [
     "Model",
     "Mppi",
     "Objective",
+    "PatchesPredictor",
     "Planner",
     "Planning",
     "PldmObjective",
+    "PolicyKind",
     "PredictionObjective",
     "Predictor",
     "ResidualPredictor",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 MOST_WIDTH = 2**16  # the width of a layer; the largest language models have 20,000
+MOST_LATENT = 2**20  # the map of 256 patches of DINOv2's ViT-S has 98,304 numbers
 MOST_LAYERS = 1024  # the number of heads has the same limit
 MOST_HISTORY = 4096  # latents
 MOST_PIXELS = 4096  # a side of a frame
@@ -34,6 +35,7 @@ def _no_truth(value: Any) -> Any:  # noqa: ANN401
 Int = Annotated[int, BeforeValidator(_no_truth)]
 Float = Annotated[float, BeforeValidator(_no_truth)]
 Width = Annotated[Int, Field(gt=0, le=MOST_WIDTH)]
+Latent = Annotated[Int, Field(gt=0, le=MOST_LATENT)]
 Layers = Annotated[Int, Field(gt=0, le=MOST_LAYERS)]
 Pixels = Annotated[Int, Field(gt=0, le=MOST_PIXELS)]
 Steps = Annotated[Int, Field(gt=0, le=MOST_STEPS)]

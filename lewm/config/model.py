@@ -6,13 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lewm.config.encoder import Encoder, FrozenEncoder, JoinedEncoder
+from lewm.config.encoder import Encoder, FrozenEncoder, JoinedEncoder, ProjectorNorm
 from lewm.config.limits import (
     MOST_ACTIONS,
     MOST_FRAMESKIP,
     MOST_HISTORY,
     Fraction,
     Int,
+    Latent,
     Layers,
     Pixels,
     Width,
@@ -31,6 +32,21 @@ class Predictor(Kind):
     def in_words(self) -> str:
         """What a report calls it."""
         return self.kind
+
+    def embedded_action(self, latent: int) -> int:
+        """Width of the embedded actions that it takes: the latent's, where a kind says nothing else."""
+        return latent
+
+    def floats(self, batch: int, latent: int) -> int:
+        """How many numbers it keeps in memory at least for the gradient of `batch` clips."""
+        return 0
+
+    def check_latent(self, latent: int) -> None:
+        """Raises where it cannot predict latents of that width.
+
+        Raises:
+            ValueError: says why.
+        """
 
 
 class AdalnPredictor(Predictor):
@@ -62,11 +78,53 @@ class ResidualPredictor(AdalnPredictor):
         return f"{super().in_words}, which predict changes"
 
 
+class PatchesPredictor(Predictor):
+    """Transformer whose tokens are the patches of frames, each joined with the embedded action; causal over frames.
+
+    The latent is a map, flattened channel after channel. Sizes are those of the released code of DINO-WM (arXiv
+    2411.04983), which has no projector either.
+    """
+
+    kind: Literal["patches"] = "patches"
+    history: Annotated[Int, Field(gt=0, le=MOST_HISTORY)] = 3
+    projector_hidden: None = None
+    patches: Width  # of a frame; the rest of the latent's width is the numbers of a patch
+    action_width: Width = 10  # numbers of the embedded action, which every patch of the frame gets
+    depth: Layers = 6
+    heads: Layers = 16
+    head_dim: Width = 64
+    mlp: Width = 2048
+    dropout: Fraction = 0.1
+    embedding_dropout: Fraction = 0.0
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"{self.depth} blocks over {self.patches} patches"
+
+    def embedded_action(self, latent: int) -> int:
+        """Gives `action_width` for latents of every width."""
+        return self.action_width
+
+    def floats(self, batch: int, latent: int) -> int:
+        """Of every token and layer: two normalised copies, queries, keys, values and their mix, and both sides of GELU.
+
+        Both normalised copies are as wide as the token.
+        """
+        token = 2 * (latent // self.patches + self.action_width) + 4 * self.heads * self.head_dim + 2 * self.mlp
+        return batch * self.history * self.patches * self.depth * token
+
+    def check_latent(self, latent: int) -> None:
+        """Raises unless every patch has the same number of numbers."""
+        if latent % self.patches:
+            raise ValueError(f"latent {latent} is not a multiple of predictor.patches {self.patches}")
+
+
 class ActionEmbedder(Section):
-    """Action block -> `bottleneck` (linear) -> `hidden` (SiLU) -> latent width."""
+    """Action block -> `bottleneck` (linear) -> `hidden` (SiLU) -> the width that the predictor takes."""
 
     bottleneck: Width
-    hidden: Width
+    hidden: Width | None  # None: the bottleneck is the embedding itself, as in DINO-WM
 
 
 class Model(Section):
@@ -76,10 +134,11 @@ class Model(Section):
     fit: Literal["crop", "letterbox", "stretch"]  # how frames that are not square become so
     frameskip: Annotated[Int, Field(gt=0, le=MOST_FRAMESKIP)]  # environment steps a model step
     action_dim: Annotated[Int, Field(gt=0, le=MOST_ACTIONS)]  # numbers in the action of one environment step
-    latent: Width  # D
+    latent: Latent  # D
     # Width of the middle layer of the projector after the encoder. None: there is none, and the latent is the encoder's
     # embedding itself.
     projector_hidden: Width | None
+    projector_norm: ProjectorNorm = "batch"  # of the projector after the encoder, and of the one after the predictor
     encoder: Encoder
     predictor: Predictor
     action_embedder: ActionEmbedder
@@ -101,6 +160,17 @@ class Model(Section):
     @model_validator(mode="after")
     def _encoder_fits_frame(self) -> Model:
         self.encoder.check_frame(self.frame_size)
+        return self
+
+    @model_validator(mode="after")
+    def _predictor_fits_latent(self) -> Model:
+        self.predictor.check_latent(self.latent)
+        wanted, embedder = self.predictor.embedded_action(self.latent), self.action_embedder
+        if embedder.hidden is None and embedder.bottleneck != wanted:
+            raise ValueError(
+                f"action_embedder.bottleneck {embedder.bottleneck}, expected {wanted}: it is the embedding that the "
+                "predictor takes, as action_embedder.hidden is none"
+            )
         return self
 
     @model_validator(mode="after")

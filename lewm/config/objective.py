@@ -134,7 +134,7 @@ class Objective(Kind):
 
 
 class LewmObjective(Objective):
-    """The two-term loss: prediction error plus `lambda` times SIGReg."""
+    """The two-term loss: prediction error plus `lambda` times SIGReg. A third term can straighten the latent paths."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, populate_by_name=True)
 
@@ -142,10 +142,13 @@ class LewmObjective(Objective):
     # Released config; the paper says 0.1 and finds every value in [0.01, 0.2] good.
     lambda_: Annotated[Float, Field(ge=0, alias="lambda")] = 0.09
     sigreg: Sigreg = Sketch()
+    # arXiv 2603.12231 has 0.1 for models of its own; nothing of LeWorldModel has the term.
+    straightening: Weight = 0.0
 
     def weights(self) -> dict[str, float]:
-        """The weights of both terms; SIGReg is computed and logged even where its weight is 0."""
-        return {"prediction": 1.0, "sigreg": self.lambda_}
+        """The weights of the terms. SIGReg is computed and logged even where its weight is 0; straightening is not."""
+        straightening = {"straightening": self.straightening} if self.straightening else {}
+        return {"prediction": 1.0, "sigreg": self.lambda_, **straightening}
 
     def floats(self, batch: int, steps: int, latent: int) -> int:
         """How many numbers SIGReg holds."""
@@ -160,8 +163,13 @@ class LewmObjective(Objective):
         return True
 
     def check_model(self, model: Model) -> None:
-        """Raises where SIGReg cannot be computed for latents of that width."""
+        """Raises where SIGReg cannot be computed for latents of that width, or a clip shows no two steps."""
         self.sigreg.check_latent(model.latent)
+        if self.straightening and model.predictor.history < 2:
+            raise ValueError(
+                f"objective.straightening {self.straightening:g} compares two steps, and with "
+                f"model.predictor.history {model.predictor.history} a clip has one: set that to 2 or more"
+            )
 
     def against_collapse(self, section: str) -> str:
         """Says to raise the weight of SIGReg."""

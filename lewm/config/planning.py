@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from lewm.config.limits import MOST_HISTORY, Blocks, Candidates, Float, Fraction
 from lewm.config.section import Kind, Section
 
 Elites = Annotated[Int, Field(ge=2)]
+PolicyKind = Literal["idm", "gcbc", "gcivl"]
+POLICY_KINDS: tuple[PolicyKind, ...] = get_args(PolicyKind)  # of `lewm train-policy`; `lewm.heads.policies` trains them
 
 
 class Planner(Kind):
@@ -138,9 +140,10 @@ class HeadCost(Cost):
 class Planning(Section):
     """Planner and cost, and how a plan is made and executed."""
 
-    # planner: a search decides. idm: the policy that was learnt on the run's latents decides, without a search; then
-    # the settings of planner, cost and warm start are not used.
-    agent: Literal["planner", "idm"] = "planner"
+    # planner: a search decides. idm, gcbc, gcivl: a policy of that kind, learnt on the run's latents, decides without a
+    # search; then the settings of planner, cost and warm start are not used. random: actions are uniformly random, the
+    # floor. expert: the world's own demonstrator acts on its true state, the ceiling; neither of these two plans.
+    agent: Literal["planner", PolicyKind, "random", "expert"] = "planner"
     planner: Planner
     cost: Cost
     horizon: Blocks  # H
@@ -151,14 +154,26 @@ class Planning(Section):
     horizon_end: Literal["shrink", "fixed"] = "shrink"
     # Latents that a plan begins from, with the actions between them: the present, and those of the blocks before it.
     context: Annotated[Int, Field(gt=0, le=MOST_HISTORY)] = 1
-    # on: the search begins at the blocks that are left of the plan before. idm: it begins at the plan of the policy
-    # that was learnt on the run's latents. off: it begins anew.
+    # on: the search begins at the blocks that are left of the plan before. idm: it begins at the plan of that policy.
+    # off: it begins anew.
     warm_start: Literal["on", "idm", "off"] = "off"
     # How the predictor's matrix products are rounded; sums are always float32. `choose_precision` decides what auto is.
     precision: Literal["auto", "fp32", "tf32", "bf16"] = "auto"
     # on: candidates are clamped to the action bounds that are stored with the run, so that what is imagined can be
     # executed. off: they are not, as in the released code, and the environment clips what it is given.
     bounds: Literal["on", "off"] = "on"
+
+    @property
+    def plans(self) -> bool:
+        """Whether the agent looks at frames and plans blocks, by a search or with a policy."""
+        return self.agent not in ("random", "expert")
+
+    @property
+    def policy(self) -> PolicyKind | None:
+        """The kind of the policy that decides, or at whose plan a search begins; None where there is none."""
+        if self.agent == "planner":
+            return "idm" if self.warm_start == "idm" else None
+        return None if self.agent == "random" or self.agent == "expert" else self.agent  # mypy narrows
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Planning:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from lewm.config.encoder import Encoder
-from lewm.config.limits import Float, Steps, Width
+from lewm.config.limits import Float, Latent, Steps, Width
 from lewm.config.model import Model, Predictor
 from lewm.config.objective import Objective
 from lewm.config.section import Section
@@ -27,7 +27,7 @@ class Stage(Section):
     """
 
     encoder: Encoder
-    latent: Width
+    latent: Latent
     projector_hidden: Width | None
     predictor: Predictor
     objective: Objective

@@ -21,6 +21,9 @@ class Training(Section):
     gradient_clip: Annotated[Float, Field(gt=0)]
     warmup: Fraction  # share of the steps
     held_out: Annotated[Float, Field(gt=0, lt=1)]  # share of the episodes
+    # How many of the others training sees, the first of an order that the seed decides; all when None. What is held out
+    # stays the same for every number, and so do the tasks.
+    episodes: Steps | None = None
     precision: Literal["fp32", "bf16"]
     # Encoder and predictor. auto: on CUDA devices that have a compiler, see `lewm.training.compilation`.
     compile: Literal["auto", "off"] = "auto"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping
 from functools import reduce
@@ -214,7 +215,7 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> None:
         ):
             _merge(old, value)
         else:
-            base[key] = value
+            base[key] = copy.deepcopy(value)  # what is merged into it later does not change what the caller holds
         for one, other in (("steps", "epochs"), ("epochs", "steps")):
             if key == one and value is not None and other in base and other not in change:
                 base[other] = None

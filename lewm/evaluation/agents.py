@@ -1,4 +1,4 @@
-"""A planner on tasks, and random actions on the same ones.
+"""An agent that plans, on tasks: a search or a policy, with a world model. `actors` has those that do not plan.
 
 B environments, A action width, V and U the sides of a decoded frame, N latents, D their width.
 """
@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from gymnasium.spaces import Box
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
@@ -24,15 +23,13 @@ from lewm_data.envs.world import World, WorldEnv
 Decode = Callable[[Float[Tensor, "N D"]], UInt8[np.ndarray, "N V U 3"]]
 OnProgress = Callable[[float, int], None]  # share of the work done, tasks solved so far
 
-DRAWN_TOGETHER = 100  # random actions of an episode that are drawn at once: all of a large budget would fill a memory
-
 
 @dataclass(frozen=True)
 class Seconds:
     """The time that planning took, in seconds.
 
     Attributes:
-        per_plan: One plan, the mean over all plans.
+        per_plan: One plan for one environment, the mean over all plans; of an agent that does not plan, one action.
         preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
     """
 
@@ -97,30 +94,6 @@ def run_planner(
     )
     preparing = controller.seconds_preparing - prepared
     return played, Seconds((seconds - preparing) / max(1, plans), preparing)
-
-
-def random_floor(
-    controller: Controller, world: World, tasks: Tasks, frame_size: int, batch: int, to_the_end: bool = False
-) -> Played:
-    """How uniformly random actions do on the same tasks; they depend on the controller's seed and the task alone.
-
-    The model is used only where it cannot be told whether a task is solved: it then gives the distances.
-    """
-
-    def agent(first: int, env: WorldEnv) -> Act:
-        space = env.single_action_space
-        assert isinstance(space, Box)
-        low, high = space.low, space.high
-        generators = [np.random.default_rng([controller.seed, first + i]) for i in range(env.num_envs)]
-
-        def act(active: np.ndarray, step: int) -> np.ndarray:
-            shape = (min(DRAWN_TOGETHER, tasks.budget - step), *low.shape)
-            return np.stack([rng.uniform(low, high, shape) for rng in generators]).astype(np.float32)[active]
-
-        return act
-
-    distance = latent_distance(controller)
-    return run_episodes(world, tasks, frame_size, batch, agent, distance, to_the_end=to_the_end)
 
 
 def latent_distance(controller: Controller) -> Distance:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,9 @@ import torch
 from lewm.config import Evaluation, Planning
 from lewm.decoding.decoder_file import load_decoder
 from lewm.errors import LewmError
-from lewm.evaluation.agents import OnProgress, random_floor, run_planner
+from lewm.evaluation.acting import acting, how_planned, warn_of_short_budget, warn_of_short_plans
+from lewm.evaluation.actors import EXPERT, check_expert, random_floor, run_actor
+from lewm.evaluation.agents import OnProgress, run_planner
 from lewm.evaluation.clear.manifest import read_if_manifest
 from lewm.evaluation.clear.pairs import tasks_of, write_manifest
 from lewm.evaluation.clear.results import manifest_to_score, write_results
@@ -24,10 +25,9 @@ from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.tasks import HELD_OUT, NOT_KNOWN, PAPER, UNSOLVED, Tasks
 from lewm.evaluation.verdicts import with_kept_verdict
 from lewm.files import check_output, sha256
-from lewm.heads.files import POLICY, head_digest, own_policy, with_own_head
+from lewm.heads.files import head_digest, own_policy, policy_file, with_own_head
 from lewm.opened_run import Run, RunData, open_run
 from lewm.planning.controller import Controller
-from lewm.planning.policy import uses_policy
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
 from lewm.recipes import PUBLISHED
@@ -38,8 +38,6 @@ from lewm_data.envs.judgement import OnShare, unheard
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
 from lewm_data.video.placing import CROP
-
-log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 8  # films keep the frames of all steps of a batch of episodes: these may take an eighth of the memory
 PLANNING_NEEDS = (
@@ -174,17 +172,21 @@ def _evaluate(
     frame_size = run.trained_on.frame_size[0]
     model = run.model
     planning = with_own_head(run, request.planning)
-    policy = own_policy(run) if uses_policy(planning) and place.action_groups is None else None
+    kind = planning.policy
+    policy = None if kind is None or place.action_groups is not None else own_policy(run, kind)
     controller = Controller(model, planning, request.seed, place.action_groups, on_compile, policy)
     controller.prepare()  # finds the faults of the settings before tasks are drawn
+    if planning.agent == EXPERT:
+        check_expert(place, isinstance(request.tasks, FromEnv) and request.tasks.goal is not None)
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
     tasks = _tasks(request, run, place)
     if tasks.protocol == PAPER:
         published = {key: value for key, value in PUBLISHED.items() if key not in request.chosen}
         controller = replace(controller, planning=planning.model_copy(update=published))
-    if not controller.searches and "horizon" not in request.chosen:
-        controller = replace(controller, planning=_arriving(controller, tasks))
-    _warn_of_short_budget(controller, tasks)
+    if planning.plans:
+        controller = replace(controller, planning=acting(controller, tasks, "horizon" in request.chosen))
+        warn_of_short_plans(controller, tasks)
+    warn_of_short_budget(tasks)
     if request.save_tasks and request.clear_form:
         with run.data(getattr(request.tasks, "data", None)) as data:
             write_manifest(request.save_tasks, tasks, data.dataset, request.seed, run.config.training.held_out)
@@ -195,8 +197,12 @@ def _evaluate(
     manifest = manifest_to_score(scored) if request.clear_results else None
     batch = request.batch or fitting_batch(place, frame_size, tasks.budget)
     to_the_end = manifest is not None
-    played, seconds = run_planner(controller, place, tasks, frame_size, batch, films, on_progress, decode, to_the_end)
-    floor = random_floor(controller, place, tasks, frame_size, batch, to_the_end)
+    where = (controller, place, tasks, frame_size, batch)
+    if planning.plans:
+        played, seconds = run_planner(*where, films, on_progress, decode, to_the_end)
+    else:
+        played, seconds = run_actor(planning.agent, *where, films, on_progress, to_the_end)
+    floor = None if planning.agent == "random" else random_floor(*where, to_the_end)
     success = Success.of(played)
     report = EvalReport(
         success_rate=success.success_rate,
@@ -204,7 +210,7 @@ def _evaluate(
         episodes=success.episodes,
         interval_95=success.interval_95,
         latent_distance=success.latent_distance,
-        random=Success.of(floor),
+        random=None if floor is None else Success.of(floor),
         success=tasks.judgement.said,
         protocol=_protocol(request, run, tasks),
         goal_offset=tasks.goal_offset,
@@ -215,24 +221,17 @@ def _evaluate(
         tasks=TaskOutcome.each(tasks, played, floor),
         seconds_per_plan=seconds.per_plan,
         seconds_preparing=seconds.preparing,
-        planner={
-            "seed": request.seed,
-            "batch": batch,
-            **controller.planning.model_dump(mode="json", by_alias=True),
-            "searches": "numbers" if place.action_groups is None else "choices",
-            "precision": controller.precision.name,
-            "precision_reason": controller.precision.reason,
-        },
+        planner={"seed": request.seed, "batch": batch, **how_planned(controller)},
         checkpoint_sha256=run.checkpoint_sha256,
         head_sha256=head_digest(controller.planning),
-        policy_sha256=None if policy is None else sha256(run.path / POLICY),
+        policy_sha256=None if kind is None else sha256(run.path / policy_file(kind)),
         versions=versions(),
     )
     with keeping(out, report):
         if films is not None:
             films.check()
         if manifest is not None and request.clear_results is not None:
-            write_results(request.clear_results, manifest, tasks, run.path, report, played, floor)
+            write_results(request.clear_results, manifest, tasks, run.path, report, played, floor or played)
     return report
 
 
@@ -275,44 +274,8 @@ def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
         return f"{of}; {NOT_KNOWN}"
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
-    _, held_out = run.split(run.trained_on.episodes)
-    return tasks.protocol_for(run.trained_on.fingerprint, held_out, request.tasks.path)
-
-
-def _arriving(controller: Controller, tasks: Tasks) -> Planning:
-    """Settings with which the policy is to arrive in as many blocks as the goals are ahead, where that is known.
-
-    It looks as often as with the horizon of the settings.
-    """
-    planning = controller.planning
-    if tasks.goal_offset is None:
-        return planning
-    blocks = -(-tasks.goal_offset // controller.model.config.frameskip)
-    execute = min(planning.execute or planning.horizon, blocks)
-    return planning.model_copy(update={"horizon": blocks, "execute": execute})
-
-
-def _warn_of_short_budget(controller: Controller, tasks: Tasks) -> None:
-    """Warn where the way to the goals, or a plan, is longer than the budget."""
-    frameskip, budget = controller.model.config.frameskip, tasks.budget
-    horizon, execute = controller.schedule.stage(0)
-    if tasks.goal_offset is not None and tasks.goal_offset > budget:
-        log.warning(
-            "the goals are %d environment steps ahead and the budget is %d: only a task that can be solved in fewer "
-            "steps than its episode took can be solved at all",
-            tasks.goal_offset,
-            budget,
-        )
-    if horizon * frameskip > budget:
-        log.warning(
-            "a plan has %d environment steps (horizon %d, frameskip %d) and the budget is %d: the goal is planned for "
-            "after the budget is spent, and at most %d steps of a plan are executed",
-            horizon * frameskip,
-            horizon,
-            frameskip,
-            budget,
-            min(execute * frameskip, budget),
-        )
+    seen, _ = run.split(run.trained_on.episodes)
+    return tasks.protocol_for(run.trained_on.fingerprint, seen, request.tasks.path)
 
 
 def fitting_batch(place: World, frame_size: int, budget: int) -> int:

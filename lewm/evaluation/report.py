@@ -12,13 +12,19 @@ from typing import Any
 from lewm.evaluation.episodes import Played
 from lewm.evaluation.tasks import Tasks
 from lewm.measures.intervals import wilson_interval
+from lewm.planning.policy import NAMES
+
+WITHOUT_PLANS = {"random": "random actions", "expert": "the world's demonstrator"}  # agents, as tables call them
 
 
 def agent_name(planning: Mapping[str, Any]) -> str:
     """What tables call the agent that these settings of planning make, for example "LeWM + CEM"."""
-    if planning["agent"] == "idm":
-        return "LeWM + GC-IDM"
-    first = " from GC-IDM" if planning["warm_start"] == "idm" else ""
+    agent = planning["agent"]
+    if agent in WITHOUT_PLANS:
+        return WITHOUT_PLANS[agent]
+    if agent != "planner":
+        return f"LeWM + {NAMES[agent]}"
+    first = f" from {NAMES['idm']}" if planning["warm_start"] == "idm" else ""
     return f"LeWM + {planning['planner']['kind'].upper()}{first}"
 
 
@@ -87,8 +93,8 @@ class TaskOutcome:
         number: Its place among the tasks, from 0; films are named after it.
         episode, step: Where in the dataset it was taken from, see `Task`.
         seed: Seed of the environment's episode that leads to the start; None where the start is a state.
-        planner: Outcome of the plans.
-        random: Outcome of uniformly random actions.
+        planner: Outcome of the agent.
+        random: Outcome of uniformly random actions; None where these are the agent.
     """
 
     number: int
@@ -96,12 +102,13 @@ class TaskOutcome:
     step: int
     seed: int | None
     planner: Outcome
-    random: Outcome
+    random: Outcome | None
 
     @classmethod
-    def each(cls, tasks: Tasks, planner: Played, random: Played) -> tuple[TaskOutcome, ...]:
+    def each(cls, tasks: Tasks, planner: Played, random: Played | None) -> tuple[TaskOutcome, ...]:
         """One for each task, in their order."""
-        outcomes = zip(tasks.each, Outcome.each(planner), Outcome.each(random), strict=True)
+        of_random = [None] * len(tasks) if random is None else Outcome.each(random)
+        outcomes = zip(tasks.each, Outcome.each(planner), of_random, strict=True)
         return tuple(
             cls(number, task.episode, task.step, getattr(task.start, "seed", None), planned, drawn)
             for number, (task, planned, drawn) in enumerate(outcomes)
@@ -116,16 +123,18 @@ class EvalReport:
     one by one: `zip(a["tasks"], b["tasks"], strict=True)` pairs the outcomes of two runs in each task.
 
     Attributes:
-        success_rate, successes, episodes, interval_95, latent_distance: The planner's success, see `Success`.
-        random: The success of uniformly random actions on the same tasks.
+        success_rate, successes, episodes, interval_95, latent_distance: The agent's success, see `Success`.
+        random: The success of uniformly random actions on the same tasks; None where these are the agent.
         success: How success is judged, or why it is not known: the end of a sentence that begins with "Success is".
         protocol: How the tasks were chosen, for this run: see `Tasks.protocol_for`.
         goal_offset, budget, discarded_solved, discarded_ended: Facts about the tasks, see `Tasks`.
         tasks_sha256: Digest of the tasks: equal digests mean equal tasks.
-        seconds_per_plan: Mean over all plans.
+        seconds_per_plan: Mean over all plans; a policy's plan is a decision, and that of an agent that does not plan an
+            action.
         seconds_preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
         tasks: What became of each task.
-        planner: The settings of planning. `precision` is the one that was used, and `precision_reason` says why.
+        planner: The settings of planning; `precision` is the one that was used, and `precision_reason` says why. Of an
+            agent that does not plan there is its name, the seed and the batch.
         head_sha256, policy_sha256: Digests of the files of the head and of the policy; None where none was used.
     """
 
@@ -134,7 +143,7 @@ class EvalReport:
     episodes: int
     interval_95: tuple[float, float] | None
     latent_distance: LatentDistance | None
-    random: Success
+    random: Success | None
     success: str
     protocol: str
     goal_offset: int | None

@@ -123,14 +123,14 @@ class Tasks:
             return env.render_goal()
         return np.repeat(self.picture[None], env.num_envs, axis=0)
 
-    def protocol_for(self, fingerprint: str, held_out: Int64[np.ndarray, " E"], path: Path) -> str:
+    def protocol_for(self, fingerprint: str, seen: Int64[np.ndarray, " E"], path: Path) -> str:
         """What a report on a run calls the protocol: "held-out" only if the run's training saw none of the episodes.
 
         Of the pairs of CLEAR-LeWM, too, it says how many of the episodes the run's training saw.
 
         Args:
             fingerprint: Fingerprint of the dataset that the run was trained on.
-            held_out: The episodes of that dataset that training did not see.
+            seen: The episodes of that dataset that training saw.
             path: Path of the file that the tasks are from.
         """
         if self.protocol != HELD_OUT and not self.protocol.startswith(CLEAR):
@@ -139,9 +139,9 @@ class Tasks:
         if self.dataset != fingerprint:
             return f"{said}; {NOT_KNOWN}"
         episodes = {task.episode for task in self.each}
-        seen = episodes - set(held_out.tolist())
-        if seen:
-            return f"{said}; {len(seen)} of {len(episodes)} episodes were seen in training"
+        both = episodes & set(seen.tolist())
+        if both:
+            return f"{said}; {len(both)} of {len(episodes)} episodes were seen in training"
         return self.protocol
 
     def sha256(self) -> str:

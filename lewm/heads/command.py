@@ -1,47 +1,34 @@
-"""The work of `lewm train-head` and `lewm train-policy`: what is learnt on the frozen latents of a run.
-
-E episodes.
-"""
+"""The work of `lewm train-head` and `lewm train-policy`: what is learnt on the frozen latents of a run."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
 
-from lewm import locks
-from lewm.checkpoints import run as runs
-from lewm.episode_latents import EpisodeLatents, encode_episodes
-from lewm.errors import LewmError
-from lewm.files import check_output
-from lewm.heads.amortised import PolicySettings, measure_policy, train_policy
-from lewm.heads.files import HEAD, POLICY
-from lewm.heads.moves import draw_moves
+from lewm.config import PolicyKind
+from lewm.errors import LewmError, unknown
+from lewm.heads.files import HEAD, policy_file
 from lewm.heads.pairs import draw_pairs
+from lewm.heads.policies import POLICIES
+from lewm.heads.policies.idm import IdmSettings
+from lewm.heads.policies.learning import Material, PolicySettings
+from lewm.heads.prepared import OnProgress, latents_of, opened
 from lewm.heads.temporal import HeadSettings, Ranking, StepsError, measure_head, train_head
-from lewm.model.world_model import WorldModel
-from lewm.opened_run import Run, RunData, open_run
 from lewm.planning.costs.head import save_head
 from lewm.planning.policy import save_policy
 from lewm.provenance import versions
-from lewm.report_files import keeping, new_report
+from lewm.report_files import keeping
 from lewm.run_worlds import world_to_act_in
-from lewm_data.seeds import check_seed
-from lewm_data.store.dataset import Dataset
+from lewm_data.envs.world import World
 
-HELD_OUT_FRAMES = 20_000  # at most so many frames of the held-out episodes
-MEASURED = 4000  # held-out pairs, or moves, that the error is measured on
+MEASURED = 4000  # held-out pairs that the head is measured on
 MEASURED_IMAGINED = 0.5  # share of these pairs whose earlier latent is imagined
 ACTS = "Train a policy for a world that has a simulator."
-
-OnProgress = Callable[[str, float], None]  # what is done now, and which share of it is done
 
 
 @dataclass(frozen=True)
@@ -90,11 +77,26 @@ class HeadReport:
 
 @dataclass(frozen=True)
 class PolicyRequest:
-    """What `lewm train-policy` asks for; the attributes are those of `HeadRequest`."""
+    """What `lewm train-policy` asks for.
+
+    Attributes:
+        run: A run directory.
+        data: Where the dataset it was trained on is now; where it was then when None.
+        kind: Which of `POLICIES`.
+        settings: How to train the policy, of the class of that kind; its defaults when None.
+
+    Raises:
+        LewmError: there is no such kind.
+    """
 
     run: Path
     data: Path | None
-    settings: PolicySettings
+    kind: PolicyKind = "idm"
+    settings: PolicySettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in POLICIES:
+            raise unknown("kind of policy", self.kind, POLICIES)
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,21 @@ class PolicyReport:
     """The result of `train_policy_of`.
 
     Attributes:
+        kind: Which of `POLICIES`.
         error: Mean squared error of normalised actions in episodes that the policy did not see.
         mean_action: The same where every action is taken for the mean of the training data.
+        value_correlation: Spearman's rank correlation of minus the value with the steps to the goal in these episodes;
+            None for a kind that learns no value.
         policy: The settings of its training.
         seconds: What encoding, training and measuring took.
         held_out: Whether the model's training held out the episodes of the errors. Of an imported run that is not
             known: only what is trained here did not see them.
     """
 
+    kind: PolicyKind
     error: float
     mean_action: float
+    value_correlation: float | None
     policy: PolicySettings
     seconds: float
     held_out: bool
@@ -139,10 +146,13 @@ def train_head_of(
         NotKeptError: the result is there, but it or the head could not be written.
     """
     settings = request.settings
-    with _opened(request, device, HEAD, "head") as (run, data, out):
+    given = (request.run, request.data, settings.seed, device)
+    with opened(*given, HEAD, "head") as (run, data, out):
         begun = time.perf_counter()
         model = run.model
-        seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
+        seen, unseen, longest, unseen_longest = latents_of(
+            model, data, settings.seed, settings.frames, settings.longest, on_progress
+        )
         shape = (settings.imagined, settings.horizon)
         pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, _rng(settings, 1))
         head = train_head(pairs, settings, lambda share: on_progress("training the head", share))
@@ -179,23 +189,23 @@ def train_policy_of(
         LewmError: as in `train_head_of`; or the actions of the world are choices.
         NotKeptError: the result is there, but it or the policy could not be written.
     """
-    settings = request.settings
-    with _opened(request, device, POLICY, "policy") as (run, data, out):
-        if world_to_act_in(run, ACTS).action_groups is not None:
-            raise LewmError(
-                f"{run.path}: the actions of {run.config.env} are choices, and a policy gives numbers",
-                'Plan with "lewm plan --planner cem".',
-            )
+    kind = request.kind
+    settings = request.settings or POLICIES[kind].settings()
+    given = (request.run, request.data, settings.seed, device)
+    with opened(*given, policy_file(kind), f"policy-{kind}") as (run, data, out):
+        refuse_choices(run.config.env, world_to_act_in(run, ACTS))
         begun = time.perf_counter()
-        model = run.model
-        seen, unseen, longest, unseen_longest = _latents(model, data, settings, on_progress)
-        moves = draw_moves(model, seen, settings.moves_per_frame * len(seen.latents), longest, _rng(settings, 1))
-        policy = train_policy(moves, longest, settings, lambda share: on_progress("training the policy", share))
-        held_out = draw_moves(model, unseen, MEASURED, unseen_longest, _rng(settings, 2))
+        longest = settings.longest if isinstance(settings, IdmSettings) else None
+        material = Material(
+            run.model, *latents_of(run.model, data, settings.seed, settings.frames, longest, on_progress)
+        )
+        learnt = POLICIES[kind].learn(material, settings, lambda share: on_progress("training the policy", share))
         report = PolicyReport(
-            error=measure_policy(policy, held_out),
-            mean_action=float(held_out.blocks.square().mean()),
-            policy=replace(settings, longest=longest, frames=len(seen.latents)),
+            kind=kind,
+            error=learnt.error,
+            mean_action=learnt.mean_action,
+            value_correlation=learnt.value_correlation,
+            policy=learnt.settings,
             seconds=time.perf_counter() - begun,
             held_out=run.holds_out,
             checkpoint_sha256=run.checkpoint_sha256,
@@ -203,75 +213,21 @@ def train_policy_of(
             versions=versions(),
         )
         with keeping(out, report):
-            save_policy(run.path / POLICY, policy, run.checkpoint_sha256)
+            save_policy(run.path / policy_file(kind), learnt.policy, run.checkpoint_sha256)
     return report, out
 
 
-@contextmanager
-def _opened(
-    request: HeadRequest | PolicyRequest, device: torch.device, name: str, kind: str
-) -> Iterator[tuple[Run, RunData, Path]]:
-    """The run, locked, with the data of its training, and the path of the report."""
-    check_seed(request.settings.seed)
-    run = open_run(request.run, device)
-    check_output(run.path / name, "Move it away, or copy the run to a folder that you can write to.")
-    with new_report(run.path, kind) as out, run.data(request.data) as data, locks.writing(run.path):
-        data.check_in_training("Give --data the dataset as it was in training.")
-        if not runs.holds_weights(run.path, run.model):
-            raise LewmError(f"{run.path}: was trained further meanwhile", "Give the same command again.")
-        yield run, data, out
+def refuse_choices(env: str, place: World) -> None:
+    """Raises where the actions of a run's world are choices, as policies give numbers.
 
-
-def _latents(
-    model: WorldModel, data: RunData, settings: HeadSettings | PolicySettings, on_progress: OnProgress
-) -> tuple[EpisodeLatents, EpisodeLatents, int, int]:
-    """Latents of episodes that training saw, and of others that it held out; the most steps between two moments."""
-    dataset = data.dataset
-    frameskip = model.config.frameskip
-    seen = _some(dataset, data.seen, frameskip, settings.frames, settings.seed)
-    unseen = _some(dataset, data.unseen, frameskip, HELD_OUT_FRAMES, settings.seed)
-    longest = _longest(dataset, frameskip, settings.longest, seen, unseen)
-    return (
-        encode_episodes(model, dataset, seen, lambda share: on_progress("encoding episodes", share)),
-        encode_episodes(model, dataset, unseen, lambda share: on_progress("encoding held-out episodes", share)),
-        *longest,
-    )
-
-
-def _some(
-    dataset: Dataset, episodes: Int64[np.ndarray, " E"], frameskip: int, frames: int | None, seed: int
-) -> Int64[np.ndarray, " n"]:
-    """Episodes in a random order: all if `frames` is None, else as many as have no more together; at least one.
-
-    Those that are shorter than a block are left out, if there are others.
+    Raises:
+        LewmError: they are.
     """
-    long_enough = episodes[dataset.lengths[episodes] > frameskip]
-    drawn = np.random.default_rng([seed, len(episodes)]).permutation(long_enough if len(long_enough) else episodes)
-    if frames is None:
-        return drawn
-    count = int((np.cumsum(dataset.lengths[drawn]) <= frames).sum())
-    return drawn[: max(1, count)]
-
-
-def _longest(
-    dataset: Dataset, frameskip: int, asked: int | None, seen: Int64[np.ndarray, " E"], unseen: Int64[np.ndarray, " n"]
-) -> tuple[int, int]:
-    """The most steps between two moments, in training and in episodes that the policy did not see."""
-    longest, unseen_longest = (int(dataset.lengths[episodes].max()) - 1 for episodes in (seen, unseen))
-    if unseen_longest < frameskip:
+    if place.action_groups is not None:
         raise LewmError(
-            f"{dataset.path}: the longest held-out episode has {unseen_longest} steps, and a block has {frameskip}: "
-            "the errors cannot be measured",
-            "Train on more or longer episodes, or hold out more of them with --set training.held_out=SHARE.",
+            f"the actions of {env} are choices, and a policy gives numbers", 'Plan with "lewm plan --planner cem".'
         )
-    if asked is not None and asked > longest:
-        raise LewmError(
-            f"{dataset.path}: --longest is {asked}, and the longest training episode that is used has {longest} steps",
-            'Give a smaller --longest, or train on longer episodes: see "lewm collect --max-steps".',
-        )
-    longest = asked or longest
-    return longest, min(longest, unseen_longest)
 
 
-def _rng(settings: HeadSettings | PolicySettings, use: int) -> np.random.Generator:
+def _rng(settings: HeadSettings, use: int) -> np.random.Generator:
     return np.random.default_rng([settings.seed, use])

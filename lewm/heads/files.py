@@ -1,4 +1,4 @@
-"""The head and the policy of a run: head.safetensors and policy.safetensors, which fit its weights and no others."""
+"""The head and the policies of a run: head.safetensors and policy-KIND.safetensors, which fit its weights only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from lewm.checkpoints.run import MODEL
-from lewm.config import HeadCost, Planning
+from lewm.config import HeadCost, Planning, PolicyKind
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.opened_run import Run
@@ -14,7 +14,11 @@ from lewm.planning.costs.head import load_head
 from lewm.planning.policy import Policy, load_policy
 
 HEAD = "head.safetensors"
-POLICY = "policy.safetensors"
+
+
+def policy_file(kind: PolicyKind) -> str:
+    """The name of the file of a policy in its run."""
+    return f"policy-{kind}.safetensors"
 
 
 def with_own_head(run: Run, planning: Planning) -> Planning:
@@ -40,23 +44,31 @@ def head_digest(planning: Planning) -> str | None:
     return None if cost is None or cost.path is None else sha256(Path(cost.path))
 
 
-def own_policy(run: Run) -> Policy:
+def own_policy(run: Run, kind: PolicyKind) -> Policy:
     """The policy of a run.
 
     Raises:
-        LewmError: the run has none, it was trained on other weights, or its file is damaged.
+        LewmError: the run has none of this kind, it was trained on other weights, or its file is damaged.
     """
-    path = run.path / POLICY
-    remedy = f'Train one with "lewm train-policy --run {_quoted(run)}".'
+    path = run.path / policy_file(kind)
+    remedy = f'Train one with "lewm train-policy --kind {kind} --run {_quoted(run)}".'
     if not path.is_file():
-        raise LewmError(f"{run.path}: no {POLICY}, so no policy", remedy)
+        raise LewmError(f"{run.path}: no {path.name}, so no policy", remedy)
     policy, checkpoint = load_policy(path, run.device)
     _check_weights(run, path, checkpoint, remedy)
     return policy
 
 
+def holds_policy(run: Run, kind: PolicyKind) -> bool:
+    """Whether the run has a policy of this kind that fits the weights that it has now."""
+    try:
+        return own_policy(run, kind).kind == kind
+    except LewmError:
+        return False
+
+
 def _head_cost(planning: Planning) -> HeadCost | None:
-    """The cost of a search, if it is a head; the policy uses no cost."""
+    """The cost of a search, if it is a head; other agents use no cost."""
     return planning.cost if planning.agent == "planner" and isinstance(planning.cost, HeadCost) else None
 
 

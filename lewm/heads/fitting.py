@@ -38,6 +38,7 @@ def fit(
     examples: int,
     settings: FitSettings,
     on_progress: Callable[[float], None],
+    after_step: Callable[[], None] = lambda: None,
 ) -> M:
     """The module, trained; then in eval mode, and its weights ask for no gradient.
 
@@ -47,6 +48,7 @@ def fit(
         examples: How many examples there are.
         settings: Steps, batch, learning rate, weight decay and seed.
         on_progress: Called with the share of the steps that is done.
+        after_step: Called after each step.
     """
     device = next(module.parameters()).device
     optimizer = torch.optim.AdamW(module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -58,5 +60,6 @@ def fit(
         loss(chosen).backward()
         optimizer.step()
         falling.step()
+        after_step()
         on_progress((step + 1) / settings.steps)
     return module.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int64
+from scipy.special import entr
 from scipy.stats import rankdata
 from torch import Tensor
 
@@ -69,6 +70,12 @@ def effective_rank(latents: Float[Tensor, "N D"]) -> float:
     eigenvalues = torch.linalg.svdvals(centred).square()
     shares = eigenvalues / eigenvalues.sum().clamp_min(torch.finfo(torch.float64).tiny)
     return float(torch.exp(-torch.xlogy(shares, shares).sum()))
+
+
+def rank_of_spectrum(eigenvalues: Float64[np.ndarray, " K"]) -> float:
+    """The effective rank, see `effective_rank`, of eigenvalues that are known; 1 where all are 0."""
+    shares = eigenvalues / max(eigenvalues.sum(), np.finfo(np.float64).tiny)
+    return float(np.exp(entr(shares).sum()))
 
 
 def rank_correlation(a: Float64[np.ndarray, " P"], b: Float64[np.ndarray, " P"]) -> float:

@@ -1,6 +1,6 @@
 """Action blocks in environment units and as z-scores, which the predictor takes; their bounds and their embedding.
 
-A action-block width, D latent width.
+A action-block width, E width of an embedding.
 """
 
 from __future__ import annotations
@@ -57,17 +57,25 @@ class BlockBounds:
 
 
 class ActionEmbedder(nn.Module):
-    """Turns normalised action blocks into embeddings of the latent's width.
+    """Turns normalised action blocks into embeddings of the width that the predictor takes.
 
     Source: the released code (the paper does not describe it); its width-1 convolution is written as a Linear.
+
+    Args:
+        config: Its sizes; without a hidden width it is the first map alone.
+        action_block: A.
+        width: E.
     """
 
-    def __init__(self, config: ActionEmbedderConfig, action_block: int, latent: int) -> None:
+    def __init__(self, config: ActionEmbedderConfig, action_block: int, width: int) -> None:
         super().__init__()
         self.bottleneck = nn.Linear(action_block, config.bottleneck)
-        self.hidden = nn.Linear(config.bottleneck, config.hidden)
-        self.out = nn.Linear(config.hidden, latent)
+        if config.hidden is not None:
+            self.hidden = nn.Linear(config.bottleneck, config.hidden)
+            self.out = nn.Linear(config.hidden, width)
+        self.single = config.hidden is None
 
-    def forward(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch D"]:
+    def forward(self, actions: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch E"]:
         """Embeds each block by itself."""
-        return self.out(F.silu(self.hidden(self.bottleneck(actions))))
+        first = self.bottleneck(actions)
+        return first if self.single else self.out(F.silu(self.hidden(first)))

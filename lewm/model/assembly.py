@@ -14,11 +14,13 @@ from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import ActionEmbedder
 from lewm.model.adaln import AdalnTransformer, ResidualTransformer
 from lewm.model.conv_encoder import ConvolutionalEncoder
+from lewm.model.dinov2 import Dinov2
 from lewm.model.efficientnet import EfficientnetMap
 from lewm.model.frozen import Frozen
 from lewm.model.impala import Impala
 from lewm.model.joined import Joined
 from lewm.model.parts import Encoder, Predictor, Projector
+from lewm.model.patches import PatchTransformer
 from lewm.model.vision_transformer import VisionTransformer
 from lewm.model.world_model import WorldModel
 
@@ -32,7 +34,8 @@ def _frozen(section: cfg.FrozenEncoder, frame_size: int) -> Frozen:
     encoder, projector = _encoder(section.encoder, frame_size), section.projector
     if projector is None:
         return Frozen(encoder, None, encoder.width)
-    return Frozen(encoder, Projector(encoder.width, projector.hidden, projector.latent), projector.latent)
+    after = Projector(encoder.width, projector.hidden, projector.latent, projector.norm)
+    return Frozen(encoder, after, projector.latent)
 
 
 def _joined(section: cfg.JoinedEncoder, frame_size: int) -> Joined:
@@ -44,6 +47,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
     "vit": VisionTransformer,
     "conv": ConvolutionalEncoder,
     "efficientnet": EfficientnetMap,
+    "dinov2": Dinov2,
     "impala": Impala,
     "frozen": _frozen,
     "joined": _joined,
@@ -53,6 +57,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
 PREDICTORS: dict[str, Callable[[Any, int], Predictor]] = {
     "adaln": AdalnTransformer,
     "residual": ResidualTransformer,
+    "patches": PatchTransformer,
 }
 
 
@@ -91,10 +96,10 @@ def _encoder(section: cfg.Encoder, frame_size: int) -> Encoder:
 def _assemble(config: cfg.Model) -> WorldModel:
     """Makes the parts. Their order decides which random numbers each is drawn from."""
     encoder = _encoder(config.encoder, config.frame_size)
-    projector = _projector(encoder.width, config.projector_hidden, config.latent)
-    action_embedder = ActionEmbedder(config.action_embedder, config.action_block, config.latent)
+    projector = _projector(config, encoder.width, config.projector_hidden)
+    action_embedder = _action_embedder(config)
     predictor = cfg.line_of(PREDICTORS, "PREDICTORS", config.predictor)(config.predictor, config.latent)
-    prediction_projector = _projector(config.latent, config.predictor.projector_hidden, config.latent)
+    prediction_projector = _projector(config, config.latent, config.predictor.projector_hidden)
     if predictor.residual and isinstance(prediction_projector, Projector):
         # At first the next latent is the latent itself, which is nearer than a latent with a random change. On frozen
         # latents of Two-Room and Push-T the held-out error is then lower early in training, and alike at its end.
@@ -103,5 +108,10 @@ def _assemble(config: cfg.Model) -> WorldModel:
     return WorldModel(config, encoder, projector, action_embedder, predictor, prediction_projector)
 
 
-def _projector(width: int, hidden: int | None, latent: int) -> nn.Module:
-    return nn.Identity() if hidden is None else Projector(width, hidden, latent)
+def _action_embedder(config: cfg.Model) -> ActionEmbedder:
+    width = config.predictor.embedded_action(config.latent)
+    return ActionEmbedder(config.action_embedder, config.action_block, width)
+
+
+def _projector(config: cfg.Model, width: int, hidden: int | None) -> nn.Module:
+    return nn.Identity() if hidden is None else Projector(width, hidden, config.latent, config.projector_norm)

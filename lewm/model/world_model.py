@@ -141,13 +141,25 @@ class WorldModel(nn.Module):
         inputs = (latents, candidates) if history is None else (latents, candidates, history)
         check_context(latents, history)
         if not self.packs:
-            return reference.step_by_step(self.predict, *inputs, longest=self.history)
+            return self.roll_by_steps(*inputs)
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*inputs, *self.parameters())):
             heads = self.predictor.heads
             assert heads is not None
             weights, residual = self.state_dict(keep_vars=True), self.predictor.residual
             return reference.rollout(weights, *inputs, heads=heads, residual=residual)
         return rollout(self.pack(), *inputs)
+
+    def roll_by_steps(
+        self,
+        latents: Float[Tensor, "B L D"],
+        candidates: Float[Tensor, "B S H A"],
+        history: Float[Tensor, "B P A"] | None = None,
+    ) -> Float[Tensor, "B S H D"]:
+        """`rollout` by the modules themselves: any model can do it, with a gradient, in the mode that it is in."""
+        if isinstance(self.prediction_projector, nn.Identity) and not self.predictor.residual:
+            past = None if history is None else self.action_embedder(history)
+            return self.predictor.rollout(latents, self.action_embedder(candidates), past)
+        return reference.step_by_step(self.predict, latents, candidates, history, longest=self.history)
 
     @property
     def packs(self) -> bool:
@@ -157,8 +169,12 @@ class WorldModel(nn.Module):
     @property
     def packing_obstacle(self) -> str | None:
         """Why `pack` cannot take the model; None where it can."""
+        kind, embedder = self.config.predictor.kind, self.config.action_embedder
         if self.predictor.heads is None:
-            return f'the rollout operator does not know the predictor "{self.config.predictor.kind}"'
+            reason = f": {self.predictor.obstacle}" if self.predictor.obstacle else ""
+            return f'the rollout operator does not know the predictor "{kind}"{reason}'
+        if embedder.hidden is None:
+            return "the action embedder is a single map (model.action_embedder.hidden is none), and a pack needs two"
         if self.config.predictor.projector_hidden is None:
             return "no projector follows the predictor (model.predictor.projector_hidden is none), and a pack needs one"
         return None

@@ -1,19 +1,24 @@
-"""A small chart of lines, as SVG in the page: its colours are the page's own, light and dark."""
+"""A small chart, as SVG in the page: its colours are the page's own, light and dark."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from lewm.page.elements import text
+from lewm.page.elements import data_link, text
+from lewm.page.shelf import Shelf, write_csv
 
 WIDTH, HEIGHT = 320, 200  # of the drawing, in its own units, which the page scales
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 8, 36  # margins, which hold the numbers of the axes
 MOST_TICKS = 5
 STEPS = (1, 2, 5, 10)  # ticks are multiples of one of them times a power of ten
+LEAST = 1e-300  # of a number on an axis of powers of ten
 
 Point = tuple[float, float]
+Interval = tuple[float, float]
+Style = Literal["ours", "theirs", "other", "third"]  # of the run or the method that the page is about, and of others
 
 
 @dataclass(frozen=True)
@@ -22,56 +27,119 @@ class Line:
 
     Attributes:
         points: What it goes through, from left to right.
-        ours: Whether it is of the run that the page shows; the others are quiet.
-        interval: The interval of its last point, drawn as a bar.
+        style: Whose it is: "theirs" is quiet.
+        label: What it is called in the file of its points.
+        intervals: Of each point, drawn as a bar, or None; empty where no point has one.
+        marks: Which points are dots. "alone": all of them, and no line joins them.
     """
 
     points: tuple[Point, ...]
-    ours: bool
-    interval: tuple[float, float] | None = None
+    style: Style
+    label: str = ""
+    intervals: tuple[Interval | None, ...] = ()
+    marks: Literal["ends", "all", "alone", "none"] = "ends"
 
 
-def chart(title: str, lines: Sequence[Line], unit: str = "", top: float | None = None) -> str:
-    """A chart over training steps.
+@dataclass(frozen=True)
+class Axes:
+    """What the axes of a chart say.
+
+    Attributes:
+        across: Words below the horizontal axis.
+        unit: Written behind the numbers of the vertical axis.
+        top: The upper end of the vertical axis; else it is what the lines need.
+        names: In place of numbers at 0, 1, 2, ... of the horizontal axis.
+        powers: Whether the vertical axis is one of powers of ten, with the positive numbers alone.
+    """
+
+    across: str = "training step"
+    unit: str = ""
+    top: float | None = None
+    names: tuple[str, ...] = ()
+    powers: bool = False
+
+
+STEP_AXES = Axes()
+
+
+def kept_chart(shelf: Shelf, name: str, title: str, lines: Sequence[Line], axes: Axes = STEP_AXES) -> str:
+    """A chart with a link to its points, which are kept as the file `name`.csv; empty without a point."""
+    if not any(one.points for one in map(_finite, lines)):
+        return ""
+    rows = [
+        (line.label, *point, *(interval or (None, None)))
+        for line in lines
+        for point, interval in zip(line.points, line.intervals or (None,) * len(line.points), strict=True)
+    ]
+    head = ("line", axes.across, title, "interval_low", "interval_high")
+    return chart(title, lines, axes, data_link(write_csv(shelf, f"{name}.csv", head, rows), f"{name}.csv", title))
+
+
+def chart(title: str, lines: Sequence[Line], axes: Axes = STEP_AXES, link: str = "") -> str:
+    """A chart.
 
     Args:
         title: What the lines show.
         lines: At least one line with a point. Points that are not finite are left out.
-        unit: Written behind the numbers of the vertical axis.
-        top: The upper end of the vertical axis; else it is what the lines need.
+        axes: What the axes say.
+        link: HTML behind the title.
     """
-    lines = [Line(tuple(p for p in one.points if all(map(math.isfinite, p))), one.ours, one.interval) for one in lines]
+    lines = [_finite(one, axes.powers) for one in lines]
     xs = [x for one in lines for x, _ in one.points]
-    ys = [y for one in lines for y in (*(y for _, y in one.points), *(one.interval or ()))]
+    ys = [y for one in lines for y in (*(y for _, y in one.points), *(y for ends in one.intervals for y in ends or ()))]
     if not xs:
         return ""
-    across, up = _ticks(0.0, max(xs)), _ticks(min(0.0, *ys), max(ys) if top is None else top)
+    if axes.names:
+        across, names = [-0.5, len(axes.names) - 0.5], [(float(x), name) for x, name in enumerate(axes.names)]
+    else:
+        across = ticks(0.0, max(xs))
+        names = [(x, _number(x)) for x in across]
+    if axes.powers:
+        up = [10.0**power for power in _powers([y for y in ys if y > 0])]
+    else:
+        up = ticks(min(0.0, *ys), max(ys) if axes.top is None else axes.top)
+    scale = _logarithm if axes.powers else float
 
     def place(x: float, y: float) -> Point:
         width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
-        left, high = (x - across[0]) / (across[-1] - across[0]), (y - up[0]) / (up[-1] - up[0])
-        return round(LEFT + width * left, 1), round(HEIGHT - BOTTOM - height * high, 1)
+        low, high = scale(up[0]), scale(up[-1])
+        share = min(max((scale(y) - low) / (high - low), 0.0), 1.0)
+        left = (x - across[0]) / (across[-1] - across[0])
+        return round(LEFT + width * left, 1), round(HEIGHT - BOTTOM - height * share, 1)
 
-    drawn = [_grid(place(across[0], y), f"{_number(y)}{unit}") for y in up]
-    drawn += [_number_below(place(x, up[0]), _number(x)) for x in across]
-    drawn.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">training step</text>')
-    for one in sorted(lines, key=lambda line: line.ours):  # ours above the others
-        drawn.append(_line([place(*point) for point in one.points], one.ours))
-        if one.interval and one.points:
-            x = one.points[-1][0]
-            drawn.append(_line([place(x, end) for end in one.interval], one.ours, dots=False))
+    drawn = [_grid(place(across[0], y), f"{_number(y)}{axes.unit}") for y in up]
+    drawn += [_number_below(place(x, up[0]), text(name)) for x, name in names]
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    drawn.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{text(axes.across)}</text>')
+    for one in sorted(lines, key=lambda line: (line.style != "theirs", line.style == "ours")):  # ours above the others
+        drawn.append(_line([place(*point) for point in one.points], one))
+        for (x, _), interval in zip(one.points, one.intervals, strict=False):
+            if interval is not None:
+                drawn.append(_line([place(x, end) for end in interval], one, bar=True))
     said = text(title)
     svg = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{said}">{"".join(drawn)}</svg>'
-    return f"<figure>{svg}<figcaption>{said}</figcaption></figure>"
+    return f"<figure>{svg}<figcaption>{said}{link}</figcaption></figure>"
 
 
-def _line(points: Iterable[Point], ours: bool, dots: bool = True) -> str:
+def _finite(line: Line, positive: bool = False) -> Line:
+    """The line without points that have no place."""
+    intervals = line.intervals or (None,) * len(line.points)
+    kept = [
+        (point, interval)
+        for point, interval in zip(line.points, intervals, strict=True)
+        if all(map(math.isfinite, (*point, *(interval or ())))) and (not positive or point[1] > LEAST)
+    ]
+    return replace(line, points=tuple(p for p, _ in kept), intervals=tuple(i for _, i in kept))
+
+
+def _line(points: Iterable[Point], line: Line, bar: bool = False) -> str:
     places = list(points)
-    kind = "ours" if ours else "theirs"
     path = " ".join(f"{x},{y}" for x, y in places)
-    radius, ends = 3.5 if ours else 2, places[:1] + places[-1:] if dots else []
-    circles = "".join(f'<circle cx="{x}" cy="{y}" r="{radius}"></circle>' for x, y in ends)
-    return f'<g class="{kind}"><polyline points="{path}"></polyline>{circles}</g>'
+    joined = "" if line.marks == "alone" and not bar else f'<polyline points="{path}"></polyline>'
+    radius = 2 if line.marks == "alone" and len(places) > 1 else 2 if line.style == "theirs" else 3.5
+    dotted = [] if bar or line.marks == "none" else places[:1] + places[1:][-1:] if line.marks == "ends" else places
+    circles = "".join(f'<circle cx="{x}" cy="{y}" r="{radius}"></circle>' for x, y in dotted)
+    return f'<g class="{line.style}">{joined}{circles}</g>'
 
 
 def _grid(at: Point, words: str) -> str:
@@ -85,7 +153,7 @@ def _number_below(at: Point, words: str) -> str:
     return f'<text x="{x}" y="{y + 16}" text-anchor="middle">{words}</text>'
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Round numbers, few and evenly spaced, the first at most `low` and the last at least `high`."""
     reach = (high - low) or 1
     power = 10.0 ** math.floor(math.log10(reach / MOST_TICKS))
@@ -94,5 +162,18 @@ def _ticks(low: float, high: float) -> list[float]:
     return [step * i for i in range(first, max(last, first + 1) + 1)]
 
 
+def _powers(values: Sequence[float]) -> list[int]:
+    """Powers of ten, few and evenly spaced, with all values between the first and the last."""
+    first, last = math.floor(_logarithm(min(values))), math.ceil(_logarithm(max(values)))
+    every = max(1, -(-(last - first) // MOST_TICKS))
+    return list(range(last - every * max(1, -(-(last - first) // every)), last + 1, every))
+
+
+def _logarithm(value: float) -> float:
+    return math.log10(max(value, LEAST))
+
+
 def _number(value: float) -> str:
-    return f"{value / 1000:g}k" if abs(value) >= 1000 else f"{value:g}"
+    if abs(value) >= 1000:
+        return f"{value / 1000:g}k"
+    return f"{round(value, 12):g}" if abs(value) > 1e-6 else f"{value:g}"

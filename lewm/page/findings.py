@@ -10,20 +10,22 @@ from lewm.held_out import held_out
 from lewm.page import elements
 from lewm.page.content import Content, other_weights
 from lewm.page.document import KeyNumber
-from lewm.page.media import LARGEST, PICTURES, VIDEOS, Media, Take, figure, is_inside, media_of
+from lewm.page.media import LARGEST, PICTURES, VIDEOS, Media, figure, is_inside, media_of
+from lewm.page.shelf import Shelf
 from lewm.report_files import read_report
 
+EVENTS = ("event", "begin", "peak", "end", "p")  # columns
 FIGURES = 24  # the most pictures and videos of one part
 
 
-def decoding(path: Path, take: Take) -> Content:
+def decoding(path: Path, shelf: Shelf) -> Content:
     """decode-*.json: what the latents look like."""
     report = read_report(path)
     shown = f"Shown and measured are {held_out('episodes', report['held_out'])}."
-    return Content(other_weights(path, report) + elements.paragraph(shown, "quiet") + _gallery(media_of(path), take))
+    return Content(other_weights(path, report) + elements.paragraph(shown, "quiet") + _gallery(media_of(path), shelf))
 
 
-def probing(path: Path, take: Take) -> Content:
+def probing(path: Path, shelf: Shelf) -> Content:
     """probe-*.json: how well quantities are read from the latents, beside the baselines."""
     report = read_report(path)
     rows, numbers = [], []
@@ -40,11 +42,11 @@ def probing(path: Path, take: Take) -> Content:
         f"Probes fitted on {report['episodes']['train']} episodes and tested on {report['episodes']['test']} others.",
         "quiet",
     )
-    return Content(body + _gallery(media_of(path), take), tuple(numbers))
+    return Content(body + _gallery(media_of(path), shelf), tuple(numbers))
 
 
-def surprise(path: Path, take: Take) -> Content:
-    """surprise-*.json: the events of one video."""
+def surprise(path: Path, shelf: Shelf) -> Content:
+    """surprise-*.json: the events of one video, the most surprising first."""
     report = read_report(path)
     expected = report["alpha"] * report["scored"]
     body = other_weights(path, report)
@@ -59,9 +61,11 @@ def surprise(path: Path, take: Take) -> Content:
     )
     rows = [
         (str(i), *(f"{event[at]:.2f}" for at in ("begin_time", "peak_time", "end_time")), f"{event['p_value']:.1g}")
-        for i, event in enumerate(report["events"], 1)
+        for i, event in sorted(enumerate(report["events"], 1), key=lambda one: one[1]["p_value"])
     ]
-    body += elements.table(("event", "begin", "peak", "end", "p"), rows) if rows else elements.paragraph("No event.")
+    body += (
+        elements.table(EVENTS, rows, "Events, the most surprising first") if rows else elements.paragraph("No event.")
+    )
     media = media_of(path)
     if report["out_video"]:
         video = Path(report["out_video"])
@@ -69,7 +73,7 @@ def surprise(path: Path, take: Take) -> Content:
             media = Media((*media.shown, video), media.left_out)
         else:
             body += elements.paragraph(f"The annotated video is not in the run: {video}", "quiet")
-    return Content(body + _gallery(media, take))
+    return Content(body + _gallery(media, shelf))
 
 
 def _basis(basis: Mapping[str, Any], alpha: float) -> str:
@@ -83,14 +87,15 @@ def _basis(basis: Mapping[str, Any], alpha: float) -> str:
     return f"{basis['clean_frames']} frames of {episodes} clean episodes{few}. {limit}"
 
 
-def suite(path: Path, take: Take) -> Content:
+def suite(path: Path, shelf: Shelf) -> Content:
     """surprise-suite-*.json: every perturbation, with known and with unknown actions."""
     report = read_report(path)
     body = other_weights(path, report)
     for alarms in report["false_alarms"]:
         actions = alarms["actions"]
-        rows = [_outcome(one) for one in report["outcomes"] if one["actions"] == actions]
-        body += elements.paragraph(f"Actions {actions}")
+        some = [one for one in report["outcomes"] if one["actions"] == actions]
+        rows = [_outcome(one) for one in sorted(some, key=lambda one: (one["detected"], one["auroc"]))]
+        body += elements.paragraph(f"Actions {actions}: events that were detected least come first.")
         head = ("event", "surprise", "untouched", "p (paired t)", "effect size", "AUROC", "detected", "delay in frames")
         body += elements.table(head, rows)
         low, high = alarms["interval_95"]
@@ -99,7 +104,7 @@ def suite(path: Path, take: Take) -> Content:
             f"{high:.2%}), at alpha {report['alpha']:g}.",
             "quiet",
         )
-    return Content(body + _gallery(media_of(path), take))
+    return Content(body + _gallery(media_of(path), shelf))
 
 
 def _outcome(one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -119,11 +124,11 @@ def _number(value: float | None, style: str) -> str:
     return "-" if value is None else format(value, style)
 
 
-def _gallery(media: Media, take: Take) -> str:
+def _gallery(media: Media, shelf: Shelf) -> str:
     """Pictures below each other, then videos side by side."""
     found, shown = media.shown, media.shown[:FIGURES]
-    body = "".join(figure(one, take) for one in shown if one.suffix in PICTURES)
-    videos = [figure(one, take) for one in shown if one.suffix in VIDEOS]
+    body = "".join(figure(one, shelf) for one in shown if one.suffix in PICTURES)
+    videos = [figure(one, shelf) for one in shown if one.suffix in VIDEOS]
     body += elements.grid(videos) if videos else ""
     if len(found) > FIGURES:
         body += elements.paragraph(f"{FIGURES} of {len(found)} pictures and videos.", "quiet")

@@ -11,21 +11,22 @@ from lewm.errors import LewmError
 from lewm.held_out import held_out
 from lewm.page import elements
 from lewm.page.content import Content, other_weights
-from lewm.page.course import health_beside
+from lewm.page.course import health_over_training
 from lewm.page.document import KeyNumber
-from lewm.page.media import LARGEST, Take, is_inside
+from lewm.page.media import LARGEST, is_inside
+from lewm.page.shelf import Shelf
 from lewm.report_files import read_report
 from lewm.training.metrics import read_metrics
 from lewm.training.plot import PICTURE
 
 
-def training(path: Path, take: Take) -> Content:
+def training(path: Path, shelf: Shelf) -> Content:
     """metrics.jsonl: the last numbers, and training.png; before them those of the stages."""
     lines = read_metrics(path)
     if not lines:
         raise LewmError(f"{path}: no whole line in it", "Train further.")
     config, _ = run.read_config(path.parent)
-    body = _stages(path.parent, list(config.stages), take)
+    body = _stages(path.parent, list(config.stages), shelf)
     last = lines[-1]
     rows = [
         *((name, f"{value:.4g}", "term of the loss, without its weight") for name, value in last["terms"].items()),
@@ -46,8 +47,8 @@ def training(path: Path, take: Take) -> Content:
         if health["curve"]:
             told = "between latent distance and the shortest path in the world"
             rows.append(("Rank correlation", f"{health['distance_correlation']:.2f}", told))
-    body += elements.table(("", "last value", "what it is"), rows) + _picture(path.parent, lines, "", take)
-    return Content(body + health_beside(config.env, lines_of(path.parent)), numbers)
+    body += elements.table(("", "last value", "what it is"), rows) + _picture(path.parent, lines, "", shelf)
+    return Content(body + health_over_training(config.env, lines_of(path.parent), shelf), numbers)
 
 
 def lines_of(directory: Path) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def lines_of(directory: Path) -> list[dict[str, Any]]:
     return [*before, *read_metrics(directory / run.METRICS)]
 
 
-def head(path: Path, take: Take) -> Content:
+def head(path: Path, shelf: Shelf) -> Content:
     """head-*.json: how far the head is off, and how it ranks pairs of moments."""
     report = read_report(path)
     body = other_weights(path, report)
@@ -82,23 +83,27 @@ def head(path: Path, take: Take) -> Content:
     return Content(body)
 
 
-def policy(path: Path, take: Take) -> Content:
-    """policy-*.json: how far the policy's actions are from those that were taken."""
+def policy(path: Path, shelf: Shelf) -> Content:
+    """policy-KIND-*.json: how far the policy's actions are from those that were taken."""
     report = read_report(path)
     body = other_weights(path, report)
     rows = [("the policy", f"{report['error']:.3f}"), ("always the mean action", f"{report['mean_action']:.3f}")]
     body += elements.table(("", "mean squared error"), rows)
+    if report["value_correlation"] is not None:
+        told = "Rank correlation of the learnt value and the steps to the goal"
+        body += elements.facts([(told, f"{report['value_correlation']:.2f}")])
     settings = report["policy"]
+    most = f"at most {settings['longest']} steps " if "longest" in settings else ""
     body += elements.paragraph(
         f"The errors are those of normalised actions in {held_out('episodes', report['held_out'])}, at goals which "
-        f"these episodes reached at most {settings['longest']} steps later. The policy was trained for "
-        f"{settings['steps']:,} steps, on {settings['frames']:,} frames.",
+        f"these episodes reached {most}later. The policy was trained for {settings['steps']:,} steps, on "
+        f"{settings['frames']:,} frames.",
         "quiet",
     )
     return Content(body)
 
 
-def _stages(directory: Path, names: list[str], take: Take) -> str:
+def _stages(directory: Path, names: list[str], shelf: Shelf) -> str:
     """A row and a picture for each stage that has begun; empty for a run without stages."""
     rows, pictures = [], []
     for name in names:
@@ -110,14 +115,14 @@ def _stages(directory: Path, names: list[str], take: Take) -> str:
         terms = ", ".join(f"{term} {value:.3g}" for term, value in lines[-1]["terms"].items())
         told = ("-", "-") if health is None else (f"{health['effective_rank']:.1f}", _correlation(health))
         rows.append((name, config.model.encoder.in_words, f"{lines[-1]['step']:,}", terms, *told))
-        pictures.append(_picture(stage, lines, f"Stage {name}: ", take, directory))
+        pictures.append(_picture(stage, lines, f"Stage {name}: ", shelf, directory))
     if not rows:
         return ""
     columns = ("stage before", "encoder", "steps", "last terms of the loss", "effective rank", "rank correlation")
     return elements.table(columns, rows) + elements.grid(pictures, "pairs")
 
 
-def _picture(directory: Path, lines: list[dict[str, Any]], before: str, take: Take, whole: Path | None = None) -> str:
+def _picture(directory: Path, lines: list[dict[str, Any]], before: str, shelf: Shelf, whole: Path | None = None) -> str:
     """training.png of a training in the run `whole`, if it is there."""
     path = directory / PICTURE
     if not is_inside(path, whole or directory, LARGEST):
@@ -125,7 +130,11 @@ def _picture(directory: Path, lines: list[dict[str, Any]], before: str, take: Ta
     told = (
         f"{before}{'l' if before else 'L'}oss terms and the health of the latent space over {lines[-1]['step']} steps"
     )
-    return elements.picture(take(path), told)
+    if whole is None:
+        link = shelf.source_link(told)
+    else:
+        link = elements.data_link(shelf.take(directory / run.METRICS), f"{directory.name}-{run.METRICS}", told)
+    return elements.picture(shelf.take(path), told, link)
 
 
 def _health(lines: list[dict[str, Any]]) -> Mapping[str, Any] | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lewm.page import elements
+from lewm.page.shelf import Shelf
 
 VIDEOS, PICTURES = (".mp4", ".webm"), (".png", ".gif", ".jpg", ".jpeg", ".webp")
-
-NAMED = 8  # how many names are given of the files that are left out
 
 # By file name and in the order of the page; others are shown after these, with their names below.
 CAPTIONS = {
@@ -28,8 +26,6 @@ CAPTIONS = {
 }
 
 LARGEST = 2**27  # bytes of a picture or video that is shown
-
-Take = Callable[[Path], str]  # copies a file beside the page, and gives its URL there
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ class Media:
         """Names what was left out."""
         if not self.left_out:
             return ""
-        some = ", ".join(self.left_out[:NAMED]) + ", ..." * (len(self.left_out) > NAMED)
+        some = elements.some(self.left_out)
         limit = f"of at most {LARGEST / 2**20:.0f} MiB"
         return elements.paragraph(f"Left out, because not a regular file inside the run {limit}: {some}.", "warning")
 
@@ -78,7 +74,14 @@ def is_inside(path: Path, run: Path, largest: int) -> bool:
     return target.is_relative_to(run.resolve()) and stat.S_ISREG(about.st_mode) and about.st_size <= largest
 
 
-def figure(path: Path, take: Take) -> str:
-    """A picture or video with its caption."""
+def figure(path: Path, shelf: Shelf) -> str:
+    """A picture or video with its caption; a picture has a link to its data: the CSV beside it, or the report."""
     caption = CAPTIONS.get(path.stem, path.stem.replace("-", " "))
-    return (elements.video if path.suffix in VIDEOS else elements.picture)(take(path), caption)
+    if path.suffix in VIDEOS:
+        return elements.video(shelf.take(path), caption)
+    beside = path.with_suffix(".csv")
+    if is_inside(beside, path.parent.parent, LARGEST):
+        link = elements.data_link(shelf.take(beside), beside.name, caption)
+    else:
+        link = shelf.source_link(caption)
+    return elements.picture(shelf.take(path), caption, link)

@@ -9,20 +9,21 @@ from typing import Any
 
 from lewm.checkpoints import run
 from lewm.checkpoints.origin import Origin
-from lewm.config import Config
-from lewm.evaluation.report import agent_name
+from lewm.config import POLICY_KINDS, Config
+from lewm.evaluation.report import WITHOUT_PLANS, agent_name
 from lewm.model.assembly import frozen_count, parameter_count
-from lewm.page import elements, findings, learning
+from lewm.page import elements, embeddings, findings, learning, tasks
 from lewm.page.content import Content, other_weights
 from lewm.page.course import success_beside
 from lewm.page.document import KeyNumber
-from lewm.page.media import Take, figure, media_of
+from lewm.page.shelf import Shelf
+from lewm.planning.policy import NAMES
 from lewm.reading import read_json
 from lewm.report_files import read_report
+from lewm.training.embeddings import FILE
 
 # Where a search begins, by `planning.warm_start`.
 BEGINS = {"off": "anew", "on": "at the rest of the plan before", "idm": "at the plan of the run's policy"}
-FILMS = 6  # how many are shown; a plan can have hundreds
 LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
 
@@ -37,7 +38,9 @@ class Part:
         command: What makes it, for a {run} in a world {env}; {named} is its option where a package has to be imported.
         tells: What the page would show after that command.
         acts: Whether the command needs the world's simulator.
-        content: Makes what is shown, from the file and a function that copies other files beside the page.
+        has_data: Whether the file is kept with the page: it has the data of figures.
+        further: Whether it stands beside a part that says enough where it is not there.
+        content: Makes what is shown, from the file and the place for what is shown besides text.
     """
 
     name: str
@@ -45,11 +48,13 @@ class Part:
     pattern: str
     command: str
     tells: str
-    content: Callable[[Path, Take], Content]
+    content: Callable[[Path, Shelf], Content]
     acts: bool = False
+    has_data: bool = True
+    further: bool = False
 
 
-def model(path: Path, take: Take) -> Content:
+def model(path: Path, shelf: Shelf) -> Content:
     """config.json: what was trained on what, by which code."""
     config, dataset = run.read_config(path.parent)
     origin = run.read_origin(path.parent)
@@ -95,10 +100,12 @@ def _imported(origin: Origin) -> list[tuple[str, str]]:
     ]
 
 
-def planning(path: Path, take: Take) -> Content:
-    """plan-*.json: how often plans reach their goals, and the first films."""
+def planning(path: Path, shelf: Shelf) -> Content:
+    """plan-*.json: how often an agent reaches its goals, and which it does not."""
     report = read_report(path)
-    agents = {agent_name(report["planner"]): report, "random actions": report["random"]}
+    agents = {agent_name(report["planner"]): report}
+    if report["random"] is not None:
+        agents["random actions"] = report["random"]
     warning = other_weights(path, report)
     body = warning
     if report["success_rate"] is None:
@@ -118,8 +125,8 @@ def planning(path: Path, take: Take) -> Content:
         body += elements.table(("agent", "solved", "success", "95 % interval"), solved)
         if not warning:
             config, _ = run.read_config(path.parent)
-            body += success_beside(config.env, learning.lines_of(path.parent), report)
-    offset = report["goal_offset"]
+            body += success_beside(config.env, learning.lines_of(path.parent), report, shelf)
+    offset, unplanned = report["goal_offset"], report["planner"]["agent"] in WITHOUT_PLANS
     goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
     body += elements.facts(
         [
@@ -128,26 +135,18 @@ def planning(path: Path, take: Take) -> Content:
             ("Success", report["success"]),
             ("Discarded", f"{report['discarded_solved']} starts, solved already"),
             *_how_planned(report["planner"]),
-            ("Time", f"{report['seconds_per_plan']:.2g} s a plan"),
+            ("Time", f"{report['seconds_per_plan']:.2g} s {'an action' if unplanned else 'a plan'}"),
         ]
     )
-    media = media_of(path)
-    films = media.shown
-    if films:
-        body += elements.grid(figure(film, take) for film in films[:FILMS])
-        body += elements.paragraph(
-            f"{min(FILMS, len(films))} of {len(films)} films: on the left what the plans do, on the right the goal; "
-            "between them, with a blue border, what the model imagines, if that was asked for. At the end the border "
-            "is green where the goal was reached, red where it was not, grey where that is not known.",
-            "quiet",
-        )
-    body += media.note()
-    name = f"by {agent_name(report['planner'])}"
-    return Content(body, (_success(report, report, name), _success(report["random"], report, "by random actions")))
+    body += tasks.failures(report, shelf) + tasks.films(path, report, shelf)
+    return Content(body, tuple(_success(one, report, f"by {name}") for name, one in agents.items()))
 
 
 def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
     """The planner with its settings, the cost with its own, and how much of a plan is executed."""
+    agent = planning["agent"]
+    if agent in WITHOUT_PLANS:
+        return [("Agent", f"{WITHOUT_PLANS[agent]}, no plans")]
     planner, cost, horizon = planning["planner"], planning["cost"], planning["horizon"]
     execute, next_plan = planning["execute"] or horizon, ""
     if execute < horizon:
@@ -159,7 +158,7 @@ def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
         ("Search begins", BEGINS[planning["warm_start"]]),
     ]
     return [
-        *([("Policy", "learnt on the run's latents, no search")] if planning["agent"] == "idm" else searched),
+        *(searched if agent == "planner" else [("Policy", f"{NAMES[agent]}, learnt on the run's latents, no search")]),
         ("Horizon", f"{_count(horizon, 'block')}, {execute} executed{next_plan}"),
         ("Context", _count(planning["context"], "latent")),
     ]
@@ -189,9 +188,17 @@ def _success(agent: dict[str, Any], report: dict[str, Any], label: str) -> KeyNu
 
 
 PARTS = (
-    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model),
+    Part("model", "Model", run.CONFIG, "lewm train", "what was trained", model, has_data=False),
     Part(
         "training", "Training", run.METRICS, "lewm train --resume --out {run}", "how training went", learning.training
+    ),
+    Part(
+        "embeddings",
+        "Embeddings",
+        FILE,
+        "lewm train --resume --out {run}",
+        "how the embeddings of held-out frames are distributed",
+        embeddings.embeddings,
     ),
     Part(
         "head",
@@ -201,14 +208,18 @@ PARTS = (
         "how well the steps to a goal are told, for goals far away",
         learning.head,
     ),
-    Part(
-        "policy",
-        "Policy",
-        "policy-[0-9]*.json",
-        "lewm train-policy --run {run}",
-        "how well a policy acts without a search",
-        learning.policy,
-        acts=True,
+    *(
+        Part(
+            f"policy-{kind}",
+            f"Policy {NAMES[kind]}",
+            f"policy-{kind}-[0-9]*.json",
+            f"lewm train-policy --kind {kind} --run {{run}}",
+            "how well a policy acts without a search",
+            learning.policy,
+            acts=True,
+            further=kind != POLICY_KINDS[0],
+        )
+        for kind in POLICY_KINDS
     ),
     Part(
         "planning",

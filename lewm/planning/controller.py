@@ -23,7 +23,7 @@ from lewm.planning.dynamics import DifferentiableDynamics, Dynamics, dynamics_of
 from lewm.planning.one_hot import OneHot
 from lewm.planning.plan import Context, Plan
 from lewm.planning.planners import PLANNERS
-from lewm.planning.policy import Policy, check_policy, uses_policy
+from lewm.planning.policy import Policy, check_policy
 from lewm.planning.precision import Precision, choose_precision
 from lewm.planning.schedule import Schedule
 from lewm.planning.solver import OnCompile, OnIteration, Problem, Solver
@@ -50,7 +50,7 @@ class Controller:
         LewmError: the model's device does not have the precision, or too little memory for the candidates of one plan;
             the model's actions are not as wide as the groups; actions are choices, which the planner cannot search;
             the context is longer than what the predictor sees; or the settings ask for a policy, and it is missing, is
-            for another model, or actions are choices.
+            of another kind or for another model, or actions are choices.
     """
 
     model: WorldModel
@@ -83,12 +83,12 @@ class Controller:
                 f"a context of {self.planning.context} latents, and the predictor sees at most {self.model.history}",
                 f"Use --context {self.model.history}{' or fewer' if self.model.history > 1 else ''}.",
             )
-        if uses_policy(self.planning):
-            check_policy(self.policy, self.model, self.action_groups)
+        if self.planning.policy is not None:
+            check_policy(self.planning.policy, self.policy, self.model, self.action_groups)
 
     @property
     def searches(self) -> bool:
-        """Whether a search decides; else the policy does."""
+        """Whether a search decides; else a policy does, or an agent that does not plan."""
         return self.planning.agent == "planner"
 
     @property
@@ -118,7 +118,7 @@ class Controller:
     ) -> Plan:
         """A plan for each environment, of as many blocks as the schedule has for plan number `replan`.
 
-        Where the agent is the policy, a plan has only the blocks that are executed, and its cost is NaN.
+        Where the agent is a policy, a plan has only the blocks that are executed, and its cost is NaN.
 
         Args:
             context: What each environment has shown: `planning.context` latents, or fewer at the start of an episode.

@@ -16,7 +16,6 @@ from torch import Tensor
 from lewm.model.world_model import WorldModel
 from lewm.runtime import physical_memory
 from lewm_kernels.rollout import rollout
-from lewm_kernels.rollout.reference import step_by_step
 
 CPU_ROWS = 2400  # candidates that one call of the model sees on a CPU: more only push activations out of the cache
 MEMORY_SHARE = 8  # elsewhere one call may fill an eighth of the device's memory
@@ -111,7 +110,7 @@ class DifferentiableDynamics:
         """One on a CPU: every environment is then computed by itself, and no product's rounding depends on others."""
         if self.device.type == "cpu":
             return 1
-        return physical_memory(self.device) // MEMORY_SHARE // self._bytes(horizon)
+        return physical_memory(self.device) // MEMORY_SHARE // self._bytes(horizon, horizon)
 
     def __call__(
         self,
@@ -119,11 +118,20 @@ class DifferentiableDynamics:
         candidates: Float[Tensor, "B S H A"],
         history: Float[Tensor, "B P A"] | None = None,
     ) -> Float[Tensor, "B S H D"]:
-        """Latents after each block of the candidates: see `Dynamics`. The predictor sees the last `history` latents."""
-        return step_by_step(self.model.predict, latents, candidates, history, longest=self.history)
+        """Latents after each block of the candidates: see `Dynamics`. The predictor sees the last `history` latents.
 
-    def _bytes(self, horizon: int) -> int:
-        """The least that a candidate keeps for the gradient: the widest layers for the window of each step."""
-        config = self.model.config
-        weights = sum(parameter.shape[0] for parameter in self.model.predictor.parameters() if parameter.ndim == 2)
-        return 4 * horizon * min(horizon, self.history) * (weights + 4 * config.latent + config.action_block)
+        Without a gradient, no more candidates are computed at once than the memory has room for.
+        """
+        together = candidates.shape[1]
+        if not (torch.is_grad_enabled() and candidates.requires_grad):
+            most = physical_memory(self.device) // MEMORY_SHARE // self._bytes(candidates.shape[2], 1)
+            together = max(1, min(together, most // len(candidates)))
+        parts = candidates.split(together, dim=1)
+        return torch.cat([self.model.roll_by_steps(latents, some, history) for some in parts], dim=1)
+
+    def _bytes(self, horizon: int, windows: int) -> int:
+        """The least that a candidate of `horizon` blocks keeps of so many windows: the outputs of all maps."""
+        config, predictor = self.model.config, self.model.predictor
+        weights = sum(parameter.shape[0] for parameter in predictor.parameters() if parameter.ndim == 2)
+        length = min(horizon, self.history)
+        return 4 * windows * length * (predictor.tokens * weights + 4 * config.latent + config.action_block)

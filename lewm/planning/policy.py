@@ -1,6 +1,7 @@
-"""A policy that was learnt on a run's latents: it chooses the next block for a goal and for the steps left to it.
+"""A policy that was learnt on a run's latents: it chooses the next block for a goal, without a search.
 
-D latent width, A action-block width, W hidden width, F width of the steps' embedding.
+D latent width, A action-block width, W hidden width, F width of the steps' embedding, N numbers of a latent that the
+layers are given, G numbers of a row.
 """
 
 from __future__ import annotations
@@ -14,63 +15,116 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lewm.checkpoints.sized import load_sized, save_sized
-from lewm.config import Planning
+from lewm.config import POLICY_KINDS, Model, PolicyKind
 from lewm.errors import LewmError
 from lewm.model.rows import WIDTHS, at_least_min_rows
 from lewm.model.world_model import WorldModel
 
 METADATA = "policy"  # the key of the JSON text beside the tensors
 REMEDY = 'Train one with "lewm train-policy".'
+NAMES: dict[PolicyKind, str] = {"idm": "GC-IDM", "gcbc": "GCBC", "gcivl": "GCIVL"}  # as reports say them
 
 WIDTH, LAYERS, DROPOUT = 512, 3, 0.1
+PATCH_WIDTH = 16  # numbers of each patch, where a latent is a map of patches
 STEPS_WIDTH = 64  # F
 FASTEST = 1000  # the ratio of the highest and the lowest frequency of the steps' embedding
 
 
-class Policy(nn.Module):
-    """Goal-conditioned inverse dynamics: the block that begins the way to a goal so many steps ahead.
+class Latents(nn.Module):
+    """The numbers of a latent that layers are given: the latent itself or, of a map of patches, fewer of each patch.
 
-    Layers on [latent, goal], each scaled and shifted by the steps, whose effect is zero before training.
+    The map is flattened channel after channel. All patches have one linear map to `PATCH_WIDTH` numbers, so that the
+    layers after it stay small.
 
     Args:
         latent: D.
+        patches: Patches that the latent consists of; 1 where it is a single vector.
+
+    Attributes:
+        width: How many numbers there are.
+    """
+
+    def __init__(self, latent: int, patches: int) -> None:
+        super().__init__()
+        if latent % patches:
+            raise ValueError(f"a latent of {latent} numbers does not consist of {patches} patches")
+        self.latent, self.patches = latent, patches
+        self.patch = nn.Linear(latent // patches, PATCH_WIDTH) if patches > 1 else None
+        self.width = latent if patches == 1 else patches * PATCH_WIDTH
+
+    def forward(self, latents: Float[Tensor, "rows D"]) -> Float[Tensor, "rows N"]:
+        """The numbers of each latent."""
+        if self.patch is None:
+            return latents
+        patches = latents.unflatten(1, (-1, self.patches)).mT  # (rows, patches, channels)
+        numbers: Tensor = self.patch(patches.flatten(0, 1))  # (rows * patches, width)
+        return numbers.unflatten(0, (-1, self.patches)).flatten(1)
+
+
+class Policy(nn.Module):
+    """Chooses the block that begins the way from a latent to a goal's.
+
+    Layers on [latent, goal]. A policy that is told the steps to the goal has each layer scaled and shifted by them; the
+    effect of this is zero before training.
+
+    Args:
+        kind: How it was learnt; a goal-conditioned inverse dynamics model ("idm") is told the steps.
+        latent: D.
         action_block: A.
-        longest: The most steps that the goal is ahead; larger numbers are taken for this one.
+        longest: The most steps that the goal is ahead; larger numbers are taken for this one. None: the policy is not
+            told the steps.
+        patches: See `Latents`.
 
     Source: arXiv 2605.08732.
     """
 
     table: Tensor
 
-    def __init__(self, latent: int, action_block: int, longest: int) -> None:
+    def __init__(self, kind: PolicyKind, latent: int, action_block: int, longest: int | None, patches: int = 1) -> None:
         super().__init__()
-        self.latent, self.action_block, self.longest = latent, action_block, longest
-        sizes = [2 * latent] + [WIDTH] * (LAYERS - 1)
+        self.kind, self.latent, self.action_block = kind, latent, action_block
+        self.longest, self.patches = longest, patches
+        self.latents = Latents(latent, patches)
+        sizes = [2 * self.latents.width] + [WIDTH] * (LAYERS - 1)
         self.layers = nn.ModuleList(nn.Linear(size, WIDTH) for size in sizes)
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in sizes)
         self.dropout = nn.Dropout(DROPOUT)
-        self.steps_in = nn.Linear(STEPS_WIDTH, STEPS_WIDTH)
-        modulations = [nn.Linear(STEPS_WIDTH, 2 * WIDTH) for _ in sizes]
-        for modulation in modulations:
-            nn.init.zeros_(modulation.weight)
-            nn.init.zeros_(modulation.bias)
-        self.steps_out = nn.ModuleList(modulations)
+        if longest is not None:
+            self.steps_in = nn.Linear(STEPS_WIDTH, STEPS_WIDTH)
+            modulations = [nn.Linear(STEPS_WIDTH, 2 * WIDTH) for _ in sizes]
+            for modulation in modulations:
+                nn.init.zeros_(modulation.weight)
+                nn.init.zeros_(modulation.bias)
+            self.steps_out = nn.ModuleList(modulations)
+            self.register_buffer("table", _sinusoidal(longest))
         self.out = nn.Linear(WIDTH, -(-action_block // WIDTHS) * WIDTHS)  # what is beyond A is not used
-        self.register_buffer("table", _sinusoidal(longest))
 
     def forward(
-        self, latents: Float[Tensor, "rows D"], goals: Float[Tensor, "rows D"], steps: Int64[Tensor, " rows"]
+        self, latents: Float[Tensor, "rows D"], goals: Float[Tensor, "rows D"], steps: Int64[Tensor, " rows"] | None
     ) -> Float[Tensor, "rows A"]:
-        """Normalised blocks, each row by itself; the steps are at least 1."""
-        given = torch.cat([latents, goals, self.table[steps.clamp(max=self.longest)]], dim=-1)
-        return at_least_min_rows(self._blocks, given)
+        """Normalised blocks, each row by itself.
+
+        Args:
+            latents: Where the ways begin.
+            goals: Where they lead.
+            steps: Environment steps to the goals, at least 1; a policy that is not told them needs none.
+        """
+        given = [latents, goals]
+        if self.longest is not None:
+            assert steps is not None
+            given.append(self.table[steps.clamp(max=self.longest)])
+        return at_least_min_rows(self._blocks, torch.cat(given, dim=-1))
 
     def _blocks(self, given: Float[Tensor, "rows G"]) -> Float[Tensor, "rows A"]:
-        x, embedded = given.split([2 * self.latent, STEPS_WIDTH], dim=-1)
-        steps = _gelu(self.steps_in(embedded))
-        for layer, norm, modulation in zip(self.layers, self.norms, self.steps_out, strict=True):
-            scale, shift = modulation(steps).chunk(2, dim=-1)
-            x = self.dropout(_gelu(norm(layer(x)) * (1 + scale) + shift))
+        latents, goals, embedded = given.split([self.latent, self.latent, given.shape[1] - 2 * self.latent], dim=-1)
+        x = torch.cat([self.latents(latents), self.latents(goals)], dim=-1)
+        steps = None if self.longest is None else _gelu(self.steps_in(embedded))
+        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            x = norm(layer(x))
+            if steps is not None:
+                scale, shift = self.steps_out[number](steps).chunk(2, dim=-1)
+                x = x * (1 + scale) + shift
+            x = self.dropout(_gelu(x))
         return self.out(x)[:, : self.action_block]
 
 
@@ -97,8 +151,14 @@ def save_policy(path: Path, policy: Policy, checkpoint: str | None = None) -> No
     Raises:
         OSError: there is no room, or the place cannot be written.
     """
-    sizes = {"latent": policy.latent, "action_block": policy.action_block, "longest": policy.longest}
-    save_sized(path, policy, METADATA, sizes, checkpoint)
+    about = {
+        "kind": policy.kind,
+        "latent": policy.latent,
+        "action_block": policy.action_block,
+        "longest": policy.longest,
+        "patches": policy.patches,
+    }
+    save_sized(path, policy, METADATA, about, checkpoint)
 
 
 def load_policy(path: Path, device: torch.device) -> tuple[Policy, str | None]:
@@ -110,28 +170,34 @@ def load_policy(path: Path, device: torch.device) -> tuple[Policy, str | None]:
     return load_sized(path, METADATA, _made, device, "not a policy, or of another version", REMEDY)
 
 
-def _made(sizes: Any, tensors: int) -> Policy:  # noqa: ANN401  # what JSON holds
-    latent, action_block, longest = (sizes[name] for name in ("latent", "action_block", "longest"))
-    if not all(type(size) is int and size >= 1 for size in (latent, action_block, longest)):
-        raise ValueError("sizes that are not numbers from 1 on")
-    return Policy(latent, action_block, longest)
+def _made(about: Any, tensors: int) -> Policy:  # noqa: ANN401  # what JSON holds
+    kind, latent, action_block, longest, patches = (
+        about[name] for name in ("kind", "latent", "action_block", "longest", "patches")
+    )
+    sizes = [latent, action_block, patches, *([] if longest is None else [longest])]
+    if kind not in POLICY_KINDS or not all(type(size) is int and size >= 1 for size in sizes):
+        raise ValueError("a kind that there is not, or sizes that are not numbers from 1 on")
+    return Policy(kind, latent, action_block, longest, patches)
 
 
-def uses_policy(planning: Planning) -> bool:
-    """Whether plans come from a policy, or begin at one."""
-    return planning.agent == "idm" or planning.warm_start == "idm"
+def patches_of(config: Model) -> int:
+    """Patches that the latents of a model consist of; 1 where they are single vectors."""
+    return 1
 
 
-def check_policy(policy: Policy | None, model: WorldModel, action_groups: tuple[int, ...] | None) -> None:
+def check_policy(
+    kind: PolicyKind, policy: Policy | None, model: WorldModel, action_groups: tuple[int, ...] | None
+) -> None:
     """Raises where a policy cannot act with this model.
 
     Args:
+        kind: The kind that is asked for.
         policy: The policy, if there is one.
         model: The world model.
         action_groups: See `Controller`; None where actions are numbers.
 
     Raises:
-        LewmError: there is none, it is for another model, or actions are choices.
+        LewmError: there is none, it is of another kind or for another model, or actions are choices.
     """
     if action_groups is not None:
         raise LewmError(
@@ -140,6 +206,8 @@ def check_policy(policy: Policy | None, model: WorldModel, action_groups: tuple[
         )
     if policy is None:
         raise LewmError("the settings ask for a policy, and there is none", REMEDY)
+    if policy.kind != kind:
+        raise LewmError(f"a policy of the kind {policy.kind}, the settings ask for {kind}", REMEDY)
     config = model.config
     found, expected = (policy.latent, policy.action_block), (config.latent, config.action_block)
     if found != expected:

@@ -24,12 +24,12 @@ from lewm import locks
 from lewm.checkpoints import run as runs
 from lewm.checkpoints.faults import refuse_not_finite
 from lewm.config import Config, Model
+from lewm.episode_split import split
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model.world_model import WorldModel
 from lewm.opened_run import Run
 from lewm.surprise.familiarity import THUMBNAIL, nearest_distance, thumbnails
-from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import ACTION
 
@@ -167,7 +167,7 @@ def keep(run: Path, reference: Reference) -> None:
 
 def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Reference:
     """What is normal according to the dataset that `model` was trained on: its held-out episodes are the clean ones."""
-    seen, unseen = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    seen, unseen = split(config.training, dataset.num_episodes)
     return build(model, dataset, clean=unseen, seen=seen, seed=config.training.seed)
 
 

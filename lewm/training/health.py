@@ -5,6 +5,7 @@ Health is measured on held-out data, in the same way whatever the objective is. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,11 +61,33 @@ class Health:
     @property
     def collapsed(self) -> bool:
         """Whether frames have become indistinguishable or vary along a single line."""
-        return self.std_mean < COLLAPSED_STD or self.effective_rank < COLLAPSED_RANK
+        return is_collapsed(self.std_mean, self.effective_rank)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for metrics.jsonl."""
         return asdict(self)
+
+
+def is_collapsed(std_mean: float, effective_rank: float) -> bool:
+    """Whether latents of this spread have collapsed, see `Health`."""
+    return std_mean < COLLAPSED_STD or effective_rank < COLLAPSED_RANK
+
+
+def collapsed_from(checks: Sequence[tuple[int, float, float]]) -> int | None:
+    """The first step from which on latents stayed collapsed; None where they are not at the end.
+
+    Latents that have hardly been trained are as flat as collapsed ones, and are no exception here: those that never
+    spread out were collapsed from the first check on.
+
+    Args:
+        checks: Step, mean standard deviation and effective rank of each check, in order.
+    """
+    found = None
+    for step, std_mean, rank in reversed(checks):
+        if not is_collapsed(std_mean, rank):
+            break
+        found = step
+    return found
 
 
 @torch.inference_mode()

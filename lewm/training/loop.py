@@ -18,7 +18,7 @@ from lewm.files import file_name, home
 from lewm.model.frames import warn_if_reshaped
 from lewm.opened_run import open_run
 from lewm.surprise.reference import keep, of_training, stored
-from lewm.training import directory, metrics, record, stages, state
+from lewm.training import directory, embeddings, metrics, record, stages, state
 from lewm.training.actions import check_actions
 from lewm.training.batches import Batches
 from lewm.training.compilation import Compilation
@@ -216,6 +216,10 @@ def _train(
         reference = of_training(trainer.model.eval(), config, shared.dataset)
         with record.writing_into(chosen):
             keep(chosen, reference)
+    if stage is None and not embeddings.stored(chosen):
+        measured = embeddings.of_training(trainer.model.eval(), config, shared.dataset)
+        with record.writing_into(chosen):
+            embeddings.keep(chosen, measured)
     return trainer, health
 
 
@@ -226,6 +230,7 @@ def _begin(shared: _Shared, chosen: Path, trainer: Trainer) -> None:
             if not (place / run.CONFIG).exists():
                 run.write_config(place, config, shared.identity)
         metrics.truncate(chosen / run.METRICS, trainer.done)
+        trainer.seconds += metrics.seconds(chosen / run.METRICS)
         if trainer.done:
             state.renew_model(chosen, trainer.model, trainer.done)
 

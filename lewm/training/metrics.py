@@ -13,7 +13,7 @@ from lewm.files import write_text
 log = logging.getLogger(__name__)
 
 LINE_BYTES = 1_000_000  # a line has some hundreds of bytes, with the health of the latent space some thousands
-NUMBERS = ("loss", "gradient_norm", "learning_rate", "clips_per_second", "waiting_for_data")
+NUMBERS = ("loss", "gradient_norm", "learning_rate", "seconds", "clips_per_second", "waiting_for_data")
 MOST_TERMS = 64  # the most terms of a loss; PLDM's has seven
 HEALTH = ("std_min", "std_mean", "effective_rank", "sigreg")
 
@@ -47,6 +47,12 @@ def truncate(path: Path, done: int) -> None:
     if path.exists():
         kept = [line for line in read_metrics(path) if line["step"] <= done]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def seconds(path: Path) -> float:
+    """What the steps of a training took so far, with what had to be read or encoded before them; 0 before the first."""
+    lines = read_metrics(path)
+    return float(lines[-1]["seconds"]) if lines else 0.0
 
 
 def _texts(path: Path) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from lewm.checkpoints.frozen import take_frozen
 from lewm.config import Config, line_of
 from lewm.dataset_checks import check_action_width
+from lewm.episode_split import split
 from lewm.errors import LewmError
 from lewm.measures.latents import sample_pairs
 from lewm.memory import check_training
@@ -29,7 +31,7 @@ from lewm.training.trainer import Trainer, seeded
 from lewm.world_states import paths_of
 from lewm_data.envs.registry import known_world
 from lewm_data.store.action_bounds import action_bounds
-from lewm_data.store.clips import Clips, action_statistics, split_episodes
+from lewm_data.store.clips import Clips, action_statistics
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.reader import BatchReader, check_batch_size
 
@@ -117,16 +119,21 @@ def prepared(
     held_out = _held_out_frames(config, dataset)
     trainer = Trainer(config, steps, done, model, objective, optimizer, held_out, on_latents, stage)
     order = (training.batch_size, training.seed)
+    begun = time.perf_counter()  # the training's seconds count what is encoded or read before its steps
     if on_latents:
         if cache in ("ram", "device"):
             log.warning("--cache %s is not used: no frames are read, as their latents are computed once", cache)
-        yield trainer, LatentBatches(clips, model, *order, done, on_encoded), None
+        latents = LatentBatches(clips, model, *order, done, on_encoded)
+        trainer.seconds = time.perf_counter() - begun
+        yield trainer, latents, None
         return
     reads = (steps - done) * training.batch_size * clips.num_frames
     kept = choose_cache(cache, clips, model.device, reads)
     log.info("%s", kept)
     if kept.kind == "device":
-        yield trainer, FramesOnDevice(clips, model.device, *order, done, on_encoded), kept
+        frames = FramesOnDevice(clips, model.device, *order, done, on_encoded)
+        trainer.seconds = time.perf_counter() - begun
+        yield trainer, frames, kept
         return
     if kept.kind == "ram":
         dataset.keep_frames()
@@ -151,12 +158,12 @@ def new_learners(config: Config, dataset: Dataset, episodes: np.ndarray) -> tupl
 
 def _clips(config: Config, dataset: Dataset) -> Clips:
     """The clips to train on."""
-    episodes, _ = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    episodes, _ = split(config.training, dataset.num_episodes)
     return Clips(dataset, config.model.predictor.history + 1, config.model.frameskip, episodes)
 
 
 def _held_out_frames(config: Config, dataset: Dataset) -> HeldOut:
-    _, episodes = split_episodes(dataset.num_episodes, config.training.held_out, config.training.seed)
+    _, episodes = split(config.training, dataset.num_episodes)
     rows = np.concatenate([dataset.offsets[e] + np.arange(dataset.lengths[e]) for e in episodes])
     chosen = np.random.default_rng(config.training.seed).permutation(rows)[:HEALTH_FRAMES]
     frames = dataset.frames(np.sort(chosen))

@@ -68,6 +68,7 @@ class Trainer:
         self.terms = tuple(config.objective.weights())
         self.sums = torch.zeros(len(self.terms) + 2, device=self.device)  # loss, its terms, gradient norm
         self.done, self.stage = done, stage
+        self.seconds = 0.0  # what the steps took that are done, with what was prepared for them
         self.warned = False
         self.health: Health | None = None  # of latents that are not trained: it stays as it is
 
@@ -94,6 +95,7 @@ class Trainer:
             if not np.isfinite(sums).all():  # some loss or gradient since the last check was not
                 raise FloatingPointError(f"the loss is not finite at step {self.done} of {self.steps}")
             now = time.perf_counter()
+            self.seconds += now - mark
             loss, *terms, gradient_norm = (sums / np.float32(count)).tolist()
             line: dict[str, Any] = {
                 "step": self.done,
@@ -101,6 +103,7 @@ class Trainer:
                 "terms": dict(zip(self.terms, terms, strict=True)),
                 "gradient_norm": gradient_norm,
                 "learning_rate": learning_rate(training, self.done - 1, self.steps),
+                "seconds": self.seconds,
                 "clips_per_second": count * training.batch_size / (now - mark),
                 "waiting_for_data": (reader.wait_seconds - waited) / (now - mark),
             }
@@ -118,7 +121,10 @@ class Trainer:
         if self.health is not None:
             return self.health
         trained = self.config.model.trains_latents
-        health = measure(self.model, self.held_out, self.config.training.seed, step if trained else 0)
+        try:
+            health = measure(self.model, self.held_out, self.config.training.seed, step if trained else 0)
+        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # the loss was finite, the step was not
+            raise FloatingPointError(f"the latents are not finite after step {step} of {self.steps}") from error
         if not trained:
             self.health = health
         begun = step > self.steps * BEGUN

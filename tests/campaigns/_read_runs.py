@@ -32,7 +32,8 @@ def readers(seeds: Seeds) -> list[Reader]:
         Reader("run, reference", 300, _run_with(run, "reference.safetensors", _tensors), read_reference),
         Reader("run, decoder", 300, _run_with(run, "decoder.safetensors", _tensors), read_decoder),
         Reader("run, head", 300, _run_with(run, "head.safetensors", _tensors), read_head),
-        Reader("run, policy", 300, _run_with(run, "policy.safetensors", _tensors), read_policy),
+        Reader("run, policy", 300, _run_with(run, "policy-idm.safetensors", _tensors), read_policy),
+        Reader("report, embeddings", 150, _run_with(run, "embeddings.json", _sealed_json), write_page),
         Reader("report, metrics", 250, _run_with(run, "metrics.jsonl", _lines), write_page),
         *(
             Reader(f"report, {kind}", 150, _run_with(run, f"{kind}-*.json", _sealed_json), write_page)
@@ -123,7 +124,7 @@ def read_policy(directory: Path) -> None:
     from lewm.heads.files import own_policy
     from lewm.opened_run import open_run
 
-    own_policy(open_run(directory))
+    own_policy(open_run(directory), "idm")
 
 
 def write_page(directory: Path) -> None:

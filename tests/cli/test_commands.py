@@ -56,7 +56,7 @@ def test_collect_train_plan_with_no_path_at_all(home):
     run = home / "runs" / "two-room-small"
     names = {file.name for file in run.iterdir()}
     tensors = {"model.safetensors", "training.safetensors", "training-previous.safetensors", "reference.safetensors"}
-    assert names == {"config.json", "metrics.jsonl", "training.png", *tensors}
+    assert names == {"config.json", "metrics.jsonl", "training.png", "embeddings.json", *tensors}
     code, shown = call(*PLAN, "--horizon", "3", "--video", "mp4")
     assert code == 0, shown
     assert "random actions" in shown

@@ -14,8 +14,9 @@ from lewm.checkpoints.run import read_config, read_tensors, save_tensors, write_
 from lewm.config import resolve
 from lewm.episode_latents import encode_episodes
 from lewm.files import sha256
-from lewm.heads.amortised import PolicySettings
 from lewm.heads.moves import draw_moves
+from lewm.heads.policies import POLICIES
+from lewm.heads.policies.idm import IdmSettings
 from lewm.heads.temporal import HeadSettings
 from lewm.opened_run import open_run
 from lewm.report_files import read_report
@@ -23,7 +24,6 @@ from lewm.training.loop import train
 from lewm_cli import output
 from lewm_cli.main import app
 from lewm_cli.train_head import train_head
-from lewm_cli.train_policy import train_policy
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.clips import split_episodes
@@ -39,8 +39,8 @@ def trained(tiny, tmp_path_factory):
     few = {"planning.planner.samples": 8, "planning.planner.elites": 4, "planning.planner.iterations": 2}
     config = resolve(tiny, None, {"training.steps": 2, "training.held_out": 0.5, "planning.horizon": 3, **few})
     train(config, home / "data.h5", home / "run", torch.device("cpu"))
-    for command in ("train-head", "train-policy"):
-        code, shown = call(command, home / "run", "--steps", "5")
+    for command in (["train-head"], *(["train-policy", "--kind", kind] for kind in POLICIES)):
+        code, shown = call(*command[:1], home / "run", *command[1:], "--steps", "5")
         assert code == 0, shown
     return home / "run"
 
@@ -68,15 +68,23 @@ def newest_plan(run):
 
 
 def test_reports_say_how_well_it_was_learnt(run):
-    head, policy = report_of(run, "head"), report_of(run, "policy")
+    head, policy = report_of(run, "head"), report_of(run, "policy-idm")
     assert head["head"]["longest"] == policy["policy"]["longest"] == head["errors"][-1]["most"]
     assert head["checkpoint_sha256"] == policy["checkpoint_sha256"]
     assert -1 <= head["real"]["head"] <= 1
     assert all(one["real"] > 0 for one in head["errors"])
-    assert policy["error"] > 0
+    for kind in POLICIES:
+        policy = report_of(run, f"policy-{kind}")
+        assert policy["kind"] == kind
+        assert policy["error"] > 0
+        assert policy["policy"]["steps"] == 5
+        assert (policy["value_correlation"] is not None) == (kind == "gcivl")
 
 
-@pytest.mark.parametrize("command", ["train-head", "train-policy"])
+LEARNING = [["train-head"], ["train-policy"], ["train-policy", "--kind", "gcbc"], ["train-policy", "--kind", "gcivl"]]
+
+
+@pytest.mark.parametrize("command", LEARNING, ids=" ".join)
 def test_it_learns_from_seen_episodes_and_is_measured_on_others(run, monkeypatch, command):
     encoded = []
 
@@ -84,17 +92,16 @@ def test_it_learns_from_seen_episodes_and_is_measured_on_others(run, monkeypatch
         encoded.append(sorted(episodes.tolist()))
         return encode_episodes(model, dataset, episodes, on_progress)
 
-    monkeypatch.setattr("lewm.heads.command.encode_episodes", noting)
-    assert call(command, run, "--steps", "2")[0] == 0
+    monkeypatch.setattr("lewm.heads.prepared.encode_episodes", noting)
+    assert call(command[0], run, *command[1:], "--steps", "2")[0] == 0
     assert encoded == [sorted(half.tolist()) for half in open_run(run).split(8)]
 
 
-def test_defaults_of_the_commands_are_those_of_the_library():
-    for command, settings in ((train_head, HeadSettings()), (train_policy, PolicySettings())):
-        options = inspect.signature(command).parameters
-        shared = [one.name for one in fields(settings) if one.name in options]
-        assert "steps" in shared
-        assert {name: options[name].default for name in shared} == {name: getattr(settings, name) for name in shared}
+def test_defaults_of_the_command_are_those_of_the_library():
+    options = inspect.signature(train_head).parameters
+    shared = [one.name for one in fields(HeadSettings()) if one.name in options]
+    assert "steps" in shared
+    assert {name: options[name].default for name in shared} == {name: getattr(HeadSettings(), name) for name in shared}
 
 
 @pytest.mark.parametrize(
@@ -126,45 +133,45 @@ def test_a_policy_learns_from_as_many_frames_as_are_asked_for(run, monkeypatch):
         drawn.append(count)
         return draw_moves(model, latents, count, *rest)
 
-    monkeypatch.setattr("lewm.heads.command.encode_episodes", encoding)
-    monkeypatch.setattr("lewm.heads.command.draw_moves", drawing)
-    assert PolicySettings().frames is None
+    monkeypatch.setattr("lewm.heads.prepared.encode_episodes", encoding)
+    monkeypatch.setattr("lewm.heads.policies.idm.draw_moves", drawing)
+    assert IdmSettings().frames is None
     with open_run(run).data() as data:
         every = int(data.dataset.lengths[data.seen].sum())
     for given in ((), ("--frames", str(10**12))):
         encoded.clear(), drawn.clear()
         assert call("train-policy", run, "--steps", "2", *given)[0] == 0
         assert encoded[0] == every
-        assert drawn[0] == PolicySettings.moves_per_frame * every
+        assert drawn[0] == IdmSettings.moves_per_frame * every
     encoded.clear(), drawn.clear()
-    before = set(run.glob("policy-*.json"))
+    before = set(run.glob("policy-idm-*.json"))
     assert call("train-policy", run, "--steps", "2", "--frames", str(every - 1))[0] == 0
-    (report,) = set(run.glob("policy-*.json")) - before
+    (report,) = set(run.glob("policy-idm-*.json")) - before
     assert read_report(report)["policy"]["frames"] == encoded[0] < every
-    assert drawn[0] == PolicySettings.moves_per_frame * encoded[0]
+    assert drawn[0] == IdmSettings.moves_per_frame * encoded[0]
 
 
 def test_the_same_command_learns_the_same(run, trained):
-    for command, name in (("train-head", "head"), ("train-policy", "policy")):
+    for command, name in (("train-head", "head"), *(("train-policy", f"policy-{kind}") for kind in POLICIES)):
+        kind = ["--kind", name.removeprefix("policy-")] if command == "train-policy" else []
         before = (run / f"{name}.safetensors").read_bytes()
-        assert call(command, run, "--steps", "5")[0] == 0
+        assert call(command, run, *kind, "--steps", "5")[0] == 0
         assert (run / f"{name}.safetensors").read_bytes() == before
-        assert call(command, run, "--steps", "5", "--seed", "1")[0] == 0
+        assert call(command, run, *kind, "--steps", "5", "--seed", "1")[0] == 0
         assert (run / f"{name}.safetensors").read_bytes() != before
 
 
 def test_plans_name_the_files_of_what_they_used(run):
-    digests = {name: sha256(run / f"{name}.safetensors") for name in ("head", "policy")}
-    for options, used in (
-        ([], []),
-        (["--cost", "head"], ["head"]),
-        (["--agent", "idm"], ["policy"]),
-        (["--cost", "head", "--warm-start", "idm"], ["head", "policy"]),
+    files = {None: None} | {one.stem: sha256(one) for one in run.glob("*.safetensors")}
+    for options, head, policy in (
+        ([], None, None),
+        (["--cost", "head"], "head", None),
+        *((["--agent", kind], None, f"policy-{kind}") for kind in POLICIES),
+        (["--cost", "head", "--warm-start", "idm"], "head", "policy-idm"),
     ):
         assert call("plan", run, *PLAN, *options)[0] == 0
         report = newest_plan(run)
-        for name, digest in digests.items():
-            assert report[f"{name}_sha256"] == (digest if name in used else None)
+        assert (report["head_sha256"], report["policy_sha256"]) == (files[head], files[policy])
 
 
 def test_a_policy_needs_no_head_whatever_the_cost_of_the_run(run):
@@ -189,6 +196,10 @@ def test_json_is_the_report(run):
         (["--cost", "head"], "LeWM + CEM"),
         (["--agent", "idm"], "LeWM + GC-IDM"),
         (["--agent", "idm", "--execute", "1"], "LeWM + GC-IDM"),
+        (["--agent", "gcbc"], "LeWM + GCBC"),
+        (["--agent", "gcivl", "--execute", "2"], "LeWM + GCIVL"),
+        (["--agent", "random"], "random actions"),
+        (["--agent", "expert"], "the world's demonstrator"),
         (["--warm-start", "idm"], "LeWM + CEM from GC-IDM"),
     ],
 )
@@ -217,8 +228,8 @@ def test_data_that_have_moved_are_named_with_an_option(run):
     ("name", "options", "command", "nothing"),
     [
         ("head", ["--cost", "head"], "train-head", "so nothing that tells the steps to a goal"),
-        ("policy", ["--agent", "idm"], "train-policy", "so no policy"),
-        ("policy", ["--warm-start", "idm"], "train-policy", "so no policy"),
+        ("policy-idm", ["--warm-start", "idm"], "train-policy --kind idm", "so no policy"),
+        *((f"policy-{kind}", ["--agent", kind], f"train-policy --kind {kind}", "so no policy") for kind in POLICIES),
     ],
 )
 def test_what_is_missing_or_of_other_weights_is_named(run, tmp_path, name, options, command, nothing):
@@ -254,7 +265,7 @@ def test_held_out_episodes_without_a_whole_block_are_refused(tmp_path, tiny):
 
 def test_steps_beyond_the_longest_episode_are_refused(run, monkeypatch):
     encoded = []
-    monkeypatch.setattr("lewm.heads.command.encode_episodes", lambda *given: encoded.append(given))
+    monkeypatch.setattr("lewm.heads.prepared.encode_episodes", lambda *given: encoded.append(given))
     for command in ("train-head", "train-policy"):
         code, shown = call(command, run, "--longest", "101")
         assert code == 1
@@ -262,3 +273,51 @@ def test_steps_beyond_the_longest_episode_are_refused(run, monkeypatch):
         assert "--longest is 101" in problem
         assert not encoded
         assert "lewm collect --max-steps" in remedy
+
+
+@pytest.mark.parametrize("kind", ["gcbc", "gcivl"])
+def test_an_option_that_a_kind_does_not_use_is_refused(run, kind):
+    code, shown = call("train-policy", run, "--kind", kind, "--longest", "9")
+    assert code == 2
+    assert "--longest" in shown
+    assert f"of no use to the kind {kind}" in shown
+
+
+def test_a_kind_that_there_is_not(run):
+    code, shown = call("train-policy", run, "--kind", "gcivi")
+    assert (code, shown) == (1, 'unknown --kind "gcivi"\nDid you mean "gcivl"? Known: gcbc, gcivl, idm.')
+
+
+@pytest.mark.parametrize(
+    ("execute", "blocks"),
+    [("1", 1), ("3", 3), ("none", 3)],  # the run's horizon is 3
+)
+def test_a_policy_that_is_not_told_the_steps_plans_the_blocks_that_it_executes(run, execute, blocks):
+    code, shown = call("plan", run, *PLAN, "--agent", "gcbc", "--set", f"execute={execute}")
+    assert code == 0, shown
+    planner = newest_plan(run)["planner"]
+    assert (planner["agent"], planner["horizon"], planner["execute"]) == ("gcbc", blocks, blocks)
+
+
+def test_a_policy_of_another_kind_is_not_taken_for_one(run):
+    shutil.copy(run / "policy-gcbc.safetensors", run / "policy-gcivl.safetensors")
+    code, shown = call("plan", run, *PLAN, "--agent", "gcivl")
+    assert code == 1
+    assert shown.startswith("a policy of the kind gcbc, the settings ask for gcivl\nTrain one")
+
+
+def test_random_actions_are_the_agent_or_the_floor_and_are_the_same(run):
+    for agent in ("random", "expert"):
+        code, shown = call("plan", run, *PLAN, "--agent", agent, "--seed", "3")
+        assert code == 0, shown
+        assert shown.count("random actions") == 1
+        assert "s an action" in shown
+    drawn, shown = (read_report(path) for path in sorted(run.glob("plan-*.json"), key=lambda one: one.stat().st_mtime))
+    assert drawn["planner"].keys() == {"agent", "seed", "batch"}
+    assert (drawn["planner"]["agent"], shown["planner"]["agent"]) == ("random", "expert")
+    assert drawn["random"] is None
+    assert [one["planner"] for one in drawn["tasks"]] == [one["random"] for one in shown["tasks"]]
+    assert {one["random"] for one in drawn["tasks"]} == {None}
+    assert drawn["tasks_sha256"] == shown["tasks_sha256"]
+    assert shown["success_rate"] == 1
+    assert drawn["seconds_per_plan"] > 0 < shown["seconds_per_plan"]

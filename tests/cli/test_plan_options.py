@@ -86,6 +86,25 @@ def test_options_of_a_search_are_refused_where_the_policy_decides(run, option):
     assert "the policy decides" in shown
 
 
+@pytest.mark.parametrize("option", ["--horizon=2", "--horizon-end=fixed", "--set horizon=2", "--samples=6"])
+def test_options_of_an_arrival_are_refused_where_the_policy_is_not_told_of_it(run, option):
+    code, shown = call(run, "--agent", "gcbc", *option.split())
+    assert code == 2
+    assert option.partition("=")[0] in shown
+    assert "is not told the steps" in shown
+
+
+@pytest.mark.parametrize("agent", ["random", "expert"])
+@pytest.mark.parametrize("option", ["--execute=1", "--set context=2", "--planner=cem", "--precision=fp32"])
+def test_options_of_plans_are_refused_where_nothing_is_planned(run, agent, option):
+    code, shown = call(run, "--agent", agent, *option.split())
+    assert code == 2
+    assert option.partition("=")[0] in shown
+    assert f"the agent {agent} does not plan" in shown
+    code, shown = call(run, "--agent", agent, "--video", "gif", "--imagine")
+    assert (code, "makes none" in shown) == (2, True)
+
+
 def test_keys_are_set_as_options_are(run):
     assignments = ["planner.samples=6", "planner.elites=3", "cost.kind=mean", "context=3", "warm_start=on", "execute=2"]
     named = planner_of(run, *(word for pair in assignments for word in ("--set", pair)))

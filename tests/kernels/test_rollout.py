@@ -23,7 +23,7 @@ HEADS = 2
 A = 6
 
 
-def parameters(D=8, W=8, history=3, layers=2, head_dim=4, sharpness=1.0, seed=0) -> dict[str, torch.Tensor]:
+def parameters(D=8, W=8, history=3, layers=2, head_dim=4, sharpness=1.0, seed=0, norm=True) -> dict[str, torch.Tensor]:
     """Names and shapes as in a world model, in float64; every part matters."""
     inner, hidden, mlp, projector = HEADS * head_dim, 12, 20, 24
     shapes = {
@@ -57,7 +57,7 @@ def parameters(D=8, W=8, history=3, layers=2, head_dim=4, sharpness=1.0, seed=0)
             tensors[f"{name}.bias"] = 0.2 * noise(shape[0])
     tensors["prediction_projector.1.running_mean"] = 0.2 * noise(projector)
     tensors["prediction_projector.1.running_var"] = 0.5 + noise(projector).square()
-    return tensors
+    return {name: tensor for name, tensor in tensors.items() if norm or not name.startswith("prediction_projector.1.")}
 
 
 def typed(tensors, dtype):
@@ -76,6 +76,7 @@ SHAPES = [  # B, S, H, L, and the model
     (2, 3, 4, 2, {"W": 12, "head_dim": 3}),
     (3, 2, 3, 5, {"W": 7, "history": 2, "layers": 1}),
     (1, 4, 6, 2, {"history": 4, "layers": 3}),
+    (2, 3, 4, 2, {"W": 12, "head_dim": 3, "norm": False}),
 ]
 
 every_kind = pytest.mark.parametrize("residual", [False, True], ids=["adaln", "residual"])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lewm import config as cfg
+from lewm.checkpoints.info import describe_run
 from lewm.checkpoints.run import DatasetIdentity, load_run, save_tensors, write_config
 from lewm.config import resolve
 from lewm.errors import LewmError
@@ -28,6 +29,7 @@ SECTIONS = {
     "vit": VIT,
     "conv": {"kind": "conv", "channels": [4, 8], "width": 16},
     "efficientnet": {"kind": "efficientnet"},
+    "dinov2": {"kind": "dinov2", "patch": 4, "width": 24, "depth": 2, "heads": 3, "mlp": 32, "registers": 1, "grid": 3},
     "impala": {"kind": "impala", "channels": [4, 8], "blocks": 2, "width": 16},
     "frozen": FROZEN,
     "joined": {
@@ -120,6 +122,17 @@ def test_a_run_comes_back_with_its_configuration_and_embeddings(encoding, tmp_pa
         assert torch.equal(again.embed(frames(3)), model.embed(frames(3)))
 
 
+def test_info_says_where_projectors_have_no_batch_norm(tiny, tmp_path):
+    said = {}
+    for norm in ("batch", "none"):
+        config = resolve(tiny, None, {"model.projector_norm": norm})
+        (tmp_path / norm).mkdir()
+        write_config(tmp_path / norm, config, DatasetIdentity("data.h5", "0", (SIDE, SIDE), 2, None))
+        save_tensors(tmp_path / norm / "model.safetensors", build(config.model).state_dict())
+        said[norm] = describe_run(tmp_path / norm).facts().get("projectors")
+    assert said == {"batch": None, "none": "without BatchNorm"}
+
+
 def test_a_frame_that_the_encoder_cannot_take_is_refused(encoding):
     size = SIDE + 1
     with pytest.raises(LewmError, match=f"frame_size {size}"):
@@ -172,6 +185,15 @@ def rolled_out_by_hand(model, latents, candidates, history):
 def predicting(request, tiny, make_model):
     """Makes a model for each kind of predictor, with weights that all matter."""
     section = {**tiny.model.predictor.model_dump(), "kind": request.param, "history": 3}
+    if request.param == "patches":
+        section = {"kind": "patches", "patches": 4, "depth": 2, "heads": 3, "head_dim": 5, "mlp": 16}
+    return lambda changes: make_model({"model.predictor": section, **changes})
+
+
+@pytest.fixture(params=sorted(set(PREDICTORS) - {"patches"}))
+def projected(request, tiny, make_model):
+    """The same for the kinds that a projector may follow."""
+    section = {**tiny.model.predictor.model_dump(), "kind": request.param, "history": 3}
     return lambda changes: make_model({"model.predictor": section, **changes})
 
 
@@ -181,8 +203,9 @@ def test_every_way_of_rolling_out_takes_the_steps_that_predict_takes(predicting,
     inputs = torch.randn(2, L, 8), torch.randn(2, 3, 4, 10), torch.randn(2, L - 1, 10)
     with torch.inference_mode():
         expected = rolled_out_by_hand(model, *inputs)
-        assert model.packs
+        assert model.packs == (model.config.predictor.kind != "patches")
         torch.testing.assert_close(model.rollout(*inputs), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.roll_by_steps(*inputs), expected, rtol=1e-4, atol=1e-5)
         by_steps = reference.step_by_step(model.predict, *inputs, longest=model.history)
         torch.testing.assert_close(by_steps, expected, rtol=1e-4, atol=1e-5)
     with_gradient = model.rollout(*inputs)
@@ -209,14 +232,32 @@ def test_a_residual_predictor_begins_with_no_change(tiny):
     assert torch.equal(rolled_out, latents[:, :1, None].expand_as(rolled_out))
 
 
-def test_a_predictor_without_projector_is_rolled_out_by_steps(predicting):
-    model = predicting({"model.encoder.width": 16, "model.latent": 16, "model.predictor.projector_hidden": None})
+def test_a_predictor_without_projector_is_rolled_out_by_steps(projected):
+    model = projected({"model.encoder.width": 16, "model.latent": 16, "model.predictor.projector_hidden": None})
     inputs = torch.randn(2, 2, 16), torch.randn(2, 3, 4, 10), torch.randn(2, 1, 10)
     assert not model.packs
     with torch.inference_mode():
         torch.testing.assert_close(model.rollout(*inputs), rolled_out_by_hand(model, *inputs), rtol=1e-5, atol=1e-5)
     with pytest.raises(LewmError, match="cannot be packed: no projector follows the predictor"):
         model.pack()
+
+
+@pytest.mark.parametrize("L", [1, 3])
+def test_projectors_without_batch_norm_are_packed_and_need_no_other_frames(projected, L):
+    model = projected({"model.projector_norm": "none"})
+    assert model.config.projector_norm == "none"  # the command line and its files read the word as None
+    assert not any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules())
+    inputs = torch.randn(2, L, 8), torch.randn(2, 3, 4, 10), torch.randn(2, L - 1, 10)
+    assert model.packs
+    with torch.inference_mode():
+        expected = rolled_out_by_hand(model, *inputs)
+        torch.testing.assert_close(model.rollout(*inputs), expected, rtol=1e-4, atol=1e-5)
+    with_gradient = model.rollout(*inputs)
+    assert with_gradient.requires_grad
+    torch.testing.assert_close(with_gradient.detach(), expected, rtol=1e-4, atol=1e-5)
+    model.train()
+    pixels = frames(8)[None]
+    torch.testing.assert_close(model.encode(pixels)[:, :2], model.encode(pixels[:, :2]))
 
 
 def test_a_model_that_packs_has_no_obstacle(model):

@@ -39,6 +39,13 @@ def test_settings_that_fit_only_together_may_come_in_any_order():
         assert resolve(SMALL, None, order).planning.planner.samples == 16
 
 
+def test_what_is_given_is_left_as_it_was():
+    section = {"kind": "conv", "channels": [4], "width": 8}
+    changed = resolve(recipes.small("two-room", 2), None, {"model.encoder": section, "model.encoder.width": 16})
+    assert changed.model.encoder.width == 16
+    assert section == {"kind": "conv", "channels": [4], "width": 8}
+
+
 def test_faults_name_the_file(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text("[training]\nbatch = 3\n")
@@ -194,7 +201,7 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 def test_recipes_take_the_actions_of_the_world_and_know_its_history():
-    for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3])):
+    for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3]), ("dino-wm-small", [1, 3])):
         found = [recipes.recipe(name, env, 5).model for env in ("two-room", "my-robot")]
         assert [model.predictor.history for model in found] == histories
         assert [model.action_block for model in found] == [25, 25]

@@ -10,7 +10,7 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.config import Evaluation, resolve
-from lewm.evaluation.agents import random_floor
+from lewm.evaluation.actors import random_floor
 from lewm.evaluation.command import FromDataset, FromFile, PlanRequest, evaluate_run
 from lewm.evaluation.manifest import read_tasks
 from lewm.evaluation.tasks import Placed, Task, Tasks
@@ -67,6 +67,16 @@ def test_tasks_are_held_out_only_for_runs_that_did_not_train_on_them(runs, tiny,
     assert unknown.protocol == f"tasks of {saved}; it is not known whether training saw their episodes"
     with Dataset.open(runs / "two.h5") as dataset:  # the episodes would be held out, were they of this dataset
         assert episodes <= set(split_episodes(dataset.num_episodes, tiny.training.held_out, 1)[1].tolist())
+
+
+def test_tasks_of_episodes_that_training_left_out_are_held_out(saved):
+    """With `training.episodes`, episodes can be neither seen nor held out."""
+    tasks = read_tasks(saved, WORLD)
+    episodes = sorted({task.episode for task in tasks.each})
+    others = np.setdiff1d(np.arange(20), episodes)
+    assert tasks.protocol_for(tasks.dataset, others, saved) == "held-out"
+    some = tasks.protocol_for(tasks.dataset, np.append(others, episodes[0]), saved)
+    assert some == f"tasks of {saved}; 1 of {len(episodes)} episodes were seen in training"
 
 
 def test_tasks_that_are_written_again_stay_what_they_are(runs, tiny, saved, tmp_path):

@@ -12,7 +12,8 @@ from matplotlib import image
 from lewm import recipes
 from lewm.config import resolve
 from lewm.errors import LewmError
-from lewm.evaluation.agents import random_floor, run_planner
+from lewm.evaluation.actors import random_floor
+from lewm.evaluation.agents import run_planner
 from lewm.evaluation.episodes import run_episodes
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import SMALLEST, draw_from_env, read_goal

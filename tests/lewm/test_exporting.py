@@ -118,6 +118,8 @@ def test_what_the_released_code_does_not_have(tiny):
     residual = {**SIZES, "model.predictor": {**small().config.predictor.model_dump(), "kind": "residual"}}
     with pytest.raises(LewmError, match="no predictor of the kind residual"):
         released_config(resolve(recipes.paper("two-room", 2), None, residual).model)
+    with pytest.raises(LewmError, match=r"BatchNorm in its projectors, and model\.projector_norm is none"):
+        released_config(small(projector_norm="none").config)
     with pytest.raises(LewmError, match="a multiple of the latent's, 6: 19 is none"):
         released_config(small(**{"action_embedder.hidden": 19}).config)
 

@@ -84,6 +84,19 @@ def test_the_latent_of_the_source_can_be_the_latent_itself(tiny, source):
         assert torch.equal(model.embed(frames(5)), theirs.embed(frames(5)))
 
 
+def test_the_projector_of_the_source_keeps_its_normalisation(tiny, tmp_path):
+    """Whichever the model has that takes the encoder."""
+    torch.manual_seed(0)
+    config = resolve(tiny, None, {"model.projector_norm": "none"})
+    theirs = build(config.model).eval()
+    write_run(tmp_path / "source", config, theirs)
+    model = begun(frozen_config(tiny, tmp_path / "source"))
+    assert (model.config.projector_norm, model.config.encoder.projector.norm) == ("batch", "none")
+    pixels = torch.randn(40, 3, SIDE, SIDE)
+    with torch.inference_mode():
+        assert torch.equal(model.encoder(pixels), theirs.projector(theirs.encoder(pixels)))
+
+
 def test_training_mode_changes_neither_what_it_gives_nor_its_statistics(tiny, source):
     model = begun(frozen_config(tiny, source[0]))
     before = {name: tensor.clone() for name, tensor in model.encoder.state_dict().items()}

@@ -10,10 +10,10 @@ from lewm.checkpoints.run import save_tensors
 from lewm.config import resolve
 from lewm.episode_latents import EpisodeLatents
 from lewm.errors import LewmError
-from lewm.heads.amortised import PolicySettings, measure_policy, train_policy
-from lewm.heads.command import _some
 from lewm.heads.moves import Moves, draw_moves
 from lewm.heads.pairs import Pairs, draw_pairs
+from lewm.heads.policies.idm import IdmSettings, measure_idm, train_idm
+from lewm.heads.prepared import _some
 from lewm.heads.temporal import HeadSettings, measure_head, train_head
 from lewm.heads.windows import draw_starts
 from lewm.planning.controller import Controller
@@ -185,13 +185,13 @@ def ends_of(moves):
 
 @pytest.fixture(scope="module")
 def policy(model):
-    settings = PolicySettings(steps=200, batch=128, learning_rate=1e-3)
-    return train_policy(moves_of(model, 0), 20, settings)
+    settings = IdmSettings(steps=200, batch=128, learning_rate=1e-3)
+    return train_idm(moves_of(model, 0), 20, settings)
 
 
 def test_a_policy_learns_where_to_go_and_how_fast(model, policy):
     held_out = moves_of(model, 1)
-    assert measure_policy(policy, held_out) < 0.25 * held_out.blocks.square().mean()
+    assert measure_idm(policy, held_out) < 0.25 * held_out.blocks.square().mean()
     ends = ends_of(held_out)
     slow, fast = (policy(*ends, torch.full((1500,), steps)) for steps in (20, 2))
     assert fast.norm() > 1.5 * slow.norm()
@@ -232,11 +232,15 @@ def test_a_file_has_the_whole_policy(tmp_path, model, policy):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"longest": 10**12}, {"longest": 20.0}, {"longest": True}, {"latent": 9}, {"action_block": "two"}]
+    "changes",
+    [
+        *({"longest": 10**12}, {"longest": 20.0}, {"longest": True}, {"longest": None}, {"latent": 9}),
+        *({"action_block": "two"}, {"patches": 0}, {"patches": 2}, {"patches": 3}, {"kind": "none"}, {"kind": ["idm"]}),
+    ],
 )
 def test_a_file_that_states_other_sizes_is_no_policy(tmp_path, changes):
     path = tmp_path / "policy.safetensors"
-    about = {"latent": 8, "action_block": 10, "longest": 20, "checkpoint_sha256": None} | changes
-    save_tensors(path, Policy(8, 10, 20).state_dict(), {"policy": json.dumps(about)})
+    about = {"kind": "idm", "latent": 8, "action_block": 10, "longest": 20, "patches": 1, "checkpoint_sha256": None}
+    save_tensors(path, Policy("idm", 8, 10, 20).state_dict(), {"policy": json.dumps(about | changes)})
     with pytest.raises(LewmError, match="not a policy, or of another version"):
         load_policy(path, CPU)

@@ -36,6 +36,7 @@ CASES = {
     "lewm": {},
     "lewm, exact": {"objective.sigreg": {"kind": "exact"}},
     "lewm, subspaces": {"objective.sigreg": {"kind": "subspaces", "directions": 16, "subspaces": 4}},
+    "lewm, straightening": {"objective.straightening": 0.1, "model.predictor.history": 3},
     "pldm": {"objective.kind": "pldm"},
     "pldm, every term": {"objective.kind": "pldm"} | EVERY_TERM,
 }
@@ -112,6 +113,63 @@ def test_terms_of_weight_0_are_left_out_with_their_networks(tiny):
     assert list(loss.terms) == list(config.objective.weights())
 
 
+def straightening_of(tiny, latents):
+    """The term for given latents, and the weight of the loss."""
+    objective = objective_of(resolve(tiny, None, CASES["lewm, straightening"] | {"model.latent": latents.shape[-1]}))
+    frames, actions = torch.zeros(len(latents), latents.shape[1], 2, 2, 3, dtype=torch.uint8), torch.zeros(1, 1, 1)
+    loss = objective(Given(latents), frames, actions.expand(*latents.shape[:2], A), 0, Ranks())
+    return loss.terms["straightening"]
+
+
+def test_straightening_of_a_path_by_hand(tiny):
+    """Two clips of four places in the plane. The first turns left, then back; the second goes straight on, then stays.
+
+    The cosines are 0, -1 and 1, 0. Only a turn has a gradient: where steps v and w are at right angles, the cosine
+    changes by w / (|v| |w|) when v does, and by v / (|v| |w|) when w does.
+    """
+    turning = [[0.0, 0.0], [2.0, 0.0], [2.0, 4.0], [2.0, 1.0]]
+    straight = [[0.0, 0.0], [1.0, 0.0], [3.0, 0.0], [3.0, 0.0]]
+    latents = torch.tensor([turning, straight], dtype=torch.float32, requires_grad=True)
+    term = straightening_of(tiny, latents)
+    assert term.item() == pytest.approx(-(0 - 1 + 1 + 0) / 4, abs=1e-6)
+    (gradient,) = torch.autograd.grad(term, latents)
+    first, second = torch.tensor([0.0, 4.0]) / 8, torch.tensor([2.0, 0.0]) / 8  # by v = (2, 0) and w = (0, 4)
+    by_hand = -torch.stack([-first, first - second, second, torch.zeros(2)]) / 4
+    torch.testing.assert_close(gradient[0], by_hand, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [0.0, 1e-30, 1e-12, 1e-4])
+def test_straightening_of_steps_without_length_has_a_gradient_that_is_bounded(tiny, length):
+    generator = torch.Generator().manual_seed(0)
+    latents = (length * torch.randn(B, T, D, generator=generator)).requires_grad_()
+    term = straightening_of(tiny, latents)
+    (gradient,) = torch.autograd.grad(term, latents)
+    assert abs(term.item()) < (0.1 if length else 1e-12)
+    assert gradient.isfinite().all()
+    assert gradient.norm() < 1000
+
+
+def test_straightening_makes_paths_straight(tiny):
+    latents = torch.randn(B, T, D, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    before = straightening_of(tiny, latents).item()
+    optimizer = torch.optim.Adam([latents], lr=0.05)
+    for _ in range(100):
+        optimizer.zero_grad()
+        straightening_of(tiny, latents).backward()
+        optimizer.step()
+    assert before > 0
+    assert straightening_of(tiny, latents).item() < -0.95
+
+
+def test_straightening_needs_clips_of_two_steps(tiny):
+    assert tiny.model.predictor.history == 1
+    with pytest.raises(LewmError) as caught:
+        resolve(tiny, None, {"objective.straightening": 0.1})
+    assert "with model.predictor.history 1 a clip has one: set that to 2 or more" in str(caught.value)
+    two = resolve(tiny, None, {"objective.straightening": 0.1, "model.predictor.history": 2})
+    assert two.objective.formula() == "prediction + 0.01 · sigreg + 0.1 · straightening"
+
+
 def test_sigreg_in_subspaces_is_the_mean_of_the_sketches_in_each(tiny):
     config = resolve(tiny, None, CASES["lewm, subspaces"])
     form, directions = objective_of(config, seed=9).sigreg, RandomDirections(9, 4, 16)
@@ -128,7 +186,7 @@ def test_the_model_begins_alike_whatever_the_objective_is(tiny, dataset):
     """Objectives can then be compared at one seed."""
     with Dataset.open(dataset) as opened:
         episodes = np.arange(opened.num_episodes)
-        configs = [resolve(tiny, None, changes) for changes in CASES.values()]
+        configs = [resolve(tiny, None, changes | {"model.predictor.history": 3}) for changes in CASES.values()]
         model, *others = (preparation.new_learners(config, opened, episodes)[0] for config in configs)
     for other in others:
         for name, tensor in model.state_dict().items():

@@ -2,16 +2,21 @@
 
 import numpy as np
 import pytest
+import torch
 
 import lewm
 from lewm.checkpoints import run as runs
+from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.opened_run import CPU, open_run
+from lewm.surprise.familiarity import thumbnails
+from lewm.surprise.reference import stored
 from lewm.training.loop import train
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
-from lewm_data.store.clips import split_episodes
+from lewm_data.errors import DataError
+from lewm_data.store.clips import action_statistics, split_episodes
 
 
 def made(path, episodes=20, seed=0, frame_size=16):
@@ -84,6 +89,31 @@ def test_of_its_own_data_training_has_not_seen_what_it_held_out(trained, tiny):
         assert np.array_equal(data.seen, seen)
         assert np.array_equal(data.unseen, held_out)
         data.check_in_training("Nothing.")
+
+
+def test_a_training_on_some_episodes_has_seen_no_others(tiny, tmp_path):
+    """Everything that the training leaves behind depends on those alone, and what is held out stays the same."""
+    data = made(tmp_path / "data.h5", 20)
+    _, held_out = split_episodes(20, tiny.training.held_out, tiny.training.seed)
+    train(resolve(tiny, None, {"training.episodes": 3}), data, tmp_path / "run", CPU)
+    run = open_run(tmp_path / "run")
+    with run.data() as opened:
+        assert len(opened.seen) == 3
+        assert np.array_equal(opened.unseen, held_out)
+        mean, _ = action_statistics(opened.dataset, opened.seen)
+        assert np.allclose(run.model.action_mean, mean)
+        known = stored(run)
+        assert known.lengths.sum() == opened.dataset.lengths[held_out].sum()  # the clean frames are all held out
+        frames = torch.from_numpy(opened.dataset.frames(opened.dataset.rows(opened.seen)))
+        small = {tuple(row) for row in thumbnails(frames).tolist()}
+        assert {tuple(row) for row in known.thumbnails.tolist()} <= small
+
+
+def test_a_training_on_more_episodes_than_there_are_leaves_nothing_behind(tiny, tmp_path):
+    data = made(tmp_path / "data.h5", 20)
+    with pytest.raises(DataError, match=r"19 episodes to train on were asked for: of 20, 2 are held out and 18 are"):
+        train(resolve(tiny, None, {"training.episodes": 19}), data, tmp_path / "run", CPU)
+    assert not (tmp_path / "run").exists()
 
 
 def test_of_other_data_training_has_seen_nothing(trained, tmp_path):

@@ -1,15 +1,18 @@
 """The course of training beside that of the runs that come with lewm: charts, sentences, and where there are none."""
 
+import csv
+import itertools
 import json
 import math
 import re
+from html import escape
 
 import pytest
 
 from lewm.checkpoints.run import DatasetIdentity, write_config
 from lewm.curves import committed
 from lewm.curves.committed import committed_curves
-from lewm.page.chart import Line, chart
+from lewm.page.chart import Axes, Line, chart
 from lewm.page.command import write_page
 from lewm.page.course import _of_run, over_training
 from lewm.report_files import write_report
@@ -79,6 +82,7 @@ class Plan:
             **agent,
             "success_rate": 0.5,
             "success": "judged by states",
+            "tasks": [],
             "random": {**agent, "success_rate": 0.1},
             "protocol": "held-out",
             "goal_offset": 25,
@@ -108,11 +112,12 @@ def write_plan(directory, **changed):
 
 def page(run):
     text = (run / "report" / "index.html").read_text() if write_page(run) else ""
-    titles = re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    titles = re.findall(r"<figcaption>(.*?) <a ", text)
     return text, titles
 
 
-RANK, FOLLOWS = (
+SPREAD, RANK, FOLLOWS = (
+    "Mean standard deviation of the latents, held-out data",
     "Effective rank of the latents",
     "Rank correlation of latent distance and the shortest path in the world",
 )
@@ -121,20 +126,20 @@ RANK, FOLLOWS = (
 def test_a_run_is_drawn_beside_the_committed_curves(run, ship):
     ship(curve(0, (0.3, 0.8)), curve(1, (0.4, 0.7)))
     text, titles = page(run)
-    assert titles == [RANK, FOLLOWS, "Solved tasks"]
+    assert titles == [SPREAD, RANK, FOLLOWS, "Solved tasks"]
     for words in (
         "This run solved 50.0% of its tasks (24.0% to 76.0%).",
         "the runs of this world that come with lewm solved 80.0%, 70.0%.",
         "had an effective rank of 8.0, 7.0.",
     ):
         assert words in text, words
-    assert text.count('<g class="theirs">') == 12, "two stages of two curves in each of three charts"
-    assert text.count('<g class="ours">') == 4, "two lines, a dot, and its interval"
+    assert text.count('<g class="theirs">') == 12, "two stages of two curves in each of three charts but the first"
+    assert text.count('<g class="ours">') == 5, "three lines, a dot, and its interval"
 
 
 def test_a_world_without_a_committed_curve_shows_nothing(run, ship):
     text, titles = page(run)
-    assert titles == []
+    assert titles == [SPREAD, RANK, FOLLOWS]
     assert "come with lewm" not in text
 
 
@@ -143,28 +148,35 @@ def test_success_on_tasks_of_another_kind_is_not_compared(run, ship, changed):
     ship(curve(0, (0.3, 0.8)))
     write_plan(run, **changed)
     text, titles = page(run)
-    assert titles == [RANK, FOLLOWS]
+    assert titles == [SPREAD, RANK, FOLLOWS]
     assert (
         "the tasks of the run of this world that comes with lewm have goals 25 steps ahead and a budget of 50" in text
     )
 
 
-def test_success_of_another_kind_of_agent_is_not_compared(run, ship):
+@pytest.mark.parametrize(
+    ("agent", "told"),
+    [
+        ("idm", "a policy (GC-IDM)"),
+        ("gcbc", "a policy (GCBC)"),
+        ("random", "chance"),
+        ("expert", "the world's demonstrator"),
+    ],
+)
+def test_success_of_another_kind_of_agent_is_not_compared(run, ship, agent, told):
     ship(curve(0, (0.3, 0.8)))
-    write_plan(run, planner=Plan().content["planner"] | {"agent": "idm"})
+    write_plan(run, planner=Plan().content["planner"] | {"agent": agent})
     text, titles = page(run)
-    assert titles == [RANK, FOLLOWS]
-    assert (
-        "Success is not compared: here a policy acts, and in the run of this world that comes with lewm a search."
-        in text
-    )
+    assert titles == [SPREAD, RANK, FOLLOWS]
+    beside = "in the run of this world that comes with lewm a search."
+    assert f"Success is not compared: here {escape(told)} acts, and {beside}" in text
 
 
 def test_success_of_other_weights_is_not_compared(run, ship, monkeypatch):
     ship(curve(0, (0.3, 0.8)))
     monkeypatch.setattr("lewm.page.sections.other_weights", lambda path, report: "<p>other weights</p>")
     text, titles = page(run)
-    assert titles == [RANK, FOLLOWS]
+    assert titles == [SPREAD, RANK, FOLLOWS]
     assert "other weights" in text
 
 
@@ -172,8 +184,8 @@ def test_a_run_without_a_plan_has_its_metrics_beside_them(run, ship):
     ship(curve(0, (0.3, 0.8)))
     (run / "plan-20260101-000000.json").unlink()
     text, titles = page(run)
-    assert titles == [RANK, FOLLOWS]
-    assert text.count('<g class="ours">') == 2
+    assert titles == [SPREAD, RANK, FOLLOWS]
+    assert text.count('<g class="ours">') == 3
 
 
 def test_a_world_without_distances_has_no_chart_of_them(run, ship):
@@ -182,7 +194,40 @@ def test_a_world_without_distances_has_no_chart_of_them(run, ship):
     for line in lines[:2]:
         line["health"]["distance_correlation"] = None
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert page(run)[1] == [RANK, "Solved tasks"]
+    assert page(run)[1] == [SPREAD, RANK, "Solved tasks"]
+
+
+def spread(run, *values):
+    """Gives the run these standard deviations, a check each, 100 steps apart."""
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    lines = [line | {"step": 100 * i, "health": line["health"] | {"std_mean": std}} for i, std in enumerate(values, 1)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_collapse_is_said_with_the_step_where_it_set_in(run):
+    spread(run, 0.8, 0.02, 0.7, 0.03, 0.01)
+    text, titles = page(run)
+    assert "Collapsed from step 400 on: at step 500 the mean standard deviation of the latents is 0.01" in text
+    assert titles[:2] == [SPREAD, RANK]
+
+
+@pytest.mark.parametrize("values", [(0.9, 0.8), (0.01, 0.9), (0.9, 0.01, 0.9)])
+def test_latents_that_are_well_at_the_end_are_not_called_collapsed(run, values):
+    spread(run, *values)
+    assert "Collapsed" not in page(run)[0]
+
+
+def test_points_of_a_chart_are_kept_as_numbers(run, ship):
+    ship(curve(0, (0.3, 0.8)))
+    page(run)
+    files = run / "report" / "files"
+    rows = list(csv.reader((files / "planning" / "success.csv").read_text().splitlines()))
+    assert rows[0] == ["line", "training step", "Solved tasks", "interval_low", "interval_high"]
+    assert rows[1][0] == "this run"
+    assert list(map(float, rows[1][2:])) == pytest.approx([50, 24, 76])
+    assert ["what comes with lewm, seed 0, stage encoder", "200.0", "30.0", "", ""] in rows
+    ranks = list(csv.reader((files / "training" / "effective_rank.csv").read_text().splitlines()))
+    assert [row[2] for row in ranks if row[0].startswith("this run")] == ["2.0", "4.0"]
 
 
 def test_steps_of_a_stage_follow_those_of_the_stage_before():
@@ -213,7 +258,7 @@ def places(svg, kind):
 
 
 def test_lines_go_where_the_numbers_of_the_axes_say():
-    svg = chart("a", [Line(((0.0, 0.0), (500.0, 50.0), (1000.0, 100.0)), True)], " %")
+    svg = chart("a", [Line(((0.0, 0.0), (500.0, 50.0), (1000.0, 100.0)), "ours")], Axes(unit=" %"))
     numbers = dict(re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">([0-9.k]+)</text>', svg))
     assert list(numbers.values()) == ["0", "200", "400", "600", "800", "1k"]
     (left, bottom), middle, (right, top) = places(svg, "ours")
@@ -226,25 +271,58 @@ def test_lines_go_where_the_numbers_of_the_axes_say():
 
 
 def test_ours_is_drawn_last_above_the_others():
-    svg = chart("a", [Line(((0.0, 1.0), (1.0, 2.0)), True), Line(((0.0, 2.0), (1.0, 1.0)), False)])
+    svg = chart("a", [Line(((0.0, 1.0), (1.0, 2.0)), "ours"), Line(((0.0, 2.0), (1.0, 1.0)), "theirs")])
     assert svg.index('class="theirs"') < svg.index('class="ours"')
 
 
 @pytest.mark.parametrize("value", [0.0, -0.3, 1e-9, 1e300, 2.0**53])
 def test_every_number_has_a_place_within_the_drawing(value):
-    svg = chart("a", [Line(((1.0, value),), True)])
+    svg = chart("a", [Line(((1.0, value),), "ours")])
     ((x, y),) = places(svg, "ours")
     assert 0 <= x <= 320
     assert 0 <= y <= 200
 
 
 def test_what_is_not_finite_is_left_out():
-    assert chart("a", [Line(((1.0, math.nan), (2.0, math.inf)), True)]) == ""
-    assert len(places(chart("a", [Line(((1.0, math.nan), (2.0, 3.0)), True)]), "ours")) == 1
+    assert chart("a", [Line(((1.0, math.nan), (2.0, math.inf)), "ours")]) == ""
+    assert len(places(chart("a", [Line(((1.0, math.nan), (2.0, 3.0)), "ours")]), "ours")) == 1
+
+
+def test_an_axis_of_powers_has_equal_steps_for_equal_ratios():
+    points = tuple((float(x), 10.0**-x) for x in range(4))
+    svg = chart("a", [Line((*points, (4.0, 0.0), (5.0, -1.0)), "ours")], Axes(powers=True))
+    heights = [y for _, y in places(svg, "ours")]
+    assert len(heights) == 4, "zero and negative numbers have no place"
+    assert [b - a for a, b in itertools.pairwise(heights)] == pytest.approx([heights[1] - heights[0]] * 3, abs=0.11)
+    assert re.findall(r'text-anchor="end">([0-9.]+)<', svg) == ["0.001", "0.01", "0.1", "1"]
+
+
+@pytest.mark.parametrize("values", [(1.0,), (0.2, 0.3), (1e-300, 1e300), (1e-9, 1.0)])
+def test_an_axis_of_powers_has_few_numbers(values):
+    svg = chart("a", [Line(tuple((float(x), y) for x, y in enumerate(values)), "ours")], Axes(powers=True))
+    assert 2 <= len(re.findall(r'text-anchor="end">', svg)) <= 7
+    assert all(0 <= y <= 200 for _, y in places(svg, "ours"))
+
+
+def test_names_stand_where_their_points_are_and_bars_where_the_intervals_end():
+    axes = Axes(across="λ", names=("0", "0.1", "0.5"))
+    line = Line(
+        ((0.0, 10.0), (1.0, 20.0), (2.0, 10.0)), "ours", intervals=((5.0, 15.0), None, (0.0, 20.0)), marks="all"
+    )
+    svg = chart("a", [line], axes)
+    drawn = [
+        [tuple(map(float, pair.split(","))) for pair in path.split()]
+        for path in re.findall(r'<g class="ours"><polyline points="(.*?)">', svg)
+    ]
+    numbers = re.findall(r'<text x="([0-9.]+)" y="[0-9.]+" text-anchor="middle">(.*?)</text>', svg)
+    assert [(float(x), name) for x, name in numbers[:3]] == list(zip((x for x, _ in drawn[0]), axes.names, strict=True))
+    assert len(drawn) == 3, "the line, and two bars"
+    assert [x for x, _ in drawn[1]] == [drawn[0][0][0]] * 2
+    assert drawn[2][1][1] == drawn[0][1][1], "20 is as high in a bar as in the line"
 
 
 def test_a_title_is_escaped():
-    assert "<b>" not in chart("<b>", [Line(((1.0, 1.0),), True)])
+    assert "<b>" not in chart("<b>", [Line(((1.0, 1.0),), "ours")])
 
 
 @pytest.mark.parametrize("world", WORLDS)

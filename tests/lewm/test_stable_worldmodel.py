@@ -192,3 +192,10 @@ def test_a_policy_of_choices_gives_numbers_of_choices(run):
     assert set(actions.tolist()) <= {4, 5}
     with pytest.raises(LewmError, match="one-hot actions of 3 numbers"):
         WorldPolicy(run).set_env(pool(2, spaces.Discrete(3)))
+
+
+@pytest.mark.parametrize("agent", ["random", "expert"])
+def test_an_agent_that_does_not_plan_is_refused(run, agent):
+    planning = run.config.planning.model_copy(update={"agent": agent})
+    with pytest.raises(LewmError, match=f"the agent {agent} does not plan"):
+        WorldPolicy(run, planning)

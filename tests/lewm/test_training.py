@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from lewm.datasets import identity_of
 from lewm.errors import LewmError
 from lewm.model import build
 from lewm.sealed import sealed_json
-from lewm.training import state
+from lewm.training import preparation, state, trainer
 from lewm.training.loop import train
+from lewm.training.metrics import read_metrics
 from lewm.training.objectives import OBJECTIVES, Loss
 from lewm.training.objectives.lewm import LewmObjective
 from lewm.training.plot import plot_training
@@ -73,6 +75,25 @@ def test_killed_and_resumed_equals_uninterrupted(tiny, dataset, tmp_path, histor
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
+def test_the_seconds_of_the_steps_are_added_up_over_interruptions(tiny, dataset, tmp_path, monkeypatch):
+    """The clock goes on by a second whenever it is looked at: once before the steps of a line, and once after them."""
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
+    train_until(5, tiny, dataset, tmp_path / "run", CPU)  # the last checkpoint is of step 4
+    train(tiny, dataset, tmp_path / "run", CPU, resume=True)
+    lines = read_metrics(tmp_path / "run" / run.METRICS)
+    assert [line["seconds"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_encoded_before_the_steps_counts(tiny, dataset, tmp_path, monkeypatch):
+    train(tiny, dataset, tmp_path / "source", CPU)
+    frozen = {"model.encoder": {"kind": "frozen", "weights": str(tmp_path / "source")}}
+    alone = frozen | {"model.projector_hidden": None, "objective": {"kind": "prediction"}}
+    monkeypatch.setattr(preparation, "time", SimpleNamespace(perf_counter=iter([100.0, 350.0]).__next__))
+    train(resolve(tiny, None, alone), dataset, tmp_path / "run", CPU)
+    first = read_metrics(tmp_path / "run" / run.METRICS)[0]
+    assert 250 < first["seconds"] < 500
+
+
 def test_every_step_matters(tiny, dataset, tmp_path):
     """The equality above could not fail if weights did not move or batches did not differ."""
     train(tiny, dataset, tmp_path / "a", CPU)
@@ -81,7 +102,7 @@ def test_every_step_matters(tiny, dataset, tmp_path):
     moved = [name for name in a if name.startswith("model.encoder") and not torch.equal(a[name], b[name])]
     assert moved
     first = json.loads((tmp_path / "a" / run.METRICS).read_text().splitlines()[0])
-    assert {"loss", "terms", "gradient_norm", "clips_per_second", "waiting_for_data"} <= set(first)
+    assert {"loss", "terms", "gradient_norm", "seconds", "clips_per_second", "waiting_for_data"} <= set(first)
     weight = tiny.objective.lambda_
     assert weight > 0
     assert first["loss"] == pytest.approx(first["terms"]["prediction"] + weight * first["terms"]["sigreg"], rel=1e-5)

@@ -16,8 +16,9 @@ import lewm
 from lewm.checkpoints import run
 from lewm.config import resolve
 from lewm.errors import LewmError
+from lewm.sealed import sealed_json
 from lewm.surprise import reference
-from lewm.training import loop, metrics, preparation, trainer
+from lewm.training import embeddings, loop, metrics, preparation, trainer
 from lewm.training.interruption import Interrupted
 from lewm.training.loop import train
 from lewm.training.objectives import Loss
@@ -49,7 +50,8 @@ def whole(tiny, dataset, tmp_path_factory):
     """The files of an undisturbed training."""
     directory = tmp_path_factory.mktemp("whole") / "run"
     train(tiny, dataset, directory, CPU)
-    return {path.name: path.read_bytes() for path in directory.glob("*.safetensors") if path.name != run.PREVIOUS}
+    files = [*directory.glob("*.safetensors"), directory / embeddings.FILE]
+    return {path.name: path.read_bytes() for path in files if path.name != run.PREVIOUS}
 
 
 def assert_whole(directory, whole):
@@ -143,13 +145,36 @@ def test_a_signal_after_the_last_step_leaves_what_resume_finishes(tiny, dataset,
     assert_whole(directory, whole)
 
 
+def test_statistics_of_other_weights_or_damaged_ones_are_made_again(tiny, dataset, tmp_path, whole, caplog):
+    directory = tmp_path / "run"
+    train(tiny, dataset, directory, CPU)
+    path = directory / embeddings.FILE
+    kept = path.read_bytes()
+    measured = json.loads(kept)
+    assert measured["episodes"] == 1
+    assert measured["dimensions"] == len(measured["means"]) == 8
+    for content in (kept[:-9], sealed_json({**measured, "checkpoint_sha256": "0"}).encode()):
+        path.write_bytes(content)
+        train(tiny, dataset, directory, CPU, resume=True)
+        assert path.read_bytes() == kept
+    assert f"{path}: is not JSON" in caplog.text
+    path.unlink()
+    train(tiny, dataset, directory, CPU, resume=True)
+    assert_whole(directory, whole)
+
+
 def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize(
     ("what", "kept"),
-    [("metrics", "no checkpoint was written yet"), ("checkpoint", "step 2 is kept"), ("reference", "step 6 is kept")],
+    [
+        ("metrics", "no checkpoint was written yet"),
+        ("checkpoint", "step 2 is kept"),
+        ("reference", "step 6 is kept"),
+        ("embeddings", "step 6 is kept"),
+    ],
 )
 def test_a_full_disk_is_said_with_what_is_kept_and_the_run_goes_on(
     tiny, dataset, tmp_path, monkeypatch, whole, what, kept
@@ -168,6 +193,8 @@ def test_a_full_disk_is_said_with_what_is_kept_and_the_run_goes_on(
             patch.setattr(metrics, "append", full)
         elif what == "checkpoint":
             patch.setattr(run, "save_tensors", save_until_full)
+        elif what == "embeddings":
+            patch.setattr(embeddings, "keep", full)
         else:
             patch.setattr(loop, "keep", full)
         with pytest.raises(LewmError) as caught:

@@ -112,6 +112,12 @@ class SimulatorVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         return dict(self._seen), solved.astype(np.float64), solved & self.terminates, late, {}
 
     @property
+    def observation(self) -> Observation:
+        """What every environment shows now, as `reset` and `step` return it."""
+        each = [look(simulator, self._pixels) for simulator in self.simulators]
+        return {name: np.stack([one[name] for one in each]) for name in each[0]}
+
+    @property
     def state(self) -> Float64[np.ndarray, "N S"]:
         """The state of every environment."""
         return np.stack([simulator.state for simulator in self.simulators])

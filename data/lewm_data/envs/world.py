@@ -44,6 +44,11 @@ class WorldEnv(Protocol):
         ...
 
     @property
+    def observation(self) -> dict[str, np.ndarray]:
+        """What every environment shows now, as `reset` and `step` return it."""
+        ...
+
+    @property
     def state(self) -> Float64[np.ndarray, "N S"]:
         """The state of every environment."""
         ...

@@ -110,17 +110,19 @@ class Clips:
 
 
 def split_episodes(
-    num_episodes: int, held_out: float, seed: int
+    num_episodes: int, held_out: float, seed: int, seen: int | None = None
 ) -> tuple[Int64[np.ndarray, "K"], Int64[np.ndarray, "H"]]:
-    """The episodes to train on, and the held-out rest, both ascending: a function of the arguments alone.
+    """The episodes to train on, and those that are held out, both ascending: a function of the arguments alone.
 
     Args:
         num_episodes: Episodes of the dataset.
         held_out: The share to hold out, above 0 and below 1; at least one episode and at most all but one.
         seed: Seed of the choice.
+        seen: How many to train on; all that are not held out if None. The held-out ones do not depend on it, and more
+            episodes to train on contain those of a smaller number.
 
     Raises:
-        DataError: Fewer than two episodes, or a share outside (0, 1).
+        DataError: Fewer than two episodes, a share outside (0, 1), or fewer episodes to train on than `seen`.
     """
     if num_episodes < 2:
         raise DataError(
@@ -131,7 +133,13 @@ def split_episodes(
         raise DataError(f"held-out share {held_out}, expected above 0 and below 1", "0.1 is usual.")
     count = min(max(round(num_episodes * held_out), 1), num_episodes - 1)
     order = shuffled(num_episodes, seed, stream=0)
-    return np.sort(order[count:]), np.sort(order[:count])
+    rest = num_episodes - count
+    if seen is not None and not 1 <= seen <= rest:
+        raise DataError(
+            f"{seen} episodes to train on were asked for: of {num_episodes}, {count} are held out and {rest} are left",
+            f"Set training.episodes to at most {rest}, or to none for all of them, or collect more episodes.",
+        )
+    return np.sort(order[count:][:seen]), np.sort(order[:count])
 
 
 def action_statistics(

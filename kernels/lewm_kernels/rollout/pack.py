@@ -150,7 +150,9 @@ def pack(parameters: Mapping[str, Tensor], *, heads: int, precision: str = "fp32
     action_in = _linear(source, "action_embedder.hidden").after(_linear(source, "action_embedder.bottleneck"))
     condition = _linear(source, "action_embedder.out")
     positions = source["predictor.positions"][0]  # (history, D)
-    head = _linear(source, "prediction_projector.0").before_scaling(*_batch_norm(source, "prediction_projector.1"))
+    head = _linear(source, "prediction_projector.0")
+    if "prediction_projector.1.weight" in source:  # BatchNorm, which a projector may do without
+        head = head.before_scaling(*_batch_norm(source, "prediction_projector.1"))
     if "predictor.input.weight" in source:  # the predictor has a width of its own
         condition = _linear(source, "predictor.condition").after(condition)
         head = head.after(_linear(source, "predictor.output"))

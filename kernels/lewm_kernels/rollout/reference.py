@@ -129,8 +129,9 @@ def _modulate(
 
 def _project(p: Mapping[str, Tensor], x: Float[Tensor, "N T D"]) -> Float[Tensor, "N T D"]:
     hidden = _linear(p, "prediction_projector.0", x).flatten(0, 1)
-    mean, var, weight, bias = (p[f"prediction_projector.1.{name}"] for name in _BATCH_NORM)
-    hidden = F.batch_norm(hidden, mean, var, weight, bias, eps=NORM_EPS)
+    if "prediction_projector.1.weight" in p:  # BatchNorm, which a projector may do without
+        mean, var, weight, bias = (p[f"prediction_projector.1.{name}"] for name in _BATCH_NORM)
+        hidden = F.batch_norm(hidden, mean, var, weight, bias, eps=NORM_EPS)
     return _linear(p, "prediction_projector.3", F.gelu(hidden)).unflatten(0, x.shape[:2])
 
 

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from lewm_data.envs.env import SimulatorEnv
 from lewm_data.envs.simulator import Simulator
+from lewm_data.envs.two_room import TwoRoomVectorEnv
 from lewm_data.envs.vector_env import SimulatorVectorEnv
 from lewm_data.errors import DataError
 
@@ -105,6 +106,23 @@ def test_observations_are_what_the_simulators_show():
     assert env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
     env.close()
     assert all(simulator.closed for simulator in env.simulators)
+
+
+@pytest.mark.parametrize("pixels", [True, False])
+@pytest.mark.parametrize(
+    "made", [lambda pixels: make(3, pixels=pixels), lambda pixels: TwoRoomVectorEnv(3, 16, pixels=pixels)]
+)
+def test_what_is_shown_can_be_asked_for_again(made, pixels):
+    env = made(pixels)
+    shown, _ = env.reset(seed=5)
+    for _ in range(2):
+        assert env.observation.keys() == shown.keys()
+        for name, values in shown.items():
+            np.testing.assert_array_equal(env.observation[name], values)
+        shown, *_ = env.step(env.action_space.sample())
+    state = env.state[::-1].copy()
+    env.set_state(state)
+    np.testing.assert_array_equal(env.observation["state"], state)
 
 
 def test_an_episode_is_a_function_of_its_seed_and_factors_whatever_the_batch():

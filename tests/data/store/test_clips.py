@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -94,6 +96,26 @@ def test_split_stays_the_same_over_releases():
     assert held_out.tolist() == [0, 2, 9]
     assert train.tolist() == [1, 3, 4, 5, 6, 7, 8]
     assert split_episodes(10, 0.3, 1)[1].tolist() != held_out.tolist()
+
+
+def test_fewer_episodes_to_train_on_are_among_more_and_leave_what_is_held_out():
+    order, held_out = split_episodes(30, 0.2, 3)
+    parts = [split_episodes(30, 0.2, 3, seen) for seen in (1, 5, 23, 24)]
+    assert [len(train) for train, _ in parts] == [1, 5, 23, 24]
+    for train, same in parts:
+        assert train.tolist() == sorted(train)
+        np.testing.assert_array_equal(same, held_out)
+    for (fewer, _), (more, _) in itertools.pairwise(parts):
+        assert set(fewer) < set(more)
+    np.testing.assert_array_equal(parts[-1][0], order)
+    assert parts[1][0].tolist() != order[:5].tolist()  # of a shuffled order, not those that were recorded first
+
+
+@pytest.mark.parametrize("seen", [0, -1, 25])
+def test_more_episodes_than_there_are_to_train_on(seen):
+    left = "of 30, 6 are held out and 24 are left\nSet training.episodes to at most 24"
+    with pytest.raises(DataError, match=f"{seen} episodes to train on .* {left}"):
+        split_episodes(30, 0.2, 3, seen)
 
 
 @pytest.mark.parametrize(("episodes", "share"), [(1, 0.5), (10, 0.0), (10, 1.0)])

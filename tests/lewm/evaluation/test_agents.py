@@ -6,7 +6,8 @@ import torch
 
 from lewm.config import resolve
 from lewm.evaluation import agents
-from lewm.evaluation.agents import random_floor, run_planner
+from lewm.evaluation.actors import random_floor
+from lewm.evaluation.agents import run_planner
 from lewm.model import build
 from lewm.planning.controller import Controller
 from lewm.planning.plan import Plan

@@ -6,7 +6,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
+import numpy as np
+
+from lewm.measures.embeddings import measure_embeddings
 from lewm.report_files import write_report
+from lewm.training.embeddings import KeptEmbeddings
 
 VOID = {"meta", "link", "img", "br"}
 HOSTILE = '<script>alert("1")&amp;\'%41 #{run}?'
@@ -37,8 +41,17 @@ class Page(HTMLParser):
 
     def shown(self):
         """The files that pictures and videos point to; each is there."""
-        urls = [one["src"].partition("#")[0] for one in self.elements.get("img", []) + self.elements.get("video", [])]
-        files = [self.path.parent / os.fsdecode(unquote_to_bytes(url)) for url in urls]
+        return self._there([one["src"] for one in self.elements.get("img", []) + self.elements.get("video", [])])
+
+    def linked(self):
+        """The files that links lead to; each is there, and is kept under its own name."""
+        links = [one for one in self.elements.get("a", []) if not one["href"].startswith("#")]
+        files = self._there([one["href"] for one in links])
+        assert all(one.get("download", file.name) == file.name for one, file in zip(links, files, strict=True))
+        return files
+
+    def _there(self, urls):
+        files = [self.path.parent / os.fsdecode(unquote_to_bytes(url.partition("#")[0])) for url in urls]
         assert all(file.is_file() for file in files)
         return files
 
@@ -62,9 +75,29 @@ def success(successes, episodes):
     }
 
 
+def tasks(solved, random=(), apart=None):
+    """What became of tasks: solved in ascending order of their numbers, as the list says."""
+
+    def outcome(solved, apart):
+        return {"solved": solved, "steps": 50 - 20 * bool(solved), "latent_distance": apart}
+
+    return [
+        {
+            "number": number,
+            "episode": 100 + number,
+            "step": 10 * number,
+            "seed": None,
+            "planner": outcome(one, None if apart is None else {"start": 16.1, "end": apart[number]}),
+            "random": outcome(None if one is None else number in random, apart and {"start": 16.1, "end": 14.3}),
+        }
+        for number, one in enumerate(solved)
+    ]
+
+
 def plan_report(successes):
     return {
         **success(successes, 8),
+        "tasks": tasks([number < successes for number in range(8)], random=(7,)),
         "latent_distance": None,
         "random": {**success(1, 8), "latent_distance": None},
         "success": "judged by states",
@@ -88,6 +121,13 @@ def plan_report(successes):
     }
 
 
+def embeddings_report(spread=1.0, dimensions=8, frames=64):
+    """The statistics of normal embeddings, one of them constant."""
+    latents = spread * np.random.default_rng(0).standard_normal((frames, dimensions)).astype(np.float32)
+    latents[:, -1] = 2
+    return KeptEmbeddings(measure_embeddings(latents, np.arange(frames), 0), "cd" * 32).as_dict()
+
+
 def head_report():
     return {
         "errors": [
@@ -102,11 +142,13 @@ def head_report():
     }
 
 
-def policy_report():
+def policy_report(kind="idm"):
     return {
+        "kind": kind,
         "error": 0.4321,
         "mean_action": 0.998,
-        "policy": {"steps": 1000, "longest": 50, "frames": 90000},
+        "value_correlation": 0.789 if kind == "gcivl" else None,
+        "policy": {"steps": 1000, "frames": 90000} | ({"longest": 50} if kind == "idm" else {}),
         "held_out": True,
         "checkpoint_sha256": "cd" * 32,
     }

@@ -20,7 +20,8 @@ def test_an_earlier_report_is_replaced_as_a_whole(finished, tmp_path):
     old = {file.name for file in (out / "files" / "planning").iterdir()}
     (finished / "plan-20260102-000000.json").unlink()
     write_page(finished, out)
-    assert {file.name for file in (out / "files" / "planning").iterdir()} == {"episode-0000.mp4"} != old
+    left = {"episode-0000.mp4", "plan-20260101-000000.json", "success.csv"}
+    assert {file.name for file in (out / "files" / "planning").iterdir()} == left != old
     assert list(out.parent.iterdir()) == [out]
     assert out.stat().st_mode & 0o777 == (tmp_path / "deep").stat().st_mode & 0o777
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -15,23 +16,29 @@ from lewm.files import sha256
 from lewm.model import build
 from lewm.page.command import write_page
 from lewm.page.findings import FIGURES
-from lewm.page.sections import FILMS
+from lewm.page.tasks import FILMS
+from lewm.report_files import write_report
 from lewm.training.metrics import NUMBERS
 from lewm.training.stages import settled_config
 from tests.lewm.page.runs import (
     HOSTILE,
+    Content,
     Page,
+    embeddings_report,
     fill,
     plan_report,
+    policy_report,
     probe_report,
+    suite_report,
     surprise_report,
+    tasks,
 )
 
 
 def test_it_shows_the_newest_of_every_part(finished):
     result = write_page(finished)
     assert result.page == str(finished / "report" / "index.html")
-    before = ("model", "training", "head", "policy")
+    before = ("model", "training", "embeddings", "head", "policy-idm")
     assert result.sections == (*before, "planning", "probing", "decoding", "surprise", "suite")
     page = Page(result.page)
     for words in (
@@ -53,7 +60,14 @@ def test_it_shows_the_newest_of_every_part(finished):
         "5 blocks, 2 executed before the next plan, which has the blocks left until the arrival",
         "3 latents",
         "0.12 s a plan",
-        "6 of 9 films",
+        "Tasks that were not solved: 2 of 8 data task episode step steps taken random actions",
+        "6 106 60 50 fail too 7 107 70 50 solve it",
+        "6 of 9 films. Tasks that failed come first: 2 of 2 are shown.",
+        "Task 6, episode 106 from step 60: not solved after 50 steps",
+        "Task 0, episode 100 from step 0: solved after 30 steps",
+        "64 of 64 held-out episodes",
+        "Constant dimensions 1",
+        "Not normal 0 of 7 tested dimensions",
         "in steps, on held-out episodes.",
         "normalised actions in held-out episodes, at goals",
         "Shown and measured are held-out episodes.",
@@ -69,10 +83,11 @@ def test_it_shows_the_newest_of_every_part(finished):
         "1.25% of 400 untouched frames (95 %: 0.10% to 3.00%), at alpha 0.01",
     ):
         assert words in page.said, words
-    assert "2 of 8" not in page.said
+    assert "2 of 8 25" not in page.said
     assert "Not there yet" not in page.said
     shown = [file.name for file in page.shown()]
-    films = [f"episode-{i:04d}.mp4" for i in range(FILMS)]
+    films = [f"episode-{i:04d}.mp4" for i in (6, 7, 0, 1, 2, 3)]
+    assert len(films) == FILMS
     assert shown == [
         *("training.png", "scatter.png", "map.png", "reconstructions.png", "trace.png"),
         *films,
@@ -106,10 +121,26 @@ def test_it_needs_nothing_but_its_folder(finished, tmp_path):
         for one in elements:
             for name in ("src", "href"):
                 assert not one.get(name, "").startswith(("http", "/", "file:")), one
+    assert page.linked()
     assert "http" not in page.raw
     assert "@import" not in page.raw
     assert "url(" not in page.raw
     assert str(tmp_path) not in page.raw
+
+
+def test_every_figure_has_a_link_to_its_data_and_every_link_a_file(finished):
+    page = Page(write_page(finished).page)
+    assert len(page.linked()) > 20
+    figures = re.findall(r"<figure.*?</figure>|<table class=\"forest\">.*?</table>", page.raw)
+    of_data = [one for one in figures if "<video" not in one]
+    assert len(of_data) == 5 + 3 + 4 + 1 + 1  # pictures, charts of training, of embeddings and of success, and coverage
+    for figure in of_data:
+        assert re.search(r'<a class="data" href="files/[^"]+\.(csv|jsonl?)" download="', figure), figure
+    trace = next(one for one in of_data if "trace.png" in one)
+    assert 'href="files/surprise/trace.csv"' in trace, "a table beside a picture has its data"
+    names = {file.name for file in page.linked()}
+    assert {"metrics.jsonl", "embeddings.json", "plan-20260102-000000.json", "p_values.csv", "cover.csv"} <= names
+    assert "config.json" not in names
 
 
 def test_it_says_to_everyone_what_is_shown(finished):
@@ -122,6 +153,7 @@ def test_it_says_to_everyone_what_is_shown(finished):
     anchors = {one["id"] for one in page.elements["section"]}
     links = {one["href"][1:] for one in page.elements["a"] if one["href"].startswith("#")}
     assert links == anchors
+    assert all(one["aria-label"] for one in page.elements["a"] if one.get("class") == "data")
 
 
 def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
@@ -131,7 +163,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run):
     for command in (
         f"lewm train --resume --out {run}",
         f"lewm train-head --run {run}",
-        f"lewm train-policy --run {run}",
+        f"lewm train-policy --kind idm --run {run}",
         f"lewm plan --video mp4 --run {run}",
         f"lewm probe --run {run}",
         f"lewm decode --run {run}",
@@ -176,7 +208,8 @@ def test_how_much_of_a_plan_is_executed(run, execute, end, told):
     [
         ("planner", "off", "Cost last Search begins anew Horizon"),
         ("planner", "idm", "Cost last Search begins at the plan of the run's policy Horizon"),
-        ("idm", "off", "Policy learnt on the run's latents, no search Horizon"),
+        ("idm", "off", "Policy GC-IDM, learnt on the run's latents, no search Horizon"),
+        ("gcivl", "off", "Policy GCIVL, learnt on the run's latents, no search Horizon"),
     ],
 )
 def test_who_decides_and_where_a_search_begins(run, agent, warm_start, told):
@@ -186,6 +219,34 @@ def test_who_decides_and_where_a_search_begins(run, agent, warm_start, told):
     said = Page(write_page(run).page).said
     assert told in said
     assert ("Cost" in said) == (agent == "planner")
+
+
+@pytest.mark.parametrize(("agent", "name"), [("random", "random actions"), ("expert", "the world's demonstrator")])
+def test_an_agent_that_does_not_plan(run, agent, name):
+    report = plan_report(6)
+    report["planner"] = {"agent": agent, "seed": 0, "batch": 8}
+    if agent == "random":
+        report["random"] = None
+    fill(run, "plan-20260101-000000", [], report)
+    page = Page(write_page(run).page)
+    assert f"Agent {name}, no plans" in page.said
+    assert "0.12 s an action" in page.said
+    assert f"{name} 6 of 8 75.0%" in page.said
+    assert page.said.count("random actions 1 of 8") == (agent != "random")
+
+
+def test_the_newest_policy_of_each_kind_has_a_part_of_its_own(run):
+    for kind in ("gcbc", "gcivl"):
+        fill(run, f"policy-{kind}-20260101-000000", [], policy_report(kind) | {"error": 0.5})
+        fill(run, f"policy-{kind}-20260102-000000", [], policy_report(kind))
+    result = write_page(run)
+    assert result.sections == ("model", "policy-gcbc", "policy-gcivl")
+    said = Page(result.page).said
+    assert f"lewm train-policy --kind idm --run {run}" in said  # the only one that is missed
+    assert said.count("the policy 0.432 always the mean action 0.998") == 2
+    assert said.count("at goals which these episodes reached later. The policy was trained for 1,000 steps") == 2
+    assert said.count("Rank correlation of the learnt value and the steps to the goal 0.79") == 1
+    assert "lewm train-policy --kind gc" not in Page(write_page(run).page).said
 
 
 def test_stages_are_shown_with_their_pictures(tmp_path):
@@ -218,6 +279,7 @@ def test_where_success_is_not_known_the_distances_are_shown(run):
         return {**known, "episodes": 8, "latent_distance": {"start": start, "end": end}}
 
     report = {**plan_report(1), **unknown(16.1, 7.16), "random": unknown(16.1, 14.3), "goal_offset": None}
+    report["tasks"] = tasks([None] * 3, apart=[2.0, 9.0, 5.0])
     report["success"] = "not known, because it says nothing"
     fill(run, "plan-20260101-000000", [], report)
     page = Page(write_page(run).page)
@@ -228,6 +290,7 @@ def test_where_success_is_not_known_the_distances_are_shown(run):
         "16.1 → 7.16",
         "mean over 8 tasks",
         "Success not known, because it says nothing",
+        "1 101 10 50 16.1 → 9 16.1 → 14.3 2 102 20 50 16.1 → 5 16.1 → 14.3 0 100 0 50 16.1 → 2",
     ):
         assert words in page.said, words
     assert "95 %" not in page.said
@@ -246,6 +309,60 @@ def test_names_are_text(tmp_path, tiny):
     assert page.said.count(HOSTILE) > 6
     contents = [file.read_bytes() for file in page.shown()]
     assert contents == [f"{HOSTILE}.png".encode(), b"\xff.png", f"{HOSTILE}.mp4".encode()]
+
+
+def test_tasks_that_failed_are_in_front_and_some_others_beside_them(run):
+    report = {**plan_report(2), "tasks": tasks([number in (3, 8) for number in range(20)])}
+    fill(run, "plan-20260101-000000", [f"episode-{i:04d}.mp4" for i in range(20)], report)
+    page = Page(write_page(run).page)
+    assert [file.name for file in page.shown()] == [f"episode-{i:04d}.mp4" for i in (0, 1, 2, 4, 3, 8)]
+    assert "6 of 20 films. Tasks that failed come first: 4 of 18 are shown." in page.said
+    assert "Tasks that were not solved: 18 of 20, of which 12 are shown" in page.said
+
+
+def test_failures_of_random_actions_have_none_beside_them(run):
+    report = {**plan_report(2), "tasks": [{**one, "random": None} for one in tasks([True, False])], "random": None}
+    report["planner"] |= {"agent": "random"}
+    fill(run, "plan-20260101-000000", [], report)
+    assert "1 101 10 50 - " in Page(write_page(run).page).said
+
+
+def test_films_of_a_plan_without_failures_are_in_their_order(run):
+    report = {**plan_report(8), "tasks": tasks([True] * 8)}
+    fill(run, "plan-20260101-000000", ["episode-0003.mp4", "episode-0001.mp4", "foreign.mp4"], report)
+    page = Page(write_page(run).page)
+    assert [file.name for file in page.shown()] == ["episode-0001.mp4", "episode-0003.mp4", "foreign.mp4"]
+    assert "not solved" not in page.said
+    assert "failed" not in page.said
+
+
+def test_the_worst_come_first_in_surprise(run):
+    report, suite = surprise_report(), suite_report()
+    report["events"].append({"begin_time": 3.0, "peak_time": 3.5, "end_time": 4.0, "p_value": 1e-6})
+    suite["outcomes"] = [
+        {**suite["outcomes"][0], "perturbation": name, "detected": detected, "auroc": auroc}
+        for name, detected, auroc in (("fine", 1.0, 1.0), ("missed", 0.1, 0.7), ("worse", 0.1, 0.6))
+    ]
+    fill(run, "surprise-20260101-000000", [], report)
+    fill(run, "surprise-suite-20260101-000000", [], suite)
+    said = Page(write_page(run).page).said
+    assert "2 3.00 3.50 4.00 1e-06 1 1.50 1.75 2.25 0.0002" in said
+    assert said.index("worse 2.500") < said.index("missed 2.500") < said.index("fine 2.500")
+
+
+def test_maps_of_patches_say_what_of_their_embeddings_is_left_out(run):
+    report = embeddings_report(dimensions=3000, frames=24)
+    write_report(run / "embeddings.json", Content(report))
+    page = Page(write_page(run).page)
+    assert "Embeddings of more than 2,048 numbers are not compared with N(0, I)" in page.said
+    assert {"spectrum.csv", "embeddings.json"} == {file.name for file in page.linked()}
+
+
+def test_collapsed_embeddings_have_a_page(run):
+    write_report(run / "embeddings.json", Content(embeddings_report(spread=0.0)))
+    page = Page(write_page(run).page)
+    assert "Constant dimensions 8" in page.said
+    assert "not shown" not in page.said
 
 
 def test_pictures_that_no_page_could_hold_are_counted(run):

@@ -92,7 +92,7 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         chosen.pop("reset_mask", None)
         self._world.reset(slots, self._generators.of(slots, seed), chosen)
         self._steps[slots] = 0
-        return self._observation(), {}
+        return self.observation, {}
 
     def step(
         self, actions: Float[np.ndarray, "N 2"]
@@ -106,12 +106,18 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
         self._steps += 1
         solved = self._world.solved()
         return (
-            self._observation(),
+            self.observation,
             solved.astype(np.float64),
             solved,
             self._steps >= self.max_episode_steps,
             {},
         )
+
+    @property
+    def observation(self) -> Observation:
+        """What every environment shows now, as `reset` and `step` return it."""
+        pixels = {"pixels": self._world.frames(self._world.state)} if self._pixels else {}
+        return pixels | {"state": self.state, "goal": self.goal}
 
     @property
     def state(self) -> Float64[np.ndarray, "N 2"]:
@@ -147,7 +153,3 @@ class TwoRoomVectorEnv(VectorEnv[Observation, np.ndarray, np.ndarray]):
     def is_solved(self) -> Bool[np.ndarray, "N"]:
         """Whether each agent's centre is within 16/224 of its goal now."""
         return self._world.solved()
-
-    def _observation(self) -> Observation:
-        pixels = {"pixels": self._world.frames(self._world.state)} if self._pixels else {}
-        return pixels | {"state": self.state, "goal": self.goal}

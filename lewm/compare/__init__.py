@@ -1,0 +1,1 @@
+"""`lewm compare`: from a specification to tables of methods, with their uncertainty."""

@@ -1,0 +1,241 @@
+"""The figures and tables of a comparison's page; each keeps its numbers beside the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lewm.compare import words
+from lewm.compare.result import Group, Row, WorldResult
+from lewm.measures.intervals import Estimate
+from lewm.page import elements, forest
+from lewm.page.chart import Axes, Line, Style, kept_chart
+from lewm.page.shelf import Shelf, write_csv
+
+COLLAPSED: tuple[Style, ...] = ("other", "third")  # the styles of the methods that collapsed, beside "ours"
+
+
+def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
+    """A forest plot of success, and of the differences to the reference, with the bounds as lines through all rows."""
+    reference = words.reference_of(world)
+    bounds = [row for row in words.rows_of(world) if words.is_bound(row) and row.success is not None]
+    lines = [(100.0 * row.success.value, "bound", row.title) for row in bounds if row.success is not None]
+    if reference is not None and reference.success is not None:
+        lines.append((100.0 * reference.success.value, "ours", reference.title))
+    tracks = [forest.Track("Solved", "%", low=0.0, high=100.0, marks=tuple((x, style) for x, style, _ in lines))]
+    if any(row.difference is not None for row in group.rows):
+        tracks.append(forest.Track("Difference in points", marks=((0.0, "zero"),), signed=True))
+    rows = [
+        forest.Row(
+            f"{row.title} (reference)" if row.method == world.reference else row.title,
+            tuple(_bar(one, row, world) for one in (row.success, row.difference)[: len(tracks)]),
+        )
+        for row in group.rows
+    ]
+    key = elements.key([(style, f"{title}: {x:.1f}%") for x, style, title in lines])
+    title = f"{group.title}: solved tasks, with 95% intervals"
+    if len(tracks) > 1:
+        title += f", and the differences to {reference.title if reference else world.reference} on the same tasks"
+    return forest.forest(shelf, f"{name}-success", title, rows, tracks) + key
+
+
+def _bar(estimate: Estimate | None, row: Row, world: WorldResult) -> forest.Bar | None:
+    if estimate is None:
+        return None
+    low, high = estimate.interval_95
+    style: Style = "ours" if row.method == world.reference else "theirs" if words.is_bound(row) else "other"
+    return forest.Bar(100 * estimate.value, (100 * low, 100 * high), style)
+
+
+def along_axis(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
+    """Success and effective rank over the axis of a group, whose values stand at equal distances."""
+    placed = sorted((row for row in group.rows if row.x is not None), key=lambda row: row.x or 0.0)
+    if group.axis is None or not placed:
+        return ""
+    axes = Axes(across=group.axis, names=tuple(f"{row.x:g}" for row in placed))
+    rates = [(float(at), row.success) for at, row in enumerate(placed) if row.success is not None]
+    line = Line(
+        tuple((x, 100 * one.value) for x, one in rates),
+        "other",
+        group.title,
+        tuple((100 * one.interval_95[0], 100 * one.interval_95[1]) for _, one in rates),
+        marks="all",
+    )
+    lines = [line]
+    reference = words.reference_of(world)
+    if reference is not None and reference.success is not None:
+        level = 100 * reference.success.value
+        lines.append(Line(((-0.5, level), (len(placed) - 0.5, level)), "theirs", reference.title, marks="none"))
+    success = Axes(axes.across, "%", 100.0, axes.names)
+    figures = [kept_chart(shelf, f"{name}-curve", f"{group.title}: solved tasks", lines, success)]
+    if any(any(row.embeddings) for row in placed):
+        ranks = [(float(at), words.mean(_embedded(row, "effective_rank"))) for at, row in enumerate(placed)]
+        rank = Line(tuple((x, y) for x, y in ranks if y is not None), "other", "mean of the seeds", marks="all")
+        title = f"{group.title}: effective rank of the embeddings"
+        figures.append(kept_chart(shelf, f"{name}-rank", title, [rank], axes))
+    key = "" if reference is None else elements.key([("theirs", reference.title)])
+    return elements.grid(figures, "pairs") + key
+
+
+def details(group: Group, name: str, shelf: Shelf) -> str:
+    """Everything else that is known of the rows of a group, and all of it as a file."""
+    head = (
+        *("method", "p (Holm)", "P(better)", "a decision", "of the reference's", "training"),
+        *("parameters", "solved, by seed", "what differs"),
+    )
+    rows = [
+        (
+            row.title,
+            words.p_value(row.p_holm),
+            words.share(row.improvement),
+            words.seconds(row.seconds_per_plan),
+            words.times(row.ratio),
+            words.seconds(words.mean(row.train_seconds)),
+            words.parameters(row),
+            " · ".join("-" if one is None else f"{one[0]}" for one in row.solved),
+            ", ".join(f"{key.partition('.')[2]} {value}" for key, value in row.settings.items()) or "-",
+        )
+        for row in group.rows
+    ]
+    title = f"{group.title}: tests, times and sizes"
+    link = elements.data_link(_keep(group, f"{name}.csv", shelf), f"{name}.csv", title)
+    unpaired = [f"{row.title}, {row.unpaired}" for row in group.rows if row.unpaired]
+    told = f"Not paired with the reference: {'; '.join(unpaired)}." if unpaired else ""
+    return elements.table(head, rows, title, link, "small") + (elements.paragraph(told, "quiet") if told else "")
+
+
+def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
+    head = [
+        *("method", "title", group.axis or "x", "seeds", "solved", "tasks"),
+        *("success", "success low", "success high", "difference", "difference low", "difference high"),
+        *("p", "p holm", "p better", "p better low", "p better high"),
+        *("seconds per plan", "ratio", "ratio low", "ratio high"),
+        *("train seconds", "parameters", "frozen parameters", "collapsed at", "missing"),
+    ]
+    rows = [
+        [
+            *(row.method, row.title, row.x, _joined(row.seeds)),
+            *(_joined(None if one is None else one[at] for one in row.solved) for at in (0, 1)),
+            *_three(row.success),
+            *_three(row.difference),
+            *(row.p, row.p_holm),
+            *_three(row.improvement),
+            row.seconds_per_plan,
+            *_three(row.ratio),
+            _joined(row.train_seconds),
+            *(row.parameters, row.frozen_parameters),
+            *(_joined(row.collapsed_at), _joined(row.missing)),
+        ]
+        for row in group.rows
+    ]
+    return write_csv(shelf, name, head, rows)
+
+
+def collapse(world: WorldResult, shelf: Shelf) -> str:
+    """The spread of the latents over training, of the reference and of the methods that collapsed."""
+    reference = words.reference_of(world)
+    collapsed = _each_run([row for row in words.rows_of(world) if words.collapses(row)])
+    if not any(any(row.curve) for row in words.rows_of(world)):
+        return ""
+    if not collapsed:
+        return elements.paragraph("The latents of no training in this world were collapsed at its end.")
+    told = " ".join(words.collapses(row) for row in collapsed)
+    shown: list[tuple[Style, Row]] = list(zip(COLLAPSED, collapsed, strict=False))
+    if reference is not None and any(reference.curve) and reference not in collapsed:
+        shown.insert(0, ("ours", reference))
+    figures = [
+        kept_chart(
+            shelf,
+            f"collapse-{name}",
+            title,
+            [line for style, row in shown for line in _course(row, at, style)],
+            Axes(powers=powers),
+        )
+        for at, name, title, powers in (
+            (1, "std", "Mean standard deviation of the latents, held-out data", True),
+            (2, "rank", "Effective rank of the latents, held-out data", False),
+        )
+    ]
+    key = elements.key([(style, row.title) for style, row in shown])
+    told += " A dot is where the collapse set in."
+    return elements.paragraph(told) + elements.grid(figures, "pairs") + key
+
+
+def _course(row: Row, at: int, style: Style) -> list[Line]:
+    """A line for each seed, of this place in `Row.curve`, and a dot where the collapse set in."""
+    lines = []
+    for seed, curve, collapsed in zip(row.seeds, row.curve, row.collapsed_at, strict=True):
+        points = tuple((float(point[0]), float(point[at])) for point in curve)
+        lines.append(Line(points, style, f"{row.title}, seed {seed}", marks="none"))
+        onset = tuple(point for point in points if point[0] == collapsed)
+        if onset:
+            lines.append(Line(onset, style, f"{row.title}, seed {seed}, collapse sets in", marks="alone"))
+    return lines
+
+
+def embeddings(world: WorldResult, shelf: Shelf) -> str:
+    """Effective rank and coverage at the end of training, a row for each training; empty where nothing is known."""
+    rows = _each_run([row for row in words.rows_of(world) if any(row.embeddings)])
+    if not rows:
+        return ""
+    normal = words.mean(
+        [value for row in rows for value in _embedded(row, "cover", "mutual_coverage_of_normal", "value")]
+    )
+    marks = () if normal is None else ((100 * normal, "bound"),)
+    tracks = [
+        forest.Track("Effective rank", low=0.0),
+        forest.Track("Mutual coverage with N(0, I)", "%", low=0.0, high=100.0, marks=marks),
+    ]
+    body = [
+        forest.Row(
+            row.title,
+            (
+                _span(_embedded(row, "effective_rank"), row, world),
+                _span([_percent(one) for one in _embedded(row, "cover", "mutual_coverage", "value")], row, world),
+            ),
+            "-",
+        )
+        for row in rows
+    ]
+    title = "Embeddings of held-out frames: the mean of the seeds, and the least and the greatest of them"
+    key = "" if normal is None else elements.key([("bound", f"samples of N(0, I) themselves: {normal:.1%}")])
+    return forest.forest(shelf, "embeddings", title, body, tracks) + key
+
+
+def _each_run(rows: Sequence[Row]) -> list[Row]:
+    """The first row of those with the same runs, which differ in planning alone."""
+    found: dict[tuple[str | None, ...], Row] = {}
+    for row in rows:
+        found.setdefault(row.runs, row)
+    return list(found.values())
+
+
+def _embedded(row: Row, *keys: str) -> list[float | None]:
+    """A number of each seed's embeddings; None where it is not known."""
+    values: list[float | None] = []
+    for one in row.embeddings:
+        value: Any = one
+        for key in keys:
+            value = None if value is None else value[key]
+        values.append(value)
+    return values
+
+
+def _span(values: Sequence[float | None], row: Row, world: WorldResult) -> forest.Bar | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    style: Style = "ours" if row.method == world.reference else "other"
+    return forest.Bar(sum(known) / len(known), (min(known), max(known)), style)
+
+
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
+
+
+def _three(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if estimate is None else (estimate.value, *estimate.interval_95)
+
+
+def _joined(values: Any) -> str:  # noqa: ANN401
+    return "; ".join("" if value is None else str(value) for value in values)

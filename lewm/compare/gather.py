@@ -1,0 +1,188 @@
+"""Puts together the result of a comparison from what is there.
+
+S runs (training seeds), T tasks of a run, R rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from lewm.checkpoints.run import read_config
+from lewm.compare import statistics
+from lewm.compare.cells import Cell, differences, planning_differences
+from lewm.compare.expansion import Cells, WorldTables
+from lewm.compare.found import Found, Training
+from lewm.compare.jobs import evaluation, run_path
+from lewm.compare.result import Comparison, Group, Row, WorldResult
+from lewm.measures.several_runs import paired_difference, success_over_runs
+from lewm.model.assembly import frozen_count, parameter_count
+from lewm.provenance import commit, versions
+from lewm_data.machine import cores, physical_memory
+from lewm_data.store.dataset import Dataset
+from lewm_data.store.schema import DETAIL
+
+Times = Sequence[Mapping[str, list[float]]]
+NOT_COMPARED: Mapping[str, Any] = {
+    "difference": None,
+    "paired_seeds": (),
+    "unpaired": "",
+    "p": None,
+    "improvement": None,
+}  # of a row, as nothing is compared with itself; the group sets p_holm
+SAID = ("policy", "noise", DETAIL)  # attributes of a dataset that tell how it was collected
+
+
+def gather(found: Found, name: str) -> Comparison:
+    """The result of a comparison, as far as it is there.
+
+    Args:
+        found: What is there.
+        name: Name of the specification.
+    """
+    spec, revision = found.work.spec, commit()
+    records = [found.place.read(job) for job in found.work.jobs]
+    return Comparison(
+        name=name,
+        title=spec.title,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        seconds=sum(record.seconds for record in records if record is not None),
+        versions=versions() | ({"commit": revision} if revision else {}),
+        machine={"cores": cores(), "memory_gib": round(physical_memory() / 2**30)},
+        spec=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        worlds=tuple(_world(found, one) for one in found.work.worlds),
+    )
+
+
+def _world(found: Found, tables: WorldTables) -> WorldResult:
+    times = found.times(tables)
+    groups = []
+    for table in tables.tables:
+        rows = [_row(found, cells, tables.reference, times) for cells in table.rows]
+        corrected = iter(statistics.holm([row.p for row in rows if row.p is not None]))
+        rows = [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]
+        groups.append(Group(table.title, table.axis, tuple(rows)))
+    goals = evaluation(found.work.spec.tasks, tables.reference[0].run.config)
+    return WorldResult(
+        world=tables.world,
+        reference=tables.reference[0].method,
+        tasks=found.work.spec.tasks.count,
+        goal_offset=goals.goal_offset,
+        budget=goals.budget,
+        data=_described(tables.dataset),
+        groups=tuple(groups),
+    )
+
+
+def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
+    """What was found of a method.
+
+    Args:
+        found: What is there.
+        cells: Its cells.
+        reference: Those of the reference.
+        times: See `Found.times`.
+    """
+    plans = [found.plans(cell) for cell in cells]
+    trainings = [found.training(cell) for cell in cells]
+    solved = [None if one.solved is None else (int(one.solved.sum()), len(one.solved)) for one in plans]
+    counted = [counts for counts in solved if counts is not None]
+    parameters, frozen = _sizes(found, cells, trainings)
+    seconds, of_reference = _in_the_same_rounds(found, cells, reference, times)
+    is_reference = cells[0].method == reference[0].method
+    return Row(
+        method=cells[0].method,
+        title=cells[0].title,
+        x=cells[0].x,
+        settings=_settings(cells[0], reference[0]),
+        seeds=tuple(cell.seed for cell in cells),
+        solved=tuple(solved),
+        tasks_sha256=tuple(None if one.report is None else one.report["tasks_sha256"] for one in plans),
+        success=success_over_runs([counted]) if counted else None,
+        **(NOT_COMPARED if is_reference else _against(found, cells, reference)),
+        p_holm=None,  # is corrected over the rows of a group
+        seconds_per_plan=float(np.median(seconds)) if len(seconds) else None,
+        ratio=None if is_reference or not len(seconds) else statistics.time_ratio(seconds, of_reference),
+        train_seconds=tuple(one.seconds for one in trainings),
+        parameters=parameters,
+        frozen_parameters=frozen,
+        embeddings=tuple(one.embeddings for one in trainings),
+        collapsed_at=tuple(one.collapsed_at for one in trainings),
+        curve=tuple(one.curve for one in trainings),
+        runs=tuple(one.path for one in trainings),
+        plans=tuple(one.path for one in plans),
+        missing=tuple(one.missing for one in plans),
+    )
+
+
+def _against(found: Found, cells: Cells, reference: Cells) -> dict[str, Any]:
+    """How a method compares with the reference, where both tried the same tasks."""
+    seeds, first, second, left = [], [], [], []
+    for cell, other in zip(cells, reference, strict=True):
+        ours, theirs = found.plans(cell), found.plans(other)
+        if ours.solved is None or theirs.solved is None or ours.report is None or theirs.report is None:
+            left.append(f"seed {cell.seed}: {ours.missing or theirs.missing or 'it is not known what is solved'}")
+        elif ours.report["tasks_sha256"] != theirs.report["tasks_sha256"]:
+            left.append(f"seed {cell.seed}: the tasks are not those of the reference")
+        else:
+            seeds.append(cell.seed)
+            first.append(theirs.solved)
+            second.append(ours.solved)
+    compared = {**NOT_COMPARED, "paired_seeds": tuple(seeds), "unpaired": "; ".join(left)}
+    rates, others = (
+        [float(one.solved.mean()) for one in map(found.plans, some) if one.solved is not None]
+        for some in (cells, reference)
+    )
+    if rates and others:
+        compared["improvement"] = statistics.improvement(rates, others)
+    if seeds:
+        compared["difference"] = paired_difference(np.stack(first), np.stack(second))
+        compared["p"] = statistics.paired_test(np.stack(first), np.stack(second))
+    return compared
+
+
+def _in_the_same_rounds(
+    found: Found, cells: Cells, reference: Cells, times: Times
+) -> tuple[Float64[np.ndarray, " R"], Float64[np.ndarray, " R"]]:
+    """Seconds of the method's decisions and of the reference's, in the rounds of all seeds that have both."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    for cell, other in zip(cells, reference, strict=True):
+        name, others = found.work.plan(cell).name, found.work.plan(other).name
+        for of_seed in times:
+            if name in of_seed and others in of_seed:
+                ours += of_seed[name]
+                theirs += of_seed[others]
+    return np.array(ours, dtype=np.float64), np.array(theirs, dtype=np.float64)
+
+
+def _settings(cell: Cell, reference: Cell) -> dict[str, Any]:
+    """What a method has other than the reference."""
+    train = differences(cell.run.config, reference.run.config)
+    plan = planning_differences(cell.planning, reference.planning)
+    return {f"train.{key}": one for key, one in train.items()} | {f"plan.{key}": one for key, one in plan.items()}
+
+
+def _sizes(found: Found, cells: Cells, trainings: Sequence[Training]) -> tuple[int | None, int | None]:
+    """Numbers in the model, and how many of them are not trained; the run's own configuration says what is frozen."""
+    there = [cell for cell, one in zip(cells, trainings, strict=True) if one.path is not None]
+    if not there:
+        return None, None
+    model = read_config(run_path(found.place, there[0].run))[0].model
+    frozen = frozen_count(model)
+    return parameter_count(model) + frozen, frozen
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """A dataset in a few numbers; empty where it is not there yet."""
+    if not path.is_file():
+        return {}
+    with Dataset.open(path) as dataset:
+        said = {name: dataset.attributes[name] for name in SAID if name in dataset.attributes}
+        return {"episodes": dataset.num_episodes, "frames": dataset.num_steps, **said}

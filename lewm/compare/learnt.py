@@ -1,0 +1,61 @@
+"""What is learnt on the frozen latents of a run, where its plans need it: a policy, or a head for costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from lewm.config import HeadCost, Planning, PolicyKind
+from lewm.evaluation.command import PLANNING_NEEDS
+from lewm.heads.command import HeadRequest, PolicyRequest, train_head_of, train_policy_of
+from lewm.heads.files import HEAD, own_policy, policy_file, with_own_head
+from lewm.heads.policies import POLICIES
+from lewm.heads.temporal import HeadSettings
+from lewm.opened_run import Run
+from lewm.planning.controller import Controller
+from lewm.run_worlds import world_to_act_in
+
+
+def needed(planning: Planning) -> tuple[PolicyKind | None, ...]:
+    """What has to be learnt for plans with these settings: kinds of policies, and None for the head."""
+    head = planning.agent == "planner" and isinstance(planning.cost, HeadCost) and planning.cost.path is None
+    return (*(() if planning.policy is None else (planning.policy,)), *((None,) if head else ()))
+
+
+def controller_of(run: Run, planning: Planning, seed: int) -> Controller:
+    """What makes the plans of a run, as in `lewm plan`.
+
+    Raises:
+        LewmError: The run has not what the settings ask for.
+    """
+    planning = with_own_head(run, planning)
+    place, kind = world_to_act_in(run, PLANNING_NEEDS), planning.policy
+    policy = None if kind is None or place.action_groups is not None else own_policy(run, kind)
+    return Controller(run.model, planning, seed, place.action_groups, policy=policy)
+
+
+def file_of(kind: PolicyKind | None) -> str:
+    """The file of a run that has what is learnt."""
+    return HEAD if kind is None else policy_file(kind)
+
+
+def learn(
+    run: Path, kind: PolicyKind | None, seed: int, device: torch.device, on_share: Callable[[float], None]
+) -> float:
+    """Learns it, and keeps it in the run; returns the seconds that this took.
+
+    Args:
+        run: The run.
+        kind: The kind of policy; None for the head.
+        seed: Seed of what is drawn.
+        device: Where to learn.
+        on_share: Called with the share that is done of each part of the work.
+    """
+    if kind is None:
+        head = HeadRequest(run, None, replace(HeadSettings(), seed=seed))
+        return train_head_of(head, device, lambda _, share: on_share(share))[0].seconds
+    policy = PolicyRequest(run, None, kind, POLICIES[kind].settings(seed=seed))
+    return train_policy_of(policy, device, lambda _, share: on_share(share))[0].seconds

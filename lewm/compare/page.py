@@ -1,0 +1,138 @@
+"""The page of a comparison: static, offline, with the numbers of every figure beside it, or in one file."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from lewm.compare import figures, words
+from lewm.compare.result import FILES, INDEX, JSON, Comparison, WorldResult
+from lewm.errors import LewmError
+from lewm.files import file_name, write_text
+from lewm.page import elements
+from lewm.page.document import COMPARISON_MARK, KeyNumber, Section, page
+from lewm.page.places import is_ours, put_folder
+from lewm.page.shelf import FolderShelf, PageShelf, Room, Shelf
+from lewm_data.temporary import temporary_folder
+
+MISSING_SHOWN = 20  # results that are missing and named at the top
+
+
+def write_comparison(comparison: Comparison, out: Path, single_file: bool = False) -> Path:
+    """Write the page of a comparison; an earlier one is replaced.
+
+    Args:
+        comparison: What it shows.
+        out: The folder of the comparison, which may hold compare.json.
+        single_file: Whether the page is one file, NAME.html, with its data inside; else it is index.html, with the
+            folder "files".
+
+    Returns:
+        The page.
+
+    Raises:
+        LewmError: In its place is something that is not such a page.
+        OSError: It cannot be written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    place = out / (f"{file_name(comparison.name)}.html" if single_file else INDEX)
+    taken = [path for path in (place, *([] if single_file else [out / FILES])) if path.exists()]
+    if taken and not is_ours(place, COMPARISON_MARK):
+        raise LewmError(
+            f"{taken[0]}: is not part of a comparison's page, so it is not replaced",
+            "Give --out another folder, or move that away.",
+        )
+    if single_file:
+        room = Room()
+        shelves: list[Shelf] = [PageShelf(room) for _ in comparison.worlds]
+        write_text(place, _page(comparison, shelves, PageShelf(room)))
+        return place
+    with temporary_folder(out / "page") as scratch:
+        built = scratch / "new"
+        (built / FILES).mkdir(parents=True)
+        shelves = [FolderShelf(built, f"{FILES}/{file_name(world.world)}") for world in comparison.worlds]
+        text = _page(comparison, shelves, FolderShelf(built, FILES))
+        write_text(place, text)  # first: without it, nobody could tell that the folder of files is the page's
+        put_folder(built / FILES, out / FILES, scratch)
+    return place
+
+
+def _page(comparison: Comparison, shelves: list[Shelf], shelf: Shelf) -> str:
+    """The whole page; there is a shelf for each world, and one for what is common to them."""
+    sections = [_world(world, one) for world, one in zip(comparison.worlds, shelves, strict=True)]
+    sections += [_reading(), _making(comparison, shelf)]
+    where = ", ".join(world.world for world in comparison.worlds)
+    made = f"Made by lewm {comparison.versions.get('lewm', '')} on {comparison.made}."
+    return page(comparison.title, f"A comparison in {where}", sections, made, COMPARISON_MARK, _missing(comparison))
+
+
+def _missing(comparison: Comparison) -> str:
+    """What is not there or failed, before anything else."""
+    missing = words.missing_of(comparison)
+    if not missing:
+        return ""
+    rows = [(world, title, str(seed), said) for world, title, seed, said in missing[:MISSING_SHOWN]]
+    count = words.counted(len(missing), "result") + (" is" if len(missing) == 1 else " are")
+    more = f" The first {MISSING_SHOWN} are named." if len(missing) > MISSING_SHOWN else ""
+    told = elements.paragraph(f"{count} not there, and the numbers below are without.{more}", "warning")
+    return f'<section id="missing">{told}{elements.table(("world", "method", "seed", "why"), rows)}</section>'
+
+
+def _world(world: WorldResult, shelf: Shelf) -> Section:
+    body = elements.paragraph(words.compared(world))
+    reference = words.reference_of(world)
+    for number, group in enumerate(world.groups, 1):
+        name = f"{number}-{file_name(group.title)[:40]}"
+        body += elements.heading(group.title)
+        body += elements.paragraph(words.findings(group, reference)) if reference is not None else ""
+        body += figures.success(group, name, world, shelf) + figures.along_axis(group, name, world, shelf)
+        body += figures.details(group, name, shelf)
+    for title, figure in (("Collapse over training", figures.collapse), ("Embeddings", figures.embeddings)):
+        drawn = figure(world, shelf)
+        body += elements.heading(title) + drawn if drawn else ""
+    if isinstance(shelf, PageShelf):
+        body += shelf.note()
+    return Section(f"world-{file_name(world.world)}", world.world, "", body, _numbers(world), listed=True)
+
+
+def _numbers(world: WorldResult) -> tuple[KeyNumber, ...]:
+    """Success of the reference, between the bounds."""
+    reference = words.reference_of(world)
+    if reference is None or reference.success is None:
+        return ()
+    low, high = reference.success.interval_95
+    bounds = [
+        f"{row.title}: {row.success.value:.1%}"
+        for row in words.rows_of(world)
+        if words.is_bound(row) and row.success is not None
+    ]
+    seeds = words.counted(sum(one is not None for one in reference.solved), "seed")
+    told = [f"95%: {low:.1%} to {high:.1%}", f"{seeds}, {world.tasks:,} tasks each", *bounds]
+    return (KeyNumber(f"{reference.success.value:.1%}", f"{reference.title} in {world.world}", "; ".join(told)),)
+
+
+def _reading() -> Section:
+    return Section("reading", "How to read this", "", elements.facts(words.READING, "reading"), listed=True)
+
+
+def _making(comparison: Comparison, shelf: Shelf) -> Section:
+    """How it was made, the whole result as data, and the specification."""
+    result = json.dumps(comparison.as_dict(), indent=2)
+    spec = json.dumps(comparison.spec, indent=2, ensure_ascii=False)
+    machine = ", ".join(f"{name} {value}" for name, value in comparison.machine.items())
+    body = elements.facts(
+        [
+            ("Made", comparison.made),
+            ("Took", f"{words.seconds(comparison.seconds)}, added up over the processes"),
+            ("Machine", machine or "not known"),
+            ("Versions", ", ".join(f"{name} {version}" for name, version in comparison.versions.items())),
+        ]
+    )
+    link = elements.data_link(shelf.write(JSON, result), JSON, "the whole result")
+    body += (
+        f"<p>{elements.text('The whole result, with the task hashes and the place of each run and report:')}{link}</p>"
+    )
+    body += elements.command_line("To repeat or to continue it:", f"lewm compare {shlex.quote(comparison.name)}", "")
+    body += elements.folded("The specification", spec)
+    return Section("making", "How it was made", "", body, listed=True)

@@ -1,0 +1,177 @@
+"""What a comparison found: the content of compare.json.
+
+Where a row has one entry a seed, they are in the order of its `seeds`, and None for a seed of which the result is not
+there; `missing` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lewm.errors import LewmError
+from lewm.measures.intervals import Estimate
+from lewm.report_files import read_report
+
+JSON, INDEX, FILES = "compare.json", "index.html", "files"  # in the folder of a comparison
+
+CurvePoint = tuple[int, float, float]  # step of the training, `std_mean` and `effective_rank` of its `Health`
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method in one world, over all its seeds.
+
+    Attributes:
+        method: Its key in the specification.
+        title: What tables call it.
+        x: Its place on the axis of its group, where that has one.
+        settings: What it has other than the reference, by dotted keys; those of training and of planning begin with
+            "train." and "plan.".
+        seeds: The training seeds.
+        solved: Of each seed, how many tasks were solved, and how many there were.
+        tasks_sha256: Of each seed, the digest of its tasks.
+        success: Interquartile mean of the seeds' success rates, with its interval over seeds and tasks.
+        difference: How much higher that mean is than the reference's, on the same tasks of the same seeds.
+        paired_seeds: The seeds that the difference is of.
+        unpaired: Why seeds were left out of it; empty where none was.
+        p: Of the paired test against the reference, see `lewm.compare.statistics.paired_test`.
+        p_holm: The same, corrected for all rows of the group.
+        improvement: Probability that a run of this row solves more than one of the reference.
+        seconds_per_plan: Median time of a decision for one environment.
+        ratio: That time divided by the reference's, measured in one process, in turns.
+        train_seconds: Of each seed, what its trainings took: stages, model, head and policies.
+        parameters: How many the model has.
+        frozen_parameters: How many of them are not trained.
+        embeddings: Of each seed, the statistics of its embeddings.
+        collapsed_at: Of each seed, the first step from which on its latents stayed collapsed; None if they did not.
+        curve: Of each seed, the spread of the latents over the training.
+        runs: Of each seed, the folder of its run, from the folder of all comparisons.
+        plans: Of each seed, the report of its plans, from the same folder.
+        missing: Of each seed, what is not done yet, or what failed; empty where all is there.
+    """
+
+    method: str
+    title: str
+    x: float | None
+    settings: dict[str, Any]
+    seeds: tuple[int, ...]
+    solved: tuple[tuple[int, int] | None, ...]
+    tasks_sha256: tuple[str | None, ...]
+    success: Estimate | None
+    difference: Estimate | None
+    paired_seeds: tuple[int, ...]
+    unpaired: str
+    p: float | None
+    p_holm: float | None
+    improvement: Estimate | None
+    seconds_per_plan: float | None
+    ratio: Estimate | None
+    train_seconds: tuple[float | None, ...]
+    parameters: int | None
+    frozen_parameters: int | None
+    embeddings: tuple[dict[str, Any] | None, ...]
+    collapsed_at: tuple[int | None, ...]
+    curve: tuple[tuple[CurvePoint, ...], ...]
+    runs: tuple[str | None, ...]
+    plans: tuple[str | None, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that belong into one table.
+
+    Attributes:
+        title: What the table shows.
+        axis: What `Row.x` is, for example "λ"; None where the rows have no such number.
+        rows: The reference is among them where the specification says so.
+    """
+
+    title: str
+    axis: str | None
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class WorldResult:
+    """What was found in one world.
+
+    Attributes:
+        world: Its name.
+        reference: Key of the method that the others are compared with.
+        tasks: How many each seed has.
+        goal_offset: Environment steps from the start to the goal.
+        budget: Environment steps allowed.
+        data: The dataset: episodes, frames, policy, and what else is known of how it was collected.
+        groups: The tables.
+    """
+
+    world: str
+    reference: str
+    tasks: int
+    goal_offset: int
+    budget: int
+    data: dict[str, Any]
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole result.
+
+    Attributes:
+        name: Name of the specification.
+        title: What the page is called.
+        made: When this was put together, in UTC.
+        seconds: What all that it shows took, added up over the processes; what several rows use counts once.
+        versions: Of what was used.
+        machine: Where this was put together.
+        spec: The specification, as plain values.
+        worlds: One entry for each world.
+    """
+
+    name: str
+    title: str
+    made: str
+    seconds: float
+    versions: dict[str, str]
+    machine: dict[str, Any]
+    spec: dict[str, Any]
+    worlds: tuple[WorldResult, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str) -> Comparison:
+        """The result that `as_dict` gave; errors name `source`.
+
+        Raises:
+            LewmError: It is another kind of content.
+        """
+        try:
+            return _COMPARISON.validate_python(content)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            key = ".".join(map(str, fault["loc"]))
+            raise LewmError(f"{source}: {key}: {fault['msg']}", 'Make it again with "lewm compare SPEC --show".') from (
+                error
+            )
+
+
+_COMPARISON = TypeAdapter(Comparison)
+
+
+def read_comparison(path: Path) -> Comparison:
+    """The result that `lewm.report_files.write_report` wrote.
+
+    Raises:
+        LewmError: The file cannot be read, is damaged, or is none of these.
+    """
+    return Comparison.from_dict(read_report(path), str(path))

@@ -1,0 +1,128 @@
+"""The page's part on the distribution of held-out embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lewm.page import elements
+from lewm.page.chart import Axes, Line, Point, Style, kept_chart
+from lewm.page.content import Content, other_weights
+from lewm.page.document import KeyNumber
+from lewm.page.forest import Bar, Row, Track, forest
+from lewm.page.shelf import Shelf
+from lewm.report_files import read_report
+
+AIM = "N(0, I), as many samples"
+MEASURES = (
+    ("coverage", "N(0, I) covered by"),
+    ("reverse_coverage", "N(0, I) covers"),
+    ("density", "Density in N(0, I)"),
+)
+KEY = elements.key([("ours", "embeddings"), ("theirs", AIM)])
+
+
+def embeddings(path: Path, shelf: Shelf) -> Content:
+    """embeddings.json: moments, spectrum, normality and coverage, each beside what N(0, I) gets."""
+    found = read_report(path)
+    rank, aim = found["effective_rank"], found["effective_rank_of_normal"]
+    beside = "" if aim is None else f"; {AIM}: {aim:.1f}"
+    least, mean, greatest = (found[f"{which}_variance"] for which in ("least", "mean", "greatest"))
+    facts = [
+        ("Frames", f"{found['frames']:,} of {found['episodes']:,} held-out episodes"),
+        ("Effective rank", f"{rank:.1f} of {found['dimensions']:,}{beside}"),
+        ("Variance of a dimension", f"{mean:.3g} on average, {least:.3g} to {greatest:.3g}"),
+        ("Size of the mean", f"{found['mean_size']:.3g}, root mean square over the dimensions"),
+        ("Constant dimensions", f"{found['constant']:,}"),
+    ]
+    numbers: tuple[KeyNumber, ...] = ()
+    if found["normality"] is not None:
+        tested = found["dimensions"] - found["constant"]
+        facts.append(("Not normal", f"{found['normality']['rejected']:,} of {tested:,} tested dimensions"))
+    if found["cover"] is not None:
+        cover = found["cover"]
+        own = cover["mutual_coverage_of_normal"]["value"]
+        told = f"held-out embeddings and N(0, I), of each other; its own samples reach {own:.1%}"
+        numbers = (KeyNumber(f"{cover['mutual_coverage']['value']:.1%}", "covered", told),)
+    figures = [
+        _spectrum(found, shelf),
+        *_moments(found, shelf),
+        _p_values(found["normality"], shelf),
+    ]
+    body = other_weights(path, found) + elements.facts(facts) + KEY + elements.grid(figures, "pairs")
+    body += _cover(found["cover"], shelf)
+    body += "".join(elements.paragraph(sentence, "quiet") for sentence in found["left_out"])
+    body += elements.paragraph(
+        "SIGReg aims at N(0, I). Moments and spectrum are of all frames; normality and coverage are of "
+        f"{found['independent']:,} frames, one of each episode, because frames of an episode are alike. A dimension "
+        "counts as not normal at the level 0.05 of all tests together (D'Agostino and Pearson, Holm's correction); "
+        "with few frames, few are found.",
+        "quiet",
+    )
+    return Content(body, numbers)
+
+
+def _spectrum(found: Mapping[str, Any], shelf: Shelf) -> str:
+    lines = [_line(found["eigenvalues"], "ours", "embeddings")]
+    if found["eigenvalues_of_normal"] is not None:
+        lines.append(_line(found["eigenvalues_of_normal"], "theirs", AIM))
+    axes = Axes(across="eigenvalue, the greatest first", powers=True)
+    return kept_chart(shelf, "spectrum", "Eigenvalues of the covariance", lines, axes)
+
+
+def _moments(found: Mapping[str, Any], shelf: Shelf) -> list[str]:
+    return [
+        kept_chart(
+            shelf,
+            name,
+            title,
+            [
+                Line(_counted(found[name]), "ours", "embeddings", marks="alone"),
+                Line(((1.0, aim), (max(2.0, float(len(found[name]))), aim)), "theirs", "N(0, 1)"),
+            ],
+            Axes(across="dimension"),
+        )
+        for name, title, aim in (("means", "Mean of each dimension", 0.0), ("variances", "Its variance", 1.0))
+        if found[name]
+    ]
+
+
+def _p_values(normality: Mapping[str, Any] | None, shelf: Shelf) -> str:
+    """P-values in order: those of normal dimensions follow the line of uniform ones."""
+    known = sorted(p for p in normality["p_values"] if p is not None) if normality else []
+    if not known:
+        return ""
+    lines = [
+        Line(tuple(((rank + 0.5) / len(known), p) for rank, p in enumerate(known)), "ours", "embeddings"),
+        Line(((0.0, 0.0), (1.0, 1.0)), "theirs", "normal dimensions"),
+    ]
+    axes = Axes(across="share of the dimensions", top=1.0)
+    return kept_chart(shelf, "p_values", "P-values of normality, in order", lines, axes)
+
+
+def _cover(cover: Mapping[str, Any] | None, shelf: Shelf) -> str:
+    if cover is None:
+        return ""
+    whose: tuple[tuple[Style, str, str], ...] = (("ours", "embeddings", ""), ("theirs", AIM, "_of_normal"))
+    bars = [
+        (f"{title}: {named}", Bar(one["value"], (one["interval_95"][0], one["interval_95"][1]), style))
+        for name, title in MEASURES
+        for style, named, which in whose
+        for one in [cover[name + which]]
+    ]
+    title = f"Coverage and density, with {cover['neighbours']} neighbours; the interval is over samples of N(0, I)"
+    rows = [Row(name, (bar,)) for name, bar in bars]
+    told = (
+        "Coverage of N(0, I) falls where embeddings spread too far, its coverage of them where they spread too little, "
+        "as in a collapse. Density rises where embeddings crowd together in the middle."
+    )
+    return forest(shelf, "cover", title, rows, [Track("share", digits=2)]) + elements.paragraph(told, "quiet")
+
+
+def _line(values: Sequence[float], style: Style, label: str) -> Line:
+    return Line(_counted(values), style, label)
+
+
+def _counted(values: Sequence[float]) -> tuple[Point, ...]:
+    return tuple((float(place), value) for place, value in enumerate(values, 1))

@@ -1,0 +1,163 @@
+"""`lewm compare`: specification -> tables of methods, with their uncertainty."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lewm_cli import compare_table, options, output
+
+DOING = 40  # characters of what is done now, beside the bar
+
+if TYPE_CHECKING:
+    from lewm.compare.result import Comparison
+    from lewm.compare.spec import Spec
+    from lewm.compare.work import Progress, States
+
+
+def compare(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="ablation, baselines, planners, or a specification of your own.toml.")
+    ],
+    world: Annotated[
+        list[str] | None,
+        typer.Option(help="A world of the specification; repeatable.", show_default="those that are not optional"),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0,1,...", help="Training seeds.", show_default="the specification's")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="Title of the one group to fill.", show_default="all")
+    ] = None,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, help="Tasks of each seed.", show_default="the specification's")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes of this machine that share the work.")] = 1,
+    index: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Number of this process among those, also of other machines, that share $LEWM_HOME and the work.",
+            show_default="as torchrun or an array of SLURM says",
+        ),
+    ] = None,
+    of: Annotated[int | None, typer.Option(min=1, help="How many processes these are.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the result.", show_default="$LEWM_HOME/compare/SPEC")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what is there and what is to be done, and do nothing.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Write the result of what is there, and do nothing else.")
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
+    device: options.Device = "auto",
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Write the page as one file with everything inside.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Train and measure what a specification lists, and make one page of tables of it.
+
+    Nothing is done twice: what is there already, of this specification or of another, is used. An interruption loses
+    nothing, and the same command goes on. Everything is kept in $LEWM_HOME/compare.
+    """
+    if dry_run and show:
+        raise typer.BadParameter("--dry-run and --show exclude each other")
+    if jobs > 1 and (index is not None or of is not None):
+        raise typer.BadParameter("give each process --index and --of, or one command --jobs")
+
+    from lewm.compare import command
+    from lewm.compare.children import end_with_parent, run_children
+    from lewm.compare.processes import share_of
+    from lewm.compare.records import Place
+    from lewm.compare.spec import read_spec
+    from lewm.runtime import choose_device, one_of
+
+    name, content = read_spec(spec)
+    request = command.CompareRequest(
+        name=name,
+        spec=_changed(content, seeds, tasks),
+        worlds=tuple(world or ()),
+        only=only,
+        out=out,
+        share=share_of(index, of),
+        retry=retry,
+        single_file=single_file,
+    )
+    place = Place.default()
+    if dry_run:
+        _list(command.listed(request, place), json)
+        return
+    if show:
+        _show(command.show(request, place), request.folder(place), single_file, json)
+        return
+    where = choose_device(device)
+    where = one_of(where, request.share.index) if request.share.of > 1 else where
+    end_with_parent()
+    with output.progress_bar(output.count_of("jobs")) as bar:
+        task = bar.add_task(name, total=None)
+
+        def on_progress(progress: Progress) -> None:
+            within = progress.share or 0.0
+            failed = f", {progress.failed} failed" if progress.failed else ""
+            doing = "; ".join(progress.doing) or name
+            bar.update(
+                task, completed=progress.done + within, total=progress.total, description=f"{doing[:DOING]}{failed}"
+            )
+
+        def others(states: States) -> None:
+            words = [word for word in sys.argv[1:] if word != "--retry"]  # this process has seen to it
+            again = [sys.executable, "-m", "lewm_cli", *words, "--jobs", "1", "--of", str(jobs), "--index"]
+            run_children(
+                [[*again, str(number)] for number in range(jobs)], place.root / "logs" / name, states, on_progress
+            )
+
+        try:
+            comparison = command.compare(request, where, on_progress, others if jobs > 1 else None)
+        except KeyboardInterrupt as error:
+            error.args = ()  # a training tells how to go on with `lewm train`, and here the same command goes on
+            raise
+    if comparison is None:
+        output.note("another process writes the result")
+    else:
+        _show(comparison, request.folder(place), single_file, json)
+
+
+def _changed(spec: Spec, seeds: str | None, tasks: int | None) -> Spec:
+    """The specification with the options that were given."""
+    from lewm.compare.spec import REMEDY, Spec
+    from lewm.config import validate
+
+    values = spec.model_dump(mode="json", exclude_unset=True)
+    if seeds is not None:
+        values["seeds"] = [int(one) if one.strip().isdecimal() else one for one in seeds.split(",")]
+    if tasks is not None:
+        values["tasks"] = values.get("tasks", {}) | {"count": tasks}
+    return validate(Spec, values, "the options", REMEDY)
+
+
+def _list(jobs: list[tuple[str, str]], json: bool) -> None:
+    if json:
+        output.show_json({"jobs": [{"job": title, "state": state} for title, state in jobs]})
+        return
+    for title, state in jobs:
+        output.show(f"{state:>6}  {title}")
+    open_ = sum(state == "to do" for _, state in jobs)
+    output.show(f"{len(jobs) - open_} of {len(jobs)} jobs are done or have failed; {open_} are to do")
+
+
+def _show(comparison: Comparison, folder: Path, single_file: bool, json: bool) -> None:
+    from lewm.compare.result import INDEX, JSON
+    from lewm.files import file_name
+
+    if json:
+        output.show_json(comparison.as_dict())
+    else:
+        output.show(*compare_table.tables(comparison))
+    page = f"{file_name(comparison.name)}.html" if single_file else INDEX
+    output.note(f"result: {folder / JSON}", f"page: {folder / page}")

@@ -1,0 +1,70 @@
+"""The tables that `lewm compare` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from lewm_cli import output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lewm.compare.result import Comparison, Row, WorldResult
+    from lewm.measures.intervals import Estimate
+
+
+EXPLAINED = (
+    "solved: interquartile mean of the seeds, in %; more: points more than the reference on the same tasks, with p of "
+    "the paired test, corrected for the rows (Holm); ms: a plan for one environment, and its ratio to the reference's"
+)
+
+
+def tables(comparison: Comparison) -> Iterator[Table | str]:
+    """A table for each group of each world, and what is missing."""
+    for world in comparison.worlds:
+        for group in world.groups:
+            found = output.plain_table(group.title, "solved", "95 %", "more", "95 %", "p", "ms", "ratio", "trained")
+            found.title, found.title_justify = _title(world), "left"
+            for row in group.rows:
+                found.add_row(*_cells(row))
+            found.caption = EXPLAINED
+            yield found
+        missing = {
+            f"{row.title}, seed {seed}: {why}"
+            for group in world.groups
+            for row in group.rows
+            for seed, why in zip(row.seeds, row.missing, strict=True)
+            if why
+        }
+        yield from sorted(missing)
+
+
+def _title(world: WorldResult) -> str:
+    return (
+        f"{world.world}: {world.tasks} tasks a seed, goals {world.goal_offset} steps ahead, {world.budget} allowed; "
+        f"compared with {world.reference}"
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    trained = [seconds for seconds in row.train_seconds if seconds is not None]
+    return [
+        row.title,
+        "" if row.success is None else f"{row.success.value:.1%}",
+        _interval(row.success),
+        "" if row.difference is None else f"{100 * row.difference.value:+.1f}",
+        _interval(row.difference),
+        "" if row.p_holm is None else f"{row.p_holm:.2g}",
+        "" if row.seconds_per_plan is None else f"{1000 * row.seconds_per_plan:.1f}",
+        "" if row.ratio is None else f"{row.ratio.value:.2f}",
+        "" if not trained else f"{fmean(trained):.0f} s",
+    ]
+
+
+def _interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    low, high = (100 * end for end in estimate.interval_95)
+    return f"{low:.1f} to {high:.1f}"
