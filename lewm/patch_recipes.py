@@ -98,13 +98,13 @@ def small(env: str, action_dim: int, history: int, evaluation: Evaluation) -> Co
             encoder=FrozenEncoder(weights="efficientnet-lite0", output="embedding", encoder=encoder),
             # No dropout, as in the small recipe's predictors.
             predictor=PatchesPredictor(
-                history=history, patches=patches, depth=2, heads=4, head_dim=32, mlp=256, dropout=0.0
+                history=history, patches=patches, depth=2, heads=4, head_dim=16, mlp=256, dropout=0.0
             ),
             action_embedder=LINEAR,
         ),
         objective=PredictionObjective(),
         training=Training(
-            steps=6000,
+            steps=3000,
             batch_size=64,
             learning_rate=1e-3,
             weight_decay=0.0,
@@ -114,8 +114,8 @@ def small(env: str, action_dim: int, history: int, evaluation: Evaluation) -> Co
             precision="fp32",
             seed=3072,
             log_every=10,
-            evaluate_every=600,
-            checkpoint_every=1200,
+            evaluate_every=300,
+            checkpoint_every=600,
         ),
         # Each candidate costs 16 tokens a block: iCEM has a sixth of the candidates of the small recipe's CEM.
         planning=Planning(planner=Icem(), cost=LastCost(), horizon=5, execute=1),
