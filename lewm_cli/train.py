@@ -37,7 +37,9 @@ def train(
             show_default="as the file says",
         ),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Base configuration: small (CPU), medium or paper (GPU).")] = "small",
+    recipe: Annotated[
+        str, typer.Option(help="Base configuration: small, dino-wm-small (CPU); medium, paper, dino-wm (GPU).")
+    ] = "small",
     steps: Annotated[
         int | None,
         typer.Option(
