@@ -45,8 +45,7 @@ def train_policy(
 ) -> None:
     """Learn on a run's frozen latents which action an episode took on its way to a later moment.
 
-    The policy is kept in the run, one of each kind. "lewm plan --agent KIND" acts with it, and "--warm-start idm"
-    begins a search at that of the kind idm.
+    The run keeps one of each kind. "lewm plan --agent KIND" acts with it, and "--warm-start idm" begins a search at it.
     """
     from rich.progress import TaskProgressColumn
 
