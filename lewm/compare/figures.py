@@ -179,19 +179,19 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
     if not rows:
         return ""
     normal = words.mean(
-        [value for row in rows for value in _embedded(row, "cover", "mutual_coverage_of_normal", "value")]
+        [value for row in rows for value in _embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
     )
     marks = () if normal is None else ((100 * normal, "bound"),)
     tracks = [
         forest.Track("Effective rank", low=0.0),
-        forest.Track("Mutual coverage with N(0, I)", "%", low=0.0, high=100.0, marks=marks),
+        forest.Track("Mutual coverage in these directions", "%", low=0.0, high=100.0, marks=marks),
     ]
     body = [
         forest.Row(
             row.title,
             (
                 _span(_embedded(row, "effective_rank"), row, world),
-                _span([_percent(one) for one in _embedded(row, "cover", "mutual_coverage", "value")], row, world),
+                _span([_percent(one) for one in _embedded(row, "cover_used", "mutual_coverage", "value")], row, world),
             ),
             "-",
         )

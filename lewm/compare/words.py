@@ -43,9 +43,9 @@ READING = (
     ),
     (
         "Effective rank, mutual coverage",
-        "How many directions the embeddings of held-out frames use, and how far they and the distribution N(0, I), at "
-        "which SIGReg aims, cover each other: of two shares the lesser, of which one falls in a collapse, and the "
-        "other where embeddings spread too far. Both are measured at the end of training.",
+        "How many directions the embeddings of held-out frames use, and how far they and the normal distribution, at "
+        "which SIGReg aims, cover each other in these: of two shares the lesser, of which one falls where embeddings "
+        "crowd together, and the other where they lie outside. Both are measured at the end of training.",
     ),
 )
 
