@@ -2,6 +2,7 @@
 #   make quickstart   from data to a page of pictures, quickstart/index.html; says how to go on
 #   make test         the checks and the tests
 # make worlds runs another world's small recipe from data to a page: make worlds WORLD=reacher
+# make ablation and make baselines compare methods with their uncertainty: lewm compare --help
 # On a quiet machine, make bench measures everything again and rewrites the tables. docs/gpu.md is about machines with a
 # GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
 
@@ -17,7 +18,7 @@ DATA_cube := --detail coarse
 # Where the search solves few tasks, a policy acts
 POLICY_ACTS := cube
 
-.PHONY: quickstart worlds test check stable-worldmodel verdicts soak fuzz bench gpu-wheels gpu-pass gpu-train clean
+.PHONY: quickstart worlds ablation baselines test check stable-worldmodel verdicts soak fuzz bench gpu-wheels gpu-pass gpu-train clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +53,11 @@ worlds: $(VENV)/installed
 	$(BIN)/lewm probe
 	$(BIN)/lewm report --out worlds/$(WORLD)
 	@echo 'worlds/$(WORLD)/index.html shows what was made.'
+
+# What the README tells of comparisons, in about an hour and a half on two cores; both continue after an interruption
+ablation baselines: export LEWM_HOME := $(CURDIR)/.lewm/comparisons
+ablation baselines: $(VENV)/installed
+	$(BIN)/lewm compare $@ --jobs 2
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

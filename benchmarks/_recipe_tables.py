@@ -1,8 +1,9 @@
 """The table of the recipes, for tables.py."""
 
-from lewm.config import Config, Encoder, JoinedEncoder, Objective, Predictor
-from lewm.recipes import MEDIUM, RECIPES, SMALL, paper
+from lewm.config import Config, Encoder, FrozenEncoder, JoinedEncoder, Objective, PatchesPredictor, Predictor
+from lewm.recipes import MEDIUM, OTHER, RECIPES, SMALL, dino_wm, dino_wm_small, paper
 
+OTHER_NAME = OTHER.replace(" ", "-")
 ACTIONS = 2  # numbers in an action; nothing in the table depends on it
 
 
@@ -14,7 +15,9 @@ def recipes() -> str:
     for name, worlds in (("small", SMALL), ("medium", MEDIUM)):
         for world in worlds:
             rows += _rows(RECIPES[name](world.replace(" ", "-"), ACTIONS), world)
-    return "\n".join([*rows, *_rows(paper("every-world", ACTIONS), "every world"), ""])
+    rows += _rows(paper("every-world", ACTIONS), "every world")
+    rows += [*_rows(dino_wm_small("two-room", ACTIONS), "two-room"), *_rows(dino_wm_small(OTHER_NAME, ACTIONS), OTHER)]
+    return "\n".join([*rows, *_rows(dino_wm("every-world", ACTIONS), "every world"), ""])
 
 
 def _rows(config: Config, world: str) -> list[str]:
@@ -39,16 +42,19 @@ def _rows(config: Config, world: str) -> list[str]:
 
 
 def _trained(encoder: Encoder, latent: int, predictor: Predictor, objective: Objective) -> list[str]:
-    shape = f"{predictor.kind}, width {predictor.width}"
+    shape = f"{predictor.kind}, "
+    shape += f"{predictor.patches}" if isinstance(predictor, PatchesPredictor) else f"width {predictor.width}"
     return [_encoder(encoder), str(latent), shape, str(predictor.history), objective.formula()]
 
 
 def _encoder(encoder: Encoder) -> str:
-    """An encoder by its kind and what is set in it; parts of a joined one by their weights."""
+    """An encoder by its kind and what is set in it; a frozen one by its weights and what they are built of."""
     if isinstance(encoder, JoinedEncoder):
         return f"joined: {', '.join(_encoder(part) for part in encoder.parts)}"
+    if isinstance(encoder, FrozenEncoder) and encoder.encoder is not None:
+        return f"frozen {encoder.weights}: {_encoder(encoder.encoder)}"
     settings = [
         f"{key} {'-'.join(map(str, value)) if isinstance(value, tuple) else value}"
         for key, value in encoder.model_dump(exclude_defaults=True).items()
     ]
-    return " ".join([encoder.kind, ", ".join(settings)])
+    return " ".join([encoder.kind, ", ".join(settings)]).rstrip()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from lewm import patch_recipes
 from lewm.config import (
     ActionEmbedder,
     AdalnPredictor,
@@ -288,7 +289,33 @@ def _of_world(
     )
 
 
-RECIPES: Mapping[str, Callable[[str, int], Config]] = {"paper": paper, "medium": medium, "small": small}
+def dino_wm(env: str, action_dim: int) -> Config:
+    """DINO-WM at the sizes of its release, for a GPU; needs a file with DINOv2's weights. Not measured.
+
+    Args:
+        env: The world, or any other name that `Config.env` takes.
+        action_dim: Width of its actions.
+    """
+    return patch_recipes.published(env, action_dim, PLANNING, EVALUATION)
+
+
+def dino_wm_small(env: str, action_dim: int) -> Config:
+    """A predictor over patches of EfficientNet-Lite0, for two CPU cores; needs the extra `efficientnet`.
+
+    Args:
+        env: The world, or any other name that `Config.env` takes.
+        action_dim: Width of its actions.
+    """
+    return patch_recipes.small(env, action_dim, SMALL.get(env, SMALL[OTHER]).history, EVALUATION)
+
+
+RECIPES: Mapping[str, Callable[[str, int], Config]] = {
+    "paper": paper,
+    "medium": medium,
+    "small": small,
+    "dino-wm": dino_wm,
+    "dino-wm-small": dino_wm_small,
+}
 
 
 def recipe(name: str, env: str, action_dim: int) -> Config:

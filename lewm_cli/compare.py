@@ -10,7 +10,7 @@ import typer
 
 from lewm_cli import compare_table, options, output
 
-DOING = 60  # characters of what is done now, beside the bar
+DOING = 40  # characters of what is done now, beside the bar
 
 if TYPE_CHECKING:
     from lewm.compare.result import Comparison
@@ -94,7 +94,7 @@ def compare(
         _list(command.listed(request, place), json)
         return
     if show:
-        _show(command.show(request, place), request.folder(place), json)
+        _show(command.show(request, place), request.folder(place), single_file, json)
         return
     where = choose_device(device)
     end_with_parent()
@@ -116,11 +116,15 @@ def compare(
                 [[*again, str(number)] for number in range(jobs)], place.root / "logs" / name, states, on_progress
             )
 
-        comparison = command.compare(request, where, on_progress, others if jobs > 1 else None)
+        try:
+            comparison = command.compare(request, where, on_progress, others if jobs > 1 else None)
+        except KeyboardInterrupt as error:
+            error.args = ()  # a training tells how to go on with `lewm train`, and here the same command goes on
+            raise
     if comparison is None:
         output.note("another process writes the result")
     else:
-        _show(comparison, request.folder(place), json)
+        _show(comparison, request.folder(place), single_file, json)
 
 
 def _changed(spec: Spec, seeds: str | None, tasks: int | None) -> Spec:
@@ -146,11 +150,13 @@ def _list(jobs: list[tuple[str, str]], json: bool) -> None:
     output.show(f"{len(jobs) - open_} of {len(jobs)} jobs are done or have failed; {open_} are to do")
 
 
-def _show(comparison: Comparison, folder: Path, json: bool) -> None:
-    from lewm.compare.result import JSON
+def _show(comparison: Comparison, folder: Path, single_file: bool, json: bool) -> None:
+    from lewm.compare.result import INDEX, JSON
+    from lewm.files import file_name
 
     if json:
         output.show_json(comparison.as_dict())
     else:
         output.show(*compare_table.tables(comparison))
-    output.note(f"result: {folder / JSON}")
+    page = f"{file_name(comparison.name)}.html" if single_file else INDEX
+    output.note(f"result: {folder / JSON}", f"page: {folder / page}")

@@ -15,6 +15,7 @@ _ELSEWHERE = {
     "collect": "name another file with --out",
     "train": "name another folder with --out",
     "report": "name another folder with --out",
+    "compare": "name another folder with --out, and another LEWM_HOME",
     "envs": "name another file with --out",
     "checkpoint": "name another folder with --out",
     "plan": _COPY,

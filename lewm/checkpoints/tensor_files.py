@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +96,40 @@ def read_module(path: Path, prefix: str, module: torch.nn.Module, remedy: str) -
         LewmError: It cannot be read.
     """
     wanted = {prefix + name: tensor for name, tensor in module.state_dict().items()}
-    if path.suffix == SAFETENSORS:
-        return _read_safetensors(path, prefix, wanted, remedy)
-    content = read_pickled(path, sum(tensor.numel() for tensor in wanted.values()), remedy)
-    return {name: tensor for name, tensor in content.items() if name.startswith(prefix)}
+    return read_wanted(path, prefix, wanted, sum(tensor.numel() for tensor in wanted.values()), remedy)
 
 
-def _read_safetensors(path: Path, prefix: str, wanted: Mapping[str, Tensor], remedy: str) -> dict[str, Tensor]:
+def read_wanted(
+    path: Path,
+    prefix: str,
+    wanted: Mapping[str, Tensor],
+    numbers: int,
+    remedy: str,
+    rename: Callable[[str], str] = lambda name: name,
+) -> dict[str, Tensor]:
+    """The tensors of a file whose names begin with `prefix`; see `read_module`.
+
+    Args:
+        path: The file.
+        prefix: What the names begin with; they keep it.
+        wanted: What is read of a safetensors file: tensors of these names and shapes.
+        numbers: How many numbers the module has that the tensors are for.
+        remedy: The second line of the error where the file is missing or too large.
+        rename: Gives the name in `wanted` and in the result for a name in the file.
+
+    Raises:
+        LewmError: It cannot be read.
+    """
+    if path.suffix != SAFETENSORS:
+        content = read_pickled(path, numbers, remedy)
+        return {rename(name): tensor for name, tensor in content.items() if name.startswith(prefix)}
     check_file(path, remedy)
     tensors = {}
     with decoding(path, NO_TENSORS, AGAIN), safetensors.safe_open(path, framework="pt") as file:
-        for name in filter(lambda name: name.startswith(prefix), file.keys()):
-            shape = torch.Size(file.get_slice(name).get_shape())
+        for theirs in filter(lambda name: name.startswith(prefix), file.keys()):
+            name, shape = rename(theirs), torch.Size(file.get_slice(theirs).get_shape())
             fits = name in wanted and wanted[name].shape == shape
-            tensors[name] = file.get_tensor(name) if fits else torch.empty(shape, device="meta")
+            tensors[name] = file.get_tensor(theirs) if fits else torch.empty(shape, device="meta")
     return tensors
 
 

@@ -202,7 +202,9 @@ def _parts(spec: Spec, line: Sequence[Method], place: str) -> list[Change]:
 
 def _changed(begun: Config, config: Config) -> str:
     """What a configuration has other than its recipe, in words for the name of a folder."""
-    words = (f"{key.rpartition('.')[2]}={value}" for key, value in differences(config, begun).items())
+    words = (
+        f"{key.rpartition('.')[2]}={value}" for key, value in differences(config, begun).items() if value is not None
+    )
     return slug("-".join(words))
 
 

@@ -15,6 +15,7 @@ from lewm.compare.expansion import Work, expand
 from lewm.compare.found import Found
 from lewm.compare.gather import gather
 from lewm.compare.jobs import Job
+from lewm.compare.page import write_comparison
 from lewm.compare.processes import Share
 from lewm.compare.records import Place
 from lewm.compare.result import JSON, Comparison
@@ -105,11 +106,12 @@ def compare(
 
 
 def show(request: CompareRequest, place: Place) -> Comparison:
-    """Writes the result of what is there."""
+    """Writes the result of what is there: compare.json, and the page."""
     comparison = gather(Found(place, request.work(place)), request.name)
     folder = request.folder(place)
     folder.mkdir(parents=True, exist_ok=True)
     write_report(folder / JSON, comparison)
+    write_comparison(comparison, folder, request.single_file)
     return comparison
 
 

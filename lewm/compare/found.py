@@ -22,13 +22,10 @@ from lewm.compare.result import CurvePoint
 from lewm.compare.timing import timed, timing
 from lewm.compare.work import States
 from lewm.errors import LewmError
-from lewm.reading import read_json
 from lewm.report_files import read_report
-from lewm.sealed import SHA256
+from lewm.training.embeddings import FILE as EMBEDDINGS
 from lewm.training.health import collapsed_from
 from lewm.training.metrics import read_metrics
-
-EMBEDDINGS = "embeddings.json"  # in a run
 
 
 @dataclass(frozen=True)
@@ -147,10 +144,7 @@ class Found:
 
 
 def _embeddings(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
     try:
-        content = read_json(path, "Train the run again.", 2**26)
-    except LewmError:
+        return read_report(path)
+    except LewmError:  # a run that was there before may have none
         return None
-    return {key: value for key, value in content.items() if key != SHA256} if isinstance(content, dict) else None

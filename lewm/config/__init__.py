@@ -5,6 +5,7 @@ What may be one of several kinds (encoder, predictor, objective, planner, cost) 
 
 from lewm.config.encoder import (
     ConvEncoder,
+    Dinov2Encoder,
     EfficientnetEncoder,
     Encoder,
     FrozenEncoder,
@@ -68,6 +69,7 @@ __all__ = [
     "Config",
     "ConvEncoder",
     "Cost",
+    "Dinov2Encoder",
     "EfficientnetEncoder",
     "Encoder",
     "Evaluation",

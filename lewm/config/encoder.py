@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from lewm.config.limits import MOST_HALVINGS, MOST_LAYERS, Layers, Pixels, Width
+from lewm.config.limits import MOST_HALVINGS, MOST_LAYERS, Int, Layers, Pixels, Width
 from lewm.config.section import Kind, Section
 
 TENSOR_FILES = (".safetensors", ".pt", ".pth")  # endings of the files of tensors that a frozen encoder can be of
@@ -136,6 +136,9 @@ class EfficientnetEncoder(Encoder):
     """EfficientNet-Lite0 up to its map of stride 16; the embedding is the map itself, flattened."""
 
     kind: Literal["efficientnet"] = "efficientnet"
+    # Whether the channels of each place are normalised to mean 0 and variance 1, as those of DINOv2's patches are. What
+    # the predictor over patches gives ends in such a normalisation.
+    normalised: bool = False
 
     def width_at(self, frame_size: int) -> int:
         """Channels of the map times its places."""
@@ -145,6 +148,42 @@ class EfficientnetEncoder(Encoder):
         """Raises unless the places of the map fill the frame."""
         if frame_size % MAP_STRIDE:
             raise ValueError(f"frame_size {frame_size} is not a multiple of {MAP_STRIDE}, the stride of the map")
+
+
+class Dinov2Encoder(Encoder):
+    """Vision transformer of DINOv2; the embedding is the map of its patch tokens after the last LayerNorm.
+
+    Sizes are those of ViT-S/14. Its weights come from a file that you have: see `FrozenEncoder`.
+    """
+
+    kind: Literal["dinov2"] = "dinov2"
+    patch: Pixels = 14
+    width: Width = 384
+    depth: Layers = 12
+    heads: Layers = 6
+    mlp: Width = 1536
+    registers: Annotated[Int, Field(ge=0, le=MOST_LAYERS)] = 0  # 4 in the released models that have them
+    grid: Pixels = 37  # patches a side that the stored positions are of: the released models saw 518 pixels last
+
+    @property
+    def in_words(self) -> str:
+        """What a report calls it."""
+        return f"DINOv2 with patches of {self.patch} pixels, width {self.width}"
+
+    def width_at(self, frame_size: int) -> int:
+        """Numbers of a patch times the patches."""
+        return self.width * (frame_size // self.patch) ** 2
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> Dinov2Encoder:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+    def check_frame(self, frame_size: int) -> None:
+        """Raises unless patches fill the frame."""
+        if frame_size % self.patch:
+            raise ValueError(f"frame_size {frame_size} is not a multiple of patch {self.patch}")
 
 
 class FrozenProjector(Section):

@@ -61,7 +61,7 @@ def run_actor(
         LewmError: the demonstrator is asked for, and cannot be led to these goals: see `check_expert`.
     """
     if name == EXPERT:
-        check_expert(world, tasks)
+        check_expert(world, tasks.picture is not None)
     begin = {"random": _random, EXPERT: _demonstrator}[name]
     meter = _Meter(on_progress, tasks.budget, -(-len(tasks) // batch))
 
@@ -82,15 +82,19 @@ def run_actor(
     return played, Seconds(meter.seconds / max(1, meter.actions), 0.0)
 
 
-def check_expert(world: World, tasks: Tasks) -> None:
-    """Raises where a world's demonstrator cannot be led to the goals of some tasks.
+def check_expert(world: World, to_picture: bool) -> None:
+    """Raises where a world's demonstrator cannot be led to the goals.
+
+    Args:
+        world: The world.
+        to_picture: Whether the goal is a picture.
 
     Raises:
-        LewmError: the world has none, or the goal is a picture, whose state nothing tells.
+        LewmError: the world has no demonstrator, or the goal is a picture, whose state nothing tells.
     """
     if EXPERT not in world.policies:
         raise LewmError(f"{world.name}: has no demonstrator, which the agent {EXPERT} needs", "Use another --agent.")
-    if tasks.picture is not None:
+    if to_picture:
         raise LewmError(
             "the goal is a picture, and a demonstrator is led to states", "Use another --agent, or no --goal."
         )

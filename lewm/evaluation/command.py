@@ -12,7 +12,7 @@ from lewm.config import Evaluation, Planning
 from lewm.decoding.decoder_file import load_decoder
 from lewm.errors import LewmError
 from lewm.evaluation.acting import acting, how_planned, warn_of_short_budget, warn_of_short_plans
-from lewm.evaluation.actors import random_floor, run_actor
+from lewm.evaluation.actors import EXPERT, check_expert, random_floor, run_actor
 from lewm.evaluation.agents import OnProgress, run_planner
 from lewm.evaluation.film import film_writer
 from lewm.evaluation.from_dataset import draw_tasks
@@ -161,6 +161,8 @@ def _evaluate(
     policy = None if kind is None or place.action_groups is not None else own_policy(run, kind)
     controller = Controller(model, planning, request.seed, place.action_groups, on_compile, policy)
     controller.prepare()  # finds the faults of the settings before tasks are drawn
+    if planning.agent == EXPERT:
+        check_expert(place, isinstance(request.tasks, FromEnv) and request.tasks.goal is not None)
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
     tasks = _tasks(request, run, place)
     if tasks.protocol == PAPER:

@@ -14,6 +14,7 @@ from lewm.memory import FLOAT, check_memory
 from lewm.model.actions import ActionEmbedder
 from lewm.model.adaln import AdalnTransformer, ResidualTransformer
 from lewm.model.conv_encoder import ConvolutionalEncoder
+from lewm.model.dinov2 import Dinov2
 from lewm.model.efficientnet import EfficientnetMap
 from lewm.model.frozen import Frozen
 from lewm.model.impala import Impala
@@ -46,6 +47,7 @@ ENCODERS: dict[str, Callable[[Any, int], Encoder]] = {
     "vit": VisionTransformer,
     "conv": ConvolutionalEncoder,
     "efficientnet": EfficientnetMap,
+    "dinov2": Dinov2,
     "impala": Impala,
     "frozen": _frozen,
     "joined": _joined,

@@ -47,12 +47,12 @@ class EfficientnetMap(Encoder):
 
     Source: Tan and Le, arXiv 1905.11946, table 1; the Lite variant of the released code has no squeeze-and-excitation
     and clips at 6 (ReLU6), and its first convolution has the width of the table in models of every size.
-    Differs: no blocks are dropped while it trains.
+    Differs: no blocks are dropped while it trains; the map can be normalised.
     """
 
     def __init__(self, config: EfficientnetEncoder, frame_size: int) -> None:
         super().__init__()
-        self.width = config.width_at(frame_size)
+        self.width, self.normalised = config.width_at(frame_size), config.normalised
         self.stem = Convolution(3, STEM, 3, stride=2)
         blocks: list[nn.Module] = []
         channels = STEM
@@ -71,6 +71,9 @@ class EfficientnetMap(Encoder):
         x = F.relu6(self.stem(frames))
         for block in self.blocks:
             x = block(x)
+        if self.normalised:
+            places = x.permute(0, 2, 3, 1)  # (B, Y, X, C)
+            x = F.layer_norm(places, places.shape[-1:]).permute(0, 3, 1, 2)
         return x.flatten(1)
 
 

@@ -110,9 +110,13 @@ COMMANDS = {
     "train-head": ("lewm.heads.command.train_head_of", "the head that it had, or one whose training had ended"),
     "train-policy": ("lewm.heads.command.train_policy_of", "the policy that it had, or one whose training had ended"),
     "report": ("lewm.page.command.write_page", "the page was not written"),
+    "compare": ("lewm.compare.command.compare", "all that was finished is kept"),
     "doctor": ("lewm.doctor.diagnose", "the self-tests did not end"),
     "envs": ("lewm_data.envs.overview.overview", "interrupted"),
 }
+
+
+ARGUMENTS = {"surprise": ["video.mp4"], "compare": ["planners"]}
 
 
 @pytest.mark.parametrize("number", list(CODES), ids=lambda number: number.name)
@@ -131,7 +135,7 @@ def test_every_command_says_what_is_true_there(monkeypatch, capsys, tmp_path, co
         data = DatasetIdentity("rooms.h5", "ef" * 32, (64, 64), 20, "two-room")
         run = Run(tmp_path, recipes.small("two-room", 2), data, torch.device("cpu"))
         monkeypatch.setattr("lewm.opened_run.open_run", lambda path: run)
-    monkeypatch.setattr(sys, "argv", ["lewm", command, *(["video.mp4"] if command == "surprise" else [])])
+    monkeypatch.setattr(sys, "argv", ["lewm", command, *ARGUMENTS.get(command, [])])
     before = signal.getsignal(signal.SIGTERM)
     hook = sys.unraisablehook
     try:

@@ -188,6 +188,26 @@ def test_choices_have_no_bounds(cart_pole):
     assert "--bounds" in re.sub(r"[^ -~]", "", shown)
 
 
+def test_where_no_demonstrator_can_be_led_it_is_refused_first(cart_pole, rooms, monkeypatch):
+    monkeypatch.setattr("lewm.evaluation.command._tasks", lambda *_: pytest.fail("tasks are drawn"))
+    code, shown = call("plan", "--run", str(cart_pole), "--agent", "expert")
+    assert (code, "CartPole-v1: has no demonstrator" in shown) == (1, True)
+    code, shown = call("plan", "--run", str(rooms[0]), "--agent", "expert", "--goal", "goal.png")
+    assert (code, "the goal is a picture, and a demonstrator is led to states" in shown) == (1, True)
+
+
+def test_chance_where_actions_are_choices(cart_pole):
+    asked = ["--episodes", "3", "--goal-offset", "5", "--budget", "30", "--agent"]
+    planned, _ = plan(cart_pole, *asked, "planner")
+    known = set(cart_pole.glob("plan-*.json"))
+    code, shown = call("plan", "--run", str(cart_pole), *asked, "random")
+    assert (code, shown.count("random actions")) == (0, 1)
+    (path,) = set(cart_pole.glob("plan-*.json")) - known
+    drawn = read_report(path)
+    assert drawn["random"] is None
+    assert [one["planner"] for one in drawn["tasks"]] == [one["random"] for one in planned["tasks"]]
+
+
 @pytest.mark.parametrize("tasks", [[], ["--protocol", "paper"], ["--tasks", "from-env"]])
 def test_cart_pole_from_collection_to_success(cart_pole, tasks, tmp_path):
     saved = tmp_path / "tasks.json"

@@ -29,6 +29,7 @@ SECTIONS = {
     "vit": VIT,
     "conv": {"kind": "conv", "channels": [4, 8], "width": 16},
     "efficientnet": {"kind": "efficientnet"},
+    "dinov2": {"kind": "dinov2", "patch": 4, "width": 24, "depth": 2, "heads": 3, "mlp": 32, "registers": 1, "grid": 3},
     "impala": {"kind": "impala", "channels": [4, 8], "blocks": 2, "width": 16},
     "frozen": FROZEN,
     "joined": {

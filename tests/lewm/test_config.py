@@ -201,7 +201,7 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 def test_recipes_take_the_actions_of_the_world_and_know_its_history():
-    for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3])):
+    for name, histories in (("small", [1, 3]), ("medium", [1, 3]), ("paper", [3, 3]), ("dino-wm-small", [1, 3])):
         found = [recipes.recipe(name, env, 5).model for env in ("two-room", "my-robot")]
         assert [model.predictor.history for model in found] == histories
         assert [model.action_block for model in found] == [25, 25]

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import lewm
+from lewm import recipes
 from lewm.checkpoints.frozen import take_frozen
 from lewm.config import Icem, PatchesPredictor, resolve
 from lewm.errors import LewmError
 from lewm.memory import check_training
 from lewm.model import build
+from lewm.model.assembly import without_values
 from lewm.model.patches import PatchTransformer
 from lewm.planning import dynamics as dynamics_module
 from lewm.planning.controller import Controller
@@ -273,6 +275,45 @@ def test_the_map_of_efficientnet_is_a_token_for_each_place(tiny):
         token = model.predictor._tokens(model.encoder(pixels)[:, None], torch.zeros(2, 1, 2), 0)
         token = token - model.predictor.positions[:, :1]
     torch.testing.assert_close(token[:, 0, 6, :112], x[:, :, 1, 2], rtol=1e-4, atol=1e-4)
+
+
+def test_the_recipe_of_dino_wm_asks_for_the_file_of_the_weights(tmp_path, monkeypatch):
+    """Before anything is written."""
+    monkeypatch.chdir(tmp_path)
+    config = recipes.dino_wm("two-room", 2)
+    assert (config.model.latent, config.model.predictor.patches) == (196 * 384, 196)
+    data = tmp_path / "data.h5"
+    collect(world("two-room"), data, 8, policy="expert", noise=2.0, frame_size=16, seed=0, num_envs=8)
+    few = resolve(config, None, {"training.epochs": None, "training.steps": 1, "training.compile": "off"})
+    with pytest.raises(LewmError) as caught:
+        train(few, data, tmp_path / "run", CPU)
+    problem, remedy = str(caught.value).split("\n")
+    assert problem == "dinov2_vits14_pretrain.pth: No such file or directory"
+    assert remedy == "Give a file of tensors that you have: --set model.encoder.weights=FILE."
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_predictor_of_the_recipe_has_the_published_sizes():
+    """Those of the released code, with tokens of 384 + 10 numbers."""
+    model = without_values(recipes.dino_wm("two-room", 2).model)
+    sizes = {name: tuple(tensor.shape) for name, tensor in model.predictor.named_parameters()}
+    assert sizes["positions"] == (1, 3, 196, 394)
+    assert sizes["layers.5.qkv.weight"] == (3 * 16 * 64, 394)
+    assert sizes["layers.5.fc1.weight"] == (2048, 394)
+    assert model.predictor.norm.eps == 1e-5
+
+
+def test_the_map_of_efficientnet_can_be_normalised_place_by_place(tiny):
+    def embedded(normalised):
+        changes = {"model.frame_size": 64, "model.encoder": {"kind": "efficientnet", "normalised": normalised}}
+        torch.manual_seed(0)
+        encoder = build(resolve(tiny, None, changes).model).encoder.eval()
+        return encoder(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))).unflatten(1, (112, 16))
+
+    with torch.inference_mode():
+        plain, normalised = embedded(False), embedded(True)
+    centred = plain - plain.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(normalised, centred / (centred.square().mean(dim=1, keepdim=True) + 1e-5).sqrt())
 
 
 def test_it_is_trained_on_latents_of_a_frozen_encoder_that_are_computed_once(tiny, tmp_path, monkeypatch):

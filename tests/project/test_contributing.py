@@ -22,7 +22,7 @@ TABLES = {
     "ENCODERS": (ENCODERS, Encoder),
     "PREDICTORS": (PREDICTORS, Predictor),
 }
-MORE = ("WORLDS", "OPERATORS", "RECIPES")  # tables of what has no section in the configuration
+MORE = ("WORLDS", "OPERATORS", "RECIPES", "POLICIES")  # tables of what has no section in the configuration
 
 
 def sections():

@@ -49,6 +49,7 @@ SMALLER = {
     "envs show": ["--episodes", "1", "--frame-size", "16"],
     "surprise": ["--alpha", "0.1"],  # for which few clean frames are enough
     "surprise --suite": ["--episodes", "2"],
+    "compare": ["--dry-run"],
 }
 
 POLICY = """

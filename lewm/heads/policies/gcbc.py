@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -63,7 +64,7 @@ def train_gcbc(
 
         def loss(chosen: Tensor) -> Tensor:
             starts, lasts = transitions.starts[chosen], transitions.lasts[chosen]
-            goals = later_goals(starts, lasts, torch.from_numpy(rng.random(len(chosen))).to(device))
+            goals = later_goals(starts, lasts, torch.from_numpy(rng.random(len(chosen), np.float32)).to(device))
             return F.mse_loss(policy(latents[starts], latents[goals], None), blocks[chosen])
 
         return fit(policy, loss, len(blocks), settings, on_share)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float64, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from lewm.heads.fitting import fit
@@ -141,8 +142,8 @@ class _Goals:
     def _any(self, count: int) -> Int64[Tensor, " K"]:
         return torch.from_numpy(self.rng.integers(len(self.transitions.latents), size=count)).to(self._device)
 
-    def _shares(self, count: int) -> Float64[Tensor, " K"]:
-        return torch.from_numpy(self.rng.random(count)).to(self._device)
+    def _shares(self, count: int) -> Float32[Tensor, " K"]:
+        return torch.from_numpy(self.rng.random(count, np.float32)).to(self._device)
 
     @property
     def _device(self) -> torch.device:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float32, Int64
@@ -40,7 +41,7 @@ def draw_held_out(material: Material, settings: PolicySettings) -> HeldOut:
     device = transitions.starts.device
     chosen = torch.from_numpy(rng.integers(len(transitions.blocks), size=MEASURED)).to(device)
     starts, lasts = transitions.starts[chosen], transitions.lasts[chosen]
-    goals = later_goals(starts, lasts, torch.from_numpy(rng.random(MEASURED)).to(device))
+    goals = later_goals(starts, lasts, torch.from_numpy(rng.random(MEASURED, np.float32)).to(device))
     latents = transitions.latents
     return HeldOut(latents[starts], latents[goals], goals - starts, transitions.blocks[chosen])
 

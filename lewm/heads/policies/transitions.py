@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 from torch import Tensor
 
 from lewm.episode_latents import EpisodeLatents
@@ -53,14 +53,14 @@ def transitions_of(model: WorldModel, latents: EpisodeLatents) -> Transitions:
 
 
 def later_goals(
-    starts: Int64[Tensor, " K"], lasts: Int64[Tensor, " K"], shares: Float64[Tensor, " K"]
+    starts: Int64[Tensor, " K"], lasts: Int64[Tensor, " K"], shares: Float32[Tensor, " K"]
 ) -> Int64[Tensor, " K"]:
     """A goal among the later frames of each episode, all equally likely where the shares are uniform in [0, 1)."""
-    return starts + 1 + (shares * (lasts - starts)).long()
+    return starts + 1 + (shares * (lasts - starts)).long()  # the product of the largest share is rounded down
 
 
 def near_goals(
-    starts: Int64[Tensor, " K"], lasts: Int64[Tensor, " K"], shares: Float64[Tensor, " K"], discount: float
+    starts: Int64[Tensor, " K"], lasts: Int64[Tensor, " K"], shares: Float32[Tensor, " K"], discount: float
 ) -> Int64[Tensor, " K"]:
     """A goal whose steps have a geometric distribution, each `discount` times as likely as the one before.
 

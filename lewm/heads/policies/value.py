@@ -25,23 +25,23 @@ class Value(nn.Module):
 
     def __init__(self, latent: int, width: int, patches: int = 1) -> None:
         super().__init__()
-        self.latents = nn.ModuleList(Latents(latent, patches) for _ in range(NETWORKS))
-        inputs = 2 * Latents(latent, patches).width
-        self.networks = nn.ModuleList(
-            nn.Sequential(
-                *(part for size in (inputs, width, width) for part in _layer(size, width)),
-                nn.Linear(width, 1),
-            )
-            for _ in range(NETWORKS)
-        )
+        self.networks = nn.ModuleList(_Network(latent, width, patches) for _ in range(NETWORKS))
 
     def forward(self, states: Float[Tensor, "B D"], goals: Float[Tensor, "B D"]) -> Float[Tensor, "V B"]:
         """The estimates of each network."""
-        estimates = [
-            network(torch.cat([latents(states), latents(goals)], dim=-1))[:, 0]
-            for latents, network in zip(self.latents, self.networks, strict=True)
-        ]
-        return torch.stack(estimates)
+        return torch.stack([network(states, goals) for network in self.networks])
+
+
+class _Network(nn.Module):
+    def __init__(self, latent: int, width: int, patches: int) -> None:
+        super().__init__()
+        self.latents = Latents(latent, patches)
+        sizes = (2 * self.latents.width, width, width)
+        self.layers = nn.Sequential(*(part for size in sizes for part in _layer(size, width)), nn.Linear(width, 1))
+
+    def forward(self, states: Float[Tensor, "B D"], goals: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+        estimates: Tensor = self.layers(torch.cat([self.latents(states), self.latents(goals)], dim=-1))
+        return estimates[:, 0]
 
 
 def _layer(size: int, width: int) -> list[nn.Module]:

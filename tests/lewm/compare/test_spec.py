@@ -2,7 +2,9 @@
 
 import pytest
 
-from lewm.compare.spec import Spec, read_spec, shipped
+from lewm.compare.expansion import expand
+from lewm.compare.records import Place
+from lewm.compare.spec import read_spec, shipped
 from lewm.errors import LewmError
 from lewm_data.errors import DataError
 
@@ -85,9 +87,24 @@ def test_a_file_whose_name_is_no_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_what_ships_is_read(name):
+def test_what_ships_can_be_done_in_all_its_worlds(name, tmp_path):
     found, spec = read_spec(name)
     assert found == name
-    assert isinstance(spec, Spec)
     assert spec.seeds == (0, 1, 2)
     assert spec.tasks.count == 200
+    work = expand(spec, Place(tmp_path), tuple(spec.worlds))
+    assert [one.world for one in work.worlds] == list(spec.worlds)
+    named = [key for cells in work.worlds[0].tables for row in cells.rows for key in {cell.method for cell in row}]
+    others = [key for key in named if key not in spec.methods]
+    assert len(set(others)) == len(others), "each row that is no method has a key of its own"
+
+
+def test_what_ships_shares_its_trainings(tmp_path):
+    """The reference of all is one run, and the ablation has rows of the baselines."""
+    trained = {}
+    for name in shipped():
+        jobs = expand(read_spec(name)[1], Place(tmp_path), ("two-room",)).jobs
+        trained[name] = {job for job in jobs if job.startswith("train-")}
+    assert len(trained["planners"]) == 3
+    assert trained["planners"] < trained["baselines"] & trained["ablation"]
+    assert len(trained["baselines"] & trained["ablation"]) == 9
