@@ -27,7 +27,7 @@ def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
         tracks.append(forest.Track("Difference in points", marks=((0.0, "zero"),), signed=True))
     rows = [
         forest.Row(
-            f"{row.title} (reference)" if row.method == world.reference else row.title,
+            f"{row.title} (reference)" if words.is_reference(row, world) else row.title,
             tuple(_bar(one, row, world) for one in (row.success, row.difference)[: len(tracks)]),
         )
         for row in group.rows
@@ -43,7 +43,7 @@ def _bar(estimate: Estimate | None, row: Row, world: WorldResult) -> forest.Bar 
     if estimate is None:
         return None
     low, high = estimate.interval_95
-    style: Style = "ours" if row.method == world.reference else "theirs" if words.is_bound(row) else "other"
+    style: Style = "ours" if words.is_reference(row, world) else "theirs" if words.is_bound(row) else "other"
     return forest.Bar(100 * estimate.value, (100 * low, 100 * high), style)
 
 
@@ -133,22 +133,23 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
 
 def collapse(world: WorldResult, shelf: Shelf) -> str:
     """The spread of the latents over training, of the reference and of the methods that collapsed."""
-    reference = words.reference_of(world)
-    collapsed = _each_run([row for row in words.rows_of(world) if words.collapses(row)])
-    if not any(any(row.curve) for row in words.rows_of(world)):
+    rows = _each_run(words.named_rows(world))
+    collapsed = [(name, row) for name, row in rows if words.collapses(name, row)]
+    if not any(any(row.curve) for _, row in rows):
         return ""
     if not collapsed:
         return elements.paragraph("The latents of no training in this world were collapsed at its end.")
-    told = " ".join(words.collapses(row) for row in collapsed)
-    shown: list[tuple[Style, Row]] = list(zip(COLLAPSED, collapsed, strict=False))
-    if reference is not None and any(reference.curve) and reference not in collapsed:
-        shown.insert(0, ("ours", reference))
+    told = " ".join(words.collapses(*one) for one in collapsed)
+    shown: list[tuple[Style, str, Row]] = [
+        (style, *one) for style, one in zip(COLLAPSED, collapsed, strict=False) if one[1].method != world.reference
+    ]
+    shown = [("ours", name, row) for name, row in rows if row.method == world.reference and any(row.curve)] + shown
     figures = [
         kept_chart(
             shelf,
             f"collapse-{name}",
             title,
-            [line for style, row in shown for line in _course(row, at, style)],
+            [line for style, label, row in shown for line in _course(label, row, at, style)],
             Axes(powers=powers),
         )
         for at, name, title, powers in (
@@ -156,57 +157,58 @@ def collapse(world: WorldResult, shelf: Shelf) -> str:
             (2, "rank", "Effective rank of the latents, held-out data", False),
         )
     ]
-    key = elements.key([(style, row.title) for style, row in shown])
+    key = elements.key([(style, label) for style, label, _ in shown])
     told += " A dot is where the collapse set in."
     return elements.paragraph(told) + elements.grid(figures, "pairs") + key
 
 
-def _course(row: Row, at: int, style: Style) -> list[Line]:
+def _course(name: str, row: Row, at: int, style: Style) -> list[Line]:
     """A line for each seed, of this place in `Row.curve`, and a dot where the collapse set in."""
     lines = []
     for seed, curve, collapsed in zip(row.seeds, row.curve, row.collapsed_at, strict=True):
         points = tuple((float(point[0]), float(point[at])) for point in curve)
-        lines.append(Line(points, style, f"{row.title}, seed {seed}", marks="none"))
+        lines.append(Line(points, style, f"{name}, seed {seed}", marks="none"))
         onset = tuple(point for point in points if point[0] == collapsed)
         if onset:
-            lines.append(Line(onset, style, f"{row.title}, seed {seed}, collapse sets in", marks="alone"))
+            lines.append(Line(onset, style, f"{name}, seed {seed}, collapse sets in", marks="alone"))
     return lines
 
 
 def embeddings(world: WorldResult, shelf: Shelf) -> str:
     """Effective rank and coverage at the end of training, a row for each training; empty where nothing is known."""
-    rows = _each_run([row for row in words.rows_of(world) if any(row.embeddings)])
+    rows = [(name, row) for name, row in _each_run(words.named_rows(world)) if any(row.embeddings)]
     if not rows:
         return ""
     normal = words.mean(
-        [value for row in rows for value in _embedded(row, "cover", "mutual_coverage_of_normal", "value")]
+        [value for _, row in rows for value in _embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
     )
     marks = () if normal is None else ((100 * normal, "bound"),)
     tracks = [
         forest.Track("Effective rank", low=0.0),
-        forest.Track("Mutual coverage with N(0, I)", "%", low=0.0, high=100.0, marks=marks),
+        forest.Track("Mutual coverage in these directions", "%", low=0.0, high=100.0, marks=marks),
     ]
     body = [
         forest.Row(
-            row.title,
+            name,
             (
                 _span(_embedded(row, "effective_rank"), row, world),
-                _span([_percent(one) for one in _embedded(row, "cover", "mutual_coverage", "value")], row, world),
+                _span([_percent(one) for one in _embedded(row, "cover_used", "mutual_coverage", "value")], row, world),
             ),
             "-",
         )
-        for row in rows
+        for name, row in rows
     ]
     title = "Embeddings of held-out frames: the mean of the seeds, and the least and the greatest of them"
     key = "" if normal is None else elements.key([("bound", f"samples of N(0, I) themselves: {normal:.1%}")])
     return forest.forest(shelf, "embeddings", title, body, tracks) + key
 
 
-def _each_run(rows: Sequence[Row]) -> list[Row]:
-    """The first row of those with the same runs, which differ in planning alone."""
-    found: dict[tuple[str | None, ...], Row] = {}
-    for row in rows:
-        found.setdefault(row.runs, row)
+def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
+    """Of the named rows with the same runs, which differ in planning alone, the first; none without a run."""
+    found: dict[tuple[str | None, ...], tuple[str, Row]] = {}
+    for name, row in rows:
+        if any(row.runs):
+            found.setdefault(row.runs, (name, row))
     return list(found.values())
 
 

@@ -81,11 +81,11 @@ def _missing(comparison: Comparison) -> str:
 
 def _world(world: WorldResult, shelf: Shelf) -> Section:
     body = elements.paragraph(words.compared(world))
-    reference = words.reference_of(world)
     for number, group in enumerate(world.groups, 1):
         name = f"{number}-{file_name(group.title)[:40]}"
         body += elements.heading(group.title)
-        body += elements.paragraph(words.findings(group, reference)) if reference is not None else ""
+        found = words.findings(group, world)
+        body += elements.paragraph(found) if found else ""
         body += figures.success(group, name, world, shelf) + figures.along_axis(group, name, world, shelf)
         body += figures.details(group, name, shelf)
     for title, figure in (("Collapse over training", figures.collapse), ("Embeddings", figures.embeddings)):

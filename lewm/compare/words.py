@@ -43,9 +43,9 @@ READING = (
     ),
     (
         "Effective rank, mutual coverage",
-        "How many directions the embeddings of held-out frames use, and how far they and the distribution N(0, I), at "
-        "which SIGReg aims, cover each other: of two shares the lesser, of which one falls in a collapse, and the "
-        "other where embeddings spread too far. Both are measured at the end of training.",
+        "How many directions the embeddings of held-out frames use, and how far they and the normal distribution, at "
+        "which SIGReg aims, cover each other in these: of two shares the lesser, of which one falls where embeddings "
+        "crowd together, and the other where they lie outside. Both are measured at the end of training.",
     ),
 )
 
@@ -64,6 +64,24 @@ def reference_of(world: WorldResult) -> Row | None:
     return next((row for row in rows_of(world) if row.method == world.reference), None)
 
 
+def named_rows(world: WorldResult) -> list[tuple[str, Row]]:
+    """The rows of all groups with a name that is clear without its group; those of the reference's group first."""
+    own = [group for group in world.groups if any(row.method == world.reference for row in group.rows)]
+    others = [group for group in world.groups if group not in own]
+    found: dict[str, tuple[str, Row]] = {}
+    for group in (*own, *others):
+        for row in group.rows:
+            found.setdefault(row.method, (row.title if group in own else f"{group.title}: {row.title}", row))
+    return sorted(found.values(), key=lambda named: named[1].method != world.reference)
+
+
+def is_reference(row: Row, world: WorldResult) -> bool:
+    """Whether the row is the reference, under whichever title: a group may name it by its place on the axis."""
+    reference = reference_of(world)
+    same = reference is not None and any(row.plans) and row.plans == reference.plans
+    return row.method == world.reference or same
+
+
 def is_bound(row: Row) -> bool:
     """Whether the row is no method: random actions, which are the floor, or the demonstrator, the ceiling."""
     return row.settings.get(AGENT) in ("random", "expert")
@@ -72,9 +90,9 @@ def is_bound(row: Row) -> bool:
 def missing_of(comparison: Comparison) -> list[tuple[str, str, int, str]]:
     """World, title, seed and text of all that is missing."""
     return [
-        (world.world, row.title, seed, said)
+        (world.world, name, seed, said)
         for world in comparison.worlds
-        for row in rows_of(world)
+        for name, row in named_rows(world)
         for seed, said in zip(row.seeds, row.missing, strict=True)
         if said
     ]
@@ -84,8 +102,9 @@ def compared(world: WorldResult) -> str:
     """What was compared, on how many tasks and seeds."""
     rows = [row for row in rows_of(world) if not is_bound(row)]
     seeds = max((len(row.seeds) for row in rows), default=0)
+    methods = {row.plans if any(row.plans) else row.method for row in rows}  # a group may have one under another title
     data = world.data
-    said = f"{counted(len(rows), 'method')}, {counted(seeds, 'training seed')} each, {world.tasks:,} tasks a "
+    said = f"{counted(len(methods), 'method')}, {counted(seeds, 'training seed')} each, {world.tasks:,} tasks a "
     said += f"seed; goals {world.goal_offset} steps ahead, {world.budget} steps allowed. With one seed, all methods "
     said += "have the same tasks."
     if {"episodes", "frames"} <= set(data):
@@ -94,13 +113,15 @@ def compared(world: WorldResult) -> str:
     return said
 
 
-def findings(group: Group, reference: Row) -> str:
+def findings(group: Group, world: WorldResult) -> str:
     """Which methods of a group solve more or fewer tasks than the reference.
 
     Two are told apart where the test of these runs and the interval over seeds both say so.
     """
-    tested = [row for row in group.rows if row.p_holm is not None and row.difference is not None and not is_bound(row)]
-    if not tested:
+    reference = reference_of(world)
+    tested = [row for row in group.rows if not is_bound(row) and not is_reference(row, world)]
+    tested = [row for row in tested if row.p_holm is not None and row.difference is not None]
+    if not tested or reference is None:
         return ""
     more: list[str] = []
     fewer: list[str] = []
@@ -124,7 +145,7 @@ def findings(group: Group, reference: Row) -> str:
     return " ".join(parts)
 
 
-def collapses(row: Row) -> str:
+def collapses(name: str, row: Row) -> str:
     """With which seeds, and from which steps on, the latents of a method were collapsed; empty where none were."""
     if all(step is None for step in row.collapsed_at):
         return ""
@@ -133,7 +154,7 @@ def collapses(row: Row) -> str:
         for seed, step in zip(row.seeds, row.collapsed_at, strict=True)
         if step is not None or row.curve[row.seeds.index(seed)]
     ]
-    return f"{row.title} collapsed {', '.join(seeds)}."
+    return f"{name} collapsed {', '.join(seeds)}."
 
 
 def points(value: float) -> str:

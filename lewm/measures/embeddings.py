@@ -5,6 +5,7 @@ N frames, D latent width, E episodes, G of the frames, one of each episode, K ei
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,50 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 from scipy.stats import normaltest
 
-from lewm.measures.intervals import Estimate, percentile_interval
+from lewm.measures.cover import NormalCover, normal_cover
 from lewm.measures.latents import rank_of_spectrum
 
-NEIGHBOURS = 5  # k of coverage and density: the value of their authors
-DRAWS = 20  # samples of N(0, I) that coverage and density are averaged over
 LEAST_TESTED = 20  # embeddings that a test of normality needs: its kurtosis is not approximately normal before
 LEVEL = 0.05  # of the tests of all dimensions together
 WIDEST = 2048  # dimensions; wider embeddings, which are maps of patches, are neither listed nor compared with N(0, I)
 CONSTANT = 1e-6  # standard deviation of a constant dimension, as a share of its mean: what rounding leaves in float32
+ROUNDING = 1e-9  # by which an effective rank may exceed a whole number
 NUMBERS_AT_ONCE = 2**22  # of the embeddings that are held in double precision
-
-
-@dataclass(frozen=True)
-class NormalCover:
-    """How far embeddings and a standard normal distribution cover each other, beside what samples of it reach.
-
-    Around each of G samples of N(0, I) lies a ball that reaches to its k-th nearest neighbour among them. `coverage`
-    is the share of the balls with an embedding inside, `density` in how many balls an embedding lies, divided by k.
-    `reverse_coverage` is that share with the two exchanged: of the balls around embeddings, with a sample inside.
-
-    Either direction alone misses much in many dimensions. Samples of N(0, I) lie about sqrt(D) from the mean and
-    sqrt(2 D) from each other, so that all their balls hold the mean: embeddings that have collapsed onto it have a
-    coverage of 1, and a density of G / k. Their own balls are small, and hold no sample: their reverse coverage is 0.
-    With embeddings that are spread too far it is the other way round. `mutual_coverage` is the lesser of the two.
-
-    Each value is a mean over `DRAWS` samples of N(0, I), and its interval is where 95 % of these lie. What ends in
-    `_of_normal` is the same of as many samples of N(0, I) in place of the embeddings, which is what a perfect model
-    gets; coverage in either direction is then about 1 - 2^-k, and density about 1, in any number of dimensions.
-
-    Attributes:
-        neighbours: k.
-
-    Source: Naeem et al., arXiv 2002.09797, with N(0, I) as the real distribution and embeddings as the generated one.
-    """
-
-    neighbours: int
-    coverage: Estimate
-    reverse_coverage: Estimate
-    mutual_coverage: Estimate
-    density: Estimate
-    coverage_of_normal: Estimate
-    reverse_coverage_of_normal: Estimate
-    mutual_coverage_of_normal: Estimate
-    density_of_normal: Estimate
 
 
 @dataclass(frozen=True)
@@ -94,7 +60,11 @@ class Embeddings:
         effective_rank: exp of the entropy of the eigenvalues divided by their sum.
         eigenvalues_of_normal, effective_rank_of_normal: Those of N samples of N(0, I): a perfect model's spectrum is
             not flat either, as it is estimated from N frames. None where D exceeds `WIDEST`.
-        normality, cover: None where there are fewer than `LEAST_TESTED` episodes, or D exceeds `WIDEST`.
+        cover: How far embeddings and N(0, I) cover each other.
+        used: Effective rank, rounded up: so many leading principal directions are looked at by themselves.
+        cover_used: The cover in these directions, each scaled to variance 1: whether the embeddings fill the space that
+            they use. Where they leave a direction out, `cover` is near 0, however they are distributed in the others.
+        normality, cover, cover_used: None where there are fewer than `LEAST_TESTED` episodes, or D exceeds `WIDEST`.
         left_out: Sentences that say what was not measured, and why.
 
     Source: effective rank by Roy and Vetterli, EUSIPCO 2007, on the covariance.
@@ -117,6 +87,8 @@ class Embeddings:
     effective_rank_of_normal: float | None
     normality: Normality | None
     cover: NormalCover | None
+    used: int
+    cover_used: NormalCover | None
     left_out: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,6 +110,8 @@ def measure_embeddings(latents: Float[np.ndarray, "N D"], episodes: Int64[np.nda
     independent = np.sort(order[first])  # (G,)
     means, variances, constant = _moments(latents)
     eigenvalues = _spectrum(latents)
+    rank = rank_of_spectrum(eigenvalues)
+    used = math.ceil(rank - ROUNDING)
     wide, few = dimensions > WIDEST, len(independent) < LEAST_TESTED
     normal = None if wide else _spectrum(generator.standard_normal(latents.shape, np.float32))
     chosen = None if wide or few else latents[independent]
@@ -162,11 +136,13 @@ def measure_embeddings(latents: Float[np.ndarray, "N D"], episodes: Int64[np.nda
         greatest_variance=float(variances.max()),
         constant=int(constant.sum()),
         eigenvalues=tuple(eigenvalues.tolist()),
-        effective_rank=rank_of_spectrum(eigenvalues),
+        effective_rank=rank,
         eigenvalues_of_normal=None if normal is None else tuple(normal.tolist()),
         effective_rank_of_normal=None if normal is None else rank_of_spectrum(normal),
         normality=None if chosen is None else _normality(chosen, _moments(chosen)[2]),
-        cover=None if chosen is None else _cover(chosen.astype(np.float64), generator),
+        cover=None if chosen is None else normal_cover(chosen.astype(np.float64), generator),
+        used=used,
+        cover_used=None if chosen is None else normal_cover(_whitened(latents, used)[independent], generator),
         left_out=tuple(left_out),
     )
 
@@ -211,6 +187,15 @@ def _spectrum(latents: Float[np.ndarray, "N D"]) -> Float64[np.ndarray, " K"]:
     return spectrum
 
 
+def _whitened(latents: Float[np.ndarray, "N D"], directions: int) -> Float64[np.ndarray, "N d"]:
+    """Latents along their leading principal directions, each scaled to variance 1; 0 along one without variance."""
+    centred = np.concatenate(list(_columns(latents)), axis=1)
+    centred -= centred.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    whitened: Float64[np.ndarray, "N d"] = left[:, :directions] * (sizes[:directions] > 0) * np.sqrt(len(latents) - 1)
+    return whitened
+
+
 def _normality(latents: Float[np.ndarray, "G D"], constant: Bool[np.ndarray, " D"]) -> Normality:
     varies = np.flatnonzero(~constant)
     p_values: list[float | None] = [None] * latents.shape[1]
@@ -220,29 +205,3 @@ def _normality(latents: Float[np.ndarray, "G D"], constant: Bool[np.ndarray, " D
             p_values[dimension] = p
     known = np.array([p for p in p_values if p is not None])
     return Normality(tuple(p_values), holm_rejections(known))
-
-
-def _cover(latents: Float64[np.ndarray, "G D"], generator: np.random.Generator) -> NormalCover:
-    measured = np.empty((DRAWS, 2, 4))
-    own = _reach(latents)
-    for draw in measured:
-        samples, others = generator.standard_normal((2, *latents.shape))
-        reach = _reach(samples)
-        for values, points, of_points in zip(draw, (latents, others), (own, _reach(others)), strict=True):
-            apart = _distances(samples, points)  # (G, G), a row for each sample
-            inside = apart <= reach[:, None]
-            both = inside.any(axis=1).mean(), (apart <= of_points).any(axis=0).mean()
-            values[:] = *both, min(both), inside.sum() / (NEIGHBOURS * len(points))
-    estimates = [Estimate(float(column.mean()), percentile_interval(column)) for column in measured.reshape(DRAWS, 8).T]
-    return NormalCover(NEIGHBOURS, *estimates)
-
-
-def _reach(points: Float64[np.ndarray, "G D"]) -> Float64[np.ndarray, " G"]:
-    """Squared distance of each point from its k-th nearest neighbour; the nearest of all is the point itself."""
-    return np.partition(_distances(points, points), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
-
-
-def _distances(a: Float64[np.ndarray, "G D"], b: Float64[np.ndarray, "H D"]) -> Float64[np.ndarray, "G H"]:
-    """Squared Euclidean distances."""
-    squared: Float64[np.ndarray, "G H"] = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return squared

@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 320, 200  # of the drawing, in its own units, which the page sca
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 8, 36  # margins, which hold the numbers of the axes
 MOST_TICKS = 5
 STEPS = (1, 2, 5, 10)  # ticks are multiples of one of them times a power of ten
+LONGEST_NUMBER = 5  # characters that fit beside the vertical axis
 LEAST = 1e-300  # of a number on an axis of powers of ten
 
 Point = tuple[float, float]
@@ -176,4 +177,11 @@ def _logarithm(value: float) -> float:
 def _number(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value / 1000:g}k"
-    return f"{round(value, 12):g}" if abs(value) > 1e-6 else f"{value:g}"
+    plain = f"{round(value, 12):g}" if abs(value) > 1e-6 else f"{value:g}"
+    return plain if len(plain) <= LONGEST_NUMBER or abs(value) >= 1 else _power(value)
+
+
+def _power(value: float) -> str:
+    """A small number as a power of ten, with a digit after the point if that is needed."""
+    short = f"{value:.0e}"
+    return short if math.isclose(float(short), value) else f"{value:.1e}"

@@ -16,9 +16,9 @@ from lewm.report_files import read_report
 
 AIM = "N(0, I), as many samples"
 MEASURES = (
-    ("coverage", "N(0, I) covered by"),
-    ("reverse_coverage", "N(0, I) covers"),
-    ("density", "Density in N(0, I)"),
+    ("coverage", "share of N(0, I) that is covered"),
+    ("reverse_coverage", "share of the embeddings covered by it"),
+    ("density", "density within it"),
 )
 KEY = elements.key([("ours", "embeddings"), ("theirs", AIM)])
 
@@ -42,16 +42,16 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
         facts.append(("Not normal", f"{found['normality']['rejected']:,} of {tested:,} tested dimensions"))
     if found["cover"] is not None:
         cover = found["cover"]
-        own = cover["mutual_coverage_of_normal"]["value"]
-        told = f"held-out embeddings and N(0, I), of each other; its own samples reach {own:.1%}"
-        numbers = (KeyNumber(f"{cover['mutual_coverage']['value']:.1%}", "covered", told),)
+        used = found["cover_used"]["mutual_coverage"]["value"]
+        told = f"mutual coverage of held-out embeddings and N(0, I) in {found['used']} directions; in all: "
+        numbers = (KeyNumber(f"{used:.1%}", "covered", f"{told}{cover['mutual_coverage']['value']:.1%}"),)
     figures = [
         _spectrum(found, shelf),
         *_moments(found, shelf),
         _p_values(found["normality"], shelf),
     ]
     body = other_weights(path, found) + elements.facts(facts) + KEY + elements.grid(figures, "pairs")
-    body += _cover(found["cover"], shelf)
+    body += _cover(found, shelf)
     body += "".join(elements.paragraph(sentence, "quiet") for sentence in found["left_out"])
     body += elements.paragraph(
         "SIGReg aims at N(0, I). Moments and spectrum are of all frames; normality and coverage are of "
@@ -101,23 +101,39 @@ def _p_values(normality: Mapping[str, Any] | None, shelf: Shelf) -> str:
     return kept_chart(shelf, "p_values", "P-values of normality, in order", lines, axes)
 
 
-def _cover(cover: Mapping[str, Any] | None, shelf: Shelf) -> str:
-    if cover is None:
-        return ""
-    whose: tuple[tuple[Style, str, str], ...] = (("ours", "embeddings", ""), ("theirs", AIM, "_of_normal"))
-    bars = [
-        (f"{title}: {named}", Bar(one["value"], (one["interval_95"][0], one["interval_95"][1]), style))
+def _cover(found: Mapping[str, Any], shelf: Shelf) -> str:
+    """Coverage and density in all directions, and in those that the embeddings use."""
+    spaces = (
+        (found["cover"], f"All {found['dimensions']} dimensions"),
+        (found["cover_used"], f"The {found['used']} used" if found["used"] > 1 else "The one that is used"),
+    )
+    rows = [
+        Row(f"{where}: {title}", _bars(cover, name))
+        for cover, where in spaces
+        if cover is not None
         for name, title in MEASURES
-        for style, named, which in whose
-        for one in [cover[name + which]]
     ]
-    title = f"Coverage and density, with {cover['neighbours']} neighbours; the interval is over samples of N(0, I)"
-    rows = [Row(name, (bar,)) for name, bar in bars]
+    if not rows:
+        return ""
+    neighbours = found["cover"]["neighbours"]
+    title = f"Coverage and density, with {neighbours} neighbours; the interval is over samples of N(0, I)"
     told = (
         "Coverage of N(0, I) falls where embeddings spread too far, its coverage of them where they spread too little, "
-        "as in a collapse. Density rises where embeddings crowd together in the middle."
+        "as in a collapse. Density rises where embeddings crowd together in the middle. As many leading principal "
+        "directions as the effective rank says are looked at by themselves, scaled to variance 1: whether the "
+        "embeddings fill the space that they use."
     )
-    return forest(shelf, "cover", title, rows, [Track("share", digits=2)]) + elements.paragraph(told, "quiet")
+    most = max(end for row in rows for bar in row.bars if bar is not None for end in bar.interval or (bar.value,))
+    tracks = [Track(whose, digits=2, low=0.0, high=most) for whose in ("embeddings", AIM)]
+    return forest(shelf, "cover", title, rows, tracks) + elements.paragraph(told, "quiet")
+
+
+def _bars(cover: Mapping[str, Any], name: str) -> tuple[Bar, Bar]:
+    """A measure of the embeddings, and of N(0, I)."""
+    ours, normal = cover[name], cover[f"{name}_of_normal"]
+    low, high = ours["interval_95"]
+    least, most = normal["interval_95"]
+    return Bar(ours["value"], (low, high), "ours"), Bar(normal["value"], (least, most), "theirs")
 
 
 def _line(values: Sequence[float], style: Style, label: str) -> Line:

@@ -95,7 +95,7 @@ figcaption { font-size: .875rem; margin-top: .4rem; }
 .forest th, .forest td { padding-block: .3rem; vertical-align: middle; }
 .forest tbody th { min-width: 9rem; max-width: 18rem; }
 .small tbody th { min-width: 6rem; }
-.forest .track { position: relative; min-width: 9rem; width: 26%; padding: 0; }
+.forest .track { position: relative; min-width: 9rem; width: 23%; padding: 0; }
 .forest .track svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 .forest .value { white-space: nowrap; padding-left: .9rem; font-size: .9375rem; }
 .forest tfoot td { border: 0; height: 1.3rem; }

@@ -87,6 +87,24 @@ def test_in_many_dimensions_collapsed_embeddings_cover_all_and_are_covered_by_no
     assert cover.reverse_coverage.value == cover.mutual_coverage.value == 0
 
 
+def test_directions_that_are_used_are_looked_at_by_themselves():
+    turn = np.linalg.qr(normal(24, 24, 3))[0]
+    scaled = normal(400, 24) * np.where(np.arange(24) < 6, 2.0, 1e-3)
+    found = of(scaled @ turn)
+    assert found.used == 6
+    assert found.cover.mutual_coverage.value < 0.02
+    cover = found.cover_used
+    assert cover.mutual_coverage.value == pytest.approx(cover.mutual_coverage_of_normal.value, abs=0.04)
+    assert cover.density.value == pytest.approx(1, abs=0.08)
+
+
+def test_two_heaps_do_not_fill_the_direction_that_they_use():
+    heaps = np.sign(normal(300, 1)) + 0.01 * normal(300, 1, 1)
+    found = of(np.concatenate([heaps, np.zeros((300, 5))], axis=1))
+    assert found.used == 1
+    assert found.cover_used.mutual_coverage.value < 0.4 < 0.9 < found.cover_used.mutual_coverage_of_normal.value
+
+
 def test_mutual_coverage_is_the_lesser_of_the_two():
     cover = of(normal(100, 24) * 0.9).cover
     assert 0 < cover.mutual_coverage.value <= min(cover.coverage.value, cover.reverse_coverage.value)

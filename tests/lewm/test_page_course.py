@@ -304,6 +304,12 @@ def test_an_axis_of_powers_has_few_numbers(values):
     assert all(0 <= y <= 200 for _, y in places(svg, "ours"))
 
 
+@pytest.mark.parametrize(("top", "labels"), [(2e-4, ["0", "5e-05", "1e-04", "1.5e-04", "2e-04"]), (0.2, ["0", "0.05"])])
+def test_small_numbers_beside_the_axis_are_short_and_right(top, labels):
+    svg = chart("a", [Line(((0.0, 0.0), (1.0, top)), "ours")])
+    assert re.findall(r'text-anchor="end">([^<]+)<', svg)[: len(labels)] == labels
+
+
 def test_names_stand_where_their_points_are_and_bars_where_the_intervals_end():
     axes = Axes(across="λ", names=("0", "0.1", "0.5"))
     line = Line(

@@ -113,7 +113,7 @@ def row(method, title, rate, settings, milliseconds, spread, reference, generato
         embeddings=tuple(None if bound else embedded(collapsed, spread, seed) for seed in SEEDS),
         collapsed_at=tuple(120 + 40 * seed if collapsed else None for seed in SEEDS),
         curve=((),) * 3 if bound else curves,
-        runs=tuple(None if bound else f"runs/{method if x or is_reference else 'lewm'}/seed-{s}" for s in SEEDS),
+        runs=tuple(None if bound else f"runs/{'lewm' if 'plan.agent' in settings else method}/{s}" for s in SEEDS),
         plans=tuple(f"runs/{method}/seed-{seed}/plan.json" for seed in SEEDS),
         missing=("",) * 3,
     )

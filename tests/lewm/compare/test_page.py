@@ -75,7 +75,9 @@ def test_every_row_is_there_with_its_numbers(page, example):
 
 
 def test_a_collapse_is_said_and_drawn_with_the_step_where_it_set_in(page, example):
-    said = "λ = 0 collapsed from step 120 on with seed 0, from step 160 on with seed 1, from step 200 on with seed 2."
+    said = (
+        "Weight of SIGReg: λ = 0 collapsed from step 120 on with seed 0, from step 160 on with seed 1, from step 200 on"
+    )
     assert page.said.count(said) == len(example.worlds)
     rows = table(page, "collapse-std.csv")
     onsets = [row for row in rows if row["line"].endswith("collapse sets in")]
@@ -153,7 +155,24 @@ def test_methods_are_told_apart_where_test_and_interval_say_so(example, p_holm, 
     group = example.worlds[0].groups[0]
     reference, pldm, *_ = group.rows
     changed = replace(pldm, p_holm=p_holm, difference=Estimate(-0.2, interval))
-    assert said in words.findings(replace(group, rows=(reference, changed)), reference)
+    group = replace(group, rows=(reference, changed))
+    assert said in words.findings(group, replace(example.worlds[0], groups=(group,)))
+
+
+def test_the_reference_under_another_title_is_known_as_such(example, tmp_path):
+    (world, *_) = example.worlds
+    reference, lambdas = world.groups[0].rows[0], world.groups[1]
+    same = replace(lambdas.rows[2], plans=reference.plans, runs=reference.runs)
+    again = replace(lambdas, rows=(*lambdas.rows[:2], same, *lambdas.rows[3:]))
+    world = replace(world, groups=(world.groups[0], again, world.groups[2]))
+    page = Page(write_comparison(replace(example, worlds=(world,)), tmp_path / "page"))
+    assert "λ = 0.09 (reference)" in page.said
+    assert "λ = 0.09" not in words.findings(again, world)
+    assert "9 methods, 3 training seeds each" in page.said
+    names = [row["name"] for row in table(page, "embeddings.csv")]
+    assert names[0] == "LeWM", "the reference, by its own title, comes first"
+    assert "Weight of SIGReg: λ = 0.09" not in names
+    assert "Weight of SIGReg: λ = 0.5" in names
 
 
 def nothing(row):
