@@ -15,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from lewm.checkpoints.sized import load_sized, save_sized
-from lewm.config import POLICY_KINDS, Model, PolicyKind
+from lewm.config import POLICY_KINDS, Model, PatchesPredictor, PolicyKind
 from lewm.errors import LewmError
 from lewm.model.rows import WIDTHS, at_least_min_rows
 from lewm.model.world_model import WorldModel
@@ -182,7 +182,7 @@ def _made(about: Any, tensors: int) -> Policy:  # noqa: ANN401  # what JSON hold
 
 def patches_of(config: Model) -> int:
     """Patches that the latents of a model consist of; 1 where they are single vectors."""
-    return 1
+    return config.predictor.patches if isinstance(config.predictor, PatchesPredictor) else 1
 
 
 def check_policy(
