@@ -54,7 +54,7 @@ worlds: $(VENV)/installed
 	$(BIN)/lewm report --out worlds/$(WORLD)
 	@echo 'worlds/$(WORLD)/index.html shows what was made.'
 
-# What the README tells of comparisons, in about an hour and a half on two cores; both continue after an interruption
+# Comparisons of methods; each continues where it was interrupted, and they share what both need
 ablation baselines: export LEWM_HOME := $(CURDIR)/.lewm/comparisons
 ablation baselines: $(VENV)/installed
 	$(BIN)/lewm compare $@ --jobs 2

@@ -35,6 +35,16 @@ def physical_memory(device: torch.device) -> int:
     return machine.physical_memory()
 
 
+def one_of(device: torch.device, number: int) -> torch.device:
+    """The device for process `number` of those that share a machine: each takes another one of a kind, in turns.
+
+    A device that has a number already stays, and so does the CPU, of which there is one.
+    """
+    if device.type == "cpu" or device.index is not None:
+        return device
+    return torch.device(device.type, number % torch.accelerator.device_count())
+
+
 def clock(device: torch.device) -> float:
     """Seconds, read when all work that was given to the device is done."""
     if device.type != "cpu":

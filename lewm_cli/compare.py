@@ -76,7 +76,7 @@ def compare(
     from lewm.compare.processes import share_of
     from lewm.compare.records import Place
     from lewm.compare.spec import read_spec
-    from lewm.runtime import choose_device
+    from lewm.runtime import choose_device, one_of
 
     name, content = read_spec(spec)
     request = command.CompareRequest(
@@ -97,6 +97,7 @@ def compare(
         _show(command.show(request, place), request.folder(place), single_file, json)
         return
     where = choose_device(device)
+    where = one_of(where, request.share.index) if request.share.of > 1 else where
     end_with_parent()
     with output.progress_bar(output.count_of("jobs")) as bar:
         task = bar.add_task(name, total=None)

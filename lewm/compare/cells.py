@@ -14,6 +14,7 @@ from lewm.checkpoints.run import read_config
 from lewm.compare.spec import Change, Method, Plan, Row, Spec, Train
 from lewm.config import Config, Planning, override, validate
 from lewm.errors import LewmError
+from lewm.evaluation.tasks import PAPER
 from lewm.recipes import PUBLISHED, recipe
 from lewm_data.envs.registry import world
 
@@ -21,7 +22,7 @@ RECIPE = "small"  # where a specification names none
 DIGITS = 10  # of a digest in the name of a folder
 LABEL = 60  # characters of the readable part of such a name
 NOT_TRAINED = ("planning", "evaluation")  # sections that a training does not depend on
-CHOSEN_BY_PLAN = frozenset(("horizon", *PUBLISHED))  # for policies, and for the protocol "paper"
+HORIZON = "horizon"  # of policies: `lewm plan` chooses it by the goal where it is not set
 REMEDY = "Change {key} in the specification."
 
 
@@ -123,6 +124,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
     base = spec.methods[row.of].title if row.of is not None else None
     title = row.title or base or row.of or group
     changes = [part.plan.set for part in _parts(spec, line, place)]
+    by_plan = {HORIZON, *(PUBLISHED if spec.tasks.protocol == PAPER else ())}
     cells = []
     for seed in spec.seeds:
         run = _given(line, title, place, seed) or trained(spec, line, title, place, data, seed)
@@ -130,7 +132,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
         for change in changes:
             override(tree, change)
         planning = validate(Planning, tree, f"planning of {title}", REMEDY)
-        chosen = frozenset(name for change in changes for name in change) & CHOSEN_BY_PLAN
+        chosen = frozenset(name for change in changes for name in change) & by_plan
         cells.append(Cell(key, title, row.x, f"{group}: {title}", seed, run, planning, chosen))
     return tuple(cells)
 

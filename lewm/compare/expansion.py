@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lewm.compare.cells import Cell, Trained, digest, row_cells
@@ -117,8 +117,8 @@ def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jo
     for group in groups:
         rows = [row for row in group.rows if _is_measured(spec, row, name)]
         if rows:
-            cells = tuple(row_cells(spec, row, group.title, name, dataset) for row in rows)
-            tables.append(Table(group.title, group.axis, cells))
+            cells = [row_cells(spec, row, group.title, name, dataset) for row in rows]
+            tables.append(Table(group.title, group.axis, tuple(_named(spec, row, reference) for row in cells)))
     found = WorldTables(name, path, reference, tuple(tables))
     if any(isinstance(cell.run, Trained) for cell in found.cells):
         jobs.update((job.name, job) for job in before)
@@ -132,6 +132,12 @@ def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jo
         for job in made:
             jobs.setdefault(job.name, job)
     return found
+
+
+def _named(spec: Spec, cells: Cells, reference: Cells) -> Cells:
+    """The cells of a row; one that sets what the reference has anyway is the reference under a title of its own."""
+    same = planning_name(cells[0], spec.tasks) == planning_name(reference[0], spec.tasks)
+    return tuple(replace(cell, method=reference[0].method) for cell in cells) if same else cells
 
 
 def _is_measured(spec: Spec, row: Row, name: str) -> bool:

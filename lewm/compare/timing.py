@@ -40,7 +40,9 @@ def timing(place: Place, cells: Sequence[Cell], names: Sequence[str], tasks: Tas
         decide = [_decision(place, cell, tasks.protocol == PAPER, *frames, device) for cell in cells]
         seconds: list[list[float]] = [[] for _ in decide]
         for number in range(ROUNDS + 1):
-            for one, taken in zip(decide, seconds, strict=True):
+            begin = number % len(decide)  # each round begins with another method
+            turns = [*zip(decide, seconds, strict=True)]
+            for one, taken in (*turns[begin:], *turns[:begin]):
                 elapsed = one()
                 if number:  # the first round compiles, packs weights and fills caches
                     taken.append(elapsed)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from lewm.compare.records import Place
 from lewm.compare.result import read_comparison
+from lewm.compare.spec import shipped
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -208,6 +209,21 @@ def test_a_signal_ends_all_processes_in_two_lines(home, tmp_path, number, jobs):
         "Give the same command again: it goes on.",
     ]
     assert Place(home).at_work() == []
+
+
+def test_the_processes_end_when_the_one_that_began_them_is_killed(home, tmp_path):
+    process = begin(tmp_path, (SPEC + GROUP).replace("steps = 4", "steps = 1000000"), "--jobs", "2")
+    while process.poll() is None and not list(home.glob("jobs/train-*/.lock")):
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    while Place(home).at_work():
+        time.sleep(0.1)
+
+
+def test_the_help_names_what_ships():
+    _, shown = call("compare", "--help")
+    assert all(name in shown for name in shipped())
 
 
 def test_processes_share_the_work_and_do_nothing_twice(home, tmp_path):

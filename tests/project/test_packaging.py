@@ -27,7 +27,7 @@ def test_wheel_holds_exactly_the_packages_on_disk(wheel):
         path.relative_to(base).as_posix()
         for package, base in PACKAGES.items()
         for path in (base / package).rglob("*")
-        if path.suffix in (".py", ".json") or path.name == "py.typed"
+        if path.suffix in (".py", ".json", ".toml") or path.name == "py.typed"
     }
     with zipfile.ZipFile(wheel) as archive:
         installed = {name for name in archive.namelist() if ".dist-info/" not in name}

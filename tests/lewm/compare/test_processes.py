@@ -1,9 +1,11 @@
 """Which process this is."""
 
 import pytest
+import torch
 
 from lewm.compare.processes import Share, share_of
 from lewm.errors import LewmError
+from lewm.runtime import one_of
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "3"}
 SLURM = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_MIN": "5", "SLURM_ARRAY_TASK_COUNT": "4"}
@@ -36,3 +38,10 @@ def test_options_come_before_the_environment(options, environment, share):
 def test_what_does_not_fit_is_refused(options, environment, said):
     with pytest.raises(LewmError, match=said):
         share_of(*options, environment)
+
+
+def test_processes_of_a_machine_take_its_devices_in_turns(monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert [str(one_of(torch.device("cuda"), number)) for number in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert str(one_of(torch.device("cuda", 1), 0)) == "cuda:1"
+    assert str(one_of(torch.device("cpu"), 1)) == "cpu"

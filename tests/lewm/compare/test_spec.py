@@ -97,6 +97,9 @@ def test_what_ships_can_be_done_in_all_its_worlds(name, tmp_path):
     named = [key for cells in work.worlds[0].tables for row in cells.rows for key in {cell.method for cell in row}]
     others = [key for key in named if key not in spec.methods]
     assert len(set(others)) == len(others), "each row that is no method has a key of its own"
+    for table in work.worlds[0].tables:
+        methods = {row[0].method for row in table.rows}
+        assert not table.axis or spec.reference in methods, "a curve has the reference among its points"
 
 
 def test_what_ships_shares_its_trainings(tmp_path):
