@@ -213,13 +213,13 @@ def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
 
 
 def _embedded(row: Row, *keys: str) -> list[float | None]:
-    """A number of each seed's embeddings; None where it is not known."""
+    """A number of each seed's embeddings; None where it is not known, as in runs of other versions."""
     values: list[float | None] = []
     for one in row.embeddings:
         value: Any = one
         for key in keys:
-            value = None if value is None else value[key]
-        values.append(value)
+            value = value.get(key) if isinstance(value, dict) else None
+        values.append(float(value) if isinstance(value, int | float) else None)
     return values
 
 

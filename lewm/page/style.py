@@ -33,7 +33,7 @@ section, .numbers > div { background: var(--card); border: 1px solid var(--line)
 section { padding: clamp(1rem, 3vw, 1.9rem); margin: 1.25rem 0; }
 .warning { color: var(--accent); }
 .data { font-size: .8125rem; margin-left: .35em; text-decoration: underline; text-underline-offset: .2em; }
-caption span { display: inline-block; max-width: min(44rem, calc(100vw - 4.5rem)); }
+caption span { display: inline-block; max-width: min(100%, calc(100vw - 4.5rem)); }
 caption { text-align: left; font-size: .875rem; color: var(--quiet); padding-bottom: .4rem; }
 section > :last-child { margin-bottom: 0; }
 .heading {
@@ -93,9 +93,9 @@ figcaption { font-size: .875rem; margin-top: .4rem; }
 .key .other::before { border-top: 2px dashed var(--other); }
 .key .third::before { border-top: 2px dotted var(--third); }
 .forest th, .forest td { padding-block: .3rem; vertical-align: middle; }
-.forest tbody th { min-width: 9rem; max-width: 18rem; }
+.forest tbody th { min-width: 9rem; width: 24%; }
 .small tbody th { min-width: 6rem; }
-.forest .track { position: relative; min-width: 9rem; width: 23%; padding: 0; }
+.forest .track { position: relative; min-width: 8rem; width: 20%; padding: 0; }
 .forest .track svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 .forest .value { white-space: nowrap; padding-left: .9rem; font-size: .9375rem; }
 .forest tfoot td { border: 0; height: 1.3rem; }

@@ -202,6 +202,13 @@ def test_numbers_that_are_not_finite_have_no_place_and_stop_nothing(example, tmp
     assert "nan ×" in Page(write_comparison(odd, tmp_path / "page")).said
 
 
+@pytest.mark.parametrize("odd", [{}, {"effective_rank": 3.5}, {"effective_rank": "x", "cover_used": 5}])
+def test_embeddings_of_other_versions_show_what_is_known(example, tmp_path, odd):
+    others = changed(example, lambda row: replace(row, embeddings=(odd,) * 3))
+    page = Page(write_comparison(others, tmp_path / "page"))
+    assert ("3.5 (3.5 to 3.5)" in page.said) == (odd.get("effective_rank") == 3.5)
+
+
 def test_names_are_text(example, tmp_path):
     hostile = replace(
         changed(example, lambda row: replace(row, title=HOSTILE, missing=(HOSTILE, "", ""))),
