@@ -96,8 +96,8 @@ def small(env: str, action_dim: int, history: int, evaluation: Evaluation) -> Co
             latent=latent,
             projector_hidden=None,
             encoder=FrozenEncoder(weights="efficientnet-lite0", output="embedding", encoder=encoder),
-            # No dropout, as in the small recipe's predictors. Width, depth and steps are such that training and planning
-            # take minutes on one core; they were tried in Two-Room alone, each with one seed.
+            # No dropout, as in the small recipe's predictors. Width, depth and steps are such that training and
+            # planning take minutes on one core; they were tried in Two-Room alone, each with one seed.
             predictor=PatchesPredictor(
                 history=history, patches=patches, depth=2, heads=4, head_dim=16, mlp=256, dropout=0.0
             ),
