@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lewm_data.machine import cpu
 from lewm_data.temporary import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +42,7 @@ def environment() -> dict[str, Any]:
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit or os.environ.get(COMMIT),
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": os.cpu_count(),
         "platform": platform.platform(),
         "python": platform.python_version(),
@@ -56,15 +57,6 @@ def _git(*arguments: str) -> str | None:
     except OSError:  # no git on this machine: the report says so with a null
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _cpu() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _cells import load, machines
+from _compare_tables import comparison
 from _convert_tables import converting
 from _curve_tables import curves
 from _data_tables import data, far
@@ -198,6 +199,12 @@ PAGES = {
         "surprise": surprise,
         "speed": speed,
         "patch-ratio": patch_ratio,
+        "baselines": comparison("baselines"),
+    },
+    "docs/evidence.md": {
+        "ablation": comparison("ablation"),
+        "planners-compared": comparison("planners"),
+        "baselines-push-t": comparison("baselines-push-t"),
     },
     "data/README.md": {"verdicts": verdicts, "collecting": collecting, "drawing": drawing, "reading": reading},
     "docs/data.md": {"converting": converting},

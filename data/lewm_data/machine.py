@@ -1,9 +1,10 @@
-"""The memory and the cores that this process may use."""
+"""The machine: its processor, and the memory and the cores that this process may use."""
 
 from __future__ import annotations
 
 import functools
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +29,18 @@ def physical_memory(root: Path = Path("/")) -> int:
 def cores() -> int:
     """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The name of the processor, or of its kind where the system does not say more.
+
+    Args:
+        cpuinfo: What Linux says of the processor.
+    """
+    for line in _text(cpuinfo).splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 def _limits(root: Path) -> Iterator[int]:

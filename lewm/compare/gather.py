@@ -24,7 +24,7 @@ from lewm.compare.result import Comparison, Group, Row, WorldResult
 from lewm.measures.several_runs import paired_difference, success_over_runs
 from lewm.model.assembly import frozen_count, parameter_count
 from lewm.provenance import commit, versions
-from lewm_data.machine import cores, physical_memory
+from lewm_data.machine import cores, cpu, physical_memory
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL
 
@@ -54,7 +54,7 @@ def gather(found: Found, name: str) -> Comparison:
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         seconds=sum(record.seconds for record in records if record is not None),
         versions=versions() | ({"commit": revision} if revision else {}),
-        machine={"cores": cores(), "memory_gib": round(physical_memory() / 2**30)},
+        machine={"cpu": cpu(), "cores": cores(), "memory_gib": round(physical_memory() / 2**30)},
         spec=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         worlds=tuple(_world(found, one) for one in found.work.worlds),
     )

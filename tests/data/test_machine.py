@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from lewm_data.machine import physical_memory
+from lewm_data.machine import cpu, physical_memory
 
 GIB = 2**30
 
@@ -69,3 +69,10 @@ def written(root, files):
 )
 def test_memory_is_the_least_of_the_machine_and_its_control_groups(tmp_path, files, expected):
     assert physical_memory(written(tmp_path, files)) == expected
+
+
+def test_the_processor_has_the_name_that_the_system_gives_it(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: Some CPU: 3 GHz\nprocessor\t: 1\nmodel name\t: Some CPU: 3 GHz\n")
+    assert cpu(cpuinfo) == "Some CPU: 3 GHz"
+    assert cpu(tmp_path / "missing") == cpu(tmp_path / "missing too") != "Some CPU: 3 GHz"

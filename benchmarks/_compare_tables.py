@@ -1,0 +1,81 @@
+"""The tables of the committed results of `lewm compare`, for tables.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from _cells import RESULTS, between, duration, points
+
+from lewm.compare.result import Comparison, Row, read_comparison
+from lewm.measures.intervals import Estimate
+
+COLUMNS = (
+    "method",
+    "seed: solved",
+    "interquartile mean",
+    "95 % interval",
+    "points more than {reference}",
+    "p",
+    "ms a plan",
+    "of {reference}'s",
+    "training",
+    "trained numbers",
+)
+
+
+def comparison(name: str) -> Callable[[], str]:
+    """A function that makes the tables of a comparison, or says that it was not measured."""
+
+    def tables() -> str:
+        path = RESULTS / f"compare-{name}-cpu.json"
+        return _tables(read_comparison(path)) if path.exists() else "Not measured.\n"
+
+    return tables
+
+
+def _tables(found: Comparison) -> str:
+    lines: list[str] = []
+    for world in found.worlds:
+        rows = [row for group in world.groups for row in group.rows]
+        reference = next((row.title for row in rows if row.method == world.reference), world.reference)
+        lines += ["| " + " | ".join(COLUMNS).format(reference=reference) + " |", "|---" * len(COLUMNS) + "|"]
+        for group in world.groups:
+            lines.append(f"| **{world.world}: {group.title}** " + "| " * (len(COLUMNS) - 1) + "|")
+            lines += [f"| {' | '.join(_cells(row))} |" for row in group.rows]
+        lines.append("")
+    machine = found.machine
+    hours = (
+        f"{found.seconds / 3600:.1f} hours of one process" if found.seconds > 5400 else f"{found.seconds / 60:.0f} min"
+    )
+    lines += [f"Measured on {machine['cores']} cores of an {machine['cpu']}, {found.made[:10]}, in {hours}.", ""]
+    return "\n".join(lines)
+
+
+def _cells(row: Row) -> list[str]:
+    solved = [
+        f"{seed}: {counts[0] / counts[1]:.1%}" for seed, counts in zip(row.seeds, row.solved, strict=True) if counts
+    ]
+    trained = None if row.parameters is None else row.parameters - (row.frozen_parameters or 0)
+    return [
+        row.title,
+        "; ".join(solved) or "failed" * any("failed" in why for why in row.missing) or "-",
+        "-" if row.success is None else f"{row.success.value:.1%}",
+        "-" if row.success is None else between(row.success),
+        "" if row.difference is None else points(row.difference),
+        "" if row.p_holm is None else _p(row.p_holm),
+        "-" if row.seconds_per_plan is None else f"{1000 * row.seconds_per_plan:.1f}",
+        ""
+        if row.ratio is None
+        else f"{row.ratio.value:.2g} ({' to '.join(f'{end:.2g}' for end in row.ratio.interval_95)})",
+        "-" if None in row.train_seconds else duration(row.train_seconds),
+        "-" if trained is None else f"{trained:,}",
+    ]
+
+
+def _ratio(ratio: Estimate) -> str:
+    low, high = ratio.interval_95
+    return f"{ratio.value:.2g} ({low:.2g} to {high:.2g})"
+
+
+def _p(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.2g}"

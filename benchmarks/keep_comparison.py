@@ -1,0 +1,52 @@
+"""Keeps the result of `lewm compare` for the README's tables, without the lists of numbers that only its page draws.
+
+python benchmarks/keep_comparison.py $LEWM_HOME/compare/ablation benchmarks/results/compare-ablation-cpu.json
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from lewm.compare.result import JSON, Comparison, Row, read_comparison
+from lewm.report_files import write_report
+
+LONGEST = 8  # numbers; what is longer is a list over dimensions
+
+
+def main() -> None:
+    """Reads the one file, writes the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comparison", type=Path, help="the folder of the comparison")
+    parser.add_argument("json", type=Path)
+    arguments = parser.parse_args()
+    write_report(arguments.json, kept(read_comparison(arguments.comparison / JSON)))
+
+
+def kept(comparison: Comparison) -> Comparison:
+    """The comparison with short statistics of embeddings."""
+    worlds = tuple(
+        replace(
+            world,
+            groups=tuple(replace(group, rows=tuple(map(_short, group.rows))) for group in world.groups),
+        )
+        for world in comparison.worlds
+    )
+    return replace(comparison, worlds=worlds)
+
+
+def _short(row: Row) -> Row:
+    return replace(
+        row,
+        embeddings=tuple(
+            None
+            if each is None
+            else {key: value for key, value in each.items() if not isinstance(value, list) or len(value) <= LONGEST}
+            for each in row.embeddings
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
