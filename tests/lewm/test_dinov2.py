@@ -28,7 +28,7 @@ def section_of(kind, **changes):
 def config_of(tiny, path, kind, side, module="", **changes):
     frozen = {"kind": "frozen", "weights": str(path), "module": module, "encoder": section_of(kind, **changes)}
     model = {"model.frame_size": side, "model.projector_hidden": None, "model.latent": WIDTH * (side // PATCH) ** 2}
-    return resolve(tiny, None, {"model.encoder": frozen, **model})
+    return resolve(tiny, None, {"model.encoder": frozen, "objective.kind": "prediction", **model})
 
 
 def begun(config):
@@ -195,6 +195,7 @@ def test_the_defaults_are_the_released_small_model(tiny):
     """Its file has 22,056,576 numbers, of which 384 stand for patches that are hidden."""
     frozen = {"kind": "frozen", "weights": "dinov2_vits14_pretrain.pth", "encoder": {"kind": "dinov2"}}
     changes = {"model.frame_size": 224, "model.projector_hidden": None, "model.latent": 256 * 384}
-    encoder = resolve(tiny, None, {"model.encoder": frozen, **changes}).model.encoder.encoder
+    config = resolve(tiny, None, {"model.encoder": frozen, "objective.kind": "prediction", **changes})
+    encoder = config.model.encoder.encoder
     with torch.device("meta"):
         assert sum(parameter.numel() for parameter in Dinov2(encoder, 224).parameters()) == 22_056_576 - 384

@@ -175,7 +175,10 @@ def test_where_the_latents_are_not_trained_no_weight_of_a_loss_is_advised(tiny, 
     flat = build(tiny.model).encoder.state_dict()
     torch.save({name: torch.zeros_like(tensor) for name, tensor in flat.items()}, tmp_path / "flat.pt")
     encoder = {"kind": "frozen", "weights": str(tmp_path / "flat.pt"), "encoder": tiny.model.encoder.model_dump()}
-    changes = {} if projector else {"model.projector_hidden": None, "model.latent": tiny.model.encoder.width}
+    changes = {}
+    if not projector:
+        changes = {"model.projector_hidden": None, "model.latent": tiny.model.encoder.width}
+        changes["objective.kind"] = "prediction"
     train(resolve(tiny, None, {"model.encoder": encoder, **changes}), dataset, tmp_path / "run", CPU)
     (message,) = [record.getMessage() for record in caplog.records]
     assert "the latents are collapsing" in message

@@ -58,6 +58,10 @@ class CountingEnv:
         ended = self.left == 0
         return self.observe(), self.state[:, 0].copy(), ended & (self.state[:, 1] > 0), ended, {}
 
+    @property
+    def observation(self):
+        return self.observe()
+
     def set_state(self, state, goal=None):
         self.state = state
 
