@@ -66,6 +66,25 @@ def writing(run: Path, remedy: str = "Wait until it has ended; reading the run i
             os.close(handle)
 
 
+def is_held(run: Path) -> bool:
+    """Whether a process holds the lock of a run directory; asking creates and removes nothing."""
+    if sys.platform == "win32":
+        return False
+    try:
+        handle = os.open(run / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # there are no locks here, so nobody holds one
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
 def _open_locked(path: Path, remedy: str) -> tuple[int, bool]:
     """A descriptor of the lock, and whether it is locked."""
     while True:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lewm.checkpoints.run import read_config
-from lewm.compare.spec import Change, Method, Plan, Row, Spec, Train
+from lewm.compare.spec import Change, Method, Plan, Row, Spec, Train, slug
 from lewm.config import Config, Planning, override, validate
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import PAPER
@@ -22,6 +21,7 @@ RECIPE = "small"  # where a specification names none
 DIGITS = 10  # of a digest in the name of a folder
 LABEL = 60  # characters of the readable part of such a name
 NOT_TRAINED = ("planning", "evaluation")  # sections that a training does not depend on
+SEED = "training.seed"  # chosen by the specification's seeds
 HORIZON = "horizon"  # of policies: `lewm plan` chooses it by the goal where it is not set
 REMEDY = "Change {key} in the specification."
 
@@ -94,18 +94,6 @@ def digest(values: Any) -> str:  # noqa: ANN401  # whatever JSON holds
     return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
 
 
-def key_of(row: Row, group: str) -> str:
-    """What a row is called: the method that it shows as it is, else the method that it changes, and what it changes."""
-    if row.of is not None and row.model_fields_set <= {"of", "x", "title"}:
-        return row.of
-    return "-".join(part for part in (row.of, slug(group), slug(row.title or "")) if part)
-
-
-def slug(text: str) -> str:
-    """A text with "-" for all that the name of a folder should not have."""
-    return re.sub(r"[^\w.=-]+", "-", text).strip("-.").lower()
-
-
 def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[Cell, ...]:
     """The cells of a row in one world, one for each seed.
 
@@ -120,9 +108,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
         LewmError: The settings of the row do not fit together; names the key.
     """
     line = (*(spec.line(row.of) if row.of is not None else ()), row)
-    key = key_of(row, group)
-    base = spec.methods[row.of].title if row.of is not None else None
-    title = row.title or base or row.of or group
+    key, title = row.key(group), spec.title_of(row)
     changes = [part.plan.set for part in _parts(spec, line, place)]
     by_plan = {HORIZON, *(PUBLISHED if spec.tasks.protocol == PAPER else ())}
     cells = []
@@ -159,11 +145,11 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
     begun = recipe(name, place, world(place).action_dim)
     tree = begun.model_dump(mode="json", by_alias=True)
     for part in parts:
-        wrong = [key for key in part.set if key.split(".")[0] in (*NOT_TRAINED, "recipe", "env")]
-        if wrong or "training.seed" in part.set:
+        keys = {key for key, _ in _flat(part.set)} | set(part.set)
+        wrong = [key for key in sorted(keys) if key == SEED or key.split(".")[0] in (*NOT_TRAINED, "recipe", "env")]
+        if wrong:
             raise LewmError(
-                f"train.set has the key {(wrong or ['training.seed'])[0]}, which a training does not depend on, or "
-                "which is chosen elsewhere",
+                f"train.set has the key {wrong[0]}, which a training does not depend on, or which is chosen elsewhere",
                 "Set planning with plan.set, goals and budget in [tasks], seeds with the key seeds.",
             )
         override(tree, part.set)
@@ -178,7 +164,7 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
 def differences(config: Config, other: Config) -> dict[str, Any]:
     """What a training has of its own, by dotted keys; the seed and what it does not depend on are left out."""
     own, others = (dict(_flat(one.model_dump(mode="json", by_alias=True))) for one in (config, other))
-    hidden = (*NOT_TRAINED, "training.seed")
+    hidden = (*NOT_TRAINED, SEED)
     return {
         key: own.get(key) for key in {**others, **own} if own.get(key) != others.get(key) and not key.startswith(hidden)
     }

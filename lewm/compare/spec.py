@@ -25,6 +25,7 @@ rows = [ "lewm", { x = 0, title = "no SIGReg", train.set = { "objective.lambda" 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +41,8 @@ from lewm_data.envs.registry import world
 ENDING = ".toml"
 SHIPPED = resources.files("lewm.compare") / "specs"
 REMEDY = 'Change {key} in the file; "lewm/compare/spec.py" shows what a specification has.'
+
+SHOWN = {"of", "x", "title", "note"}  # keys of a row that change nothing
 
 Name = Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=60)]
 Seed = Annotated[Int, Field(ge=0, lt=2**32)]  # of a training; tasks add a number of their own to it
@@ -118,6 +121,17 @@ class Row(Method):
     def _named(cls, values: Any) -> Any:  # noqa: ANN401  # what TOML holds
         return {"of": values} if isinstance(values, str) else values
 
+    @property
+    def changes(self) -> bool:
+        """Whether it is more than a method as it is, under a title or at a place of its own."""
+        return self.of is None or not self.model_fields_set <= SHOWN
+
+    def key(self, group: str) -> str:
+        """The method that it shows as it is, else the method that it changes, and what it changes."""
+        if self.of is not None and not self.changes:
+            return self.of
+        return "-".join(part for part in (self.of, slug(group), slug(self.title or "")) if part)
+
 
 class Group(Section):
     """Rows of one table."""
@@ -163,6 +177,27 @@ class Spec(Section):
             self.line(name)
         return self
 
+    @model_validator(mode="after")
+    def _rows_have_names_of_their_own(self) -> Spec:
+        """Tables and figures tell rows by their titles, results by their keys, and files by the titles of groups."""
+        _check_unique("groups", [slug(group.title) for group in self.groups])
+        taken = list(self.methods)
+        for group in self.groups:
+            for row in group.rows:
+                if row.changes and not row.title:
+                    raise ValueError(f'a row of the group "{group.title}" changes something, and has no title')
+            _check_unique(f'titles of the group "{group.title}"', [self.title_of(row) for row in group.rows])
+            keys = [row.key(group.title) for row in group.rows]
+            _check_unique(f'keys of the group "{group.title}"', keys)
+            taken += [key for key, row in zip(keys, group.rows, strict=True) if row.changes]
+        _check_unique("keys of rows and methods", taken)
+        return self
+
+    def title_of(self, row: Row) -> str:
+        """What tables call a row: as it says, else as its method does."""
+        own = None if row.of is None else self.methods[row.of].title
+        return row.title or own or row.of or ""
+
     def line(self, name: str) -> tuple[Method, ...]:
         """A method and those that it is a change of, the first of them first.
 
@@ -179,6 +214,17 @@ class Spec(Section):
     def tables(self) -> tuple[Group, ...]:
         """The groups; where there is none, one with all methods."""
         return self.groups or (Group(title=self.title, rows=tuple(Row(of=name) for name in self.methods)),)
+
+
+def slug(text: str) -> str:
+    """A text with "-" for all that the name of a folder should not have."""
+    return re.sub(r"[^\w.=-]+", "-", text).strip("-.").lower()
+
+
+def _check_unique(what: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f'{what}: two are called "{twice}"')
 
 
 def shipped() -> tuple[str, ...]:
@@ -201,6 +247,11 @@ def read_spec(asked: str) -> tuple[str, Spec]:
         name, values = path.name.removesuffix(ENDING), read_toml(path, "Give the name of a specification in TOML.")
         if not re.fullmatch(r"\w[\w.-]*", name):
             raise LewmError(f"{path}: its name becomes that of a folder", "Use letters, digits and dashes.")
+        if name in shipped():
+            raise LewmError(
+                f'{path}: its result would take the place of that of "{name}", which comes with lewm',
+                "Give the file another name.",
+            )
     elif asked in shipped():
         name, values = asked, parse_toml((SHIPPED / f"{asked}{ENDING}").read_text("utf-8"))
     else:

@@ -84,7 +84,7 @@ def test_plans_and_goals_make_no_other_run(cell):
 
 
 def test_a_shorter_history_has_a_shorter_context(cell):
-    short = {"train": {"set": {"model.predictor.history": 1, **STAGES}}}
+    short = {"title": "short", "train": {"set": {"model.predictor.history": 1, **STAGES}}}
     assert cell(short, "push-t").planning.context == 1
 
 
@@ -98,6 +98,8 @@ STAGES = {f"stages.{name}.predictor.history": 1 for name in ("keypoints", "featu
         ({"plan": {"set": {"horizont": 3}}}, 'Did you mean "horizon"?'),
         ({"train": {"set": {"planning.horizon": 3}}}, "train.set has the key planning.horizon"),
         ({"train": {"set": {"training.seed": 3}}}, "train.set has the key training.seed"),
+        ({"train": {"set": {"training": {"seed": 3}}}}, "train.set has the key training.seed"),
+        ({"train": {"set": {"training": {"steps": 3, "seed": 3}}}}, "train.set has the key training.seed"),
         ({"train": {"recipe": "smal"}}, 'Did you mean "small"?'),
         ({"run": "no/such/{world}-{seed}"}, "no/such/two-room-3: no such run"),
         ({"run": "runs/{seed}", "train": {"set": {"training.steps": 3}}}, "names a run that is there, and settings"),

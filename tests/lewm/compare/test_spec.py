@@ -24,6 +24,9 @@ rows = [ "lewm", { of = "wide", x = 128 } ]
 """
 
 
+TWO = '{ of = "wide", title = "Two", plan.set = { execute = 2 } }'
+
+
 @pytest.fixture
 def write(tmp_path):
     def written(text):
@@ -61,6 +64,16 @@ def test_a_specification_without_groups_has_one_with_all_methods(write):
         ("[methods.lewm]", '[methods.lewm]\nonly_worlds = ["push-t"]', 'unknown world in only_worlds "push-t"'),
         ("episodes = 12", 'data = "file.h5"\nepisodes = 12', "data names a file that is there, so episodes cannot"),
         ("episodes = 12", "episodes = 0", "worlds.two-room.episodes: Input should be greater than 0, got 0"),
+        (
+            "x = 128",
+            "x = 128, plan.set = { execute = 2 }",
+            'row of the group "Width" changes something, and has no title',
+        ),
+        ('"lewm", {', '"lewm", { of = "lewm", x = 1 }, {', 'titles of the group "Width": two are called "lewm"'),
+        ('"lewm", {', '"lewm", { of = "lewm", title = "a" }, {', 'keys of the group "Width": two are called "lewm"'),
+        ('{ of = "wide", x = 128 }', f"{TWO}, {TWO.replace('Two', 'two')}", 'two are called "wide-width-two"'),
+        ('{ of = "wide", x = 128 }', f"{TWO}]\n[methods.wide-width-two", 'methods: two are called "wide-width-two"'),
+        ('rows = [ "lewm", ', 'rows = ["lewm"]\n[[groups]]\ntitle = "width"\nrows = [', 'two are called "width"'),
         ('title = "Own"', 'title = "Own"\nseeds = [1, 1]', "seeds has a seed twice"),
         ('title = "Own"', 'title = "Own"\nseeds = []', "seeds: Tuple should have at least 1 item"),
         ("[worlds.two-room]", "[worlds.two-rooms]", 'unknown environment "two-rooms"'),
@@ -71,6 +84,12 @@ def test_a_fault_names_the_key_and_the_nearest_right_one(write, old, new, said):
     with pytest.raises((LewmError, DataError)) as caught:
         read_spec(write(SPEC.replace(old, new, 1)))
     assert said in str(caught.value)
+
+
+def test_a_file_does_not_take_the_name_of_what_ships(tmp_path):
+    (tmp_path / "ablation.toml").write_text(SPEC)
+    with pytest.raises(LewmError, match='would take the place of that of "ablation"'):
+        read_spec(str(tmp_path / "ablation.toml"))
 
 
 def test_an_unknown_name_is_told_with_those_that_ship():
