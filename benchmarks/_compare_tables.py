@@ -7,6 +7,7 @@ from collections.abc import Callable
 from _cells import RESULTS, between, duration, points
 
 from lewm.compare.result import Comparison, Row, read_comparison
+from lewm.compare.words import several_versions
 from lewm.measures.intervals import Estimate
 
 COLUMNS = (
@@ -44,11 +45,14 @@ def _tables(found: Comparison) -> str:
             lines += [f"| {' | '.join(_cells(row))} |" for row in group.rows]
         lines.append("")
     machine = found.machine
-    hours = (
-        f"{found.seconds / 3600:.1f} hours of one process" if found.seconds > 5400 else f"{found.seconds / 60:.0f} min"
-    )
-    lines += [f"Measured on {machine['cores']} cores of an {machine['cpu']}, {found.made[:10]}, in {hours}.", ""]
+    took = f"in {_time(found.elapsed)}, of {_time(found.seconds)} added up over the processes"
+    lines += [f"Measured on {machine['cores']} cores of an {machine['cpu']}, {found.made[:10]}, {took}.", ""]
+    lines += [f"{said}\n"] if (said := several_versions(found)) else []
     return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.0f} minutes"
 
 
 def _cells(row: Row) -> list[str]:

@@ -1,6 +1,6 @@
 """Keeps the result of `lewm compare` for the README's tables, without the lists of numbers that only its page draws.
 
-python benchmarks/keep_comparison.py $LEWM_HOME/compare/ablation benchmarks/results/compare-ablation-cpu.json
+python benchmarks/keep_comparison.py $LEWM_HOME/compare/results/ablation benchmarks/results/compare-ablation-cpu.json
 """
 
 from __future__ import annotations

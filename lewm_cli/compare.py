@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +47,7 @@ def compare(
     ] = None,
     of: Annotated[int | None, typer.Option(min=1, help="How many processes these are.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the result.", show_default="$LEWM_HOME/compare/SPEC")
+        Path | None, typer.Option(help="Folder of the result.", show_default="$LEWM_HOME/compare/results/SPEC")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what is there and what is to be done, and do nothing.")
@@ -63,8 +64,9 @@ def compare(
 ) -> None:
     """Train and measure what a specification lists, and make one page of tables of it.
 
-    Nothing is done twice: what is there already, of this specification or of another, is used. An interruption loses
-    nothing, and the same command goes on. Everything is kept in $LEWM_HOME/compare.
+    Nothing is done twice: what is there already, of this specification or of another, is used. After an interruption
+    the same command goes on: a training from its last checkpoint, other work with what was under way begun anew.
+    Everything is kept in $LEWM_HOME/compare; a part of a specification has a result of its own there.
     """
     if dry_run and show:
         raise typer.BadParameter("--dry-run and --show exclude each other")
@@ -78,20 +80,25 @@ def compare(
     from lewm.compare.spec import read_spec
     from lewm.runtime import choose_device, one_of
 
-    name, content = read_spec(spec)
+    own_name, content = read_spec(spec)
+    asked = _changed(content, seeds, tasks)
+    name = command.name_of(own_name, content, asked, tuple(world or ()), only)
+    options_of = {"--world": world, "--seeds": seeds, "--only": only, "--tasks": tasks, "--out": out}
+    options_of |= {"--jobs": jobs if jobs > 1 else None, "--device": device if device != "auto" else None}
     request = command.CompareRequest(
         name=name,
-        spec=_changed(content, seeds, tasks),
+        spec=asked,
         worlds=tuple(world or ()),
         only=only,
         out=out,
         share=share_of(index, of),
         retry=retry,
         single_file=single_file,
+        call=("compare", spec, *_words(options_of), *(["--single-file"] if single_file else [])),
     )
     place = Place.default()
     if dry_run:
-        _list(command.listed(request, place), json)
+        _list(command.listed(request, place, choose_device(device)), json)
         return
     if show:
         _show(command.show(request, place), request.folder(place), single_file, json)
@@ -126,6 +133,15 @@ def compare(
         output.note("another process writes the result")
     else:
         _show(comparison, request.folder(place), single_file, json)
+
+
+def _words(values: Mapping[str, object]) -> list[str]:
+    """Options with their values, as they are typed."""
+    found: list[str] = []
+    for option, value in values.items():
+        for one in value if isinstance(value, list) else [value]:
+            found += [] if one is None else [option, str(one)]
+    return found
 
 
 def _changed(spec: Spec, seeds: str | None, tasks: int | None) -> Spec:

@@ -23,6 +23,10 @@ EXPLAINED = (
 
 def tables(comparison: Comparison) -> Iterator[Table | str]:
     """A table for each group of each world, and what is missing."""
+    from lewm.compare.words import several_versions
+
+    if said := several_versions(comparison):
+        yield said
     for world in comparison.worlds:
         for group in world.groups:
             found = output.plain_table(group.title, "solved", "95 %", "more", "95 %", "p", "ms", "ratio", "trained")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -19,9 +20,11 @@ CHILD = "LEWM_COMPARE_CHILD"  # a variable of the environment of those processes
 THREADS = "OMP_NUM_THREADS"  # PyTorch reads it when it is imported
 LAST_WORDS = 2000  # characters
 
+log = logging.getLogger(__name__)
+
 
 def run_children(commands: Sequence[Sequence[str]], logs: Path, states: States, on_progress: OnProgress) -> None:
-    """Runs commands, each in a process of its own, until all have ended.
+    """Runs commands, each in a process of its own, until all have ended; one that fails is told at once.
 
     The threads of the machine are divided between them. A signal that ends this process ends them too, each with what
     it has finished; so does the death of this process.
@@ -33,7 +36,7 @@ def run_children(commands: Sequence[Sequence[str]], logs: Path, states: States, 
         on_progress: Called about once a second.
 
     Raises:
-        LewmError: A process failed; has its last words.
+        LewmError: All processes failed; has the last words of the last one.
     """
     logs.mkdir(parents=True, exist_ok=True)
     threads = os.environ.get(THREADS, str(max(1, cores() // len(commands))))
@@ -41,8 +44,8 @@ def run_children(commands: Sequence[Sequence[str]], logs: Path, states: States, 
     said = [logs / f"process-{number}.log" for number in range(len(commands))]
     with ExitStack() as stack:
         children = []
-        for command, log in zip(commands, said, strict=True):
-            file = stack.enter_context(log.open("wb"))
+        for command, log_of in zip(commands, said, strict=True):
+            file = stack.enter_context(log_of.open("wb"))
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,  # its end tells the child that this process is no more
@@ -53,18 +56,20 @@ def run_children(commands: Sequence[Sequence[str]], logs: Path, states: States, 
             )
             children.append(stack.enter_context(child))
             stack.callback(_end, child)
-        while any(child.poll() is None for child in children):
+        failures: dict[int, LewmError] = {}
+        while True:
+            for number, (child, log_of) in enumerate(zip(children, said, strict=True)):
+                if child.poll() and number not in failures:
+                    failures[number] = _failure(number, len(commands), child.returncode, log_of)
+                    log.warning("%s. The others go on.", failures[number].problem)
+            if all(child.returncode is not None for child in children):
+                break
             states.look_at_all()
-            doing = [states.jobs[name].title for name in states.place.at_work() if name in states.jobs]
+            doing = [states.jobs[name].title for name in states.place.at_work(states.jobs)]
             on_progress(states.progress(doing))
             time.sleep(POLL)
-    for number, (child, log) in enumerate(zip(children, said, strict=True)):
-        if child.returncode:
-            words = log.read_text("utf-8", "replace")[-LAST_WORDS:].strip().splitlines()
-            raise LewmError(
-                f"process {number} of {len(commands)} ended with {child.returncode}: {' '.join(words[-2:])}",
-                f"{log} has all that it said. Give the same command again: it goes on.",
-            )
+    if len(failures) == len(commands):
+        raise failures[max(failures)]
 
 
 def end_with_parent() -> None:
@@ -77,6 +82,14 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _failure(number: int, of: int, code: int, log_of: Path) -> LewmError:
+    words = log_of.read_text("utf-8", "replace")[-LAST_WORDS:].strip().splitlines()
+    return LewmError(
+        f"process {number} of {of} ended with {code}: {' '.join(words[-2:])}",
+        f"{log_of} has all that it said. Give the same command again: it goes on.",
+    )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -11,16 +11,17 @@ from pathlib import Path
 
 import torch
 
+from lewm.compare.cells import digest
 from lewm.compare.expansion import Work, expand
 from lewm.compare.found import Found
 from lewm.compare.gather import gather
 from lewm.compare.jobs import Job
 from lewm.compare.page import write_comparison
 from lewm.compare.processes import Share
-from lewm.compare.records import Place
+from lewm.compare.records import FINISH, TIMING, Place
 from lewm.compare.result import JSON, Comparison
-from lewm.compare.spec import Spec
-from lewm.compare.timing import SHARED
+from lewm.compare.spec import Spec, slug
+from lewm.compare.timing import stale
 from lewm.compare.work import POLL, OnProgress, States, forget_failures, work
 from lewm.files import check_writable
 from lewm.report_files import write_report
@@ -28,7 +29,7 @@ from lewm.report_files import write_report
 log = logging.getLogger(__name__)
 
 ALONE = Share()
-FINISH = "finish-"  # with the name of a specification: who holds its lock writes the result
+LABEL = 60  # characters of a group's title in the name of a result
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,15 @@ class CompareRequest:
     """What `lewm compare` asks for.
 
     Attributes:
-        name: Name of the specification.
+        name: Name of the result: that of the specification, or of a part of it, see `name_of`.
         spec: The specification, with the options that were given.
         worlds: The worlds; all that are not optional when empty.
         only: Title of the group that is asked for; all when None.
-        out: Folder of the result; $LEWM_HOME/compare/NAME when None.
+        out: Folder of the result; $LEWM_HOME/compare/results/NAME when None.
         share: This process among those that do the work.
         retry: Whether what failed before is tried again.
         single_file: Whether the page is one file with everything inside.
+        call: See `Comparison.call`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class CompareRequest:
     share: Share = ALONE
     retry: bool = False
     single_file: bool = False
+    call: tuple[str, ...] = ()
 
     def work(self, place: Place) -> Work:
         """The tables and the jobs."""
@@ -61,7 +64,29 @@ class CompareRequest:
 
     def folder(self, place: Place) -> Path:
         """Where the result is written."""
-        return self.out or place.root / self.name
+        return self.out or place.root / "results" / self.name
+
+    @property
+    def finish(self) -> str:
+        """The lock of who writes the result."""
+        return f"{FINISH}{self.name}" + (f"-{digest(str(self.out.resolve()))}" if self.out else "")
+
+
+def name_of(spec: str, whole: Spec, asked: Spec, worlds: Collection[str], only: str | None) -> str:
+    """The name of a result: a part of a specification has what was asked for in it, so as not to replace the whole.
+
+    Args:
+        spec: Name of the specification.
+        whole: The specification.
+        asked: The same with the options that were given.
+        worlds, only: See `CompareRequest`.
+    """
+    usual = [name for name, data in whole.worlds.items() if not data.optional]
+    parts = [f"world-{name}" for name in whole.worlds if name in worlds and set(worlds) != set(usual)]
+    parts += [] if only is None else [f"only-{slug(only)[:LABEL]}"]
+    parts += [f"seeds-{'-'.join(map(str, asked.seeds))}"] if asked.seeds != whole.seeds else []
+    parts += [f"tasks-{asked.tasks.count}"] if asked.tasks != whole.tasks else []
+    return "--".join([spec, *parts])
 
 
 def compare(
@@ -89,25 +114,24 @@ def compare(
     place = Place.default()
     todo = request.work(place)
     check_writable(request.folder(place), "Give --out a folder that you can write to.")
-    if request.retry:
-        forget_failures(place, todo.jobs)
+    if request.retry and request.share.index == 0:  # once, as another process may have failed since
+        forget_failures(place, {**todo.jobs, **todo.timings})
     alone = request.share.of == 1 and others is None
-    finish = f"{FINISH}{request.name}"
     with ExitStack() as stack:
-        writes = others is not None and stack.enter_context(place.locked(finish, alone))
+        writes = others is not None and stack.enter_context(place.locked(request.finish, alone))
         if others is not None:
             others(States(place, todo.jobs))
         work(place, todo.jobs, request.share, device, on_progress)
-        if not (writes or stack.enter_context(place.locked(finish, alone))):
+        if not (writes or stack.enter_context(place.locked(request.finish, alone))):
             return None
-        jobs = {job.name: job for tables in todo.worlds for job in Found(place, todo).timing(tables)}
-        _time(place, jobs, device, lambda progress: on_progress(progress.after(len(todo.jobs))))
+        show(request, place)  # before the timing, which has to wait for others
+        _time(place, todo.timings, device, lambda progress: on_progress(progress.after(len(todo.jobs))))
         return show(request, place)
 
 
 def show(request: CompareRequest, place: Place) -> Comparison:
     """Writes the result of what is there: compare.json, and the page."""
-    comparison = gather(Found(place, request.work(place)), request.name)
+    comparison = gather(Found(place, request.work(place)), request.name, request.call)
     folder = request.folder(place)
     folder.mkdir(parents=True, exist_ok=True)
     write_report(folder / JSON, comparison)
@@ -115,25 +139,40 @@ def show(request: CompareRequest, place: Place) -> Comparison:
     return comparison
 
 
-def listed(request: CompareRequest, place: Place) -> list[tuple[str, str]]:
-    """Every job with what has become of it: "done", "failed" or "to do"."""
-    states = States(place, request.work(place).jobs)
+def listed(request: CompareRequest, place: Place, device: torch.device) -> list[tuple[str, str]]:
+    """Every job with what has become of it: "done", "failed" or "to do" by a process that would use this device."""
+    work = request.work(place)
+    states = States(place, {**work.jobs, **work.timings})
     states.look_at_all()
+    again = stale(place, work.timings, device)
     return [
-        (job.title, "done" if name in states.done else "failed" if name in states.failed else "to do")
+        (
+            job.title,
+            "failed" if name in states.failed else "done" if name in states.done and name not in again else "to do",
+        )
         for name, job in states.jobs.items()
     ]
 
 
 def _time(place: Place, jobs: Mapping[str, Job], device: torch.device, on_progress: OnProgress) -> None:
-    """Times the methods when no process is at work on any comparison."""
+    """Times the methods while no other process is at work on any comparison.
+
+    Who holds the lock for it waits for the jobs that are under way, and nobody begins another one.
+    """
+    for name in stale(place, jobs, device):
+        place.forget(name)
     states = States(place, jobs)
     states.look_at_all()
     while any(states.is_open(name) for name in jobs):
-        with place.locked(SHARED, alone=True) as free:
-            busy = [name for name in place.at_work() if name != SHARED and not name.startswith(FINISH)]
-            if free and not busy:
-                work(place, jobs, ALONE, device, on_progress)
+        with place.locked(TIMING, alone=True) as free:
+            while free and place.at_work():
+                _wait(states, on_progress)
+            if free:
+                work(place, jobs, ALONE, device, on_progress, times=True)
                 return
-        on_progress(states.progress(["waiting until nobody else is at work, to time the plans"]))
-        time.sleep(POLL)
+        _wait(states, on_progress)
+
+
+def _wait(states: States, on_progress: OnProgress) -> None:
+    on_progress(states.progress(["waiting until nobody else is at work, to time the plans"]))
+    time.sleep(POLL)

@@ -11,6 +11,7 @@ from lewm.compare.jobs import Job, collecting, learning, planning, planning_name
 from lewm.compare.learnt import needed
 from lewm.compare.records import Place
 from lewm.compare.spec import Data, Group, Row, Spec
+from lewm.compare.timing import timed, timing
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
 from lewm_data.envs.registry import world
@@ -63,11 +64,15 @@ class Work:
         spec: The specification, with the options that were given.
         worlds: The tables of each world.
         jobs: The jobs by name, in an order in which they can be done.
+        timings: Those that time the plans, one for each seed of a world: they are done last, when nobody is at work.
+        timed_by: The name of the one that times a plan, by the name of the job that makes the plan.
     """
 
     spec: Spec
     worlds: tuple[WorldTables, ...]
     jobs: Mapping[str, Job]
+    timings: Mapping[str, Job]
+    timed_by: Mapping[str, str]
 
     def plan(self, cell: Cell) -> Job:
         """The job that makes the plans of a cell."""
@@ -99,7 +104,18 @@ def expand(spec: Spec, place: Place, worlds: Collection[str] = (), only: str | N
     if not names:
         raise LewmError("all worlds of the specification are optional", "Name one with --world.")
     jobs: dict[str, Job] = {}
-    return Work(spec, tuple(_in_world(spec, place, name, groups, jobs) for name in names), jobs)
+    tables = tuple(_in_world(spec, place, name, groups, jobs) for name in names)
+    timings: dict[str, Job] = {}
+    timed_by: dict[str, str] = {}
+    for one in tables:
+        for seed in spec.seeds:
+            cells = [cell for cell in one.cells if cell.seed == seed and timed(cell)]
+            if cells:
+                plans = [jobs[planning_name(cell, spec.tasks)] for cell in cells]
+                job = timing(place, cells, plans, spec.tasks, one.dataset)
+                timings[job.name] = job
+                timed_by.update((plan.name, job.name) for plan in plans)
+    return Work(spec, tables, jobs, timings, timed_by)
 
 
 def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jobs: dict[str, Job]) -> WorldTables:
@@ -127,8 +143,8 @@ def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jo
         if isinstance(cell.run, Trained):
             made.append(training(place, cell.run, path, tuple(job.name for job in before)))
         trained = tuple(job.name for job in made)
-        made += [learning(place, cell.run, kind, trained) for kind in needed(cell.planning)]
-        made.append(planning(place, cell, spec.tasks, tuple(job.name for job in made)))
+        made += [learning(place, cell.run, kind, path, trained) for kind in needed(cell.planning)]
+        made.append(planning(place, cell, spec.tasks, path, tuple(job.name for job in made)))
         for job in made:
             jobs.setdefault(job.name, job)
     return found

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,15 @@ from jaxtyping import Bool
 
 from lewm.checkpoints.run import METRICS
 from lewm.compare.cells import Cell
-from lewm.compare.expansion import Work, WorldTables
-from lewm.compare.jobs import SECONDS, Job, run_path, seconds_of_training
-from lewm.compare.records import Place
+from lewm.compare.expansion import Work
+from lewm.compare.jobs import SECONDS, run_path, seconds_of_training
+from lewm.compare.records import FAILED, Place
 from lewm.compare.result import CurvePoint
-from lewm.compare.timing import timed, timing
 from lewm.compare.work import States
 from lewm.errors import LewmError
 from lewm.report_files import read_report
 from lewm.training.embeddings import FILE as EMBEDDINGS
+from lewm.training.embeddings import stored
 from lewm.training.health import collapsed_from
 from lewm.training.metrics import read_metrics
 
@@ -56,7 +55,8 @@ class Training:
 
     Attributes:
         path: The run, from the folder of all comparisons; None where it is not there.
-        seconds: What its trainings took, with what was learnt on its latents for this cell.
+        seconds: What its trainings took, with what was learnt on its latents for this cell; None where that was there
+            before, and nothing tells how long it took.
         embeddings: The statistics of its embeddings.
         curve: The spread of its latents over the training.
         collapsed_at: The first step from which on they stayed collapsed.
@@ -81,6 +81,8 @@ class Found:
         self.place, self.work = place, work
         self.states = States(place, work.jobs)
         self.states.look_at_all()
+        self.timings = States(place, work.timings)
+        self.timings.look_at_all()
         self._plans: dict[str, Plans] = {}
 
     def plans(self, cell: Cell) -> Plans:
@@ -97,32 +99,39 @@ class Found:
         if any(need not in self.states.done for need in job.needs):
             return Training()
         before = [record.result for record in map(self.place.read, job.needs) if record is not None]
-        learnt = sum(float(one[SECONDS]) for one in before if one is not None and SECONDS in one)
+        learnt = [one[SECONDS] for one in before if one is not None and SECONDS in one]
         health = [(line["step"], line["health"]) for line in read_metrics(path / METRICS) if "health" in line]
         curve = tuple((step, float(one["std_mean"]), float(one["effective_rank"])) for step, one in health)
         return Training(
             path=self.place.relative(path),
-            seconds=seconds_of_training(path) + learnt,
-            embeddings=_embeddings(path / EMBEDDINGS),
+            seconds=None if None in learnt else seconds_of_training(path) + sum(map(float, learnt)),
+            embeddings=read_report(path / EMBEDDINGS) if stored(path) else None,
             curve=curve,
             collapsed_at=collapsed_from(curve),
         )
 
-    def timing(self, tables: WorldTables) -> tuple[Job, ...]:
-        """The jobs that time the methods of a world, one for each seed whose reference is there."""
-        jobs = []
-        for reference in tables.reference:
-            cells = [cell for cell in tables.cells if cell.seed == reference.seed and timed(cell)]
-            there = tuple(cell for cell in cells if not self.plans(cell).missing)
-            if len(there) > 1 and there[0] == reference:
-                names = tuple(self.work.plan(cell).name for cell in there)
-                jobs.append(timing(self.place, there, names, self.work.spec.tasks))
-        return tuple(jobs)
-
-    def times(self, tables: WorldTables) -> tuple[Mapping[str, list[float]], ...]:
+    def times(self) -> tuple[Mapping[str, list[float]], ...]:
         """For each seed that was timed, the seconds of decisions in all rounds, by the names of planning jobs."""
-        records = [self.place.read(job.name) for job in self.timing(tables)]
-        return tuple(one.result[SECONDS] for one in records if one is not None and one.result is not None)
+        return tuple(result[SECONDS] for result in self.timed())
+
+    def timed(self) -> tuple[Mapping[str, Any], ...]:
+        """The records of what was timed, with the device and the number of threads."""
+        records = [self.place.read(name) for name in self.work.timings if name in self.timings.done]
+        return tuple(one.result for one in records if one is not None and one.result is not None)
+
+    def untimed(self, cell: Cell) -> str:
+        """Why there is no time of a cell's decisions; empty where there is one, or is to be none."""
+        plan = self.work.plan(cell).name
+        name = self.work.timed_by.get(plan)
+        if name is None:
+            return ""
+        if name in self.timings.failed:
+            return f"failed to be timed: {self.timings.failed[name]}"
+        record = self.place.read(name) if name in self.timings.done else None
+        if record is None or record.result is None:
+            return "not timed yet"
+        problem = record.result[FAILED].get(plan)
+        return "" if problem is None else f"failed to be timed: {problem}"
 
     def _read_plans(self, name: str) -> Plans:
         for one in (*self._all_needs(name), name):
@@ -141,10 +150,3 @@ class Found:
 
     def _all_needs(self, name: str) -> Sequence[str]:
         return [one for need in self.work.jobs[name].needs for one in (*self._all_needs(need), need)]
-
-
-def _embeddings(path: Path) -> dict[str, Any] | None:
-    try:
-        return read_report(path)
-    except LewmError:  # a run that was there before may have none
-        return None

@@ -23,7 +23,6 @@ from lewm.compare.jobs import evaluation, run_path
 from lewm.compare.result import Comparison, Group, Row, WorldResult
 from lewm.measures.several_runs import paired_difference, success_over_runs
 from lewm.model.assembly import frozen_count, parameter_count
-from lewm.provenance import commit, versions
 from lewm_data.machine import cores, cpu, physical_memory
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL
@@ -36,32 +35,55 @@ NOT_COMPARED: Mapping[str, Any] = {
     "p": None,
     "improvement": None,
 }  # of a row, as nothing is compared with itself; the group sets p_holm
+NOT_KNOWN = "not known"  # the version of what made a result
 SAID = ("policy", "noise", DETAIL)  # attributes of a dataset that tell how it was collected
 
 
-def gather(found: Found, name: str) -> Comparison:
+def gather(found: Found, name: str, call: Sequence[str] = ()) -> Comparison:
     """The result of a comparison, as far as it is there.
 
     Args:
         found: What is there.
-        name: Name of the specification.
+        name: Name of the result.
+        call: See `Comparison.call`.
     """
-    spec, revision = found.work.spec, commit()
-    records = [found.place.read(job) for job in found.work.jobs]
+    spec, jobs = found.work.spec, (*found.work.jobs, *found.work.timings)
+    records = [found.place.read(job) for job in jobs]
+    attempts = [found.place.attempts(job) for job in jobs]
+    spent = [sum(seconds for _, seconds in of_job) for of_job in attempts]
+    ended = [0.0 if record is None else record.seconds for record in records]  # known even without the attempts
     return Comparison(
         name=name,
         title=spec.title,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
-        seconds=sum(record.seconds for record in records if record is not None),
-        versions=versions() | ({"commit": revision} if revision else {}),
+        call=tuple(call),
+        seconds=sum(map(max, spent, ended)),
+        elapsed=_elapsed([attempt for of_job in attempts for attempt in of_job]),
+        versions=_versions([record.made_by for record in records if record is not None]),
+        timed_on=tuple(sorted({f"{one['device']}, threads: {one['threads']}" for one in found.timed()})),
         machine={"cpu": cpu(), "cores": cores(), "memory_gib": round(physical_memory() / 2**30)},
         spec=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         worlds=tuple(_world(found, one) for one in found.work.worlds),
     )
 
 
+def _versions(programs: Sequence[Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
+    """All versions of each part of the programs that made the results."""
+    parts = {name: None for program in programs for name in program}
+    return {name: tuple(sorted({program.get(name, NOT_KNOWN) for program in programs})) for name in parts}
+
+
+def _elapsed(attempts: Sequence[tuple[float, float]]) -> float:
+    """Seconds in which at least one attempt was under way, from the beginning and the length of each."""
+    total, until = 0.0, -np.inf
+    for begun, seconds in sorted(attempts):
+        total += max(0.0, begun + seconds - max(begun, until))
+        until = max(until, begun + seconds)
+    return total
+
+
 def _world(found: Found, tables: WorldTables) -> WorldResult:
-    times = found.times(tables)
+    times = found.times()
     groups = []
     for table in tables.tables:
         rows = [_row(found, cells, tables.reference, times) for cells in table.rows]
@@ -117,7 +139,7 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
         curve=tuple(one.curve for one in trainings),
         runs=tuple(one.path for one in trainings),
         plans=tuple(one.path for one in plans),
-        missing=tuple(one.missing for one in plans),
+        missing=tuple(one.missing or found.untimed(cell) for one, cell in zip(plans, cells, strict=True)),
     )
 
 

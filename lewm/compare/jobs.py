@@ -5,6 +5,7 @@ What a job makes is the same whoever asks for it, so its name is made of its set
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,10 +16,10 @@ import torch
 
 from lewm.checkpoints.run import CONFIG, METRICS, MODEL, STAGES
 from lewm.compare.cells import Cell, Given, Trained, digest
-from lewm.compare.learnt import file_of, learn
+from lewm.compare.learnt import file_of, is_given, learn, needed
 from lewm.compare.records import Place
 from lewm.compare.spec import Data, Tasks
-from lewm.config import Config, Evaluation, PolicyKind
+from lewm.config import Config, Evaluation, HeadCost, Planning, PolicyKind
 from lewm.evaluation.command import FromDataset, PlanRequest, evaluate_run
 from lewm.files import sha256
 from lewm.provenance import commit
@@ -26,8 +27,14 @@ from lewm.training.loop import Progress, train
 from lewm.training.metrics import seconds
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
+from lewm_data.errors import DataError
+from lewm_data.store.dataset import Dataset
 
-SECONDS = "seconds"  # in the record of what is learnt on a run
+log = logging.getLogger(__name__)
+
+SECONDS = "seconds"  # in the record of what is learnt on a run: None where it was there before
+DIGESTS = "digests"  # in records: of the files that were used or made, by their names
+WEIGHTS = "checkpoint_sha256"  # in records: digest of the run's weights
 OnShare = Callable[[float], None]  # which share of a job is done
 Result = dict[str, Any]  # plain values: what the record of a job says
 
@@ -65,6 +72,9 @@ def collecting(place: Place, name: str, data: Data, dataset: str) -> Job:
     def do(device: torch.device, on_share: OnShare) -> Result:
         here = world(name).drawn(data.detail)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and _episodes(path) is None:
+            log.warning("%s: damaged; it is kept as %s.damaged, and collected again", path, path.name)
+            path.replace(path.with_name(f"{path.name}.damaged"))
         report = collect(
             here,
             path,
@@ -84,7 +94,7 @@ def collecting(place: Place, name: str, data: Data, dataset: str) -> Job:
         return {"episodes": report.episodes, "frames": report.frames}
 
     title = f"collecting {data.episodes} episodes of {name}"
-    return Job(f"collect-{dataset}", title, (), do, lambda result: path.is_file())
+    return Job(f"collect-{dataset}", title, (), do, lambda result: _episodes(path) == result["episodes"])
 
 
 def training(place: Place, run: Trained, data: Path, needs: tuple[str, ...]) -> Job:
@@ -101,37 +111,50 @@ def training(place: Place, run: Trained, data: Path, needs: tuple[str, ...]) -> 
     return Job(f"train-{_key(run)}", f"training {run.name}", needs, do, lambda result: (out / MODEL).is_file())
 
 
-def learning(place: Place, run: Trained | Given, kind: PolicyKind | None, needs: tuple[str, ...]) -> Job:
-    """Learns a policy of some kind on the latents of a run, or the head when None."""
+def learning(place: Place, run: Trained | Given, kind: PolicyKind | None, data: Path, needs: tuple[str, ...]) -> Job:
+    """Learns a policy of some kind on the latents of a run, or the head when None.
+
+    A run that was there before may have one, which its owner has trained: that is used.
+    """
     path, what = run_path(place, run), kind or "head"
+    file = path / file_of(kind)
 
     def do(device: torch.device, on_share: OnShare) -> Result:
-        taken = learn(path, kind, run.config.training.seed, device, on_share)
-        return {"checkpoint_sha256": weights(path), SECONDS: taken}
+        taken = None
+        if isinstance(run, Given) and is_given(path, kind):
+            log.warning("%s: is there, and used as it is", file)
+        else:
+            taken = learn(path, kind, own_data(run, data), run.config.training.seed, device, on_share)
+        return {WEIGHTS: weights(path), DIGESTS: {file.name: digest_of(file)}, SECONDS: taken}
 
     def is_there(result: Result) -> bool:
-        return (path / file_of(kind)).is_file() and weights(path) == result["checkpoint_sha256"]
+        now = {file.name: digest_of(file)}
+        return file.is_file() and weights(path) == result.get(WEIGHTS) and now == result.get(DIGESTS)
 
     return Job(f"learn-{what}-{_key(run)}", f"learning {what} on {run.name}", needs, do, is_there)
 
 
-def planning(place: Place, cell: Cell, tasks: Tasks, needs: tuple[str, ...]) -> Job:
+def planning(place: Place, cell: Cell, tasks: Tasks, data: Path, needs: tuple[str, ...]) -> Job:
     """Plans towards the tasks with a run."""
     path = run_path(place, cell.run)
 
     def do(device: torch.device, on_share: OnShare) -> Result:
         request = PlanRequest(
             run=path,
-            tasks=FromDataset(None, tasks.protocol, tasks.count, evaluation(tasks, cell.run.config)),
+            tasks=FromDataset(
+                own_data(cell.run, data), tasks.protocol, tasks.count, evaluation(tasks, cell.run.config)
+            ),
             planning=cell.planning,
             seed=cell.seed + tasks.seed,
             chosen=cell.chosen,
         )
+        used = digests(place, cell)  # before they are read: what is put in their place meanwhile is then noticed
         report, written = evaluate_run(request, device, on_progress=lambda share, _: on_share(share))
-        return {"report": place.relative(written), "checkpoint_sha256": report.checkpoint_sha256}
+        return {"report": place.relative(written), WEIGHTS: report.checkpoint_sha256, DIGESTS: used}
 
     def is_there(result: Result) -> bool:
-        return (place.root / result["report"]).is_file() and weights(path) == result["checkpoint_sha256"]
+        is_of_now = weights(path) == result.get(WEIGHTS) and digests(place, cell) == result.get(DIGESTS, {})
+        return is_of_now and (place.root / result["report"]).is_file()
 
     title = f"planning in {cell.run.world}, {cell.said}, seed {cell.seed}"
     return Job(planning_name(cell, tasks), title, needs, do, is_there)
@@ -164,7 +187,18 @@ def seconds_of_training(run: Path) -> float:
 
 def weights(run: Path) -> str | None:
     """Digest of the weights that a run has now; None where it has none."""
-    path = run / MODEL
+    return digest_of(run / MODEL)
+
+
+def digests(place: Place, cell: Cell) -> dict[str, str | None]:
+    """Digests of the policies and of the head that a cell's plans use, beside the weights."""
+    run = run_path(place, cell.run)
+    files = [run / file_of(kind) for kind in needed(cell.planning)]
+    return {path.name: digest_of(path) for path in (*files, *_head_elsewhere(cell.planning))}
+
+
+def digest_of(path: Path) -> str | None:
+    """Digest of a file as it is now; None where there is none."""
     if not path.is_file():
         return None
     about = path.stat()
@@ -174,6 +208,27 @@ def weights(run: Path) -> str | None:
 @cache
 def _digest(path: Path, time: int, size: int) -> str:
     return sha256(path)
+
+
+def _head_elsewhere(planning: Planning) -> tuple[Path, ...]:
+    """The file of a head that settings name; a run's own head has no path."""
+    cost = planning.cost
+    return (Path(cost.path),) if isinstance(cost, HeadCost) and cost.path is not None else ()
+
+
+def own_data(run: Trained | Given, data: Path) -> Path | None:
+    """Where the data of a run are; a run that was there before knows that itself."""
+    return None if isinstance(run, Given) else data
+
+
+def _episodes(path: Path) -> int | None:
+    """Episodes of a dataset; None where it cannot be read, or a sample of its rows is not what was written."""
+    try:
+        with Dataset.open(path) as dataset:
+            dataset.check_sample()
+            return dataset.num_episodes
+    except DataError:
+        return None
 
 
 def _key(run: Trained | Given) -> str:

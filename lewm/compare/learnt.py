@@ -11,10 +11,10 @@ import torch
 from lewm.config import HeadCost, Planning, PolicyKind
 from lewm.evaluation.command import PLANNING_NEEDS
 from lewm.heads.command import HeadRequest, PolicyRequest, train_head_of, train_policy_of
-from lewm.heads.files import HEAD, own_policy, policy_file, with_own_head
+from lewm.heads.files import HEAD, own_head, own_policy, policy_file, with_own_head
 from lewm.heads.policies import POLICIES
 from lewm.heads.temporal import HeadSettings
-from lewm.opened_run import Run
+from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
 from lewm.run_worlds import world_to_act_in
 
@@ -42,20 +42,39 @@ def file_of(kind: PolicyKind | None) -> str:
     return HEAD if kind is None else policy_file(kind)
 
 
+def is_given(run: Path, kind: PolicyKind | None) -> bool:
+    """Whether a run has it already.
+
+    Raises:
+        LewmError: What it has is damaged, or was learnt on other weights; it may be of use to its owner.
+    """
+    if not (run / file_of(kind)).exists():
+        return False
+    opened = open_run(run)
+    _ = own_head(opened) if kind is None else own_policy(opened, kind)
+    return True
+
+
 def learn(
-    run: Path, kind: PolicyKind | None, seed: int, device: torch.device, on_share: Callable[[float], None]
+    run: Path,
+    kind: PolicyKind | None,
+    data: Path | None,
+    seed: int,
+    device: torch.device,
+    on_share: Callable[[float], None],
 ) -> float:
     """Learns it, and keeps it in the run; returns the seconds that this took.
 
     Args:
         run: The run.
         kind: The kind of policy; None for the head.
+        data: Where the dataset of the run is; where it was at the run's training when None.
         seed: Seed of what is drawn.
         device: Where to learn.
         on_share: Called with the share that is done of each part of the work.
     """
     if kind is None:
-        head = HeadRequest(run, None, replace(HeadSettings(), seed=seed))
+        head = HeadRequest(run, data, replace(HeadSettings(), seed=seed))
         return train_head_of(head, device, lambda _, share: on_share(share))[0].seconds
-    policy = PolicyRequest(run, None, kind, POLICIES[kind].settings(seed=seed))
+    policy = PolicyRequest(run, data, kind, POLICIES[kind].settings(seed=seed))
     return train_policy_of(policy, device, lambda _, share: on_share(share))[0].seconds

@@ -63,20 +63,22 @@ def _page(comparison: Comparison, shelves: list[Shelf], shelf: Shelf) -> str:
     sections = [_world(world, one) for world, one in zip(comparison.worlds, shelves, strict=True)]
     sections += [_reading(), _making(comparison, shelf)]
     where = ", ".join(world.world for world in comparison.worlds)
-    made = f"Made by lewm {comparison.versions.get('lewm', '')} on {comparison.made}."
+    made = f"Made by lewm {', '.join(comparison.versions.get('lewm', ()))} on {comparison.made}."
     return page(comparison.title, f"A comparison in {where}", sections, made, COMPARISON_MARK, _missing(comparison))
 
 
 def _missing(comparison: Comparison) -> str:
-    """What is not there or failed, before anything else."""
+    """What is not there or failed, or was made by another program, before anything else."""
+    several = words.several_versions(comparison)
+    warning = elements.paragraph(several, "warning") if several else ""
     missing = words.missing_of(comparison)
     if not missing:
-        return ""
+        return warning and f'<section id="versions">{warning}</section>'
     rows = [(world, title, str(seed), said) for world, title, seed, said in missing[:MISSING_SHOWN]]
     count = words.counted(len(missing), "result") + (" is" if len(missing) == 1 else " are")
     more = f" The first {MISSING_SHOWN} are named." if len(missing) > MISSING_SHOWN else ""
     told = elements.paragraph(f"{count} not there, and the numbers below are without.{more}", "warning")
-    return f'<section id="missing">{told}{elements.table(("world", "method", "seed", "why"), rows)}</section>'
+    return f'<section id="missing">{warning}{told}{elements.table(("world", "method", "seed", "why"), rows)}</section>'
 
 
 def _world(world: WorldResult, shelf: Shelf) -> Section:
@@ -124,15 +126,21 @@ def _making(comparison: Comparison, shelf: Shelf) -> Section:
     body = elements.facts(
         [
             ("Made", comparison.made),
-            ("Took", f"{words.seconds(comparison.seconds)}, added up over the processes"),
+            (
+                "Took",
+                f"{words.seconds(comparison.elapsed)} in which a process was at work, and "
+                f"{words.seconds(comparison.seconds)} added up over the processes",
+            ),
             ("Machine", machine or "not known"),
-            ("Versions", ", ".join(f"{name} {version}" for name, version in comparison.versions.items())),
+            ("Versions", "; ".join(f"{name} {', '.join(found)}" for name, found in comparison.versions.items())),
+            ("Decisions timed on", "; ".join(comparison.timed_on) or "not timed"),
         ]
     )
     link = elements.data_link(shelf.write(JSON, result), JSON, "the whole result")
     body += (
         f"<p>{elements.text('The whole result, with the task hashes and the place of each run and report:')}{link}</p>"
     )
-    body += elements.command_line("To repeat or to continue it:", f"lewm compare {shlex.quote(comparison.name)}", "")
+    if comparison.call:
+        body += elements.command_line("To repeat or to continue it:", shlex.join(["lewm", *comparison.call]), "")
     body += elements.folded("The specification", spec)
     return Section("making", "How it was made", "", body, listed=True)

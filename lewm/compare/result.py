@@ -22,6 +22,20 @@ JSON, INDEX, FILES = "compare.json", "index.html", "files"  # in the folder of a
 CurvePoint = tuple[int, float, float]  # step of the training, `std_mean` and `effective_rank` of its `Health`
 
 
+OF_EACH_SEED = (
+    "solved",
+    "tasks_sha256",
+    "train_seconds",
+    "embeddings",
+    "collapsed_at",
+    "curve",
+    "runs",
+    "plans",
+    "missing",
+)  # of a row
+REMEDY = 'Make it again with "lewm compare SPEC --show".'
+
+
 @dataclass(frozen=True)
 class Row:
     """One method in one world, over all its seeds.
@@ -52,7 +66,8 @@ class Row:
         curve: Of each seed, the spread of the latents over the training.
         runs: Of each seed, the folder of its run, from the folder of all comparisons.
         plans: Of each seed, the report of its plans, from the same folder.
-        missing: Of each seed, what is not done yet, or what failed; empty where all is there.
+        missing: Of each seed, what is not done yet, or what failed, be it the plans or their timing; empty where all is
+            there.
     """
 
     method: str
@@ -125,11 +140,15 @@ class Comparison:
     """The whole result.
 
     Attributes:
-        name: Name of the specification.
+        name: Name of the result: that of the specification, and which part of it was asked for.
         title: What the page is called.
         made: When this was put together, in UTC.
-        seconds: What all that it shows took, added up over the processes; what several rows use counts once.
-        versions: Of what was used.
+        call: What to type after "lewm" to repeat or to continue it; empty where a program made it.
+        seconds: Seconds of processes, added up over all attempts at all that it shows, the interrupted ones and the
+            timing of plans among them. What several rows use counts once; an attempt that was killed is not known.
+        elapsed: Seconds in which at least one of these processes was at work.
+        versions: Of what made the results: where it was not the same program for all, several of one part.
+        timed_on: Device and threads of the times of decisions.
         machine: Where this was put together.
         spec: The specification, as plain values.
         worlds: One entry for each world.
@@ -138,8 +157,11 @@ class Comparison:
     name: str
     title: str
     made: str
+    call: tuple[str, ...]
     seconds: float
-    versions: dict[str, str]
+    elapsed: float
+    versions: dict[str, tuple[str, ...]]
+    timed_on: tuple[str, ...]
     machine: dict[str, Any]
     spec: dict[str, Any]
     worlds: tuple[WorldResult, ...] = field(default=())
@@ -156,13 +178,19 @@ class Comparison:
             LewmError: It is another kind of content.
         """
         try:
-            return _COMPARISON.validate_python(content)
+            found = _COMPARISON.validate_python(content)
         except ValidationError as error:
             fault = error.errors()[0]
             key = ".".join(map(str, fault["loc"]))
-            raise LewmError(f"{source}: {key}: {fault['msg']}", 'Make it again with "lewm compare SPEC --show".') from (
-                error
-            )
+            raise LewmError(f"{source}: {key}: {fault['msg']}", REMEDY) from error
+        for w, world in enumerate(found.worlds):
+            for g, group in enumerate(world.groups):
+                for r, row in enumerate(group.rows):
+                    for key in OF_EACH_SEED:
+                        if (count := len(getattr(row, key))) != len(row.seeds):
+                            where = f"worlds.{w}.groups.{g}.rows.{r}.{key}"
+                            raise LewmError(f"{source}: {where}: {count} entries for {len(row.seeds)} seeds", REMEDY)
+        return found
 
 
 _COMPARISON = TypeAdapter(Comparison)

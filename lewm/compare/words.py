@@ -98,6 +98,17 @@ def missing_of(comparison: Comparison) -> list[tuple[str, str, int, str]]:
     ]
 
 
+def several_versions(comparison: Comparison) -> str:
+    """That not all results were made by the same program; empty where they were."""
+    several = [f"{name} {', '.join(found)}" for name, found in comparison.versions.items() if len(found) > 1]
+    if not several:
+        return ""
+    return (
+        f"Not all results were made by the same program: {'; '.join(several)}. With LEWM_HOME set to an empty folder, "
+        "the same command makes all of them anew."
+    )
+
+
 def compared(world: WorldResult) -> str:
     """What was compared, on how many tasks and seeds."""
     rows = [row for row in rows_of(world) if not is_bound(row)]

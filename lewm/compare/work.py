@@ -11,8 +11,9 @@ import torch
 
 from lewm.compare.jobs import Job
 from lewm.compare.processes import Share
-from lewm.compare.records import Place, Record
+from lewm.compare.records import TIMING, Place, Record
 from lewm.locks import LockedError
+from lewm.provenance import commit, versions
 from lewm_data.disk import NO_ROOM
 
 log = logging.getLogger(__name__)
@@ -101,17 +102,31 @@ class States:
 
 
 def forget_failures(place: Place, jobs: Mapping[str, Job]) -> None:
-    """Removes the records of jobs that failed, so that they are tried again."""
+    """Removes the records of jobs that failed, as a whole or in parts, so that they are tried again."""
     for name in jobs:
         record = place.read(name)
-        if record is not None and record.result is None:
+        if record is not None and record.has_failures:
             place.forget(name)
 
 
-def work(place: Place, jobs: Mapping[str, Job], share: Share, device: torch.device, on_progress: OnProgress) -> None:
+def made_by() -> dict[str, str]:
+    """The versions and the commit of this program."""
+    revision = commit()
+    return versions() | ({"commit": revision} if revision else {})
+
+
+def work(
+    place: Place,
+    jobs: Mapping[str, Job],
+    share: Share,
+    device: torch.device,
+    on_progress: OnProgress,
+    times: bool = False,
+) -> None:
     """Does jobs until none is left that can be done; waits for those that other processes are at.
 
-    A job that fails is recorded with its error, and the others go on.
+    A job that fails is recorded with its error, and the others go on. While another process times plans, no job is
+    begun.
 
     Args:
         place: Where everything is kept.
@@ -119,11 +134,20 @@ def work(place: Place, jobs: Mapping[str, Job], share: Share, device: torch.devi
         share: This process among those that do them.
         device: Where to train and plan.
         on_progress: Called whenever something has changed.
+        times: Whether these jobs time plans, and this process holds the lock for it.
 
     Raises:
         LewmError: Nothing can be written any more, or the processes cannot share the work.
     """
-    states = States(place, jobs)
+    states, program = States(place, jobs), made_by()  # now, as files of the program may change while it runs
+
+    def take(name: str) -> bool:
+        with place.locked(name, alone=share.of == 1) as free:
+            # In this order: who times plans takes the lock first, and then looks whether a job's lock is held.
+            if not free or (place.is_locked(TIMING) and not times):
+                return False
+            return _do(states, name, program, device, on_progress)
+
     while True:
         states.look_at_all()
         if not any(states.is_open(name) for name in jobs):
@@ -131,35 +155,37 @@ def work(place: Place, jobs: Mapping[str, Job], share: Share, device: torch.devi
             return
         ready = [name for name in jobs if states.is_ready(name)]
         begin = share.index * len(ready) // share.of
-        if not any(_take(states, name, share, device, on_progress) for name in [*ready[begin:], *ready[:begin]]):
-            on_progress(states.progress([f"waiting for {name}" for name in place.at_work() if name in jobs][:1]))
+        if not any(take(name) for name in [*ready[begin:], *ready[:begin]]):
+            waits = [f"waiting for {name}" for name in place.at_work([TIMING, *jobs])]
+            on_progress(states.progress(waits[:1]))
             time.sleep(POLL)
 
 
-def _take(states: States, name: str, share: Share, device: torch.device, on_progress: OnProgress) -> bool:
-    """Does a job if nobody is at it; returns whether something came of it."""
+def _do(states: States, name: str, program: Mapping[str, str], device: torch.device, on_progress: OnProgress) -> bool:
+    """Does a job whose lock is held; returns whether something came of it."""
     job, place = states.jobs[name], states.place
-    with place.locked(name, alone=share.of == 1) as free:
-        if not free:
-            return False
-        states.look(name)  # another process may have done it in between
-        if not states.is_open(name):
-            return True
-        on_progress(states.progress([job.title], 0.0))
-        begun = time.perf_counter()
-        try:
-            result = job.do(device, lambda done: on_progress(states.progress([job.title], done)))
-        except LockedError:  # its run is being written: a policy of another kind, for example
-            return False
-        except Exception as error:
-            if _concerns_all(error):
-                raise
-            record = Record.of_error(error, time.perf_counter() - begun, place.root)
-            log.warning("%s: failed: %s", job.title, record.problem)
-        else:
-            record = Record(result, "", "", "", time.perf_counter() - begun)
-        place.write(name, record)
-        states.look(name)
+    states.look(name)  # another process may have done it in between
+    if not states.is_open(name):
+        return True
+    on_progress(states.progress([job.title], 0.0))
+    begun, clock = time.time(), time.perf_counter()
+    try:
+        result = job.do(device, lambda done: on_progress(states.progress([job.title], done)))
+    except LockedError:  # its run is being written: a policy of another kind, for example
+        return False
+    except BaseException as error:
+        seconds = time.perf_counter() - clock
+        place.note_attempt(name, begun, seconds)
+        if not isinstance(error, Exception) or _concerns_all(error):
+            raise
+        record = Record.of_error(error, seconds, place.root, dict(program))
+        log.warning("%s: failed: %s", job.title, record.problem)
+    else:
+        seconds = time.perf_counter() - clock
+        place.note_attempt(name, begun, seconds)
+        record = Record(result, "", "", "", seconds, dict(program))
+    place.write(name, record)
+    states.look(name)
     return True
 
 

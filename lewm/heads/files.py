@@ -30,12 +30,20 @@ def with_own_head(run: Run, planning: Planning) -> Planning:
     cost = _head_cost(planning)
     if cost is None:
         return planning
-    path = run.path / HEAD if cost.path is None else Path(cost.path)
-    remedy = f'Train one with "lewm train-head --run {_quoted(run)}".'
-    if cost.path is None and not path.is_file():
-        raise LewmError(f"{run.path}: no {HEAD}, so nothing that tells the steps to a goal", remedy)
-    _check_weights(run, path, load_head(path, run.device)[1], remedy)
+    path = own_head(run) if cost.path is None else _checked_head(run, Path(cost.path))
     return planning.model_copy(update={"cost": cost.model_copy(update={"path": str(path)})})
+
+
+def own_head(run: Run) -> Path:
+    """The file of the run's head.
+
+    Raises:
+        LewmError: the run has none, it was trained on other weights, or its file is damaged.
+    """
+    path = run.path / HEAD
+    if not path.is_file():
+        raise LewmError(f"{run.path}: no {HEAD}, so nothing that tells the steps to a goal", _train_head(run))
+    return _checked_head(run, path)
 
 
 def head_digest(planning: Planning) -> str | None:
@@ -70,6 +78,15 @@ def holds_policy(run: Run, kind: PolicyKind) -> bool:
 def _head_cost(planning: Planning) -> HeadCost | None:
     """The cost of a search, if it is a head; other agents use no cost."""
     return planning.cost if planning.agent == "planner" and isinstance(planning.cost, HeadCost) else None
+
+
+def _checked_head(run: Run, path: Path) -> Path:
+    _check_weights(run, path, load_head(path, run.device)[1], _train_head(run))
+    return path
+
+
+def _train_head(run: Run) -> str:
+    return f'Train one with "lewm train-head --run {_quoted(run)}".'
 
 
 def _check_weights(run: Run, path: Path, checkpoint: str | None, remedy: str) -> None:

@@ -82,11 +82,12 @@ def call(*arguments):
 
 
 def compare(tmp_path, text, *options, name="own"):
-    """What the command with this specification found."""
+    """What the command with this specification found; a part of it is in a folder of its own."""
     (tmp_path / f"{name}.toml").write_text(text)
     code, shown = call("compare", f"{name}.toml", *options)
     assert code == 0, shown
-    return read_comparison(tmp_path / "home" / "compare" / name / "compare.json")
+    part = name + "".join(f"--{key[2:]}-{value}" for key, value in zip(options[::2], options[1::2], strict=False))
+    return read_comparison(tmp_path / "home" / "compare" / "results" / part / "compare.json")
 
 
 def begin(tmp_path, text, *options):
@@ -143,7 +144,7 @@ def test_one_command_fills_a_table_and_a_second_one_has_nothing_to_do(home, tmp_
     assert outcomes(compare(tmp_path, SPEC + GROUP)) == outcomes(found)
     assert kept(home) == files
     code, shown = call("compare", "own.toml", "--dry-run")
-    assert (code, shown.splitlines()[-1]) == (0, "9 of 9 jobs are done or have failed; 0 are to do")
+    assert (code, shown.splitlines()[-1]) == (0, "11 of 11 jobs are done or have failed; 0 are to do")
     code, shown = call("report", "--run", str(home / lewm.runs[0]))
     assert code == 0, shown
 
@@ -191,7 +192,7 @@ def test_a_command_that_is_killed_goes_on_and_ends_as_if_it_had_not_been(home, t
     process = begin(tmp_path, SPEC + GROUP, "--seeds", "0")
     _, shown = process.communicate()
     assert process.returncode == 0, shown
-    found = read_comparison(tmp_path / "again" / "compare" / "own" / "compare.json")
+    found = read_comparison(tmp_path / "again" / "compare" / "results" / "own--seeds-0" / "compare.json")
     assert outcomes(found) == outcomes(whole)
 
 
@@ -234,7 +235,9 @@ def test_processes_share_the_work_and_do_nothing_twice(home, tmp_path):
     plans = [path for path in kept(home) if path.name.startswith("plan-")]
     assert len(plans) == 4
     assert len({path.parent for path in plans}) == 4
-    assert outcomes(compare(tmp_path, SPEC + GROUP)) == outcomes(read_comparison(home / "own" / "compare.json"))
+    assert outcomes(compare(tmp_path, SPEC + GROUP)) == outcomes(
+        read_comparison(home / "results" / "own" / "compare.json")
+    )
 
 
 def test_two_commands_at_once_share_too_and_one_of_them_writes_the_result(home, tmp_path):
@@ -243,7 +246,7 @@ def test_two_commands_at_once_share_too_and_one_of_them_writes_the_result(home, 
     assert [process.returncode for process in both] == [0, 0], said
     assert any("compare.json" in one for one in said)
     assert len([path for path in kept(home) if path.name.startswith("plan-")]) == 4
-    assert all(not any(row[-1]) for row in outcomes(read_comparison(home / "own" / "compare.json")))
+    assert all(not any(row[-1]) for row in outcomes(read_comparison(home / "results" / "own" / "compare.json")))
 
 
 def test_one_training_and_many_ways_to_plan_with_a_run_that_was_there(home, tmp_path):
@@ -252,7 +255,7 @@ def test_one_training_and_many_ways_to_plan_with_a_run_that_was_there(home, tmp_
     untrained = SPEC[: SPEC.index("[train.set]")] + SPEC[SPEC.index("[plan.set]") : SPEC.index("[methods.pldm]")]
     given = untrained + f'run = "{run.parent}/seed-{{seed}}"'
     before = set(kept(home))
-    found = compare(tmp_path, given + PLANS, "--seeds", "0", name="planners")
+    found = compare(tmp_path, given + PLANS, "--seeds", "0", name="many")
     rows = found.worlds[0].groups[0].rows
     assert [row.title for row in rows] == ["LeWM", "warm", "two", "random"]
     assert {row.runs for row in rows} == {(str(run.relative_to(home)),)}
@@ -260,8 +263,8 @@ def test_one_training_and_many_ways_to_plan_with_a_run_that_was_there(home, tmp_
     assert rows[2].settings == {"plan.execute": 2}
     assert rows[3].ratio is None, "random actions are no plans"
     assert len({row.tasks_sha256 for row in rows}) == 1
-    (tmp_path / "planners.toml").write_text(given.replace("{seed}", "0") + PLANS)
-    code, said = call("compare", "planners.toml", "--seeds", "1")
+    (tmp_path / "many.toml").write_text(given.replace("{seed}", "0") + PLANS)
+    code, said = call("compare", "many.toml", "--seeds", "1")
     assert code == 1
     assert "its seed is 0, expected 1" in said
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lewm.compare.result import JSON, Comparison, Group, Row, WorldResult, read_comparison
+from lewm.compare.result import JSON, OF_EACH_SEED, Comparison, Group, Row, WorldResult, read_comparison
 from lewm.errors import LewmError
 from lewm.measures.intervals import Estimate
 from lewm.report_files import write_report
@@ -38,7 +38,17 @@ ROW = Row(
 )
 WORLD = WorldResult("two-room", "lewm", 4, 25, 50, {"frames": 100}, (Group("Width", "numbers", (ROW,)),))
 COMPARISON = Comparison(
-    "own", "Own", "2026-01-01 00:00", 60.0, {"lewm": "1"}, {"cores": 2}, {"seeds": [0, 1]}, (WORLD,)
+    name="own",
+    title="Own",
+    made="2026-01-01 00:00",
+    call=("compare", "own.toml"),
+    seconds=60.0,
+    elapsed=40.0,
+    versions={"lewm": ("1",)},
+    timed_on=("cpu, threads: 1",),
+    machine={"cores": 2},
+    spec={"seeds": [0, 1]},
+    worlds=(WORLD,),
 )
 
 
@@ -65,6 +75,15 @@ def test_numbers_that_are_not_finite_are_read_as_none(tmp_path):
 def test_other_content_is_refused_with_its_key(change, key):
     with pytest.raises(LewmError, match=rf"^file: {key}: "):
         Comparison.from_dict(COMPARISON.as_dict() | change, "file")
+
+
+@pytest.mark.parametrize("key", OF_EACH_SEED)
+def test_a_list_that_has_not_an_entry_for_each_seed_is_refused(key):
+    content = COMPARISON.as_dict()
+    row = content["worlds"][0]["groups"][0]["rows"][0]
+    row[key] = row[key][:1]
+    with pytest.raises(LewmError, match=rf"^file: worlds.0.groups.0.rows.0.{key}: 1 entries for 2 seeds"):
+        Comparison.from_dict(content, "file")
 
 
 def test_a_file_that_was_changed_is_refused(tmp_path):
