@@ -6,13 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from lewm.compare.records import Place
 from lewm.compare.result import read_comparison
 from lewm.compare.spec import shipped
+from lewm.provenance import versions
+from lewm.report_files import read_report, write_report
 from lewm_cli import output
 from lewm_cli.main import app
 
@@ -147,6 +152,30 @@ def test_one_command_fills_a_table_and_a_second_one_has_nothing_to_do(home, tmp_
     assert (code, shown.splitlines()[-1]) == (0, "11 of 11 jobs are done or have failed; 0 are to do")
     code, shown = call("report", "--run", str(home / lewm.runs[0]))
     assert code == 0, shown
+    assert found.call == ("compare", "own.toml")
+    assert "lewm compare own.toml" in (home / "results" / "own" / "index.html").read_text()
+    assert 0 < found.elapsed <= found.seconds
+    assert found.versions["lewm"] == (versions()["lewm"],)
+    assert found.timed_on == (f"cpu, threads: {torch.get_num_threads()}",)
+
+
+def test_what_is_of_other_weights_or_of_another_program_is_not_passed_as_fresh(home, tmp_path):
+    lewm = compare(tmp_path, SPEC + GROUP, "--seeds", "0").worlds[0].groups[0].rows[0]
+    assert lewm.embeddings[0] is not None
+    path = home / lewm.runs[0] / "embeddings.json"
+    content = read_report(path) | {"checkpoint_sha256": "0" * 64}
+    write_report(path, SimpleNamespace(as_dict=lambda: content))
+    place, (job,) = Place(home), (one.parent.name for one in home.glob("jobs/collect-*/record.json"))
+    place.write(job, replace(place.read(job), made_by={"lewm": "0.0.1"}))
+    for timing in home.glob("jobs/time-*/record.json"):
+        timing.unlink()
+    code, shown = call("compare", "own.toml", "--seeds", "0", "--show")
+    assert (code, "Not all results were made by the same program: lewm 0.0.1, " in " ".join(shown.split())) == (0, True)
+    row = read_comparison(home / "results" / "own--seeds-0" / "compare.json").worlds[0].groups[0].rows[0]
+    assert row.embeddings == (None,)
+    assert row.missing == ("not timed yet",)
+    code, shown = call("compare", "own.toml", "--seeds", "0", "--dry-run")
+    assert (code, shown.splitlines()[-1]) == (0, "5 of 6 jobs are done or have failed; 1 are to do")
 
 
 def test_another_specification_uses_the_same_runs_and_a_changed_one_others(home, tmp_path):

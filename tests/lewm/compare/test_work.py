@@ -1,5 +1,6 @@
 """The work: order, failures, several processes, and what was there before."""
 
+import contextlib
 import errno
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from lewm.compare.processes import Share
 from lewm.compare.records import Place, Record
 from lewm.compare.work import States, forget_failures, work
 from lewm.errors import LewmError
+from lewm.provenance import versions
 
 CPU = torch.device("cpu")
 ALONE = Share()
@@ -192,3 +194,26 @@ def test_records_keep_what_they_are_given(place):
     assert place.read("a") == record
     assert place.relative(place.root / "runs" / "x") == "runs/x"
     assert place.relative(place.root.parent / "elsewhere") == str(place.root.parent / "elsewhere")
+
+
+def test_attempts_are_noted_whatever_comes_of_them_and_the_record_says_which_program(place):
+    for error in (KeyboardInterrupt(), LewmError("wrong", "Mend it.")):
+        jobs = {"a": make(place, "a", act=fail(error))}
+        with contextlib.suppress(KeyboardInterrupt):
+            work(place, jobs, ALONE, CPU, lambda _: None)
+    forget_failures(place, jobs)
+    work(place, {"a": make(place, "a")}, ALONE, CPU, lambda _: None)
+    begun = [begin for begin, _ in place.attempts("a")]
+    assert len(begun) == 3
+    assert begun == sorted(begun)
+    assert place.read("a").made_by.items() >= versions().items()
+
+
+def test_who_looks_who_is_at_work_takes_and_removes_no_lock(place, monkeypatch):
+    monkeypatch.setattr(Place, "locked", None)
+    for name in ("a", "finish-own", "timing"):
+        folder = place.root / "jobs" / name
+        folder.mkdir(parents=True)
+        (folder / ".lock").write_text("left behind")
+    assert place.at_work() == []
+    assert all((place.root / "jobs" / name / ".lock").exists() for name in ("a", "finish-own", "timing"))
