@@ -156,17 +156,12 @@ class Spec(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Spec:
-        rows = [row for group in self.groups for row in group.rows]
+        lines = [*self.methods.values(), *(row for group in self.groups for row in group.rows)]
         for kind, named, known in (
             ("reference", [self.reference], self.methods),
-            ("method in of", [one.of for one in (*self.methods.values(), *rows)], self.methods),
-            ("world in worlds", [name for one in (*self.methods.values(), *rows) for name in one.worlds], self.worlds),
-            ("world in only_worlds", [name for one in rows for name in one.only_worlds or ()], self.worlds),
-            (
-                "world in only_worlds",
-                [name for one in self.methods.values() for name in one.only_worlds or ()],
-                self.worlds,
-            ),
+            ("method in of", [one.of for one in lines], self.methods),
+            ("world in worlds", [name for one in lines for name in one.worlds], self.worlds),
+            ("world in only_worlds", [name for one in lines for name in one.only_worlds or ()], self.worlds),
         ):
             for name in named:
                 if name is not None and name not in known:
@@ -187,9 +182,8 @@ class Spec(Section):
                 if row.changes and not row.title:
                     raise ValueError(f'a row of the group "{group.title}" changes something, and has no title')
             _check_unique(f'titles of the group "{group.title}"', [self.title_of(row) for row in group.rows])
-            keys = [row.key(group.title) for row in group.rows]
-            _check_unique(f'keys of the group "{group.title}"', keys)
-            taken += [key for key, row in zip(keys, group.rows, strict=True) if row.changes]
+            _check_unique(f'keys of the group "{group.title}"', [row.key(group.title) for row in group.rows])
+            taken += [row.key(group.title) for row in group.rows if row.changes]
         _check_unique("keys of rows and methods", taken)
         return self
 
