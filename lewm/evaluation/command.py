@@ -189,7 +189,8 @@ def _evaluate(
     warn_of_short_budget(tasks)
     if request.save_tasks and request.clear_form:
         with run.data(getattr(request.tasks, "data", None)) as data:
-            write_manifest(request.save_tasks, tasks, data.dataset, request.seed, run.config.training.held_out)
+            share = run.config.training.held_out
+            write_manifest(request.save_tasks, tasks, data.dataset, request.seed, share, data.unseen)
     elif request.save_tasks:
         write_tasks(request.save_tasks, tasks)
     given = request.tasks.path if isinstance(request.tasks, FromFile) else None
