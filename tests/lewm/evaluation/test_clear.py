@@ -13,11 +13,12 @@ from lewm.config import Planning
 from lewm.errors import LewmError
 from lewm.evaluation.clear.manifest import read_if_manifest
 from lewm.evaluation.clear.pairs import tasks_of, write_manifest
-from lewm.evaluation.command import FromFile, PlanRequest, evaluate_run
+from lewm.evaluation.command import evaluate_run
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env
 from lewm.evaluation.manifest import read_tasks, write_tasks
 from lewm.evaluation.report import agent_name
+from lewm.evaluation.requests import FromFile, PlanRequest
 from lewm.files import sha256
 from lewm.heads.command import PolicyRequest, train_policy_of
 from lewm.heads.policies import POLICIES
