@@ -47,13 +47,26 @@ class Arithmetic:
 
 def of_patches(patches: int, action_block: int, H: int) -> Arithmetic:
     """Every window from its beginning, all patches of its frames through all layers."""
-    width, inner = WIDTH + 2 * EXTRA, PREDICTOR_HEADS * HEAD_DIM
-    layer = [(width, 3 * inner), (inner, width), (width, MLP), (MLP, width)]
     windows = [min(step + 1, HISTORY) * patches for step in range(H)]
-    products = [Product(n, K, N) for n in windows for K, N in layer * LAYERS]
+    seen = [(n, n) for n in windows]  # also of the pairs that the mask leaves out
+    return _of_tokens(WIDTH + 2 * EXTRA, seen, action_block, H)
+
+
+def of_kept(patches: int, action_block: int, H: int) -> Arithmetic:
+    """Of `lewm/model/patches.py`: keys and values of frames are kept until the window slides; no proprioception."""
+    entered = [(place,) if place < HISTORY else range(HISTORY) for place in range(H)]
+    seen = [(patches, (place + 1) * patches) for places in entered for place in places]
+    return _of_tokens(WIDTH + EXTRA, seen, action_block, H)
+
+
+def _of_tokens(width: int, seen: list[tuple[int, int]], action_block: int, H: int) -> Arithmetic:
+    """Of calls of all layers, each with so many tokens of a width, and so many places that each of these sees."""
+    inner = PREDICTOR_HEADS * HEAD_DIM
+    layer = [(width, 3 * inner), (inner, width), (width, MLP), (MLP, width)]
+    products = [Product(n, K, N) for n, _ in seen for K, N in layer * LAYERS]
     products.append(Product(H, action_block, EXTRA))
-    attention = sum(2 * n * n * inner * LAYERS for n in windows)  # also of the pairs that the mask leaves out
-    return _arithmetic(sum(windows), products, attention)
+    attention = sum(2 * n * places * inner * LAYERS for n, places in seen)
+    return _arithmetic(sum(n for n, _ in seen), products, attention)
 
 
 def of_lewm(model: Model, H: int, once: bool) -> Arithmetic:

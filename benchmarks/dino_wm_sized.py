@@ -1,7 +1,8 @@
 """A world model of DINO-WM's size with random weights: the cost of planning over patch tokens.
 
-It computes every window from its beginning, as DINO-WM does. Parts that take no time are left out: the encoder's CLS
-token, its positions and its last LayerNorm.
+It computes every window from its beginning, as DINO-WM does: it is the plain loop that benchmarks compare with, beside
+the predictor of the recipe dino-wm, `lewm/model/patches.py`, which is what users run. Parts that take no time are left
+out: the encoder's CLS token, its positions and its last LayerNorm.
 
 B environments, S candidates, N = B S, T frames of a window, P patches, V width of a patch's latent, A action-block
 width, C = V + 10 width of the predictor's tokens, Y and X the sides of a frame.

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lewm_cli import options, output, plan_table, results
+from lewm_cli import options, plan_options, plan_progress
 
-if TYPE_CHECKING:
-    from lewm.config import Planning
-    from lewm.evaluation.report import EvalReport
-
-FROM_ENV = "from-env"
-PLANNING = "planning"  # what the progress bar calls the work after all else
-OF_SEARCH = ("planner", "cost", "warm_start")  # what of planning a policy does not use
-OF_ARRIVAL = ("horizon", "horizon_end")  # and what one that is not told the steps to the goal does not use either
 SET = 'Set it with --set {key}=VALUE or its option; "lewm plan --help" lists them.'
 
 
@@ -183,35 +174,19 @@ def plan(
 ) -> None:
     """Plan in latent space towards pictures of goals, and count how often they are reached."""
     together = options.auto_or_number(batch, 1, "--batch")
-    if video not in (None, "mp4", "gif"):
-        raise typer.BadParameter(f"expected mp4 or gif, got {video!r}", param_hint="--video")
-    if imagine and video is None:
-        raise typer.BadParameter("shows its pictures in the films: give --video too", param_hint="--imagine")
-    if tasks_form not in ("lewm", "clear"):
-        raise typer.BadParameter(f"expected lewm or clear, got {tasks_form!r}", param_hint="--tasks-form")
-    if tasks_form == "clear" and save_tasks is None:
-        raise typer.BadParameter("is the form of --save-tasks: give that too", param_hint="--tasks-form")
-    of_dataset = {"--protocol": protocol, "--data": data}
-    of_any = {"--episodes": episodes, "--goal-offset": goal_offset, "--budget": budget}
-    if tasks not in (None, FROM_ENV):
-        _refuse({"--protocol": protocol} | of_any | {"--goal": goal}, "the file that --tasks names settles it")
-    elif tasks == FROM_ENV or goal is not None:
-        _refuse(of_dataset, "the tasks are not from a dataset")
-    if goal is not None:
-        _refuse({"--goal-offset": goal_offset}, "the goal is the picture")
-        _refuse({"--save-tasks": save_tasks}, "a goal picture is not kept in the file: give others the picture")
-    from rich.progress import TaskProgressColumn
-
+    plan_options.check_shown(video, imagine)
+    plan_options.check_tasks(
+        tasks,
+        goal,
+        tasks_form,
+        save_tasks,
+        of_dataset={"--protocol": protocol, "--data": data},
+        of_any={"--episodes": episodes, "--goal-offset": goal_offset, "--budget": budget},
+    )
     from lewm.config import Evaluation, Planning, override, validate
     from lewm.evaluation.clear.manifest import read_if_manifest
-    from lewm.evaluation.command import (
-        PLANNING_NEEDS,
-        FromDataset,
-        FromEnv,
-        FromFile,
-        PlanRequest,
-        evaluate_run,
-    )
+    from lewm.evaluation.command import PLANNING_NEEDS
+    from lewm.evaluation.requests import FromDataset, FromEnv, FromFile, PlanRequest
     from lewm.opened_run import open_run
     from lewm.run_worlds import world_to_act_in
     from lewm.runtime import choose_device
@@ -234,33 +209,33 @@ def plan(
         "precision": precision,
         "bounds": bounds,
     }
-    assignments = options.assignments(set_ or []) | _given(flags)
+    assignments = options.assignments(set_ or []) | plan_options.given(flags)
     planning = config.planning.model_dump(mode="json", by_alias=True)
     override(planning, assignments)
-    evaluation = {"goal_offset": goal_offset, "budget": budget}
+    evaluation = config.evaluation.model_dump() | plan_options.given({"goal_offset": goal_offset, "budget": budget})
     remedy = 'Give the option another value; "lewm plan --help" lists them.'
-    settings = validate(Evaluation, config.evaluation.model_dump() | _given(evaluation), "the options", remedy)
+    settings = validate(Evaluation, evaluation, "the options", remedy)
     source: FromDataset | FromEnv | FromFile
     manifest = None
-    if tasks not in (None, FROM_ENV):
+    if tasks not in (None, plan_options.FROM_ENV):
         manifest = read_if_manifest(Path(tasks))
         if manifest is None:
-            _refuse({"--data": data}, "the file that --tasks names settles it")
+            plan_options.refuse({"--data": data}, "the file that --tasks names settles it")
         source = FromFile(Path(tasks), data)
-    elif tasks == FROM_ENV or goal is not None:
+    elif tasks == plan_options.FROM_ENV or goal is not None:
         source = FromEnv(episodes or 200, settings, goal)
     else:
         source = FromDataset(data, protocol, episodes or 200, settings)
     chosen = validate(Planning, planning, "the options", SET)
-    _refuse_unused(chosen, _given(flags), options.assignments(set_ or []))
+    plan_options.refuse_unused(chosen, plan_options.given(flags), options.assignments(set_ or []))
     if imagine and not chosen.plans:
         raise typer.BadParameter(f"shows plans, and the agent {chosen.agent} makes none", param_hint="--imagine")
     where = choose_device(device)
     place = world_to_act_in(opened, PLANNING_NEEDS, env)
-    if tasks == FROM_ENV and place.restorable:
-        _refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
+    if tasks == plan_options.FROM_ENV and place.restorable:
+        plan_options.refuse({"--goal-offset": goal_offset}, f"{config.env} has goals of its own")
     if place.action_groups is not None and "bounds" in assignments:
-        _refuse({"--bounds": assignments["bounds"]}, f"the actions of {config.env} are choices")
+        plan_options.refuse({"--bounds": assignments["bounds"]}, f"the actions of {config.env} are choices")
     if seed is None:
         seed = 0 if manifest is None else manifest.content.policy_seed
     request = PlanRequest(
@@ -276,66 +251,4 @@ def plan(
         clear_form=tasks_form == "clear",
         clear_results=clear_results,
     )
-
-    def show(report: EvalReport) -> None:
-        if json:
-            output.show_json(report.as_dict())
-        else:
-            output.show(plan_table.table(report))
-
-    columns = (TaskProgressColumn(), output.column(lambda task: task.fields["solved"]))
-    with results.shown_anyway(show), output.progress_bar(*columns) as bar:
-        task = bar.add_task(PLANNING, total=1, solved="")
-
-        def on_progress(share: float, solved: int) -> None:
-            solved_so_far = f"{solved} solved" if solved else ""
-            output.show_stage(bar, task, PLANNING, share)
-            bar.update(task, solved=solved_so_far)
-
-        def on_compile(compiled: int, total: int) -> None:
-            bar.update(task, description=f"compiling kernels, once: {compiled} of {total}")
-
-        def on_trial(share: float) -> None:
-            output.show_stage(bar, task, "trying out whether states tell success", share)
-
-        report, path = evaluate_run(request, where, on_progress, on_compile, on_trial)
-    if save_tasks:
-        output.note(f"tasks: {save_tasks}")
-    if clear_results:
-        output.note(f"outcomes for CLEAR-LeWM: {clear_results}")
-    output.note(f"report: {path}")
-    if video:
-        output.note(f"videos: {path.with_suffix('')}")
-    show(report)
-
-
-def _refuse_unused(chosen: Planning, flags: Mapping[str, Any], assignments: Mapping[str, Any]) -> None:
-    """Raises for wrong usage if a setting of planning is given that the agent does not use.
-
-    Args:
-        chosen: All settings.
-        flags: Those that options of their own gave, by key.
-        assignments: Those that --set gave, by key.
-    """
-    if chosen.agent == "planner":
-        return
-    unused: Collection[str] = OF_SEARCH
-    reason = "the policy decides, without a search"
-    if not chosen.plans:
-        unused, reason = set(type(chosen).model_fields) - {"agent"}, f"the agent {chosen.agent} does not plan"
-    elif chosen.agent != "idm":
-        unused = (*OF_SEARCH, *OF_ARRIVAL)
-        reason += ", and is not told the steps to the goal"
-    named = {f"--{key.removesuffix('.kind').rpartition('.')[2].replace('_', '-')}": key for key in flags}
-    named |= {f"--set {key}": key for key in assignments}
-    _refuse({option: key for option, key in named.items() if key.split(".")[0] in unused}, reason)
-
-
-def _refuse(values: Mapping[str, Any], reason: str) -> None:
-    """Raises for wrong usage if any of these options is given."""
-    for name in _given(values):
-        raise typer.BadParameter(f"cannot be given: {reason}", param_hint=name)
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+    plan_progress.evaluate_and_show(request, where, json)

@@ -108,10 +108,11 @@ def train(
 
     from lewm.checkpoints.run import read_config
     from lewm.files import newest_run
-    from lewm.heads.after_training import checked_policies
+    from lewm.heads.after_training import checked_policies, with_policies
     from lewm.run_worlds import import_named
     from lewm.runtime import choose_device
     from lewm.training.frame_cache import check_setting
+    from lewm.training.interruption import Interrupted
     from lewm.training.loop import train as train_model
 
     where, kept = choose_device(device), check_setting(cache)
@@ -127,8 +128,14 @@ def train(
         settings = _configure(recipe, data, env, config, assignments)
     kinds = checked_policies(settings, policy or [])
     display = _Display(settings, data, where)
-    with display.live:
-        report = train_model(settings, data, out, where, resume, kept, display.begin, display.encoded, display.update)
+    try:
+        with display.live:
+            told = (display.begin, display.encoded, display.update)
+            report = train_model(settings, data, out, where, resume, kept, *told)
+    except Interrupted as error:
+        if error.command is None:
+            raise
+        raise Interrupted(error.signal, error.kept, with_policies(error.command, kinds)) from error
     result = {
         "run": str(report.run),
         "steps": report.steps,

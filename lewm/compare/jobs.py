@@ -20,7 +20,8 @@ from lewm.compare.learnt import file_of, is_given, learn, needed
 from lewm.compare.records import Place
 from lewm.compare.spec import Data, Tasks
 from lewm.config import Config, Evaluation, HeadCost, Planning, PolicyKind
-from lewm.evaluation.command import FromDataset, PlanRequest, evaluate_run
+from lewm.evaluation.command import evaluate_run
+from lewm.evaluation.requests import FromDataset, PlanRequest
 from lewm.files import sha256
 from lewm.provenance import commit
 from lewm.training.loop import Progress, train

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from lewm.config import Evaluation, Planning
 from lewm.decoding.decoder_file import load_decoder
-from lewm.errors import LewmError
 from lewm.evaluation.acting import acting, how_planned, warn_of_short_budget, warn_of_short_plans
 from lewm.evaluation.actors import EXPERT, check_expert, random_floor, run_actor
 from lewm.evaluation.agents import OnProgress, run_planner
-from lewm.evaluation.clear.manifest import read_if_manifest
-from lewm.evaluation.clear.pairs import tasks_of, write_manifest
+from lewm.evaluation.choice import named_protocol, tasks_for
+from lewm.evaluation.clear.pairs import write_manifest
 from lewm.evaluation.clear.results import manifest_to_score, write_results
 from lewm.evaluation.film import film_writer
-from lewm.evaluation.from_dataset import draw_tasks
-from lewm.evaluation.from_env import draw_from_env, read_goal
-from lewm.evaluation.manifest import read_tasks, write_tasks
+from lewm.evaluation.manifest import write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
-from lewm.evaluation.tasks import HELD_OUT, NOT_KNOWN, PAPER, UNSOLVED, Tasks
+from lewm.evaluation.requests import FromEnv, FromFile, PlanRequest
+from lewm.evaluation.tasks import PAPER
 from lewm.evaluation.verdicts import with_kept_verdict
 from lewm.files import check_output, sha256
 from lewm.heads.files import head_digest, own_policy, policy_file, with_own_head
-from lewm.opened_run import Run, RunData, open_run
+from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
@@ -37,7 +33,6 @@ from lewm.runtime import physical_memory
 from lewm_data.envs.judgement import OnShare, unheard
 from lewm_data.envs.world import World
 from lewm_data.seeds import check_seed
-from lewm_data.video.placing import CROP
 
 MEMORY_SHARE = 8  # films keep the frames of all steps of a batch of episodes: these may take an eighth of the memory
 PLANNING_NEEDS = (
@@ -45,85 +40,6 @@ PLANNING_NEEDS = (
     "To plan on a robot, write a program of your own that asks the model what to do."
 )
 SIMULATORS = 50  # the most at a time in worlds whose simulators are slow and large, for which collection has workers
-
-
-@dataclass(frozen=True)
-class FromDataset:
-    """Tasks from the episodes of a dataset.
-
-    Attributes:
-        data: The dataset; the run's own when None.
-        protocol: One of `PROTOCOLS`; None for the strictest that can be kept, see `_tasks`.
-        episodes: Number of tasks.
-        evaluation: Where goals lie, and the budget.
-    """
-
-    data: Path | None
-    protocol: str | None
-    episodes: int
-    evaluation: Evaluation
-
-
-@dataclass(frozen=True)
-class FromEnv:
-    """Tasks that the environment gives.
-
-    Attributes:
-        episodes: Number of tasks.
-        evaluation: The budget, and where goals lie if the environment has no goals of its own.
-        goal: A picture to be reached in place of these goals.
-    """
-
-    episodes: int
-    evaluation: Evaluation
-    goal: Path | None = None
-
-
-@dataclass(frozen=True)
-class FromFile:
-    """Tasks that `save_tasks` has written, or that a manifest of CLEAR-LeWM lists.
-
-    Attributes:
-        path: The file.
-        data: The dataset that a manifest is of; the run's own when None. Other files of tasks need none.
-    """
-
-    path: Path
-    data: Path | None = None
-
-
-@dataclass(frozen=True)
-class PlanRequest:
-    """What `lewm plan` asks for.
-
-    Attributes:
-        run: A run directory.
-        tasks: Where the tasks are from.
-        planning: How to plan.
-        chosen: The keys of `planning` that the user has set. What is not among them is as published for tasks of the
-            protocol "paper": see `recipes.PUBLISHED`.
-        seed: Seed of the plans, of the random actions and of the choice of tasks.
-        batch: Episodes that run together; as many as memory holds when None, and at most `SIMULATORS` where each has a
-            simulator of its own. Plans are made for as many of them at a time as the device's memory holds.
-        video: "mp4" or "gif" to film every episode.
-        imagine: Show in the films what the plans expect; needs the run's decoder.
-        save_tasks: File to write the tasks to, before the first is tried.
-        clear_form: Write `save_tasks` as a manifest of CLEAR-LeWM.
-        clear_results: File to write the outcomes to in CLEAR-LeWM's form. The tasks are then those of a manifest, which
-            is given or written. Every episode goes on to the end of its budget, so that strict rules can be applied.
-    """
-
-    run: Path
-    tasks: FromDataset | FromEnv | FromFile
-    planning: Planning
-    seed: int
-    chosen: Collection[str] = ()
-    batch: int | None = None
-    video: str | None = None
-    imagine: bool = False
-    save_tasks: Path | None = None
-    clear_form: bool = False
-    clear_results: Path | None = None
 
 
 def evaluate_run(
@@ -179,7 +95,7 @@ def _evaluate(
     if planning.agent == EXPERT:
         check_expert(place, isinstance(request.tasks, FromEnv) and request.tasks.goal is not None)
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
-    tasks = _tasks(request, run, place)
+    tasks = tasks_for(request, run, place)
     if tasks.protocol == PAPER:
         published = {key: value for key, value in PUBLISHED.items() if key not in request.chosen}
         controller = replace(controller, planning=planning.model_copy(update=published))
@@ -189,7 +105,8 @@ def _evaluate(
     warn_of_short_budget(tasks)
     if request.save_tasks and request.clear_form:
         with run.data(getattr(request.tasks, "data", None)) as data:
-            write_manifest(request.save_tasks, tasks, data.dataset, request.seed, run.config.training.held_out)
+            share = run.config.training.held_out
+            write_manifest(request.save_tasks, tasks, data.dataset, request.seed, share, data.unseen)
     elif request.save_tasks:
         write_tasks(request.save_tasks, tasks)
     given = request.tasks.path if isinstance(request.tasks, FromFile) else None
@@ -212,7 +129,7 @@ def _evaluate(
         latent_distance=success.latent_distance,
         random=None if floor is None else Success.of(floor),
         success=tasks.judgement.said,
-        protocol=_protocol(request, run, tasks),
+        protocol=named_protocol(request, run, tasks),
         goal_offset=tasks.goal_offset,
         budget=tasks.budget,
         discarded_solved=tasks.discarded_solved,
@@ -233,49 +150,6 @@ def _evaluate(
         if manifest is not None and request.clear_results is not None:
             write_results(request.clear_results, manifest, tasks, run.path, report, played, floor or played)
     return report
-
-
-def _tasks(request: PlanRequest, run: Run, place: World) -> Tasks:
-    wanted = request.tasks
-    if isinstance(wanted, FromFile):
-        manifest = read_if_manifest(wanted.path)
-        if manifest is None:
-            return read_tasks(wanted.path, place)
-        with run.data(wanted.data) as data:
-            return tasks_of(manifest, data.dataset, place)
-    goal_offset, budget = wanted.evaluation.goal_offset, wanted.evaluation.budget
-    if isinstance(wanted, FromEnv):
-        trained = run.trained_on
-        picture = read_goal(wanted.goal, trained.frame_size[0], run.fit or place.fit or CROP) if wanted.goal else None
-        return draw_from_env(place, wanted.episodes, goal_offset, budget, request.seed, picture)
-    with run.data(wanted.data) as data:
-        protocol = wanted.protocol or (HELD_OUT if run.origin is None else UNSOLVED)
-        if protocol == HELD_OUT:
-            _check_holds_out(data)
-        return draw_tasks(
-            data.dataset, place, protocol, data.unseen, wanted.episodes, goal_offset, budget, request.seed
-        )
-
-
-def _check_holds_out(data: RunData) -> None:
-    """Raises where it is not known which episodes of the dataset the run's training did not see."""
-    if data.run.origin is not None:
-        raise LewmError(
-            f"{data.run.path}: was imported from {data.run.origin}, so what its training held out is not known",
-            f"Use --protocol {UNSOLVED}, which is as strict but for that, or --protocol {PAPER}.",
-        )
-    data.check_in_training("Give --data the dataset as it was in training, or use --protocol paper.")
-
-
-def _protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
-    """The name that the report gives the protocol, which depends on the data that the run was trained on."""
-    if run.origin is not None and tasks.dataset is not None:
-        of = f"tasks of {request.tasks.path}" if isinstance(request.tasks, FromFile) else tasks.protocol
-        return f"{of}; {NOT_KNOWN}"
-    if not isinstance(request.tasks, FromFile):
-        return tasks.protocol
-    seen, _ = run.split(run.trained_on.episodes)
-    return tasks.protocol_for(run.trained_on.fingerprint, seen, request.tasks.path)
 
 
 def fitting_batch(place: World, frame_size: int, budget: int) -> int:

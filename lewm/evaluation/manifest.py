@@ -103,6 +103,9 @@ class _Manifest(_Strict):
         "CLEAR-LeWM clear-id",
         "CLEAR-LeWM clear-standard",
         "CLEAR-LeWM clear-hard",
+        "CLEAR-LeWM lewm-held-out",
+        "CLEAR-LeWM lewm-unsolved",
+        "CLEAR-LeWM lewm-paper",
     ]
     dataset: str | None
     goal_offset: Positive | None

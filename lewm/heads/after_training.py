@@ -76,10 +76,14 @@ def train_policies(
         except KeyboardInterrupt as error:
             kept = [kind for kind in kinds if holds_policy(opened, kind)]
             what = "the trained model is kept" + (f", and so are the policies {', '.join(kept)}" if kept else "")
-            again = " ".join([resume_command(run), *(f"--policy {kind}" for kind in kinds)])
             number = interruption.arrived or signal.SIGINT
-            raise Interrupted(number, f"interrupted: {what}", f"To go on: {again}") from error
+            raise Interrupted(number, f"interrupted: {what}", with_policies(resume_command(run), kinds)) from error
     return reports
+
+
+def with_policies(command: str, kinds: Sequence[PolicyKind]) -> str:
+    """The command that goes on with a training, and then trains the policies too."""
+    return " ".join([command, *(f"--policy {kind}" for kind in kinds)])
 
 
 def _of(kind: PolicyKind, on_progress: OnPolicy) -> Callable[[str, float], None]:

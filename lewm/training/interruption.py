@@ -15,11 +15,14 @@ class Interrupted(KeyboardInterrupt):
 
     Attributes:
         signal: The number of the signal.
+        kept: What is kept.
+        command: The command that goes on; None where the same one is to be given again.
     """
 
-    def __init__(self, number: int, kept: str, remedy: str) -> None:
+    def __init__(self, number: int, kept: str, command: str | None) -> None:
+        remedy = "Give the same command again." if command is None else f"To go on: {command}"
         super().__init__(f"{kept}\n{remedy}")
-        self.signal = number
+        self.signal, self.kept, self.command = number, kept, command
 
 
 class Interruption:
@@ -69,4 +72,4 @@ class Interruption:
 
 def _interrupted(number: int) -> Interrupted:
     kept = "interrupted before a step was done: nothing new is kept"
-    return Interrupted(number, kept, "Give the same command again.")
+    return Interrupted(number, kept, None)

@@ -69,12 +69,9 @@ def ending(
         if kept is None and begun_here:
             for name in (run.CONFIG, run.METRICS):
                 (directory / name).unlink(missing_ok=True)
-            raise Interrupted(
-                number, "interrupted before a checkpoint was written: nothing is kept", "Give the same command again."
-            ) from error
-        raise Interrupted(
-            number, f"interrupted: {_said(kept)}", f"To go on: {run.resume_command(directory)}"
-        ) from error
+            nothing = "interrupted before a checkpoint was written: nothing is kept"
+            raise Interrupted(number, nothing, None) from error
+        raise Interrupted(number, f"interrupted: {_said(kept)}", run.resume_command(directory)) from error
 
 
 def _kept(directory: Path) -> str | None:

@@ -109,7 +109,7 @@ def _manifest(path: Path, data: Path) -> Path:
     with Dataset.open(data) as dataset:
         episodes = np.arange(dataset.num_episodes)
         tasks = draw_tasks(dataset, world("two-room"), "unsolved", episodes, 5, 9, 20, 0)
-        write_manifest(path, tasks, dataset, 0, 0.1)
+        write_manifest(path, tasks, dataset, 0, 0.1, episodes)
     return path
 
 

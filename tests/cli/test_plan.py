@@ -221,7 +221,7 @@ def test_choices_have_no_bounds(cart_pole):
 
 
 def test_where_no_demonstrator_can_be_led_it_is_refused_first(cart_pole, rooms, monkeypatch):
-    monkeypatch.setattr("lewm.evaluation.command._tasks", lambda *_: pytest.fail("tasks are drawn"))
+    monkeypatch.setattr("lewm.evaluation.command.tasks_for", lambda *_: pytest.fail("tasks are drawn"))
     code, shown = call("plan", "--run", str(cart_pole), "--agent", "expert")
     assert (code, "CartPole-v1: has no demonstrator" in shown) == (1, True)
     code, shown = call("plan", "--run", str(rooms[0]), "--agent", "expert", "--goal", "goal.png")

@@ -16,6 +16,7 @@ from lewm.opened_run import open_run
 from lewm.report_files import read_report
 from lewm.training.loop import train
 from lewm_cli import output
+from lewm_cli import train as train_command
 from lewm_cli.main import app
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
@@ -122,6 +123,26 @@ def test_what_is_trained_when_a_signal_comes_is_kept(data, config, tmp_path, mon
     assert call(*remedy.split()[4:])[0] == 0
     assert (run / "policy-idm.safetensors").read_bytes() == kept
     for kind in POLICIES:
+        own_policy(open_run(run), kind)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_in_the_models_training_names_the_policies_too(data, config, tmp_path, monkeypatch, number, code):
+    run, update = tmp_path / "run", train_command._Display.update
+
+    def stopped(display, progress):
+        update(display, progress)
+        signal.raise_signal(number)
+
+    given = ["train", "--data", data, "--config", config, "--out", run]
+    with monkeypatch.context() as patch:
+        patch.setattr(train_command._Display, "update", stopped)
+        ended, _, said = call(*given, *policies("gcbc", "idm"))
+    assert ended == code, said
+    remedy = said.splitlines()[-1]
+    assert remedy == f"To go on: lewm train --resume --out {run} --policy gcbc --policy idm"
+    assert call(*remedy.split()[4:])[0] == 0
+    for kind in ("gcbc", "idm"):
         own_policy(open_run(run), kind)
 
 

@@ -11,8 +11,9 @@ import torch
 from lewm.checkpoints import run
 from lewm.config import Evaluation, resolve
 from lewm.evaluation.actors import random_floor
-from lewm.evaluation.command import FromDataset, FromFile, PlanRequest, evaluate_run
+from lewm.evaluation.command import evaluate_run
 from lewm.evaluation.manifest import read_tasks
+from lewm.evaluation.requests import FromDataset, FromFile, PlanRequest
 from lewm.evaluation.tasks import Placed, Task, Tasks
 from lewm.files import sha256
 from lewm.model import build

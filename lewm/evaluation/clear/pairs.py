@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
@@ -21,6 +21,7 @@ from lewm.evaluation.from_dataset import placed, stated_states
 from lewm.evaluation.tasks import CLEAR, HELD_OUT, PAPER, Placed, Task, Tasks
 from lewm.files import write_text
 from lewm_data.envs.judgement import BY_STATES
+from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.metadata import metadata_sha256
@@ -29,7 +30,7 @@ from lewm_data.store.schema import EPISODE
 COLUMNS = (EPISODE, "ep_idx")  # that may number the episodes of rows
 
 
-def tasks_of(manifest: Manifest, dataset: Dataset, world: World) -> Tasks:
+def tasks_of(manifest: Manifest, dataset: Dataset, place: World) -> Tasks:
     """The tasks that a manifest lists, in its order.
 
     Those of CLEAR-LeWM have the protocol "CLEAR-LeWM" with its name. How many draws were thrown away is not in them.
@@ -39,15 +40,15 @@ def tasks_of(manifest: Manifest, dataset: Dataset, world: World) -> Tasks:
             of a manifest of ours were changed.
         DataError: The dataset is damaged, or was not closed.
     """
-    check_world(manifest, world)
+    check_world(manifest, place)
     check_dataset(manifest, dataset)
     content = manifest.content
     rows = np.array([pair.start_row for pair in content.pairs])
     offset = content.protocol.goal_offset
-    starts = placed(dataset, stated_states(dataset, world), rows, offset)
+    starts = placed(dataset, stated_states(dataset, place), rows, offset)
     places = [place_of(row, dataset) for row in rows.tolist()]
     tasks = Tasks(
-        env=world.name,
+        env=place.name,
         protocol=f"{CLEAR} {content.protocol.name}",
         dataset=fingerprint_of(dataset),
         each=tuple(Task(*where, start) for where, start in zip(places, starts, strict=True)),
@@ -71,15 +72,18 @@ def tasks_of(manifest: Manifest, dataset: Dataset, world: World) -> Tasks:
     return tasks
 
 
-def write_manifest(path: Path, tasks: Tasks, dataset: Dataset, seed: int, held_out: float) -> None:
+def write_manifest(
+    path: Path, tasks: Tasks, dataset: Dataset, seed: int, share: float, unseen: Int64[np.ndarray, " E"]
+) -> None:
     """Writes tasks as a manifest of CLEAR-LeWM.
 
-    Its protocol has the name and the success rules of "moderate", which are our own rules, and says how these pairs
-    were chosen; so it differs from the protocol of the manifests that CLEAR-LeWM publishes.
+    Its protocol has the success rules of "moderate", which are our own rules, and a name of ours, because the pairs
+    were chosen in another way than those of the manifests that CLEAR-LeWM publishes.
 
     Args:
         seed: Seed of the choice, and of the plans.
-        held_out: The share of episodes that the run held out, of which tasks with the protocol "held-out" are.
+        share: The share of episodes that the run held out.
+        unseen: These episodes, of which tasks with the protocol "held-out" are.
 
     Raises:
         LewmError: CLEAR-LeWM has no such world, the tasks are not from this dataset, or its episodes have no numbers.
@@ -101,12 +105,14 @@ def write_manifest(path: Path, tasks: Tasks, dataset: Dataset, seed: int, held_o
     column = next((name for name in COLUMNS if name in dataset.columns), EPISODE)
     numbers = episode_numbers(dataset, column)
     rows = np.array([dataset.offsets[one.episode] + one.step for one in tasks.each])
+    states = stated_states(dataset, world(tasks.env))
     protocol = MODERATE.model_copy(
         update={
+            "name": f"lewm-{tasks.protocol}",
             "description": f"Drawn by lewm with its protocol {tasks.protocol}.",
             "sampling": "row-uniform",
             "split": "heldout" if tasks.protocol == HELD_OUT else "all",
-            "heldout_fraction": held_out if tasks.protocol == HELD_OUT else 0.0,
+            "heldout_fraction": share if tasks.protocol == HELD_OUT else 0.0,
             "exclude_initial_success": tasks.protocol != PAPER,
             "goal_offset": tasks.goal_offset,
             "eval_budget": tasks.budget,
@@ -127,7 +133,11 @@ def write_manifest(path: Path, tasks: Tasks, dataset: Dataset, seed: int, held_o
             "episode_column": column,
             "fingerprint": {"kind": "metadata-sha256", "value": metadata_sha256(dataset.path)},
         },
-        "statistics": {"num_eval": len(tasks), "unique_episodes": len({one.episode for one in tasks.each})},
+        "statistics": {
+            **_statistics(task, protocol, dataset, states, unseen),
+            "num_eval": len(tasks),
+            "unique_episodes": len({one.episode for one in tasks.each}),
+        },
         "pairs": _pairs(task, protocol, tasks.each, rows, numbers),
         "lewm": {
             "protocol": tasks.protocol,
@@ -147,6 +157,36 @@ def wall_axes(starts: Sequence[Placed]) -> Int64[np.ndarray, " N"]:
 def placed_starts(tasks: Tasks) -> list[Placed]:
     """The starts of tasks in a world whose states can be set."""
     return [one.start for one in tasks.each if isinstance(one.start, Placed)]
+
+
+def _statistics(
+    task: str,
+    protocol: Protocol,
+    dataset: Dataset,
+    states: Float64[np.ndarray, "N S"],
+    unseen: Int64[np.ndarray, " E"],
+) -> dict[str, Any]:
+    """What CLEAR-LeWM states of all pairs that the dataset has, and of those in the split that was drawn from.
+
+    Success at the start is judged episode by episode: all pairs at once would take several times the states' memory.
+    """
+    offset = protocol.goal_offset
+    split = unseen if protocol.split == "heldout" else np.arange(dataset.num_episodes)
+    count = np.maximum(dataset.lengths - offset, 0)  # of the pairs of each episode
+    solved = np.zeros(2, dtype=np.int64)
+    for episode in split[count[split] > 0].tolist():
+        first, end = int(dataset.offsets[episode]), int(dataset.offsets[episode] + count[episode])
+        begin, goals = states[first:end], states[first + offset : end + offset]
+        axes = np.zeros(len(begin), dtype=np.int64)  # neither of the two rules looks at walls
+        solved += [int(reached(task, rule, begin, goals, axes).sum()) for rule in (protocol, RELEASED)]
+    pairs = int(count[split].sum())
+    moderate, released = (100 * solved / max(1, pairs)).tolist()
+    return {
+        "valid_pairs_all_splits": int(count.sum()),
+        "pairs_in_selected_split": pairs,
+        "initial_success_rate_percent": moderate,
+        "upstream_initial_success_rate_percent": released,
+    }
 
 
 def _pairs(

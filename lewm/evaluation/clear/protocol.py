@@ -22,6 +22,7 @@ class Protocol(BaseModel):
     the value that stands here, as in CLEAR-LeWM itself; the first versions of its manifests have few of them.
 
     Attributes:
+        name: As in CLEAR-LeWM; where this program drew the pairs, "lewm-" and the name of its own protocol.
         sampling, split, heldout_fraction, exclude_initial_success, min_difficulty, reproduce_upstream_off_by_one,
             tworoom_crossroom_only, tworoom_source_window_clean: How the pairs were chosen. They are listed in the
             manifest, so nothing depends on these any more.
@@ -36,7 +37,18 @@ class Protocol(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-    name: Literal["official", "moderate", "strict", "official-compat", "clear-id", "clear-standard", "clear-hard"]
+    name: Literal[
+        "official",
+        "moderate",
+        "strict",
+        "official-compat",
+        "clear-id",
+        "clear-standard",
+        "clear-hard",
+        "lewm-held-out",
+        "lewm-unsolved",
+        "lewm-paper",
+    ]
     description: str = ""
     sampling: str
     split: Literal["all", "train", "heldout"]

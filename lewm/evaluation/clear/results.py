@@ -58,8 +58,9 @@ def write_results(
 
     Differs from CLEAR-LeWM's own files: the interval of the success rate is Wilson's; `metrics` compares with the
     random actions of this program, which are in the same file; `solver.batch_size` is the number of environments that
-    ran together, on which no plan depends; `environment` names our own simulators. CLEAR-LeWM's check of submissions
-    asks for fingerprints of its simulators, so it refuses this file: it is to be scored again, not to be submitted.
+    ran together, on which no plan depends; its other numbers, and `inference.planning.planner`, are null unless the
+    agent searches; `environment` names our own simulators. CLEAR-LeWM's check of submissions asks for fingerprints of
+    its simulators, so it refuses this file: it is to be scored again, not to be submitted.
 
     Args:
         run: The directory of the run that planned.
@@ -69,7 +70,8 @@ def write_results(
     planned, drawn = (_outcomes(manifest, tasks, one) for one in (played, floor))
     rule = content.protocol.rule(content.task)
     planner = report.planner
-    search = planner["planner"]
+    search = planner["planner"] if planner["agent"] == "planner" else None
+    numbers = search or {}
     result = {
         "schema_version": SCHEMA,
         "task": content.task,
@@ -92,11 +94,11 @@ def write_results(
         },
         "solver": {
             "batch_size": planner["batch"],
-            "num_samples": search.get("samples"),
-            "n_steps": search.get("iterations"),
-            "topk": search.get("elites"),
+            "num_samples": numbers.get("samples"),
+            "n_steps": numbers.get("iterations"),
+            "topk": numbers.get("elites"),
         },
-        "inference": {"mode": planner["agent"], "planning": planner},
+        "inference": {"mode": planner["agent"], "planning": {**planner, "planner": search}},
         "metrics": _metrics(planned["protocol"], drawn["protocol"]),
         "episode_successes": planned["protocol"].tolist(),
         "random_episode_successes": drawn["protocol"].tolist(),

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from lewm.evaluation.command import FromDataset, PlanRequest
 from lewm.evaluation.from_dataset import draw_tasks
+from lewm.evaluation.requests import FromDataset, PlanRequest
 from lewm_data.envs.registry import world
 
 CPU = torch.device("cpu")

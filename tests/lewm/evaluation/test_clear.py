@@ -3,27 +3,44 @@
 import dataclasses
 import hashlib
 import json
+import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from lewm.config import Planning
 from lewm.errors import LewmError
 from lewm.evaluation.clear.manifest import read_if_manifest
 from lewm.evaluation.clear.pairs import tasks_of, write_manifest
-from lewm.evaluation.command import FromFile, PlanRequest, evaluate_run
+from lewm.evaluation.command import evaluate_run
 from lewm.evaluation.from_dataset import draw_tasks
 from lewm.evaluation.from_env import draw_from_env
 from lewm.evaluation.manifest import read_tasks, write_tasks
+from lewm.evaluation.report import agent_name
+from lewm.evaluation.requests import FromFile, PlanRequest
 from lewm.files import sha256
+from lewm.heads.command import PolicyRequest, train_policy_of
+from lewm.heads.policies import POLICIES
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.metadata import metadata_sha256
 from tests.lewm.evaluation.clear_files import manifest_of, push_t_data, written
-from tests.lewm.evaluation.drawing import CPU, WORLD, draw, request
+from tests.lewm.evaluation.drawing import CPU, HELD_OUT, WORLD, draw, request
 
 PUSH_T = world("push-t")
+
+
+@pytest.fixture(scope="module")
+def acting(trained, tmp_path_factory):
+    """A run with a policy of each kind."""
+    run = shutil.copytree(trained, tmp_path_factory.mktemp("acting") / "run")
+    for kind in POLICIES:
+        settings = dataclasses.replace(POLICIES[kind].settings(), steps=2)
+        train_policy_of(PolicyRequest(run, None, kind, settings), CPU, lambda what, share: None)
+    return run
 
 
 @pytest.fixture
@@ -75,7 +92,7 @@ def test_tasks_are_the_same_after_a_manifest(dataset, tmp_path):
     for protocol in ("held-out", "unsolved", "paper"):
         tasks = draw(dataset, protocol)
         path = tmp_path / f"{protocol}.json"
-        write_manifest(path, tasks, dataset, 5, 0.1)
+        write_manifest(path, tasks, dataset, 5, 0.1, HELD_OUT)
         again = tasks_of(read_if_manifest(path), dataset, WORLD)
         assert again.sha256() == tasks.sha256()
         assert again == dataclasses.replace(tasks, each=again.each, judgement=again.judgement)
@@ -83,7 +100,17 @@ def test_tasks_are_the_same_after_a_manifest(dataset, tmp_path):
         assert stated["split"] == stated["protocol"]["split"] == ("heldout" if protocol == "held-out" else "all")
         assert stated["protocol"]["exclude_initial_success"] == (protocol != "paper")
         assert stated["policy_seed"] == 5
+        assert stated["protocol"]["name"] == f"lewm-{protocol}"
         states = dataset.column("state")
+        rows, split = dataset.column("episode_idx"), np.arange(20) if protocol != "held-out" else HELD_OUT
+        pairs = [row for row in range(len(rows) - 25) if rows[row] == rows[row + 25]]
+        near = [np.linalg.norm(states[row + 25] - states[row]) < 16 / 224 for row in pairs if rows[row] in split]
+        statistics = stated["statistics"]
+        assert statistics["valid_pairs_all_splits"] == len(pairs)
+        assert statistics["pairs_in_selected_split"] == len(near)
+        assert statistics["initial_success_rate_percent"] == pytest.approx(100 * np.mean(near))
+        assert statistics["upstream_initial_success_rate_percent"] == pytest.approx(100 * np.mean(near))
+        assert statistics["num_eval"] == len(tasks)
         for pair, task in zip(stated["pairs"], tasks.each, strict=True):
             apart = 224 * np.linalg.norm(states[pair["goal_row"]] - states[pair["start_row"]])
             assert pair["difficulty"] == pytest.approx(apart)
@@ -94,7 +121,7 @@ def test_tasks_are_the_same_after_a_manifest(dataset, tmp_path):
 
 def test_a_manifest_of_ours_that_was_changed_is_refused(dataset, tmp_path):
     path = tmp_path / "manifest.json"
-    write_manifest(path, draw(dataset), dataset, 0, 0.1)
+    write_manifest(path, draw(dataset), dataset, 0, 0.1, HELD_OUT)
     content = json.loads(path.read_text())
     content["pairs"].reverse()
     with pytest.raises(LewmError, match="another sha256"):
@@ -110,12 +137,12 @@ def test_what_is_no_row_of_the_dataset_has_no_manifest(dataset, push_t, tmp_path
     }
     for problem, tasks in refused.items():
         with pytest.raises(LewmError, match=problem):
-            write_manifest(path, tasks, dataset, 0, 0.1)
+            write_manifest(path, tasks, dataset, 0, 0.1, HELD_OUT)
     data, manifest = push_t
     with Dataset.open(data) as other:
         tasks = tasks_of(read_if_manifest(manifest), other, PUSH_T)
         with pytest.raises(LewmError, match="from a manifest of CLEAR-LeWM already"):
-            write_manifest(path, tasks, other, 0, 0.1)
+            write_manifest(path, tasks, other, 0, 0.1, np.arange(2))
     assert not path.exists()
 
 
@@ -160,7 +187,7 @@ def test_a_manifest_is_played_from_its_file(trained, tiny, data, dataset, tmp_pa
     """Its pairs decide; the report says whose they are and how many of their episodes training saw."""
     path = tmp_path / "manifest.json"
     tasks = draw(dataset, "unsolved", count=6)
-    write_manifest(path, tasks, dataset, 0, 0.1)
+    write_manifest(path, tasks, dataset, 0, 0.1, HELD_OUT)
     content = json.loads(path.read_text())
     del content["lewm"]
     content["protocol"] |= {"pusht_block_only": True, "tworoom_distance_threshold": 8.0}
@@ -168,7 +195,7 @@ def test_a_manifest_is_played_from_its_file(trained, tiny, data, dataset, tmp_pa
     results = tmp_path / "results.json"
     asked = PlanRequest(trained, FromFile(path, data), tiny.planning, 3, clear_results=results)
     report, _ = evaluate_run(asked, CPU)
-    assert report.protocol.startswith("CLEAR-LeWM moderate; ")
+    assert report.protocol.startswith("CLEAR-LeWM lewm-unsolved; ")
     assert report.protocol.endswith("episodes were seen in training")
     assert [(task.episode, task.step) for task in report.tasks] == [(task.episode, task.step) for task in tasks.each]
     result = json.loads(results.read_text())
@@ -176,6 +203,38 @@ def test_a_manifest_is_played_from_its_file(trained, tiny, data, dataset, tmp_pa
     assert result["criterion"]["tworoom_distance_threshold"] == 8.0
     for pair in result["pairs"]:
         assert pair["random"]["strict"] <= pair["random"]["protocol"] <= pair["random"]["moderate"]
+
+
+@pytest.mark.parametrize("agent", get_args(Planning.model_fields["agent"].annotation))
+def test_every_agent_is_scored(acting, tiny, tmp_path, agent):
+    """Numbers of a search are there only where one ran."""
+    paths = {"save_tasks": tmp_path / "manifest.json", "clear_results": tmp_path / "results.json"}
+    asked = request(acting, tiny, episodes=3, clear_form=True, **paths)
+    planning = tiny.planning.model_copy(update={"agent": agent})
+    report, _ = evaluate_run(dataclasses.replace(asked, planning=planning), CPU)
+    result = json.loads(paths["clear_results"].read_text())
+    assert result["episode_successes"] == [task.planner.solved for task in report.tasks]
+    assert result["policy"] == agent_name(report.planner)
+    assert (result["inference"]["mode"], result["policy_seed"]) == (agent, 0)
+    solver = result["solver"]
+    search = tiny.planning.planner if agent == "planner" else None
+    assert solver["batch_size"] == report.planner["batch"]
+    assert solver["num_samples"] == (search and search.samples)
+    assert solver["n_steps"] == (search and search.iterations)
+    assert solver["topk"] == (search and search.elites)
+    assert result["inference"]["planning"]["planner"] == (search and search.model_dump(mode="json"))
+    if agent == "expert":
+        assert all(result["episode_successes"])
+    if agent == "random":
+        assert result["random_episode_successes"] == result["episode_successes"]
+
+
+def test_statistics_that_say_anything_are_read(push_t):
+    """They describe the pairs and change nothing, so those of other versions and makers are no fault."""
+    data, path = push_t
+    for statistics in (None, {}, {"valid_pairs": 7, "initial_success_rate_percent": "none"}, [1]):
+        manifest = read_if_manifest(written(path, manifest_of(data) | {"statistics": statistics}))
+        assert len(manifest.content.pairs) == 2
 
 
 def test_results_need_a_manifest(trained, tiny, tmp_path):
@@ -192,7 +251,7 @@ def test_tasks_of_every_world_are_the_same_after_a_manifest(tmp_path, name):
     collect(place, tmp_path / "data.h5", 2, policy="random", noise=0.0, frame_size=16, seed=0, num_envs=2, max_steps=12)
     with Dataset.open(tmp_path / "data.h5") as dataset:
         tasks = draw_tasks(dataset, place, "paper", np.arange(2), 5, 4, 9, 0)
-        write_manifest(tmp_path / "manifest.json", tasks, dataset, 0, 0.1)
+        write_manifest(tmp_path / "manifest.json", tasks, dataset, 0, 0.1, np.arange(2))
         assert tasks_of(read_if_manifest(tmp_path / "manifest.json"), dataset, place).sha256() == tasks.sha256()
     pairs = json.loads((tmp_path / "manifest.json").read_text())["pairs"]
     starts, goals = (np.stack([getattr(task.start, part) for task in tasks.each]) for part in ("state", "goal"))
