@@ -22,6 +22,7 @@ from lewm.compare.found import Found, Training
 from lewm.compare.jobs import evaluation, run_path
 from lewm.compare.result import Comparison, Group, Row, WorldResult
 from lewm.measures.several_runs import paired_difference, success_over_runs
+from lewm.measures.several_tests import holm
 from lewm.model.assembly import frozen_count, parameter_count
 from lewm.provenance import commit, versions
 from lewm_data.machine import cores, cpu, physical_memory
@@ -65,7 +66,7 @@ def _world(found: Found, tables: WorldTables) -> WorldResult:
     groups = []
     for table in tables.tables:
         rows = [_row(found, cells, tables.reference, times) for cells in table.rows]
-        corrected = iter(statistics.holm([row.p for row in rows if row.p is not None]))
+        corrected = iter(holm([row.p for row in rows if row.p is not None]))
         rows = [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]
         groups.append(Group(table.title, table.axis, tuple(rows)))
     goals = evaluation(found.work.spec.tasks, tables.reference[0].run.config)

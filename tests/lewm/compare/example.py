@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from lewm.compare.result import Comparison, Group, Row, WorldResult
-from lewm.compare.statistics import holm, improvement, paired_test, time_ratio
+from lewm.compare.statistics import improvement, paired_test, time_ratio
 from lewm.measures.embeddings import measure_embeddings
 from lewm.measures.several_runs import paired_difference, success_over_runs
+from lewm.measures.several_tests import holm
 
 SEEDS, TASKS, STEPS = (0, 1, 2), 200, 800
 FAILED = "failed: the loss is not finite at step 420 of 800"
