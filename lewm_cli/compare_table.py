@@ -59,7 +59,7 @@ def _cells(row: Row) -> list[str]:
         "" if row.p_holm is None else f"{row.p_holm:.2g}",
         "" if row.seconds_per_plan is None else f"{1000 * row.seconds_per_plan:.1f}",
         "" if row.ratio is None else f"{row.ratio.value:.2f}",
-        "" if not trained else f"{fmean(trained):.0f} s",
+        "-" if not trained else f"{fmean(trained):.0f} s",
     ]
 
 

@@ -110,7 +110,7 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
         *("success", "success low", "success high", "difference", "difference low", "difference high"),
         *("p", "p holm", "p better", "p better low", "p better high"),
         *("seconds per plan", "ratio", "ratio low", "ratio high"),
-        *("train seconds", "parameters", "frozen parameters", "collapsed at", "missing"),
+        *("train seconds", "parameters", "learnt parameters", "frozen parameters", "collapsed at", "missing"),
     ]
     rows = [
         [
@@ -123,7 +123,7 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
             row.seconds_per_plan,
             *_three(row.ratio),
             _joined(row.train_seconds),
-            *(row.parameters, row.frozen_parameters),
+            *(row.parameters, row.learnt_parameters, row.frozen_parameters),
             *(_joined(row.collapsed_at), _joined(row.missing)),
         ]
         for row in group.rows
@@ -204,10 +204,10 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
 
 
 def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
-    """Of the named rows with the same runs, which differ in planning alone, the first; none without a run."""
+    """Of the named rows with the same runs, which differ in planning alone, the first; none that needs no run."""
     found: dict[tuple[str | None, ...], tuple[str, Row]] = {}
     for name, row in rows:
-        if any(row.runs):
+        if any(row.runs) and not words.is_bound(row):
             found.setdefault(row.runs, (name, row))
     return list(found.values())
 

@@ -16,6 +16,8 @@ from lewm.heads.policies import POLICIES
 from lewm.heads.temporal import HeadSettings
 from lewm.opened_run import Run
 from lewm.planning.controller import Controller
+from lewm.planning.costs.head import load_head
+from lewm.planning.policy import load_policy
 from lewm.run_worlds import world_to_act_in
 
 
@@ -40,6 +42,17 @@ def controller_of(run: Run, planning: Planning, seed: int) -> Controller:
 def file_of(kind: PolicyKind | None) -> str:
     """The file of a run that has what is learnt."""
     return HEAD if kind is None else policy_file(kind)
+
+
+def numbers(run: Path, kind: PolicyKind | None) -> int:
+    """How many numbers it consists of, as it is in the run.
+
+    Raises:
+        LewmError: Its file cannot be read.
+    """
+    path, device = run / file_of(kind), torch.device("cpu")
+    module = load_head(path, device)[0] if kind is None else load_policy(path, device)[0]
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def learn(

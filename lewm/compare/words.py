@@ -197,11 +197,12 @@ def seconds(value: float | None) -> str:
 
 
 def parameters(row: Row) -> str:
-    """How many parameters are trained, and how many are not."""
+    """How many numbers are trained with the model, how many on its latents, and how many not at all."""
     if row.parameters is None:
         return "-"
-    frozen = row.frozen_parameters or 0
-    return _amount(row.parameters - frozen) + (f" + {_amount(frozen)} frozen" if frozen else "")
+    learnt, frozen = row.learnt_parameters or 0, row.frozen_parameters or 0
+    parts = ((row.parameters - learnt - frozen, ""), (learnt, " on its latents"), (frozen, " frozen"))
+    return " + ".join(f"{_amount(number)}{said}" for number, said in parts if number)
 
 
 def _amount(number: int) -> str:

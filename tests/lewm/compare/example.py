@@ -110,6 +110,7 @@ def row(method, title, rate, settings, milliseconds, spread, reference, generato
         ratio=None if is_reference else time_ratio(times, theirs),
         train_seconds=tuple(None if bound else float(t) for t in 45 + 5 * generator.random(3)),
         parameters=None if bound else 1_204_312 + 3_400_000 * (method == "dino-wm"),
+        learnt_parameters=None if bound else 806_480 * (method == "gc-idm"),
         frozen_parameters=None if bound else 3_400_000 * (method == "dino-wm"),
         embeddings=tuple(None if bound else embedded(collapsed, spread, seed) for seed in SEEDS),
         collapsed_at=tuple(120 + 40 * seed if collapsed else None for seed in SEEDS),

@@ -69,6 +69,7 @@ def test_every_row_is_there_with_its_numbers(page, example):
         f"PLDM {words.p_value(pldm.p_holm)} {words.share(pldm.improvement)} 12.1 ms {words.times(pldm.ratio)}"
         in page.said
     )
+    assert "0.398 M + 0.806 M on its latents" in page.said
     assert f"10 methods, 3 training seeds each, {TASKS} tasks a seed; goals 25 steps ahead" in page.said
     assert f"Random actions: {words.rows_of(example.worlds[0])[4].success.value:.1%}" in page.said
     assert " · ".join(str(solved) for solved, _ in reference.solved) in page.said
@@ -186,6 +187,7 @@ def nothing(row):
         plans=(None,) * 3,
         curve=((),) * 3,
         missing=("not done yet",) * 3,
+        learnt_parameters=None,
         frozen_parameters=None,
     )
 

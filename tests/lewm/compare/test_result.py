@@ -28,6 +28,7 @@ ROW = Row(
     ratio=Estimate(1.5, (1.25, 1.75)),
     train_seconds=(12.5, None),
     parameters=100,
+    learnt_parameters=0,
     frozen_parameters=0,
     embeddings=({"effective_rank": 3.5}, None),
     collapsed_at=(None, None),
