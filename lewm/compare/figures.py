@@ -27,7 +27,7 @@ def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
         tracks.append(forest.Track("Difference in points", marks=((0.0, "zero"),), signed=True))
     rows = [
         forest.Row(
-            f"{row.title} (reference)" if words.is_reference(row, world) else row.title,
+            f"{words.titled(row)} (reference)" if words.is_reference(row, world) else words.titled(row),
             tuple(_bar(one, row, world) for one in (row.success, row.difference)[: len(tracks)]),
         )
         for row in group.rows
@@ -90,9 +90,9 @@ def details(group: Group, name: str, shelf: Shelf) -> str:
             words.share(row.improvement),
             words.seconds(row.seconds_per_plan),
             words.times(row.ratio),
-            words.seconds(words.mean(row.train_seconds)),
+            words.trained(row),
             words.parameters(row),
-            " · ".join("-" if one is None else f"{one[0]}" for one in row.solved),
+            " · ".join("-" if one is None else f"{one[0]}/{one[1]}" for one in row.solved),
             ", ".join(f"{key.partition('.')[2]} {value}" for key, value in row.settings.items()) or "-",
         )
         for row in group.rows
@@ -138,7 +138,7 @@ def collapse(world: WorldResult, shelf: Shelf) -> str:
     if not any(any(row.curve) for _, row in rows):
         return ""
     if not collapsed:
-        return elements.paragraph("The latents of no training in this world were collapsed at its end.")
+        return elements.paragraph("The latents of no finished training in this world were collapsed at its end.")
     told = " ".join(words.collapses(*one) for one in collapsed)
     shown: list[tuple[Style, str, Row]] = [
         (style, *one) for style, one in zip(COLLAPSED, collapsed, strict=False) if one[1].method != world.reference

@@ -57,10 +57,22 @@ def gather(found: Found, name: str) -> Comparison:
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
         seconds=sum(record.seconds for record in records if record is not None),
         versions=versions() | ({"commit": revision} if revision else {}),
-        machine={"cpu": cpu(), "cores": cores(), "memory_gib": round(physical_memory() / 2**30)},
+        machine=_machine(found),
         spec=spec.model_dump(mode="json", by_alias=True, exclude_defaults=True),
         worlds=tuple(_world(found, one) for one in found.work.worlds),
     )
+
+
+def _machine(found: Found) -> dict[str, Any]:
+    """This machine, and what decisions were timed with, as far as the records tell it."""
+    records = [found.place.read(job.name) for tables in found.work.worlds for job in found.timing(tables)]
+    results = [record.result for record in records if record is not None and record.result is not None]
+    timed = {
+        f"{key} of the timing": ", ".join(sorted({str(result[key]) for result in results if key in result}))
+        for key in ("device", "threads")
+    }
+    known = {key: value for key, value in timed.items() if value}
+    return {"cpu": cpu(), "cores": cores(), "memory_gib": round(physical_memory() / 2**30), **known}
 
 
 def _world(found: Found, tables: WorldTables) -> WorldResult:

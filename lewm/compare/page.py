@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 from lewm.compare import figures, words
+from lewm.compare.reading import READING
 from lewm.compare.result import FILES, INDEX, JSON, Comparison, WorldResult
 from lewm.errors import LewmError
 from lewm.files import file_name, write_text
@@ -75,7 +76,7 @@ def _missing(comparison: Comparison) -> str:
     rows = [(world, title, str(seed), said) for world, title, seed, said in missing[:MISSING_SHOWN]]
     count = words.counted(len(missing), "result") + (" is" if len(missing) == 1 else " are")
     more = f" The first {MISSING_SHOWN} are named." if len(missing) > MISSING_SHOWN else ""
-    told = elements.paragraph(f"{count} not there, and the numbers below are without.{more}", "warning")
+    told = elements.paragraph(f"{count} not there, and the numbers below are without them.{more}", "warning")
     return f'<section id="missing">{told}{elements.table(("world", "method", "seed", "why"), rows)}</section>'
 
 
@@ -113,7 +114,13 @@ def _numbers(world: WorldResult) -> tuple[KeyNumber, ...]:
 
 
 def _reading() -> Section:
-    return Section("reading", "How to read this", "", elements.facts(words.READING, "reading"), listed=True)
+    return Section(
+        "reading",
+        "How to read this",
+        "",
+        elements.facts([(term, f"{said} {more}") for term, said, more in READING], "reading"),
+        listed=True,
+    )
 
 
 def _making(comparison: Comparison, shelf: Shelf) -> Section:

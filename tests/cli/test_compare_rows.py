@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from lewm.heads.policies import POLICIES
@@ -65,5 +66,7 @@ def test_a_row_counts_what_decides_and_bounds_have_nothing_to_count(home, tmp_pa
         assert row.train_seconds == (None,)
         assert (row.embeddings, row.curve) == ((None,), ((),))
         assert row.solved[0] is not None
-    shown, *_ = tables(found)
+    shown, *_, explained = tables(found)
+    assert "Difference: how much more is solved than by the reference" in explained
     assert list(shown.columns[-1].cells)[-2:] == ["-", "-"]
+    assert found.machine["threads of the timing"] == str(torch.get_num_threads())

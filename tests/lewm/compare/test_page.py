@@ -47,10 +47,8 @@ def table(page, name):
 
 
 def test_what_is_missing_comes_before_all_numbers(page, example):
-    beginning = (
-        f"2 results are not there, and the numbers below are without. world method seed why two-room PLDM 2 {FAILED}"
-    )
-    assert beginning in page.said
+    beginning = "2 results are not there, and the numbers below are without them. world method seed why two-room PLDM 2"
+    assert f"{beginning} {FAILED}" in page.said
     assert page.raw.index('id="missing"') < page.raw.index('class="numbers"') < page.raw.index('id="world-two-room"')
     whole = replace(example, worlds=tuple(replace(world, groups=world.groups[1:]) for world in example.worlds))
     assert "not there" not in Page(write_comparison(whole, page.path.parent)).said
@@ -72,13 +70,11 @@ def test_every_row_is_there_with_its_numbers(page, example):
     assert "0.398 M + 0.806 M on its latents" in page.said
     assert f"10 methods, 3 training seeds each, {TASKS} tasks a seed; goals 25 steps ahead" in page.said
     assert f"Random actions: {words.rows_of(example.worlds[0])[4].success.value:.1%}" in page.said
-    assert " · ".join(str(solved) for solved, _ in reference.solved) in page.said
+    assert " · ".join(f"{solved}/{TASKS}" for solved, _ in reference.solved) in page.said
 
 
 def test_a_collapse_is_said_and_drawn_with_the_step_where_it_set_in(page, example):
-    said = (
-        "Weight of SIGReg: λ = 0 collapsed from step 120 on with seed 0, from step 160 on with seed 1, from step 200 on"
-    )
+    said = "λ = 0: collapsed from step 120 on with seed 0, from step 160 on with seed 1, from step 200 on with seed 2."
     assert page.said.count(said) == len(example.worlds)
     rows = table(page, "collapse-std.csv")
     onsets = [row for row in rows if row["line"].endswith("collapse sets in")]
@@ -89,8 +85,44 @@ def test_a_collapse_is_said_and_drawn_with_the_step_where_it_set_in(page, exampl
 def test_without_a_collapse_there_is_a_sentence(example, tmp_path):
     alive = changed(example, lambda row: replace(row, collapsed_at=(None,) * 3))
     page = Page(write_comparison(alive, tmp_path / "page"))
-    assert page.said.count("The latents of no training in this world were collapsed at its end.") == 2
+    assert page.said.count("The latents of no finished training in this world were collapsed at its end.") == 2
     assert not (tmp_path / "page" / "files" / "two-room" / "collapse-std.csv").exists()
+
+
+def test_seeds_that_did_not_collapse_are_named(example):
+    row = replace(example.worlds[0].groups[1].rows[0], collapsed_at=(None, 160, None))
+    assert (
+        words.collapses("λ = 0", row)
+        == "λ = 0: collapsed from step 160 on with seed 1; not at the end of seed 0 and 2."
+    )
+
+
+def test_the_same_tasks_are_claimed_only_where_they_are_the_same(example):
+    world, claim = example.worlds[0], "With the same seed, all methods have the same tasks."
+    assert claim in words.compared(world)
+    group = world.groups[0]
+    other = replace(group.rows[1], tasks_sha256=("other", *group.rows[1].tasks_sha256[1:]))
+    world = replace(world, groups=(replace(group, rows=(group.rows[0], other)),))
+    assert claim not in words.compared(world)
+    assert "Not all methods have the same tasks" in words.compared(world)
+
+
+def test_a_row_of_fewer_seeds_says_so_and_a_training_has_its_span(page, example):
+    pldm = example.worlds[0].groups[0].rows[1]
+    assert "PLDM, 2 of 3 seeds" in page.said
+    assert "LeWM, 3 of" not in page.said
+    least, _, greatest = sorted(example.worlds[0].groups[0].rows[0].train_seconds)
+    assert f"({words.seconds(least)} to {words.seconds(greatest)})" in page.said
+    assert words.share(Estimate(1.0, (1.0, 1.0))) == "100% (all pairs agree)"
+    assert words.trained(replace(pldm, train_seconds=(None,) * 3)) == "-"
+
+
+def test_a_number_on_an_axis_is_named_with_what_it_is_a_number_of(example):
+    (world, *_) = example.worlds
+    group = world.groups[1]
+    bare = replace(group, rows=tuple(replace(row, title=f"{row.x:g}") for row in group.rows))
+    assert "λ = 0 (" in words.findings(bare, world)
+    assert words.findings(bare, world) == words.findings(group, world)
 
 
 def test_every_figure_has_its_data(page, example):
@@ -195,7 +227,7 @@ def nothing(row):
 def test_a_comparison_that_has_just_begun_has_a_page(example, tmp_path):
     begun = replace(changed(example, nothing), seconds=0.0)
     page = Page(write_comparison(begun, tmp_path / "page"))
-    assert "72 results are not there, and the numbers below are without. The first 20 are named." in page.said
+    assert "72 results are not there, and the numbers below are without them. The first 20 are named." in page.said
     assert "10 methods" in page.said
 
 
@@ -244,7 +276,7 @@ def test_one_file_holds_all_data(example, page, tmp_path):
 
 
 def test_it_is_said_in_words_what_the_numbers_mean(page):
-    for word in ("Solved", "Difference", "p", "P(better)", "Time of a decision", "Effective rank, mutual coverage"):
+    for word in ("Solved", "Difference", "p", "P(better)", "Decision", "Training", "Parameters", "Collapse"):
         assert f"<dt>{word}</dt>" in page.raw
     assert page.elements["html"] == [{"lang": "en"}]
     assert all(one.get("aria-label") for one in page.elements["svg"] if one.get("class") == "chart")
