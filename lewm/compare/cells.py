@@ -70,7 +70,7 @@ class Cell:
     """A row of a table and a seed.
 
     Attributes:
-        method, title, x: See `lewm.compare.result.Row`.
+        method, title, x, note: See `lewm.compare.result.Row`.
         said: What is said of it where it stands alone.
         seed: The training seed.
         run: The run.
@@ -81,6 +81,7 @@ class Cell:
     method: str
     title: str
     x: float | None
+    note: str
     said: str
     seed: int
     run: Trained | Given
@@ -96,7 +97,7 @@ def digest(values: Any) -> str:  # noqa: ANN401  # whatever JSON holds
 
 def key_of(row: Row, group: str) -> str:
     """What a row is called: the method that it shows as it is, else the method that it changes, and what it changes."""
-    if row.of is not None and row.model_fields_set <= {"of", "x", "title"}:
+    if row.of is not None and row.model_fields_set <= {"of", "x", "title", "note"}:
         return row.of
     return "-".join(part for part in (row.of, slug(group), slug(row.title or "")) if part)
 
@@ -123,6 +124,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
     key = key_of(row, group)
     base = spec.methods[row.of].title if row.of is not None else None
     title = row.title or base or row.of or group
+    note = next((one.note for one in reversed(line) if one.note is not None), "")
     changes = [part.plan.set for part in _parts(spec, line, place)]
     by_plan = {HORIZON, *(PUBLISHED if spec.tasks.protocol == PAPER else ())}
     cells = []
@@ -133,7 +135,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
             override(tree, change)
         planning = validate(Planning, tree, f"planning of {title}", REMEDY)
         chosen = frozenset(name for change in changes for name in change) & by_plan
-        cells.append(Cell(key, title, row.x, f"{group}: {title}", seed, run, planning, chosen))
+        cells.append(Cell(key, title, row.x, note, f"{group}: {title}", seed, run, planning, chosen))
     return tuple(cells)
 
 

@@ -101,7 +101,8 @@ def details(group: Group, name: str, shelf: Shelf) -> str:
     link = elements.data_link(_keep(group, f"{name}.csv", shelf), f"{name}.csv", title)
     unpaired = [f"{row.title}, {row.unpaired}" for row in group.rows if row.unpaired]
     told = f"Not paired with the reference: {'; '.join(unpaired)}." if unpaired else ""
-    return elements.table(head, rows, title, link, "small") + (elements.paragraph(told, "quiet") if told else "")
+    below = "".join(elements.paragraph(words_of, "quiet") for words_of in (words.notes(group), told) if words_of)
+    return elements.table(head, rows, title, link, "small") + below
 
 
 def _keep(group: Group, name: str, shelf: Shelf) -> str | None:

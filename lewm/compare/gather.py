@@ -114,6 +114,7 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
         method=cells[0].method,
         title=cells[0].title,
         x=cells[0].x,
+        note=cells[0].note,
         settings=_settings(cells[0], reference[0]),
         seeds=tuple(cell.seed for cell in cells),
         solved=tuple(solved),

@@ -30,6 +30,7 @@ class Row:
         method: Its key in the specification.
         title: What tables call it.
         x: Its place on the axis of its group, where that has one.
+        note: What the specification says that a reader of its numbers has to know; may be empty.
         settings: What it has other than the reference, by dotted keys; those of training and of planning begin with
             "train." and "plan.".
         seeds: The training seeds.
@@ -62,6 +63,7 @@ class Row:
     method: str
     title: str
     x: float | None
+    note: str
     settings: dict[str, Any]
     seeds: tuple[int, ...]
     solved: tuple[tuple[int, int] | None, ...]

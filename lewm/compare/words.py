@@ -84,6 +84,15 @@ def compared(world: WorldResult) -> str:
     return said
 
 
+def notes(group: Group) -> str:
+    """What the specification says of rows, each sentence once."""
+    titles: dict[str, list[str]] = {}
+    for row in group.rows:
+        if row.note:
+            titles.setdefault(row.note, []).append(named(row, group))
+    return " ".join(f"{', '.join(rows)}: {note}" for note, rows in titles.items())
+
+
 def _same_tasks(world: WorldResult) -> bool:
     """Whether all rows of a seed, as far as they are there, tried the same tasks."""
     known = {

@@ -23,6 +23,7 @@ BASELINES = {
     "random": ("Random actions", 0.09, {"plan.agent": "random"}, 0.02, 1.0),
     "expert": ("The demonstrator", 0.985, {"plan.agent": "expert"}, 0.05, 1.0),
 }
+NOTES = {"pldm": "Its weights were not tuned.", "gc-idm": "It sees one latent."}
 WIDTHS = {8: 0.61, 192: 0.87}
 
 
@@ -95,6 +96,7 @@ def row(method, title, rate, settings, milliseconds, spread, reference, generato
         method=method,
         title=title,
         x=x,
+        note=NOTES.get(method, ""),
         settings=settings,
         seeds=SEEDS,
         solved=tuple((int(one.sum()), TASKS) for one in solved),

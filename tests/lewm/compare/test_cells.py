@@ -60,6 +60,16 @@ def test_a_row_that_only_names_a_method_is_that_method(cell):
     assert (changed.method, changed.title) == ("lewm-rows-two-steps", "Two steps")
 
 
+def test_a_note_is_that_of_the_row_or_else_of_the_method_that_it_changes(cell):
+    methods = VALUES["methods"] | {"pldm": VALUES["methods"]["pldm"] | {"note": "Not tuned."}}
+    assert cell("pldm", methods=methods).note == "Not tuned."
+    changed = {"of": "pldm", "title": "warm", "plan": {"set": {"warm_start": "on"}}}
+    assert cell(changed, methods=methods).note == "Not tuned."
+    assert cell(changed | {"note": "Its own."}, methods=methods).note == "Its own."
+    assert cell("lewm", methods=methods).note == ""
+    assert cell({"of": "pldm", "note": "Here."}, methods=methods).method == "pldm", "a note changes nothing"
+
+
 def test_equal_trainings_are_one_run_whatever_their_methods_are_called(cell):
     spelled = {"title": "other", "train": {"set": {"model": {"latent": 128}}}}
     assert cell(spelled).run.name == cell("wide").run.name == cell("follows").run.name

@@ -125,6 +125,14 @@ def test_a_number_on_an_axis_is_named_with_what_it_is_a_number_of(example):
     assert words.findings(bare, world) == words.findings(group, world)
 
 
+def test_a_note_of_the_specification_stands_below_its_table_once(page, example):
+    said = "PLDM: Its weights were not tuned. GC-IDM on LeWM's latents: It sees one latent."
+    assert page.said.count(said) == len(example.worlds)
+    group = example.worlds[0].groups[0]
+    alike = replace(group, rows=tuple(replace(row, note="One seed.") for row in group.rows[:2]))
+    assert words.notes(alike) == "LeWM, PLDM: One seed."
+
+
 def test_every_figure_has_its_data(page, example):
     figures = re.findall(r"<figure.*?</figure>|<table.*?</table>", page.raw)
     with_data = [one for one in figures if 'id="missing"' not in one and "why</th>" not in one]

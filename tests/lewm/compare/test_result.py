@@ -13,6 +13,7 @@ ROW = Row(
     method="narrow",
     title="8 numbers",
     x=8.0,
+    note="Narrow.",
     settings={"train.model.latent": 8},
     seeds=(0, 1),
     solved=((3, 4), None),
