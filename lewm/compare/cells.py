@@ -179,17 +179,11 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
 
 def differences(config: Config, other: Config) -> dict[str, Any]:
     """What a training has of its own, by dotted keys; the seed and what it does not depend on are left out."""
-    own, others = (dict(_flat(one.model_dump(mode="json", by_alias=True))) for one in (config, other))
+    own, others = (dict(flat(one.model_dump(mode="json", by_alias=True))) for one in (config, other))
     hidden = (*NOT_TRAINED, "training.seed")
     return {
         key: own.get(key) for key in {**others, **own} if own.get(key) != others.get(key) and not key.startswith(hidden)
     }
-
-
-def planning_differences(planning: Planning, other: Planning) -> dict[str, Any]:
-    """The same of planning."""
-    own, others = (dict(_flat(one.model_dump(mode="json", by_alias=True))) for one in (planning, other))
-    return {key: own.get(key) for key in {**others, **own} if own.get(key) != others.get(key)}
 
 
 def _parts(spec: Spec, line: Sequence[Method], place: str) -> list[Change]:
@@ -212,9 +206,10 @@ def _changed(begun: Config, config: Config) -> str:
     return slug("-".join(words))
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree, each with its dotted key."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value

@@ -16,12 +16,13 @@ from jaxtyping import Float64
 
 from lewm.checkpoints.run import read_config
 from lewm.compare import statistics
-from lewm.compare.cells import Cell, differences, planning_differences
+from lewm.compare.cells import Cell
 from lewm.compare.expansion import Cells, WorldTables
 from lewm.compare.found import Found, Training
 from lewm.compare.jobs import evaluation, run_path
 from lewm.compare.learnt import needed, numbers
 from lewm.compare.result import Comparison, Group, Row, WorldResult
+from lewm.compare.settings import settings
 from lewm.measures.several_runs import paired_difference, success_over_runs
 from lewm.measures.several_tests import holm
 from lewm.model.assembly import without_values
@@ -115,7 +116,7 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
         title=cells[0].title,
         x=cells[0].x,
         note=cells[0].note,
-        settings=_settings(cells[0], reference[0]),
+        settings=settings(cells[0], reference[0]),
         seeds=tuple(cell.seed for cell in cells),
         solved=tuple(solved),
         tasks_sha256=tuple(None if one.report is None else one.report["tasks_sha256"] for one in plans),
@@ -176,20 +177,13 @@ def _in_the_same_rounds(
     return np.array(ours, dtype=np.float64), np.array(theirs, dtype=np.float64)
 
 
-def _settings(cell: Cell, reference: Cell) -> dict[str, Any]:
-    """What a method has other than the reference."""
-    train = differences(cell.run.config, reference.run.config)
-    plan = planning_differences(cell.planning, reference.planning)
-    return {f"train.{key}": one for key, one in train.items()} | {f"plan.{key}": one for key, one in plan.items()}
-
-
 def _training(found: Found, cell: Cell) -> Training:
     """The run of a cell; of one that needs no model the place alone, where the tasks come from."""
     training = found.training(cell)
     return training if cell.planning.plans else Training(path=training.path)
 
 
-def _sizes(found: Found, cells: Cells, trainings: Sequence[Training]) -> dict[str, int | None]:
+def _sizes(found: Found, cells: Cells, trainings: Sequence[Training]) -> dict[str, Any]:
     """How many numbers decide, and how they came about; the run's own configuration says what is frozen."""
     there = [cell for cell, one in zip(cells, trainings, strict=True) if one.path is not None and cell.planning.plans]
     if not there:

@@ -32,7 +32,7 @@ class Row:
         x: Its place on the axis of its group, where that has one.
         note: What the specification says that a reader of its numbers has to know; may be empty.
         settings: What it has other than the reference, by dotted keys; those of training and of planning begin with
-            "train." and "plan.".
+            "train." and "plan.". See `lewm.compare.settings`.
         seeds: The training seeds.
         solved: Of each seed, how many tasks were solved, and how many there were.
         tasks_sha256: Of each seed, the digest of its tasks.
