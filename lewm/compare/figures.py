@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lewm.compare import words
+from lewm.compare.latents import embedded
 from lewm.compare.result import Group, Row, WorldResult
 from lewm.measures.intervals import Estimate
 from lewm.page import elements, forest
 from lewm.page.chart import Axes, Line, Style, kept_chart
 from lewm.page.shelf import Shelf, write_csv
-
-COLLAPSED: tuple[Style, ...] = ("other", "third")  # the styles of the methods that collapsed, beside "ours"
 
 
 def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
@@ -64,17 +63,29 @@ def along_axis(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str
     lines = [line]
     reference = words.reference_of(world)
     if reference is not None and reference.success is not None:
-        level = 100 * reference.success.value
-        lines.append(Line(((-0.5, level), (len(placed) - 0.5, level)), "theirs", reference.title, marks="none"))
+        lines += _level(100 * reference.success.value, reference, placed)
     success = Axes(axes.across, "%", 100.0, axes.names)
     figures = [kept_chart(shelf, f"{name}-curve", f"{group.title}: solved tasks", lines, success)]
     if any(any(row.embeddings) for row in placed):
-        ranks = [(float(at), words.mean(_embedded(row, "effective_rank"))) for at, row in enumerate(placed)]
+        ranks = [(float(at), words.mean(embedded(row, "effective_rank"))) for at, row in enumerate(placed)]
         rank = Line(tuple((x, y) for x, y in ranks if y is not None), "other", "mean of the seeds", marks="all")
         title = f"{group.title}: effective rank of the embeddings"
-        figures.append(kept_chart(shelf, f"{name}-rank", title, [rank], axes))
+        lines = [rank]
+        if reference is not None:
+            lines += _level(words.mean(embedded(reference, "effective_rank")), reference, placed)
+        figures.append(kept_chart(shelf, f"{name}-rank", title, lines, axes))
     key = "" if reference is None else elements.key([("theirs", reference.title)])
-    return elements.grid(figures, "pairs") + key
+    told = elements.paragraph(
+        f"The values of {group.axis} stand at equal distances, whatever lies between them.", "quiet"
+    )
+    return elements.grid(figures, "pairs") + key + told
+
+
+def _level(value: float | None, reference: Row, placed: Sequence[Row]) -> list[Line]:
+    """A line through the whole axis at a number of the reference; none where it is not known."""
+    if value is None:
+        return []
+    return [Line(((-0.5, value), (len(placed) - 0.5, value)), "theirs", reference.title, marks="none")]
 
 
 def details(group: Group, name: str, shelf: Shelf) -> str:
@@ -130,110 +141,6 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
         for row in group.rows
     ]
     return write_csv(shelf, name, head, rows)
-
-
-def collapse(world: WorldResult, shelf: Shelf) -> str:
-    """The spread of the latents over training, of the reference and of the methods that collapsed."""
-    rows = _each_run(words.named_rows(world))
-    collapsed = [(name, row) for name, row in rows if words.collapses(name, row)]
-    if not any(any(row.curve) for _, row in rows):
-        return ""
-    if not collapsed:
-        return elements.paragraph("The latents of no finished training in this world were collapsed at its end.")
-    told = " ".join(words.collapses(*one) for one in collapsed)
-    shown: list[tuple[Style, str, Row]] = [
-        (style, *one) for style, one in zip(COLLAPSED, collapsed, strict=False) if one[1].method != world.reference
-    ]
-    shown = [("ours", name, row) for name, row in rows if row.method == world.reference and any(row.curve)] + shown
-    figures = [
-        kept_chart(
-            shelf,
-            f"collapse-{name}",
-            title,
-            [line for style, label, row in shown for line in _course(label, row, at, style)],
-            Axes(powers=powers),
-        )
-        for at, name, title, powers in (
-            (1, "std", "Mean standard deviation of the latents, held-out data", True),
-            (2, "rank", "Effective rank of the latents, held-out data", False),
-        )
-    ]
-    key = elements.key([(style, label) for style, label, _ in shown])
-    told += " A dot is where the collapse set in."
-    return elements.paragraph(told) + elements.grid(figures, "pairs") + key
-
-
-def _course(name: str, row: Row, at: int, style: Style) -> list[Line]:
-    """A line for each seed, of this place in `Row.curve`, and a dot where the collapse set in."""
-    lines = []
-    for seed, curve, collapsed in zip(row.seeds, row.curve, row.collapsed_at, strict=True):
-        points = tuple((float(point[0]), float(point[at])) for point in curve)
-        lines.append(Line(points, style, f"{name}, seed {seed}", marks="none"))
-        onset = tuple(point for point in points if point[0] == collapsed)
-        if onset:
-            lines.append(Line(onset, style, f"{name}, seed {seed}, collapse sets in", marks="alone"))
-    return lines
-
-
-def embeddings(world: WorldResult, shelf: Shelf) -> str:
-    """Effective rank and coverage at the end of training, a row for each training; empty where nothing is known."""
-    rows = [(name, row) for name, row in _each_run(words.named_rows(world)) if any(row.embeddings)]
-    if not rows:
-        return ""
-    normal = words.mean(
-        [value for _, row in rows for value in _embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
-    )
-    marks = () if normal is None else ((100 * normal, "bound"),)
-    tracks = [
-        forest.Track("Effective rank", low=0.0),
-        forest.Track("Mutual coverage in these directions", "%", low=0.0, high=100.0, marks=marks),
-    ]
-    body = [
-        forest.Row(
-            name,
-            (
-                _span(_embedded(row, "effective_rank"), row, world),
-                _span([_percent(one) for one in _embedded(row, "cover_used", "mutual_coverage", "value")], row, world),
-            ),
-            "-",
-        )
-        for name, row in rows
-    ]
-    title = "Embeddings of held-out frames: the mean of the seeds, and the least and the greatest of them"
-    key = "" if normal is None else elements.key([("bound", f"samples of N(0, I) themselves: {normal:.1%}")])
-    return forest.forest(shelf, "embeddings", title, body, tracks) + key
-
-
-def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
-    """Of the named rows with the same runs, which differ in planning alone, the first; none that needs no run."""
-    found: dict[tuple[str | None, ...], tuple[str, Row]] = {}
-    for name, row in rows:
-        if any(row.runs) and not words.is_bound(row):
-            found.setdefault(row.runs, (name, row))
-    return list(found.values())
-
-
-def _embedded(row: Row, *keys: str) -> list[float | None]:
-    """A number of each seed's embeddings; None where it is not known, as in runs of other versions."""
-    values: list[float | None] = []
-    for one in row.embeddings:
-        value: Any = one
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        values.append(float(value) if isinstance(value, int | float) else None)
-    return values
-
-
-def _span(values: Sequence[float | None], row: Row, world: WorldResult) -> forest.Bar | None:
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    style: Style = "ours" if row.method == world.reference else "other"
-    return forest.Bar(sum(known) / len(known), (min(known), max(known)), style)
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
 
 
 def _three(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:

@@ -6,7 +6,7 @@ import json
 import shlex
 from pathlib import Path
 
-from lewm.compare import figures, words
+from lewm.compare import figures, latents, words
 from lewm.compare.reading import READING
 from lewm.compare.result import FILES, INDEX, JSON, Comparison, WorldResult
 from lewm.errors import LewmError
@@ -89,7 +89,7 @@ def _world(world: WorldResult, shelf: Shelf) -> Section:
         body += elements.paragraph(found) if found else ""
         body += figures.success(group, name, world, shelf) + figures.along_axis(group, name, world, shelf)
         body += figures.details(group, name, shelf)
-    for title, figure in (("Collapse over training", figures.collapse), ("Embeddings", figures.embeddings)):
+    for title, figure in (("Collapse over training", latents.collapse), ("Embeddings", latents.embeddings)):
         drawn = figure(world, shelf)
         body += elements.heading(title) + drawn if drawn else ""
     if isinstance(shelf, PageShelf):

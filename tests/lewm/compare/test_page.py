@@ -163,6 +163,24 @@ def test_tables_hold_what_the_result_says(page, example):
     assert [float(one[solved]) for one in curve[:4]] == [100 * row.success.value for row in by_x]
 
 
+def test_the_embeddings_of_a_collapsed_method_do_not_look_full(page, example):
+    """Scaled directions alone would hide that they have hardly any spread."""
+    rows = {row["name"]: row for row in table(page, "embeddings.csv")}
+    collapsed, healthy = rows["Weight of SIGReg: λ = 0, collapsed"], rows["LeWM"]
+    assert float(collapsed["Standard deviation"]) < 0.01 < 0.9 < float(healthy["Standard deviation"])
+    assert float(collapsed["Coverage in all directions"]) < float(healthy["Coverage in all directions"])
+    expected = example.worlds[0].groups[0].rows[0].embeddings
+    spread = sum(one["mean_variance"] ** 0.5 for one in expected) / len(expected)
+    assert float(healthy["Standard deviation"]) == pytest.approx(spread)
+
+
+def test_the_reference_is_a_line_in_both_panels_over_an_axis(page, example):
+    for panel in ("curve", "rank"):
+        lines = {row["line"] for row in table(page, f"2-Weight-of-SIGReg-{panel}.csv")}
+        assert "LeWM" in lines, panel
+    assert page.said.count("The values of λ stand at equal distances") == len(example.worlds)
+
+
 def test_lines_for_the_bounds_and_the_reference_cross_all_rows(page):
     forest = re.findall(r'<table class="forest">.*?</table>', page.raw)[0]
     rows = re.findall(r"<tbody>.*</tbody>", forest)[0]
