@@ -89,31 +89,45 @@ def _level(value: float | None, reference: Row, placed: Sequence[Row]) -> list[L
 
 
 def details(group: Group, name: str, shelf: Shelf) -> str:
-    """Everything else that is known of the rows of a group, and all of it as a file."""
-    head = (
-        *("method", "p (Holm)", "P(better)", "a decision", "of the reference's", "training"),
-        *("parameters", "solved, by seed", "what differs"),
+    """Everything else that is known of the rows of a group, and all of it as files."""
+    title = f"{group.title}: tests and times"
+    tested = elements.table(
+        ("method", "p (Holm)", "P(better)", "a decision", "of the reference's", "training"),
+        [
+            (
+                row.title,
+                words.p_value(row.p_holm),
+                words.share(row.improvement),
+                words.seconds(row.seconds_per_plan),
+                words.times(row.ratio),
+                words.trained(row),
+            )
+            for row in group.rows
+        ],
+        title,
+        elements.data_link(_keep(group, f"{name}.csv", shelf), f"{name}.csv", title),
+        "small",
     )
-    rows = [
-        (
-            row.title,
-            words.p_value(row.p_holm),
-            words.share(row.improvement),
-            words.seconds(row.seconds_per_plan),
-            words.times(row.ratio),
-            words.trained(row),
-            words.parameters(row),
-            " · ".join("-" if one is None else f"{one[0]}/{one[1]}" for one in row.solved),
-            ", ".join(f"{key.partition('.')[2]} {value}" for key, value in row.settings.items()) or "-",
-        )
-        for row in group.rows
-    ]
-    title = f"{group.title}: tests, times and sizes"
-    link = elements.data_link(_keep(group, f"{name}.csv", shelf), f"{name}.csv", title)
+    title = f"{group.title}: sizes and settings"
+    sized = elements.table(
+        ("method", "parameters", "solved, by seed", "what differs"),
+        [
+            (
+                row.title,
+                words.parameters(row),
+                " · ".join("-" if one is None else f"{one[0]}/{one[1]}" for one in row.solved),
+                ", ".join(f"{key.partition('.')[2]} {value}" for key, value in row.settings.items()) or "-",
+            )
+            for row in group.rows
+        ],
+        title,
+        elements.data_link(_keep_settings(group, f"{name}-settings.csv", shelf), f"{name}-settings.csv", title),
+        "small",
+    )
     unpaired = [f"{row.title}, {row.unpaired}" for row in group.rows if row.unpaired]
     told = f"Not paired with the reference: {'; '.join(unpaired)}." if unpaired else ""
     below = "".join(elements.paragraph(words_of, "quiet") for words_of in (words.notes(group), told) if words_of)
-    return elements.table(head, rows, title, link, "small") + below
+    return tested + sized + below
 
 
 def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
@@ -122,7 +136,7 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
         *("success", "success low", "success high", "difference", "difference low", "difference high"),
         *("p", "p holm", "p better", "p better low", "p better high"),
         *("seconds per plan", "ratio", "ratio low", "ratio high"),
-        *("train seconds", "parameters", "learnt parameters", "frozen parameters", "collapsed at", "missing"),
+        *("train seconds", "collapsed at", "missing"),
     ]
     rows = [
         [
@@ -135,11 +149,21 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
             row.seconds_per_plan,
             *_three(row.ratio),
             _joined(row.train_seconds),
-            *(row.parameters, row.learnt_parameters, row.frozen_parameters),
             *(_joined(row.collapsed_at), _joined(row.missing)),
         ]
         for row in group.rows
     ]
+    return write_csv(shelf, name, head, rows)
+
+
+def _keep_settings(group: Group, name: str, shelf: Shelf) -> str | None:
+    """A row for each setting that differs from the reference's, and one for each method that has none."""
+    rows = [
+        [row.method, row.title, row.parameters, row.learnt_parameters, row.frozen_parameters, key, value]
+        for row in group.rows
+        for key, value in (row.settings or {"": None}).items()
+    ]
+    head = ["method", "title", "parameters", "learnt parameters", "frozen parameters", "setting", "value"]
     return write_csv(shelf, name, head, rows)
 
 

@@ -137,7 +137,7 @@ def test_every_figure_has_its_data(page, example):
     figures = re.findall(r"<figure.*?</figure>|<table.*?</table>", page.raw)
     with_data = [one for one in figures if 'id="missing"' not in one and "why</th>" not in one]
     assert len(with_data) == len(example.worlds) * (
-        3 + 3 + 2 * 2 + 2 + 1
+        3 + 2 * 3 + 2 * 2 + 2 + 1
     )  # forests, tables, curves, collapse, embeddings
     assert all('<a class="data" href="files/' in one for one in with_data)
     files = page.linked()
@@ -156,6 +156,8 @@ def test_tables_hold_what_the_result_says(page, example):
         assert float(found["success high"]) == row.success.interval_95[1]
         assert found["p holm"] == ("" if row.p_holm is None else str(row.p_holm))
     assert table(page, "1-Baselines.csv")[1]["missing"] == f"; ; {FAILED}"
+    (pldm,) = (one for one in table(page, "1-Baselines-settings.csv") if one["method"] == "pldm")
+    assert (pldm["parameters"], pldm["setting"], pldm["value"]) == ("1204312", "train.objective.kind", "pldm")
     curve = table(page, "2-Weight-of-SIGReg-curve.csv")
     assert [float(one["λ"]) for one in curve[:4]] == [0, 1, 2, 3], "at equal distances"
     by_x = example.worlds[0].groups[1].rows
