@@ -66,35 +66,36 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
         [value for _, row in rows for value in embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
     )
     marks = () if normal is None else ((100 * normal, "bound"),)
-    tracks = [
+    spread = (
         forest.Track("Standard deviation", digits=2, low=0.0),
         forest.Track("Effective rank", low=0.0),
-        forest.Track("Coverage in all directions", "%", low=0.0, high=100.0),
+    )
+    cover = (
+        forest.Track("Mutual coverage in all directions", "%", low=0.0, high=100.0),
         forest.Track("In those that are used", "%", low=0.0, high=100.0, marks=marks),
-    ]
-    body = [
-        forest.Row(
-            f"{name}, collapsed" if words.collapses(name, row) else name,
-            tuple(
-                _span(values, row, world)
-                for values in (
-                    [None if one is None else one**0.5 for one in embedded(row, "mean_variance")],
-                    embedded(row, "effective_rank"),
-                    [_percent(one) for one in embedded(row, "cover", "mutual_coverage", "value")],
-                    [_percent(one) for one in embedded(row, "cover_used", "mutual_coverage", "value")],
-                )
-            ),
-            "-",
-        )
-        for name, row in rows
-    ]
-    title = "Embeddings of held-out frames: the mean of the seeds, and the least and the greatest of them"
+    )
+    of_spread, of_cover = [], []
+    for name, row in rows:
+        title = f"{name}, collapsed" if words.collapses(name, row) else name
+        deviations = [None if one is None else one**0.5 for one in embedded(row, "mean_variance")]
+        shares = [
+            [_percent(one) for one in embedded(row, which, "mutual_coverage", "value")]
+            for which in ("cover", "cover_used")
+        ]
+        measured = (deviations, embedded(row, "effective_rank"))
+        of_spread.append(forest.Row(title, tuple(_span(one, row, world) for one in measured), "-"))
+        of_cover.append(forest.Row(title, tuple(_span(one, row, world) for one in shares), "-"))
+    told = "of held-out frames: the mean of the seeds, and the least and the greatest of them"
     key = (
         ""
         if normal is None
         else elements.key([("bound", f"samples of N(0, I) themselves, in the directions that are used: {normal:.1%}")])
     )
-    return forest.forest(shelf, "embeddings", title, body, tracks) + key
+    return (
+        forest.forest(shelf, "embeddings", f"Spread of the embeddings {told}", of_spread, spread)
+        + forest.forest(shelf, "embeddings-cover", f"Coverage of the embeddings {told}", of_cover, cover)
+        + key
+    )
 
 
 def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:

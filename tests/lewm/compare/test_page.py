@@ -137,7 +137,7 @@ def test_every_figure_has_its_data(page, example):
     figures = re.findall(r"<figure.*?</figure>|<table.*?</table>", page.raw)
     with_data = [one for one in figures if 'id="missing"' not in one and "why</th>" not in one]
     assert len(with_data) == len(example.worlds) * (
-        3 + 2 * 3 + 2 * 2 + 2 + 1
+        3 + 2 * 3 + 2 * 2 + 2 + 2
     )  # forests, tables, curves, collapse, embeddings
     assert all('<a class="data" href="files/' in one for one in with_data)
     files = page.linked()
@@ -170,7 +170,10 @@ def test_the_embeddings_of_a_collapsed_method_do_not_look_full(page, example):
     rows = {row["name"]: row for row in table(page, "embeddings.csv")}
     collapsed, healthy = rows["Weight of SIGReg: λ = 0, collapsed"], rows["LeWM"]
     assert float(collapsed["Standard deviation"]) < 0.01 < 0.9 < float(healthy["Standard deviation"])
-    assert float(collapsed["Coverage in all directions"]) < float(healthy["Coverage in all directions"])
+    cover = {
+        row["name"]: float(row["Mutual coverage in all directions"]) for row in table(page, "embeddings-cover.csv")
+    }
+    assert cover["Weight of SIGReg: λ = 0, collapsed"] < cover["LeWM"]
     expected = example.worlds[0].groups[0].rows[0].embeddings
     spread = sum(one["mean_variance"] ** 0.5 for one in expected) / len(expected)
     assert float(healthy["Standard deviation"]) == pytest.approx(spread)
