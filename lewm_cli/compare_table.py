@@ -54,10 +54,10 @@ def _cells(row: Row) -> list[str]:
         _interval(row.success),
         "" if row.difference is None else f"{100 * row.difference.value:+.1f}",
         _interval(row.difference),
-        "" if row.p_holm is None else f"{row.p_holm:.2g}",
+        "" if row.p_holm is None else words.p_value(row.p_holm),
         words.seconds(row.seconds_per_plan),
-        "" if row.ratio is None else f"{row.ratio.value:.2f}",
-        words.trained(row),
+        "" if row.ratio is None else f"{row.ratio.value:.3g}",
+        words.seconds(words.mean(row.train_seconds)),
     ]
 
 

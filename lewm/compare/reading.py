@@ -44,10 +44,11 @@ READING = (
     ),
     (
         "Training",
-        "What the steps of its trainings took: the mean of the seeds, and the least and the greatest.",
-        "Stages, the model, and what is learnt on its latents are added up; what serves in training alone, as the "
-        "values of GCIVL, is in it too. It is rough: several processes may have shared the cores, each with a part of "
-        "the threads, and other programs may have run beside them. Only decisions are timed in turns.",
+        "What the steps of its trainings took, the mean of the seeds.",
+        "In brackets are the least and the greatest. Stages, the model, and what is learnt on its latents are added "
+        "up; what serves in training alone, as the values of GCIVL, is in it too. It is rough: several processes may "
+        "have shared the cores, each with a part of the threads, and other programs may have run beside them. Only "
+        "decisions are timed in turns.",
     ),
     (
         "Parameters",
