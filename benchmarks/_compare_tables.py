@@ -59,7 +59,6 @@ def _cells(row: Row) -> list[str]:
     solved = [
         f"{seed}: {counts[0] / counts[1]:.1%}" for seed, counts in zip(row.seeds, row.solved, strict=True) if counts
     ]
-    trained = None if row.parameters is None else row.parameters - (row.frozen_parameters or 0)
     return [
         row.title,
         "; ".join(solved) or "failed" * any("failed" in why for why in row.missing) or "-",
@@ -68,12 +67,19 @@ def _cells(row: Row) -> list[str]:
         "" if row.difference is None else points(row.difference),
         "" if row.p_holm is None else _p(row.p_holm),
         "-" if row.seconds_per_plan is None else f"{1000 * row.seconds_per_plan:.1f}",
-        ""
-        if row.ratio is None
-        else f"{row.ratio.value:.2g} ({' to '.join(f'{end:.2g}' for end in row.ratio.interval_95)})",
+        "" if row.ratio is None else _ratio(row.ratio),
         "-" if None in row.train_seconds else duration(row.train_seconds),
-        "-" if trained is None else f"{trained:,}",
+        _trained(row),
     ]
+
+
+def _trained(row: Row) -> str:
+    """Numbers that are trained with the model, and those that are trained on its latents."""
+    if row.parameters is None:
+        return "-"
+    learnt = row.learnt_parameters or 0
+    with_model = row.parameters - learnt - (row.frozen_parameters or 0)
+    return f"{with_model:,}" + (f" + {learnt:,} on its latents" if learnt else "")
 
 
 def _ratio(ratio: Estimate) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lewm_cli import output
@@ -15,25 +14,21 @@ if TYPE_CHECKING:
     from lewm.measures.intervals import Estimate
 
 
-EXPLAINED = (
-    "solved: interquartile mean of the seeds, in %; more: points more than the reference on the same tasks, with p of "
-    "the paired test, corrected for the rows (Holm); ms: a plan for one environment, and its ratio to the reference's"
-)
-
-
 def tables(comparison: Comparison) -> Iterator[Table | str]:
-    """A table for each group of each world, and what is missing."""
+    """A table for each group of each world, what is missing, and what the columns are."""
+    from lewm.compare.reading import briefly
     from lewm.compare.words import several_versions
 
     if said := several_versions(comparison):
         yield said
     for world in comparison.worlds:
         for group in world.groups:
-            found = output.plain_table(group.title, "solved", "95 %", "more", "95 %", "p", "ms", "ratio", "trained")
+            found = output.plain_table(
+                group.title, "solved", "its 95 %", "difference", "its 95 %", "p", "decision", "ratio", "training"
+            )
             found.title, found.title_justify = _title(world), "left"
             for row in group.rows:
                 found.add_row(*_cells(row))
-            found.caption = EXPLAINED
             yield found
         missing = {
             f"{row.title}, seed {seed}: {why}"
@@ -43,6 +38,7 @@ def tables(comparison: Comparison) -> Iterator[Table | str]:
             if why
         }
         yield from sorted(missing)
+    yield briefly()
 
 
 def _title(world: WorldResult) -> str:
@@ -53,17 +49,18 @@ def _title(world: WorldResult) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    trained = [seconds for seconds in row.train_seconds if seconds is not None]
+    from lewm.compare import words
+
     return [
-        row.title,
+        words.titled(row),
         "" if row.success is None else f"{row.success.value:.1%}",
         _interval(row.success),
         "" if row.difference is None else f"{100 * row.difference.value:+.1f}",
         _interval(row.difference),
-        "" if row.p_holm is None else f"{row.p_holm:.2g}",
-        "" if row.seconds_per_plan is None else f"{1000 * row.seconds_per_plan:.1f}",
-        "" if row.ratio is None else f"{row.ratio.value:.2f}",
-        "" if not trained else f"{fmean(trained):.0f} s",
+        "" if row.p_holm is None else words.p_value(row.p_holm),
+        words.seconds(row.seconds_per_plan),
+        "" if row.ratio is None else f"{row.ratio.value:.3g}",
+        words.seconds(words.mean(row.train_seconds)),
     ]
 
 

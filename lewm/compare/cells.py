@@ -70,7 +70,7 @@ class Cell:
     """A row of a table and a seed.
 
     Attributes:
-        method, title, x: See `lewm.compare.result.Row`.
+        method, title, x, note: See `lewm.compare.result.Row`.
         said: What is said of it where it stands alone.
         seed: The training seed.
         run: The run.
@@ -81,6 +81,7 @@ class Cell:
     method: str
     title: str
     x: float | None
+    note: str
     said: str
     seed: int
     run: Trained | Given
@@ -109,6 +110,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
     """
     line = (*(spec.line(row.of) if row.of is not None else ()), row)
     key, title = row.key(group), spec.title_of(row)
+    note = next((one.note for one in reversed(line) if one.note is not None), "")
     changes = [part.plan.set for part in _parts(spec, line, place)]
     by_plan = {HORIZON, *(PUBLISHED if spec.tasks.protocol == PAPER else ())}
     cells = []
@@ -119,7 +121,7 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
             override(tree, change)
         planning = validate(Planning, tree, f"planning of {title}", REMEDY)
         chosen = frozenset(name for change in changes for name in change) & by_plan
-        cells.append(Cell(key, title, row.x, f"{group}: {title}", seed, run, planning, chosen))
+        cells.append(Cell(key, title, row.x, note, f"{group}: {title}", seed, run, planning, chosen))
     return tuple(cells)
 
 
@@ -145,7 +147,7 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
     begun = recipe(name, place, world(place).action_dim)
     tree = begun.model_dump(mode="json", by_alias=True)
     for part in parts:
-        keys = {key for key, _ in _flat(part.set)} | set(part.set)
+        keys = {key for key, _ in flat(part.set)} | set(part.set)
         wrong = [key for key in sorted(keys) if key == SEED or key.split(".")[0] in (*NOT_TRAINED, "recipe", "env")]
         if wrong:
             raise LewmError(
@@ -163,17 +165,11 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
 
 def differences(config: Config, other: Config) -> dict[str, Any]:
     """What a training has of its own, by dotted keys; the seed and what it does not depend on are left out."""
-    own, others = (dict(_flat(one.model_dump(mode="json", by_alias=True))) for one in (config, other))
+    own, others = (dict(flat(one.model_dump(mode="json", by_alias=True))) for one in (config, other))
     hidden = (*NOT_TRAINED, SEED)
     return {
         key: own.get(key) for key in {**others, **own} if own.get(key) != others.get(key) and not key.startswith(hidden)
     }
-
-
-def planning_differences(planning: Planning, other: Planning) -> dict[str, Any]:
-    """The same of planning."""
-    own, others = (dict(_flat(one.model_dump(mode="json", by_alias=True))) for one in (planning, other))
-    return {key: own.get(key) for key in {**others, **own} if own.get(key) != others.get(key)}
 
 
 def _parts(spec: Spec, line: Sequence[Method], place: str) -> list[Change]:
@@ -196,9 +192,10 @@ def _changed(begun: Config, config: Config) -> str:
     return slug("-".join(words))
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a tree, each with its dotted key."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
+            yield from flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lewm.compare import words
+from lewm.compare.latents import embedded
 from lewm.compare.result import Group, Row, WorldResult
 from lewm.measures.intervals import Estimate
 from lewm.page import elements, forest
 from lewm.page.chart import Axes, Line, Style, kept_chart
 from lewm.page.shelf import Shelf, write_csv
-
-COLLAPSED: tuple[Style, ...] = ("other", "third")  # the styles of the methods that collapsed, beside "ours"
 
 
 def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
@@ -27,7 +26,7 @@ def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
         tracks.append(forest.Track("Difference in points", marks=((0.0, "zero"),), signed=True))
     rows = [
         forest.Row(
-            f"{row.title} (reference)" if words.is_reference(row, world) else row.title,
+            f"{words.titled(row)} (reference)" if words.is_reference(row, world) else words.titled(row),
             tuple(_bar(one, row, world) for one in (row.success, row.difference)[: len(tracks)]),
         )
         for row in group.rows
@@ -64,44 +63,71 @@ def along_axis(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str
     lines = [line]
     reference = words.reference_of(world)
     if reference is not None and reference.success is not None:
-        level = 100 * reference.success.value
-        lines.append(Line(((-0.5, level), (len(placed) - 0.5, level)), "theirs", reference.title, marks="none"))
+        lines += _level(100 * reference.success.value, reference, placed)
     success = Axes(axes.across, "%", 100.0, axes.names)
     figures = [kept_chart(shelf, f"{name}-curve", f"{group.title}: solved tasks", lines, success)]
     if any(any(row.embeddings) for row in placed):
-        ranks = [(float(at), words.mean(_embedded(row, "effective_rank"))) for at, row in enumerate(placed)]
+        ranks = [(float(at), words.mean(embedded(row, "effective_rank"))) for at, row in enumerate(placed)]
         rank = Line(tuple((x, y) for x, y in ranks if y is not None), "other", "mean of the seeds", marks="all")
         title = f"{group.title}: effective rank of the embeddings"
-        figures.append(kept_chart(shelf, f"{name}-rank", title, [rank], axes))
+        lines = [rank]
+        if reference is not None:
+            lines += _level(words.mean(embedded(reference, "effective_rank")), reference, placed)
+        figures.append(kept_chart(shelf, f"{name}-rank", title, lines, axes))
     key = "" if reference is None else elements.key([("theirs", reference.title)])
-    return elements.grid(figures, "pairs") + key
+    told = elements.paragraph(
+        f"The values of {group.axis} stand at equal distances, whatever lies between them.", "quiet"
+    )
+    return elements.grid(figures, "pairs") + key + told
+
+
+def _level(value: float | None, reference: Row, placed: Sequence[Row]) -> list[Line]:
+    """A line through the whole axis at a number of the reference; none where it is not known."""
+    if value is None:
+        return []
+    return [Line(((-0.5, value), (len(placed) - 0.5, value)), "theirs", reference.title, marks="none")]
 
 
 def details(group: Group, name: str, shelf: Shelf) -> str:
-    """Everything else that is known of the rows of a group, and all of it as a file."""
-    head = (
-        *("method", "p (Holm)", "P(better)", "a decision", "of the reference's", "training"),
-        *("parameters", "solved, by seed", "what differs"),
+    """Everything else that is known of the rows of a group, and all of it as files."""
+    title = f"{group.title}: tests and times"
+    tested = elements.table(
+        ("method", "p (Holm)", "P(better)", "a decision", "of the reference's", "training"),
+        [
+            (
+                row.title,
+                words.p_value(row.p_holm),
+                words.share(row.improvement),
+                words.seconds(row.seconds_per_plan),
+                words.times(row.ratio),
+                words.trained(row),
+            )
+            for row in group.rows
+        ],
+        title,
+        elements.data_link(_keep(group, f"{name}.csv", shelf), f"{name}.csv", title),
+        "small",
     )
-    rows = [
-        (
-            row.title,
-            words.p_value(row.p_holm),
-            words.share(row.improvement),
-            words.seconds(row.seconds_per_plan),
-            words.times(row.ratio),
-            words.seconds(words.mean(row.train_seconds)),
-            words.parameters(row),
-            " · ".join("-" if one is None else f"{one[0]}" for one in row.solved),
-            ", ".join(f"{key.partition('.')[2]} {value}" for key, value in row.settings.items()) or "-",
-        )
-        for row in group.rows
-    ]
-    title = f"{group.title}: tests, times and sizes"
-    link = elements.data_link(_keep(group, f"{name}.csv", shelf), f"{name}.csv", title)
+    title = f"{group.title}: sizes and settings"
+    sized = elements.table(
+        ("method", "parameters", "solved, by seed", "what differs"),
+        [
+            (
+                row.title,
+                words.parameters(row),
+                " · ".join("-" if one is None else f"{one[0]}/{one[1]}" for one in row.solved),
+                ", ".join(f"{key.partition('.')[2]} {value}" for key, value in row.settings.items()) or "-",
+            )
+            for row in group.rows
+        ],
+        title,
+        elements.data_link(_keep_settings(group, f"{name}-settings.csv", shelf), f"{name}-settings.csv", title),
+        "small",
+    )
     unpaired = [f"{row.title}, {row.unpaired}" for row in group.rows if row.unpaired]
     told = f"Not paired with the reference: {'; '.join(unpaired)}." if unpaired else ""
-    return elements.table(head, rows, title, link, "small") + (elements.paragraph(told, "quiet") if told else "")
+    below = "".join(elements.paragraph(words_of, "quiet") for words_of in (words.notes(group), told) if words_of)
+    return tested + sized + below
 
 
 def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
@@ -110,7 +136,7 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
         *("success", "success low", "success high", "difference", "difference low", "difference high"),
         *("p", "p holm", "p better", "p better low", "p better high"),
         *("seconds per plan", "ratio", "ratio low", "ratio high"),
-        *("train seconds", "parameters", "frozen parameters", "collapsed at", "missing"),
+        *("train seconds", "collapsed at", "missing"),
     ]
     rows = [
         [
@@ -123,7 +149,6 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
             row.seconds_per_plan,
             *_three(row.ratio),
             _joined(row.train_seconds),
-            *(row.parameters, row.frozen_parameters),
             *(_joined(row.collapsed_at), _joined(row.missing)),
         ]
         for row in group.rows
@@ -131,108 +156,15 @@ def _keep(group: Group, name: str, shelf: Shelf) -> str | None:
     return write_csv(shelf, name, head, rows)
 
 
-def collapse(world: WorldResult, shelf: Shelf) -> str:
-    """The spread of the latents over training, of the reference and of the methods that collapsed."""
-    rows = _each_run(words.named_rows(world))
-    collapsed = [(name, row) for name, row in rows if words.collapses(name, row)]
-    if not any(any(row.curve) for _, row in rows):
-        return ""
-    if not collapsed:
-        return elements.paragraph("The latents of no training in this world were collapsed at its end.")
-    told = " ".join(words.collapses(*one) for one in collapsed)
-    shown: list[tuple[Style, str, Row]] = [
-        (style, *one) for style, one in zip(COLLAPSED, collapsed, strict=False) if one[1].method != world.reference
+def _keep_settings(group: Group, name: str, shelf: Shelf) -> str | None:
+    """A row for each setting that differs from the reference's, and one for each method that has none."""
+    rows = [
+        [row.method, row.title, row.parameters, row.learnt_parameters, row.frozen_parameters, key, value]
+        for row in group.rows
+        for key, value in (row.settings or {"": None}).items()
     ]
-    shown = [("ours", name, row) for name, row in rows if row.method == world.reference and any(row.curve)] + shown
-    figures = [
-        kept_chart(
-            shelf,
-            f"collapse-{name}",
-            title,
-            [line for style, label, row in shown for line in _course(label, row, at, style)],
-            Axes(powers=powers),
-        )
-        for at, name, title, powers in (
-            (1, "std", "Mean standard deviation of the latents, held-out data", True),
-            (2, "rank", "Effective rank of the latents, held-out data", False),
-        )
-    ]
-    key = elements.key([(style, label) for style, label, _ in shown])
-    told += " A dot is where the collapse set in."
-    return elements.paragraph(told) + elements.grid(figures, "pairs") + key
-
-
-def _course(name: str, row: Row, at: int, style: Style) -> list[Line]:
-    """A line for each seed, of this place in `Row.curve`, and a dot where the collapse set in."""
-    lines = []
-    for seed, curve, collapsed in zip(row.seeds, row.curve, row.collapsed_at, strict=True):
-        points = tuple((float(point[0]), float(point[at])) for point in curve)
-        lines.append(Line(points, style, f"{name}, seed {seed}", marks="none"))
-        onset = tuple(point for point in points if point[0] == collapsed)
-        if onset:
-            lines.append(Line(onset, style, f"{name}, seed {seed}, collapse sets in", marks="alone"))
-    return lines
-
-
-def embeddings(world: WorldResult, shelf: Shelf) -> str:
-    """Effective rank and coverage at the end of training, a row for each training; empty where nothing is known."""
-    rows = [(name, row) for name, row in _each_run(words.named_rows(world)) if any(row.embeddings)]
-    if not rows:
-        return ""
-    normal = words.mean(
-        [value for _, row in rows for value in _embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
-    )
-    marks = () if normal is None else ((100 * normal, "bound"),)
-    tracks = [
-        forest.Track("Effective rank", low=0.0),
-        forest.Track("Mutual coverage in these directions", "%", low=0.0, high=100.0, marks=marks),
-    ]
-    body = [
-        forest.Row(
-            name,
-            (
-                _span(_embedded(row, "effective_rank"), row, world),
-                _span([_percent(one) for one in _embedded(row, "cover_used", "mutual_coverage", "value")], row, world),
-            ),
-            "-",
-        )
-        for name, row in rows
-    ]
-    title = "Embeddings of held-out frames: the mean of the seeds, and the least and the greatest of them"
-    key = "" if normal is None else elements.key([("bound", f"samples of N(0, I) themselves: {normal:.1%}")])
-    return forest.forest(shelf, "embeddings", title, body, tracks) + key
-
-
-def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
-    """Of the named rows with the same runs, which differ in planning alone, the first; none without a run."""
-    found: dict[tuple[str | None, ...], tuple[str, Row]] = {}
-    for name, row in rows:
-        if any(row.runs):
-            found.setdefault(row.runs, (name, row))
-    return list(found.values())
-
-
-def _embedded(row: Row, *keys: str) -> list[float | None]:
-    """A number of each seed's embeddings; None where it is not known, as in runs of other versions."""
-    values: list[float | None] = []
-    for one in row.embeddings:
-        value: Any = one
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        values.append(float(value) if isinstance(value, int | float) else None)
-    return values
-
-
-def _span(values: Sequence[float | None], row: Row, world: WorldResult) -> forest.Bar | None:
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    style: Style = "ours" if row.method == world.reference else "other"
-    return forest.Bar(sum(known) / len(known), (min(known), max(known)), style)
-
-
-def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+    head = ["method", "title", "parameters", "learnt parameters", "frozen parameters", "setting", "value"]
+    return write_csv(shelf, name, head, rows)
 
 
 def _three(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:

@@ -16,13 +16,16 @@ from jaxtyping import Float64
 
 from lewm.checkpoints.run import read_config
 from lewm.compare import statistics
-from lewm.compare.cells import Cell, differences, planning_differences
+from lewm.compare.cells import Cell
 from lewm.compare.expansion import Cells, WorldTables
 from lewm.compare.found import Found, Training
 from lewm.compare.jobs import evaluation, run_path
+from lewm.compare.learnt import needed, numbers
 from lewm.compare.result import Comparison, Group, Row, WorldResult
+from lewm.compare.settings import settings
 from lewm.measures.several_runs import paired_difference, success_over_runs
-from lewm.model.assembly import frozen_count, parameter_count
+from lewm.measures.several_tests import holm
+from lewm.model.assembly import without_values
 from lewm_data.machine import cores, cpu, physical_memory
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.schema import DETAIL
@@ -36,6 +39,7 @@ NOT_COMPARED: Mapping[str, Any] = {
     "improvement": None,
 }  # of a row, as nothing is compared with itself; the group sets p_holm
 NOT_KNOWN = "not known"  # the version of what made a result
+SIZES = ("parameters", "learnt_parameters", "frozen_parameters")  # fields of a row
 SAID = ("policy", "noise", DETAIL)  # attributes of a dataset that tell how it was collected
 
 
@@ -87,7 +91,7 @@ def _world(found: Found, tables: WorldTables) -> WorldResult:
     groups = []
     for table in tables.tables:
         rows = [_row(found, cells, tables.reference, times) for cells in table.rows]
-        corrected = iter(statistics.holm([row.p for row in rows if row.p is not None]))
+        corrected = iter(holm([row.p for row in rows if row.p is not None]))
         rows = [row if row.p is None else replace(row, p_holm=next(corrected)) for row in rows]
         groups.append(Group(table.title, table.axis, tuple(rows)))
     goals = evaluation(found.work.spec.tasks, tables.reference[0].run.config)
@@ -112,17 +116,17 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
         times: See `Found.times`.
     """
     plans = [found.plans(cell) for cell in cells]
-    trainings = [found.training(cell) for cell in cells]
+    trainings = [_training(found, cell) for cell in cells]
     solved = [None if one.solved is None else (int(one.solved.sum()), len(one.solved)) for one in plans]
     counted = [counts for counts in solved if counts is not None]
-    parameters, frozen = _sizes(found, cells, trainings)
     seconds, of_reference = _in_the_same_rounds(found, cells, reference, times)
     is_reference = cells[0].method == reference[0].method
     return Row(
         method=cells[0].method,
         title=cells[0].title,
         x=cells[0].x,
-        settings=_settings(cells[0], reference[0]),
+        note=cells[0].note,
+        settings=settings(cells[0], reference[0]),
         seeds=tuple(cell.seed for cell in cells),
         solved=tuple(solved),
         tasks_sha256=tuple(None if one.report is None else one.report["tasks_sha256"] for one in plans),
@@ -132,8 +136,7 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
         seconds_per_plan=float(np.median(seconds)) if len(seconds) else None,
         ratio=None if is_reference or not len(seconds) else statistics.time_ratio(seconds, of_reference),
         train_seconds=tuple(one.seconds for one in trainings),
-        parameters=parameters,
-        frozen_parameters=frozen,
+        **_sizes(found, cells, trainings),
         embeddings=tuple(one.embeddings for one in trainings),
         collapsed_at=tuple(one.collapsed_at for one in trainings),
         curve=tuple(one.curve for one in trainings),
@@ -184,21 +187,28 @@ def _in_the_same_rounds(
     return np.array(ours, dtype=np.float64), np.array(theirs, dtype=np.float64)
 
 
-def _settings(cell: Cell, reference: Cell) -> dict[str, Any]:
-    """What a method has other than the reference."""
-    train = differences(cell.run.config, reference.run.config)
-    plan = planning_differences(cell.planning, reference.planning)
-    return {f"train.{key}": one for key, one in train.items()} | {f"plan.{key}": one for key, one in plan.items()}
+def _training(found: Found, cell: Cell) -> Training:
+    """The run of a cell; of one that needs no model the place alone, where the tasks come from."""
+    training = found.training(cell)
+    return training if cell.planning.plans else Training(path=training.path)
 
 
-def _sizes(found: Found, cells: Cells, trainings: Sequence[Training]) -> tuple[int | None, int | None]:
-    """Numbers in the model, and how many of them are not trained; the run's own configuration says what is frozen."""
-    there = [cell for cell, one in zip(cells, trainings, strict=True) if one.path is not None]
+def _sizes(found: Found, cells: Cells, trainings: Sequence[Training]) -> dict[str, Any]:
+    """How many numbers decide, and how they came about; the run's own configuration says what is frozen."""
+    there = [cell for cell, one in zip(cells, trainings, strict=True) if one.path is not None and cell.planning.plans]
     if not there:
-        return None, None
-    model = read_config(run_path(found.place, there[0].run))[0].model
-    frozen = frozen_count(model)
-    return parameter_count(model) + frozen, frozen
+        return dict.fromkeys(SIZES)
+    planning, run = there[0].planning, run_path(found.place, there[0].run)
+    model = without_values(read_config(run)[0].model)
+    parts = [model] if planning.agent == "planner" else [model.encoder, model.projector]
+    counted = [parameter for part in parts for parameter in part.parameters()]
+    learnt = sum(numbers(run, kind) for kind in needed(planning))
+    sizes = (
+        sum(parameter.numel() for parameter in counted) + learnt,
+        learnt,
+        sum(parameter.numel() for parameter in counted if not parameter.requires_grad),
+    )
+    return dict(zip(SIZES, sizes, strict=True))
 
 
 def _described(path: Path) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from lewm.heads.policies import POLICIES
 from lewm.heads.temporal import HeadSettings
 from lewm.opened_run import Run, open_run
 from lewm.planning.controller import Controller
+from lewm.planning.costs.head import load_head
+from lewm.planning.policy import load_policy
 from lewm.run_worlds import world_to_act_in
 
 
@@ -53,6 +55,17 @@ def is_given(run: Path, kind: PolicyKind | None) -> bool:
     opened = open_run(run)
     _ = own_head(opened) if kind is None else own_policy(opened, kind)
     return True
+
+
+def numbers(run: Path, kind: PolicyKind | None) -> int:
+    """How many numbers it consists of, as it is in the run.
+
+    Raises:
+        LewmError: Its file cannot be read.
+    """
+    path, device = run / file_of(kind), torch.device("cpu")
+    module = load_head(path, device)[0] if kind is None else load_policy(path, device)[0]
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def learn(

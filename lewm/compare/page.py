@@ -6,7 +6,8 @@ import json
 import shlex
 from pathlib import Path
 
-from lewm.compare import figures, words
+from lewm.compare import figures, latents, words
+from lewm.compare.reading import READING
 from lewm.compare.result import FILES, INDEX, JSON, Comparison, WorldResult
 from lewm.errors import LewmError
 from lewm.files import file_name, write_text
@@ -77,7 +78,7 @@ def _missing(comparison: Comparison) -> str:
     rows = [(world, title, str(seed), said) for world, title, seed, said in missing[:MISSING_SHOWN]]
     count = words.counted(len(missing), "result") + (" is" if len(missing) == 1 else " are")
     more = f" The first {MISSING_SHOWN} are named." if len(missing) > MISSING_SHOWN else ""
-    told = elements.paragraph(f"{count} not there, and the numbers below are without.{more}", "warning")
+    told = elements.paragraph(f"{count} not there, and the numbers below are without them.{more}", "warning")
     return f'<section id="missing">{warning}{told}{elements.table(("world", "method", "seed", "why"), rows)}</section>'
 
 
@@ -90,7 +91,7 @@ def _world(world: WorldResult, shelf: Shelf) -> Section:
         body += elements.paragraph(found) if found else ""
         body += figures.success(group, name, world, shelf) + figures.along_axis(group, name, world, shelf)
         body += figures.details(group, name, shelf)
-    for title, figure in (("Collapse over training", figures.collapse), ("Embeddings", figures.embeddings)):
+    for title, figure in (("Collapse over training", latents.collapse), ("Embeddings", latents.embeddings)):
         drawn = figure(world, shelf)
         body += elements.heading(title) + drawn if drawn else ""
     if isinstance(shelf, PageShelf):
@@ -115,7 +116,13 @@ def _numbers(world: WorldResult) -> tuple[KeyNumber, ...]:
 
 
 def _reading() -> Section:
-    return Section("reading", "How to read this", "", elements.facts(words.READING, "reading"), listed=True)
+    return Section(
+        "reading",
+        "How to read this",
+        "",
+        elements.facts([(term, f"{said} {more}") for term, said, more in READING], "reading"),
+        listed=True,
+    )
 
 
 def _making(comparison: Comparison, shelf: Shelf) -> Section:

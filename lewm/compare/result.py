@@ -44,8 +44,9 @@ class Row:
         method: Its key in the specification.
         title: What tables call it.
         x: Its place on the axis of its group, where that has one.
+        note: What the specification says that a reader of its numbers has to know; may be empty.
         settings: What it has other than the reference, by dotted keys; those of training and of planning begin with
-            "train." and "plan.".
+            "train." and "plan.". See `lewm.compare.settings`.
         seeds: The training seeds.
         solved: Of each seed, how many tasks were solved, and how many there were.
         tasks_sha256: Of each seed, the digest of its tasks.
@@ -58,9 +59,13 @@ class Row:
         improvement: Probability that a run of this row solves more than one of the reference.
         seconds_per_plan: Median time of a decision for one environment.
         ratio: That time divided by the reference's, measured in one process, in turns.
-        train_seconds: Of each seed, what its trainings took: stages, model, head and policies.
-        parameters: How many the model has.
-        frozen_parameters: How many of them are not trained.
+        train_seconds: Of each seed, what its trainings took: stages, model, head and policies, with what serves in
+            training alone, such as the values of GCIVL. None for random actions and the demonstrator, which learn
+            nothing; so are the numbers, statistics and curves below.
+        parameters: How many numbers decide: those of the model in a search; those of its encoder and projector and of
+            the policy where a policy decides alone.
+        learnt_parameters: How many of them are learnt after the model, on its latents: those of a policy or a head.
+        frozen_parameters: How many of them are never trained here.
         embeddings: Of each seed, the statistics of its embeddings.
         collapsed_at: Of each seed, the first step from which on its latents stayed collapsed; None if they did not.
         curve: Of each seed, the spread of the latents over the training.
@@ -73,6 +78,7 @@ class Row:
     method: str
     title: str
     x: float | None
+    note: str
     settings: dict[str, Any]
     seeds: tuple[int, ...]
     solved: tuple[tuple[int, int] | None, ...]
@@ -88,6 +94,7 @@ class Row:
     ratio: Estimate | None
     train_seconds: tuple[float | None, ...]
     parameters: int | None
+    learnt_parameters: int | None
     frozen_parameters: int | None
     embeddings: tuple[dict[str, Any] | None, ...]
     collapsed_at: tuple[int | None, ...]

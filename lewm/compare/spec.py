@@ -109,6 +109,7 @@ class Method(Change):
     run: str | None = None  # a run that is there, with {world} and {seed} in its path: nothing is trained
     worlds: dict[Name, Change] = Field(default_factory=dict)
     only_worlds: tuple[Name, ...] | None = None  # where it is measured; everywhere when None
+    note: str | None = None  # what a reader of its numbers has to know; that of the method that it changes when None
 
 
 class Row(Method):

@@ -1,6 +1,6 @@
 """How sure it is that one method is better than another.
 
-S runs (training seeds), T tasks of a run, X and Y runs of two methods, R rounds, P hypotheses.
+S runs (training seeds), T tasks of a run, X and Y runs of two methods, R rounds.
 """
 
 from __future__ import annotations
@@ -38,22 +38,6 @@ def paired_test(first: Bool[np.ndarray, "S T"], second: Bool[np.ndarray, "S T"])
     """
     won, lost = int((second & ~first).sum()), int((first & ~second).sum())
     return 1.0 if won + lost == 0 else float(binomtest(won, won + lost).pvalue)
-
-
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's p-values: those below 5 % are all true with 95 % probability, however many hypotheses there are.
-
-    Source: Holm, Scand. J. Statist. 6 (1979).
-
-    Args:
-        p_values: P of them.
-    """
-    found = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(found, kind="stable")
-    corrected = np.maximum.accumulate(found[order] * np.arange(len(found), 0, -1))
-    result = np.empty_like(found)
-    result[order] = np.minimum(corrected, 1)
-    return tuple(result.tolist())
 
 
 def improvement(method: Sequence[float], reference: Sequence[float], seed: int = 0) -> Estimate:

@@ -11,44 +11,6 @@ LEVEL = 0.05  # of p-values, after Holm's correction
 LEAST_P = 1e-4  # smaller ones are said to be below it
 AGENT = "plan.agent"  # the setting that says who acts
 
-READING = (
-    (
-        "Solved",
-        "The interquartile mean of the seeds' success rates: with up to three seeds their mean, with more the mean of "
-        "the middle half. The interval is the middle 95% of a bootstrap, which draws seeds and tasks anew from those "
-        "that there were. With three seeds it reaches about from the worst to the best of them, and misses the success "
-        "of all trainings that could be made more often than in 5 of 100 cases.",
-    ),
-    (
-        "Difference",
-        "How much more the method solves than the reference, in percentage points, on the same tasks of the same "
-        "seeds, with an interval over seeds and tasks of the same kind. An interval without 0 speaks for a difference.",
-    ),
-    (
-        "p",
-        "How probable it is that tasks which only one of the two solves fall to it as unevenly as here, or more "
-        "unevenly, if both were equally good (McNemar's exact test, with the seeds as strata). It is about these runs: "
-        "other trainings may turn out otherwise. It is corrected for the number of rows by Holm's method. A method is "
-        "told apart from the reference where p is below 0.05 and the interval of the difference is without 0.",
-    ),
-    (
-        "P(better)",
-        "The probability that a run of the method solves more tasks than a run of the reference. It is 50% where they "
-        "are alike; with three seeds it is known roughly only.",
-    ),
-    (
-        "Time of a decision",
-        "The median for one environment, and how many times as long as that of the reference. Both were timed in one "
-        "process, one after the other in each round, so that other work on the machine slows both.",
-    ),
-    (
-        "Effective rank, mutual coverage",
-        "How many directions the embeddings of held-out frames use, and how far they and the normal distribution, at "
-        "which SIGReg aims, cover each other in these: of two shares the lesser, of which one falls where embeddings "
-        "crowd together, and the other where they lie outside. Both are measured at the end of training.",
-    ),
-)
-
 
 def rows_of(world: WorldResult) -> list[Row]:
     """The rows of all groups, each method once."""
@@ -71,8 +33,14 @@ def named_rows(world: WorldResult) -> list[tuple[str, Row]]:
     found: dict[str, tuple[str, Row]] = {}
     for group in (*own, *others):
         for row in group.rows:
-            found.setdefault(row.method, (row.title if group in own else f"{group.title}: {row.title}", row))
+            found.setdefault(row.method, (row.title if group in own else f"{group.title}: {named(row, group)}", row))
     return sorted(found.values(), key=lambda named: named[1].method != world.reference)
+
+
+def named(row: Row, group: Group) -> str:
+    """The title of a row; where that is only its number on the axis, with what this is a number of."""
+    bare = group.axis is not None and row.x is not None and row.title == f"{row.x:g}"
+    return f"{group.axis} = {row.title}" if bare else row.title
 
 
 def is_reference(row: Row, world: WorldResult) -> bool:
@@ -116,12 +84,35 @@ def compared(world: WorldResult) -> str:
     methods = {row.plans if any(row.plans) else row.method for row in rows}  # a group may have one under another title
     data = world.data
     said = f"{counted(len(methods), 'method')}, {counted(seeds, 'training seed')} each, {world.tasks:,} tasks a "
-    said += f"seed; goals {world.goal_offset} steps ahead, {world.budget} steps allowed. With one seed, all methods "
-    said += "have the same tasks."
+    said += f"seed; goals {world.goal_offset} steps ahead, {world.budget} steps allowed. "
+    if _same_tasks(world):
+        said += "With the same seed, all methods have the same tasks."
+    else:
+        said += "Not all methods have the same tasks; below is said which are not paired with the reference."
     if {"episodes", "frames"} <= set(data):
         by = f", collected by the policy {data['policy']}" if "policy" in data else ""
         said += f" The data are {data['episodes']:,} episodes with {data['frames']:,} frames{by}."
     return said
+
+
+def notes(group: Group) -> str:
+    """What the specification says of rows, each sentence once."""
+    titles: dict[str, list[str]] = {}
+    for row in group.rows:
+        if row.note:
+            titles.setdefault(row.note, []).append(named(row, group))
+    return " ".join(f"{', '.join(rows)}: {note}" for note, rows in titles.items())
+
+
+def _same_tasks(world: WorldResult) -> bool:
+    """Whether all rows of a seed, as far as they are there, tried the same tasks."""
+    known = {
+        (seed, tasks)
+        for row in rows_of(world)
+        for seed, tasks in zip(row.seeds, row.tasks_sha256, strict=True)
+        if tasks is not None
+    }
+    return len(known) == len({seed for seed, _ in known})
 
 
 def findings(group: Group, world: WorldResult) -> str:
@@ -140,7 +131,7 @@ def findings(group: Group, world: WorldResult) -> str:
     for row in tested:
         assert row.p_holm is not None
         assert row.difference is not None
-        said = f"{row.title} ({points(row.difference.value)})"
+        said = f"{named(row, group)} ({points(row.difference.value)})"
         low, high = row.difference.interval_95
         is_alike = row.p_holm >= LEVEL or low <= 0 <= high
         (alike if is_alike else more if row.difference.value > 0 else fewer).append(said)
@@ -160,12 +151,10 @@ def collapses(name: str, row: Row) -> str:
     """With which seeds, and from which steps on, the latents of a method were collapsed; empty where none were."""
     if all(step is None for step in row.collapsed_at):
         return ""
-    seeds = [
-        f"{'not' if step is None else f'from step {step:,} on'} with seed {seed}"
-        for seed, step in zip(row.seeds, row.collapsed_at, strict=True)
-        if step is not None or row.curve[row.seeds.index(seed)]
-    ]
-    return f"{name} collapsed {', '.join(seeds)}."
+    steps = [*zip(row.seeds, row.collapsed_at, row.curve, strict=True)]
+    told = ", ".join(f"from step {step:,} on with seed {seed}" for seed, step, _ in steps if step is not None)
+    others = " and ".join(str(seed) for seed, step, curve in steps if step is None and curve)
+    return f"{name}: collapsed {told}{f'; not at the end of seed {others}' if others else ''}."
 
 
 def points(value: float) -> str:
@@ -174,11 +163,11 @@ def points(value: float) -> str:
 
 
 def share(estimate: Estimate | None) -> str:
-    """A share with its interval."""
+    """A probability of improvement with its interval, of which there is none where all pairs of runs agree."""
     if estimate is None:
         return "-"
     low, high = estimate.interval_95
-    return f"{estimate.value:.0%} ({low:.0%} to {high:.0%})"
+    return f"{estimate.value:.0%} " + ("(all pairs agree)" if low == high else f"({low:.0%} to {high:.0%})")
 
 
 def times(estimate: Estimate | None) -> str:
@@ -207,12 +196,26 @@ def seconds(value: float | None) -> str:
     return f"{value / 60:.3g} min" if value < 5400 else f"{value / 3600:.3g} h"
 
 
+def trained(row: Row) -> str:
+    """What trainings took: the mean of the seeds and, where there are several, the least and the greatest."""
+    known = [value for value in row.train_seconds if value is not None]
+    span = f" ({seconds(min(known))} to {seconds(max(known))})" if len(known) > 1 else ""
+    return seconds(mean(known)) + span
+
+
+def titled(row: Row) -> str:
+    """The title of a row, with how many of its seeds it shows where that is not all."""
+    there = sum(one is not None for one in row.solved)
+    return row.title if there in (0, len(row.seeds)) else f"{row.title}, {there} of {counted(len(row.seeds), 'seed')}"
+
+
 def parameters(row: Row) -> str:
-    """How many parameters are trained, and how many are not."""
+    """How many numbers are trained with the model, how many on its latents, and how many not at all."""
     if row.parameters is None:
         return "-"
-    frozen = row.frozen_parameters or 0
-    return _amount(row.parameters - frozen) + (f" + {_amount(frozen)} frozen" if frozen else "")
+    learnt, frozen = row.learnt_parameters or 0, row.frozen_parameters or 0
+    parts = ((row.parameters - learnt - frozen, ""), (learnt, " on its latents"), (frozen, " frozen"))
+    return " + ".join(f"{_amount(number)}{said}" for number, said in parts if number)
 
 
 def _amount(number: int) -> str:

@@ -16,6 +16,7 @@ from scipy.stats import normaltest
 
 from lewm.measures.cover import NormalCover, normal_cover
 from lewm.measures.latents import rank_of_spectrum
+from lewm.measures.several_tests import holm
 
 LEAST_TESTED = 20  # embeddings that a test of normality needs: its kurtosis is not approximately normal before
 LEVEL = 0.05  # of the tests of all dimensions together
@@ -147,13 +148,6 @@ def measure_embeddings(latents: Float[np.ndarray, "N D"], episodes: Int64[np.nda
     )
 
 
-def holm_rejections(p_values: Float64[np.ndarray, " T"]) -> int:
-    """How many of T hypotheses are rejected, at the level 0.05 of all together: Holm's step-down procedure."""
-    steps = LEVEL / np.arange(len(p_values), 0, -1)
-    passed = np.sort(p_values) > steps
-    return int(passed.argmax()) if passed.any() else len(p_values)
-
-
 def _columns(latents: Float[np.ndarray, "N D"]) -> Iterator[Float64[np.ndarray, "N d"]]:
     """The columns, some at a time, in double precision."""
     width = max(1, NUMBERS_AT_ONCE // len(latents))
@@ -203,5 +197,5 @@ def _normality(latents: Float[np.ndarray, "G D"], constant: Bool[np.ndarray, " D
         tested = normaltest(latents[:, varies].astype(np.float64)).pvalue
         for dimension, p in zip(varies.tolist(), tested.tolist(), strict=True):
             p_values[dimension] = p
-    known = np.array([p for p in p_values if p is not None])
-    return Normality(tuple(p_values), holm_rejections(known))
+    corrected = holm([p for p in p_values if p is not None])
+    return Normality(tuple(p_values), sum(p <= LEVEL for p in corrected))

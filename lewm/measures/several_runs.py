@@ -12,6 +12,7 @@ N scores, S runs (training seeds) of a world, T tasks of a run, K kinds of outco
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,6 +77,13 @@ def paired_difference(first: Bool[np.ndarray, "S T"], second: Bool[np.ndarray, "
     Runs and tasks are resampled as in `success_over_runs`; each resample has the same runs and tasks for both agents,
     so that the interval is narrow where they solve the same tasks.
 
+    Where one agent solved no task that the other did not, resampling takes it for certain that it never would. Then the
+    interval is longer on that side: the share of such tasks may be as large as Wilson's upper bound of 0 of all tasks,
+    and that bound is added in squares to the distance from the value to the interval's end. Where the agents agree in
+    all tasks, the interval is the bound itself on both sides.
+
+    Source: limits of a difference from those of its two parts: Zou and Donner, Stat. Med. 27 (2008).
+
     Args:
         first: For each run, which of its tasks the first agent solved.
         second: For the same runs, which of the same tasks the second agent solved.
@@ -91,7 +99,13 @@ def paired_difference(first: Bool[np.ndarray, "S T"], second: Bool[np.ndarray, "
         interquartile_mean(_share(some, [0, 2])) - interquartile_mean(_share(some, [0, 1]))
         for some in (outcomes, _resampled(outcomes, np.random.default_rng(seed)))
     )
-    return Estimate(float(value), percentile_interval(resampled))
+    low, high = percentile_interval(resampled)
+    _, unseen = wilson_interval(0, first.size)
+    if not outcomes[:, 1].any():  # kinds as above: the first agent alone
+        low = max(-1.0, float(value) - math.hypot(float(value) - low, unseen))
+    if not outcomes[:, 2].any():
+        high = min(1.0, float(value) + math.hypot(high - float(value), unseen))
+    return Estimate(float(value), (low, high))
 
 
 def _resampled(outcomes: Int64[np.ndarray, "S K"], generator: np.random.Generator) -> Int64[np.ndarray, "R S K"]:

@@ -38,5 +38,6 @@ def test_a_table_has_every_row_and_names_what_failed(module, tmp_path, monkeypat
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
     failed = [row.title for row in rows if not any(row.solved) and any(row.missing)]
     assert all(f"| {title} | failed | - | - |" in "\n".join(table) for title in failed)
+    assert "| 397,832 + 806,480 on its latents |" in "\n".join(table)
     first = next(row for row in rows if row.difference is not None)
     assert f"{100 * first.difference.value:+.1f}".replace("-", "−") in next(one for one in table if first.title in one)

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from lewm.measures import embeddings as measures
-from lewm.measures.embeddings import holm_rejections, measure_embeddings
+from lewm.measures.embeddings import measure_embeddings
 from lewm.training.embeddings import FRAMES, MOST_FRAMES, draw_frames
 
 
@@ -130,14 +130,6 @@ def test_dimensions_that_are_not_normal_are_counted_and_constant_ones_are_not_te
 def test_p_values_of_normal_dimensions_are_uniform():
     p_values = of(normal(400, 200)).normality.p_values
     assert kstest(p_values, "uniform").pvalue > 0.01
-
-
-def test_holm_rejects_as_worked_by_hand():
-    # by hand: 0.01 <= 0.05 / 4, 0.016 <= 0.05 / 3, but 0.03 > 0.05 / 2; what follows is not looked at
-    assert holm_rejections(np.array([0.03, 0.01, 0.04, 0.016])) == 2
-    assert holm_rejections(np.array([0.001, 0.002])) == 2
-    assert holm_rejections(np.array([0.5, 0.9])) == 0
-    assert holm_rejections(np.array([])) == 0
 
 
 def test_frames_of_one_episode_count_once_where_samples_must_be_independent():

@@ -54,16 +54,46 @@ def test_worlds_are_strata_of_which_every_resample_has_all():
 
 
 def test_the_difference_on_the_same_tasks_by_hand():
-    """Of 10 tasks, the second agent solves 5 that the first does not: Binomial(10, 1/2) has the quantiles 2 and 8."""
+    """Of 10 tasks, the second agent solves 5 that the first does not: Binomial(10, 1/2) has the quantiles 2 and 8.
+
+    None is the other way round, of which the share may be z² / (10 + z²) = 0.2775: 0.5 - √(0.3² + 0.2775²) = 0.0913.
+    """
     first = np.array([[True] * 3 + [False] * 7])
     second = np.array([[True] * 8 + [False] * 2])
     found = paired_difference(first, second)
     assert found.value == pytest.approx(0.5)
-    assert found.interval_95 == pytest.approx((0.2, 0.8))
+    assert found.interval_95 == pytest.approx((0.0913, 0.8), abs=1e-4)
     mirrored = paired_difference(second, first)
     assert mirrored.value == -found.value
-    assert mirrored.interval_95 == pytest.approx((-0.8, -0.2))
-    assert paired_difference(first, first).interval_95 == (0, 0)
+    assert mirrored.interval_95 == pytest.approx((-0.8, -0.0913), abs=1e-4)
+
+
+def test_the_interval_is_that_of_the_resamples_where_each_agent_solves_a_task_that_the_other_does_not():
+    """Of 10 tasks one is lost and one is won: 97.5 % of the differences of two such counts are at most 3."""
+    first = np.array([[True, False] + [True] * 8])
+    second = np.array([[False, True] + [True] * 8])
+    assert paired_difference(first, second).interval_95 == pytest.approx((-0.3, 0.3))
+
+
+@pytest.mark.parametrize(("shape", "most"), [((1, 4), 0.4899), ((3, 200), 0.0064)])
+def test_agents_that_agree_in_all_tasks_may_still_differ_in_others(shape, most):
+    """Of n tasks, z² / (n + z²) may be those on which they differ."""
+    same = np.arange(np.prod(shape)).reshape(shape) % 2 == 0
+    assert paired_difference(same, same).value == 0
+    assert paired_difference(same, same).interval_95 == pytest.approx((-most, most), abs=1e-4)
+
+
+@pytest.mark.parametrize("won", [0.0, 0.005, 0.02])
+def test_a_difference_without_a_loss_is_covered(monkeypatch, won):
+    """The second agent fails in 1 of 200 tasks that the first solves, which 200 tasks often do not show."""
+    monkeypatch.setattr(several_runs, "RESAMPLES", 1000)
+    rng = np.random.default_rng(3)
+    covered = 0
+    for trial in range(300):
+        kinds = rng.choice(3, size=(1, 200), p=[1 - won - 0.005, won, 0.005])
+        low, high = paired_difference(kinds == 2, kinds == 1, seed=trial).interval_95
+        covered += low <= won - 0.005 <= high
+    assert covered / 300 >= 0.9
 
 
 def test_the_same_tasks_show_what_separate_intervals_hide():

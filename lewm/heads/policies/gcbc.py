@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lewm.heads.fitting import fit
-from lewm.heads.policies.learning import Learnt, Material, OnShare, PolicySettings, filled, rng_of
+from lewm.heads.policies.learning import STEPS, Learnt, Material, OnShare, PolicySettings, filled, rng_of
 from lewm.heads.policies.measuring import draw_held_out, measure
 from lewm.heads.policies.transitions import Transitions, later_goals, transitions_of
 from lewm.planning.policy import Policy, patches_of
@@ -23,7 +23,7 @@ class GcbcSettings(PolicySettings):
     In stable-worldmodel, GCBC has a learning rate of 1e-4, a batch of 128 and passes over all data.
     """
 
-    steps: int = 6000
+    steps: int = STEPS
     batch: int = 256
     learning_rate: float = 1e-3  # falls to 0 by a cosine
     weight_decay: float = 1e-2

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from lewm.heads.fitting import fit
-from lewm.heads.policies.learning import Learnt, Material, OnShare, PolicySettings, filled, rng_of
+from lewm.heads.policies.learning import STEPS, Learnt, Material, OnShare, PolicySettings, filled, rng_of
 from lewm.heads.policies.measuring import draw_held_out, measure
 from lewm.heads.policies.transitions import Transitions, later_goals, near_goals, transitions_of
 from lewm.heads.policies.value import Value, actor_weights, block_rewards, value_loss
@@ -41,7 +41,7 @@ class GcivlSettings(PolicySettings):
     temperature: float = 3.0  # of the weights exp(temperature * advantage)
     most: float = 100.0  # and no weight is larger
     value_width: int = 256
-    steps: int = 3000
+    steps: int = STEPS
     batch: int = 256
     learning_rate: float = 1e-3  # falls to 0 by a cosine
     weight_decay: float = 1e-2

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lewm.heads.fitting import fit
 from lewm.heads.moves import Moves, draw_moves
-from lewm.heads.policies.learning import MEASURED, Learnt, Material, OnShare, PolicySettings, filled, rng_of
+from lewm.heads.policies.learning import MEASURED, STEPS, Learnt, Material, OnShare, PolicySettings, filled, rng_of
 from lewm.planning.policy import Policy, patches_of
 
 
@@ -23,7 +23,7 @@ class IdmSettings(PolicySettings):
 
     longest: int | None = None  # the most steps to a goal; when None, those of the longest episode
     moves_per_frame: int = 2
-    steps: int = 6000
+    steps: int = STEPS
     batch: int = 256
     learning_rate: float = 1e-3  # falls to 0 by a cosine
     weight_decay: float = 1e-2

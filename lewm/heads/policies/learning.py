@@ -13,6 +13,7 @@ from lewm.heads.fitting import FitSettings
 from lewm.model.world_model import WorldModel
 from lewm.planning.policy import Policy
 
+STEPS = 6000  # of the training of each kind, so that none gets more than another
 MEASURED = 4000  # held-out moves that the error is measured on
 
 OnShare = Callable[[float], None]  # is told which share of the steps is done

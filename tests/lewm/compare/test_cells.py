@@ -3,6 +3,7 @@
 import pytest
 
 from lewm.compare.cells import differences, row_cells
+from lewm.compare.settings import settings
 from lewm.compare.spec import Spec
 from lewm.config import validate
 from lewm.errors import LewmError
@@ -58,6 +59,34 @@ def test_a_row_that_only_names_a_method_is_that_method(cell):
     assert cell({"of": "lewm", "x": 0.01}).title == "LeWM"
     changed = cell({"of": "lewm", "title": "Two steps", "plan": {"set": {"execute": 2}}})
     assert (changed.method, changed.title) == ("lewm-rows-two-steps", "Two steps")
+
+
+def test_a_note_is_that_of_the_row_or_else_of_the_method_that_it_changes(cell):
+    methods = VALUES["methods"] | {"pldm": VALUES["methods"]["pldm"] | {"note": "Not tuned."}}
+    assert cell("pldm", methods=methods).note == "Not tuned."
+    changed = {"of": "pldm", "title": "warm", "plan": {"set": {"warm_start": "on"}}}
+    assert cell(changed, methods=methods).note == "Not tuned."
+    assert cell(changed | {"note": "Its own."}, methods=methods).note == "Its own."
+    assert cell("lewm", methods=methods).note == ""
+    assert cell({"of": "pldm", "note": "Here."}, methods=methods).method == "pldm", "a note changes nothing"
+
+
+def test_what_differs_is_told_without_what_follows_from_another_kind(cell):
+    lewm = cell("lewm")
+    assert settings(lewm, lewm) == {}
+    assert settings(cell("pldm"), lewm) == {"train.objective.kind": "pldm"}
+    assert settings(cell("follows"), lewm) == {"train.model.latent": 128, "plan.agent": "idm"}
+    cem = cell({"of": "lewm", "title": "CEM", "plan": {"set": {"planner.kind": "cem", "planner.samples": 80}}})
+    told = settings(cem, lewm)
+    assert (told["plan.planner.kind"], told["plan.planner.samples"]) == ("cem", 80)
+    assert None not in told.values(), "what CEM has not is no choice"
+    wide = cell({"of": "lewm", "title": "wide", "train": {"set": {"objective.lambda": 0.5, "model.latent": 32}}})
+    assert settings(wide, lewm) == {"train.objective.lambda": 0.5, "train.model.latent": 32}
+
+
+def test_of_another_recipe_the_name_is_told(cell):
+    told = settings(cell({"of": "lewm", "title": "medium", "train": {"recipe": "medium"}}), cell("lewm"))
+    assert [(key, value) for key, value in told.items() if key.startswith("train.")] == [("train.recipe", "medium")]
 
 
 def test_equal_trainings_are_one_run_whatever_their_methods_are_called(cell):

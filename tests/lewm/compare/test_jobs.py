@@ -33,7 +33,7 @@ def cell(place):
     (run / "model.safetensors").write_text("weights")
     config = recipe("small", "two-room", 2)
     planning = Planning.model_validate({**config.planning.model_dump(by_alias=True), "agent": "idm"})
-    return Cell("m", "M", None, "M", 0, Given("two-room", run, config), planning, frozenset())
+    return Cell("m", "M", None, "", "M", 0, Given("two-room", run, config), planning, frozenset())
 
 
 def put(cell, text):

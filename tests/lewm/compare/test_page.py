@@ -47,10 +47,8 @@ def table(page, name):
 
 
 def test_what_is_missing_comes_before_all_numbers(page, example):
-    beginning = (
-        f"2 results are not there, and the numbers below are without. world method seed why two-room PLDM 2 {FAILED}"
-    )
-    assert beginning in page.said
+    beginning = "2 results are not there, and the numbers below are without them. world method seed why two-room PLDM 2"
+    assert f"{beginning} {FAILED}" in page.said
     assert page.raw.index('id="missing"') < page.raw.index('class="numbers"') < page.raw.index('id="world-two-room"')
     whole = replace(example, worlds=tuple(replace(world, groups=world.groups[1:]) for world in example.worlds))
     assert "not there" not in Page(write_comparison(whole, page.path.parent)).said
@@ -69,15 +67,14 @@ def test_every_row_is_there_with_its_numbers(page, example):
         f"PLDM {words.p_value(pldm.p_holm)} {words.share(pldm.improvement)} 12.1 ms {words.times(pldm.ratio)}"
         in page.said
     )
+    assert "0.398 M + 0.806 M on its latents" in page.said
     assert f"10 methods, 3 training seeds each, {TASKS} tasks a seed; goals 25 steps ahead" in page.said
     assert f"Random actions: {words.rows_of(example.worlds[0])[4].success.value:.1%}" in page.said
-    assert " · ".join(str(solved) for solved, _ in reference.solved) in page.said
+    assert " · ".join(f"{solved}/{TASKS}" for solved, _ in reference.solved) in page.said
 
 
 def test_a_collapse_is_said_and_drawn_with_the_step_where_it_set_in(page, example):
-    said = (
-        "Weight of SIGReg: λ = 0 collapsed from step 120 on with seed 0, from step 160 on with seed 1, from step 200 on"
-    )
+    said = "λ = 0: collapsed from step 120 on with seed 0, from step 160 on with seed 1, from step 200 on with seed 2."
     assert page.said.count(said) == len(example.worlds)
     rows = table(page, "collapse-std.csv")
     onsets = [row for row in rows if row["line"].endswith("collapse sets in")]
@@ -88,15 +85,59 @@ def test_a_collapse_is_said_and_drawn_with_the_step_where_it_set_in(page, exampl
 def test_without_a_collapse_there_is_a_sentence(example, tmp_path):
     alive = changed(example, lambda row: replace(row, collapsed_at=(None,) * 3))
     page = Page(write_comparison(alive, tmp_path / "page"))
-    assert page.said.count("The latents of no training in this world were collapsed at its end.") == 2
+    assert page.said.count("The latents of no finished training in this world were collapsed at its end.") == 2
     assert not (tmp_path / "page" / "files" / "two-room" / "collapse-std.csv").exists()
+
+
+def test_seeds_that_did_not_collapse_are_named(example):
+    row = replace(example.worlds[0].groups[1].rows[0], collapsed_at=(None, 160, None))
+    assert (
+        words.collapses("λ = 0", row)
+        == "λ = 0: collapsed from step 160 on with seed 1; not at the end of seed 0 and 2."
+    )
+
+
+def test_the_same_tasks_are_claimed_only_where_they_are_the_same(example):
+    world, claim = example.worlds[0], "With the same seed, all methods have the same tasks."
+    assert claim in words.compared(world)
+    group = world.groups[0]
+    other = replace(group.rows[1], tasks_sha256=("other", *group.rows[1].tasks_sha256[1:]))
+    world = replace(world, groups=(replace(group, rows=(group.rows[0], other)),))
+    assert claim not in words.compared(world)
+    assert "Not all methods have the same tasks" in words.compared(world)
+
+
+def test_a_row_of_fewer_seeds_says_so_and_a_training_has_its_span(page, example):
+    pldm = example.worlds[0].groups[0].rows[1]
+    assert "PLDM, 2 of 3 seeds" in page.said
+    assert "LeWM, 3 of" not in page.said
+    least, _, greatest = sorted(example.worlds[0].groups[0].rows[0].train_seconds)
+    assert f"({words.seconds(least)} to {words.seconds(greatest)})" in page.said
+    assert words.share(Estimate(1.0, (1.0, 1.0))) == "100% (all pairs agree)"
+    assert words.trained(replace(pldm, train_seconds=(None,) * 3)) == "-"
+
+
+def test_a_number_on_an_axis_is_named_with_what_it_is_a_number_of(example):
+    (world, *_) = example.worlds
+    group = world.groups[1]
+    bare = replace(group, rows=tuple(replace(row, title=f"{row.x:g}") for row in group.rows))
+    assert "λ = 0 (" in words.findings(bare, world)
+    assert words.findings(bare, world) == words.findings(group, world)
+
+
+def test_a_note_of_the_specification_stands_below_its_table_once(page, example):
+    said = "PLDM: Its weights were not tuned. GC-IDM on LeWM's latents: It sees one latent."
+    assert page.said.count(said) == len(example.worlds)
+    group = example.worlds[0].groups[0]
+    alike = replace(group, rows=tuple(replace(row, note="One seed.") for row in group.rows[:2]))
+    assert words.notes(alike) == "LeWM, PLDM: One seed."
 
 
 def test_every_figure_has_its_data(page, example):
     figures = re.findall(r"<figure.*?</figure>|<table.*?</table>", page.raw)
     with_data = [one for one in figures if 'id="missing"' not in one and "why</th>" not in one]
     assert len(with_data) == len(example.worlds) * (
-        3 + 3 + 2 * 2 + 2 + 1
+        3 + 2 * 3 + 2 * 2 + 2 + 2
     )  # forests, tables, curves, collapse, embeddings
     assert all('<a class="data" href="files/' in one for one in with_data)
     files = page.linked()
@@ -115,11 +156,34 @@ def test_tables_hold_what_the_result_says(page, example):
         assert float(found["success high"]) == row.success.interval_95[1]
         assert found["p holm"] == ("" if row.p_holm is None else str(row.p_holm))
     assert table(page, "1-Baselines.csv")[1]["missing"] == f"; ; {FAILED}"
+    (pldm,) = (one for one in table(page, "1-Baselines-settings.csv") if one["method"] == "pldm")
+    assert (pldm["parameters"], pldm["setting"], pldm["value"]) == ("1204312", "train.objective.kind", "pldm")
     curve = table(page, "2-Weight-of-SIGReg-curve.csv")
     assert [float(one["λ"]) for one in curve[:4]] == [0, 1, 2, 3], "at equal distances"
     by_x = example.worlds[0].groups[1].rows
     solved = "Weight of SIGReg: solved tasks"
     assert [float(one[solved]) for one in curve[:4]] == [100 * row.success.value for row in by_x]
+
+
+def test_the_embeddings_of_a_collapsed_method_do_not_look_full(page, example):
+    """Scaled directions alone would hide that they have hardly any spread."""
+    rows = {row["name"]: row for row in table(page, "embeddings.csv")}
+    collapsed, healthy = rows["Weight of SIGReg: λ = 0, collapsed"], rows["LeWM"]
+    assert float(collapsed["Standard deviation"]) < 0.01 < 0.9 < float(healthy["Standard deviation"])
+    cover = {
+        row["name"]: float(row["Mutual coverage in all directions"]) for row in table(page, "embeddings-cover.csv")
+    }
+    assert cover["Weight of SIGReg: λ = 0, collapsed"] < cover["LeWM"]
+    expected = example.worlds[0].groups[0].rows[0].embeddings
+    spread = sum(one["mean_variance"] ** 0.5 for one in expected) / len(expected)
+    assert float(healthy["Standard deviation"]) == pytest.approx(spread)
+
+
+def test_the_reference_is_a_line_in_both_panels_over_an_axis(page, example):
+    for panel in ("curve", "rank"):
+        lines = {row["line"] for row in table(page, f"2-Weight-of-SIGReg-{panel}.csv")}
+        assert "LeWM" in lines, panel
+    assert page.said.count("The values of λ stand at equal distances") == len(example.worlds)
 
 
 def test_lines_for_the_bounds_and_the_reference_cross_all_rows(page):
@@ -186,6 +250,7 @@ def nothing(row):
         plans=(None,) * 3,
         curve=((),) * 3,
         missing=("not done yet",) * 3,
+        learnt_parameters=None,
         frozen_parameters=None,
     )
 
@@ -193,7 +258,7 @@ def nothing(row):
 def test_a_comparison_that_has_just_begun_has_a_page(example, tmp_path):
     begun = replace(changed(example, nothing), seconds=0.0)
     page = Page(write_comparison(begun, tmp_path / "page"))
-    assert "72 results are not there, and the numbers below are without. The first 20 are named." in page.said
+    assert "72 results are not there, and the numbers below are without them. The first 20 are named." in page.said
     assert "10 methods" in page.said
 
 
@@ -242,7 +307,7 @@ def test_one_file_holds_all_data(example, page, tmp_path):
 
 
 def test_it_is_said_in_words_what_the_numbers_mean(page):
-    for word in ("Solved", "Difference", "p", "P(better)", "Time of a decision", "Effective rank, mutual coverage"):
+    for word in ("Solved", "Difference", "p", "P(better)", "Decision", "Training", "Parameters", "Collapse"):
         assert f"<dt>{word}</dt>" in page.raw
     assert page.elements["html"] == [{"lang": "en"}]
     assert all(one.get("aria-label") for one in page.elements["svg"] if one.get("class") == "chart")

@@ -2,11 +2,15 @@
 
 import pytest
 
+from lewm.compare.cells import differences
 from lewm.compare.expansion import expand
 from lewm.compare.records import Place
 from lewm.compare.spec import read_spec, shipped
 from lewm.errors import LewmError
+from lewm.heads.policies import POLICIES
+from lewm.planning.policy import PATCH_WIDTH
 from lewm_data.errors import DataError
+from lewm_data.store.clips import split_episodes
 
 SPEC = """
 title = "Own"
@@ -56,6 +60,8 @@ def test_a_specification_without_groups_has_one_with_all_methods(write):
     [
         ("episodes = 12", "episode = 12", 'worlds.two-room.episode"\nDid you mean "worlds.two-room.episodes"?'),
         ("train.set", "train.sets", 'Did you mean "methods.wide.train.set"?'),
+        ("x = 128", "notes = 128", 'Did you mean "groups.0.rows.1.note"?'),
+        ("x = 128", "note = 128", "groups.0.rows.1.note: Input should be a valid string"),
         ("x = 128", "ex = 128", 'groups.0.rows.1.ex"'),
         ('of = "lewm"', 'of = "lewn"', 'unknown method in of "lewn" Did you mean "lewm"?'),
         ('reference = "lewm"', 'reference = "wid"', 'unknown reference "wid" Did you mean "wide"?'),
@@ -129,4 +135,46 @@ def test_what_ships_shares_its_trainings(tmp_path):
         trained[name] = {job for job in jobs if job.startswith("train-")}
     assert len(trained["planners"]) == 3
     assert trained["planners"] < trained["baselines"] & trained["ablation"]
-    assert len(trained["baselines"] & trained["ablation"]) == 9
+    assert len(trained["baselines"] & trained["ablation"]) == 12
+
+
+def rows_of(name, tmp_path):
+    """The cells of every row of what ships in Two-Room, by group and title."""
+    (world,) = expand(read_spec(name)[1], Place(tmp_path), ("two-room",)).worlds
+    return {(table.title, row[0].title): row for table in world.tables for row in table.rows}
+
+
+@pytest.mark.parametrize("name", ["ablation", "baselines"])
+def test_floor_and_ceiling_are_beside_what_they_bound(name, tmp_path):
+    agents = {row[0].planning.agent for row in rows_of(name, tmp_path).values()}
+    assert {"random", "expert"} <= agents
+
+
+def test_straightening_is_compared_with_a_run_that_differs_in_it_alone(tmp_path):
+    rows = rows_of("baselines", tmp_path)
+    alone, straightened = (
+        rows["World models, with a search", f"LeWM, 2 latents{more}"][0] for more in ("", ", straightened")
+    )
+    assert set(differences(straightened.run.config, alone.run.config)) == {"objective.straightening"}
+    assert straightened.planning == alone.planning
+
+
+def test_all_episodes_are_as_many_as_the_axis_says(tmp_path):
+    data = read_spec("ablation")[1].worlds["two-room"]
+    (cell, *_) = rows_of("ablation", tmp_path)["Episodes to train on", "all"]
+    training = cell.run.config.training
+    assert training.episodes is None
+    assert cell.x == len(split_episodes(data.episodes, training.held_out, training.seed)[0])
+
+
+def test_what_baselines_do_not_get_is_said(tmp_path):
+    rows = rows_of("baselines", tmp_path)
+    pldm = rows["World models, with a search", "PLDM"][0]
+    assert "not tuned" in pldm.note
+    assert "two frames" in pldm.note
+    assert pldm.run.config.model.predictor.history + 1 == 2, "as the note says"
+    assert "one seed" in rows["World models, with a search", "DINO-WM, small"][0].note
+    of_patches = [row[0].note for (group, _), row in rows.items() if "patches" in group and row[0].planning.policy]
+    assert len(of_patches) == len(POLICIES)
+    assert all(f"{PATCH_WIDTH} numbers of each patch" in note for note in of_patches)
+    assert len({line.settings(seed=0).steps for line in POLICIES.values()}) == 1, "no policy learns longer than another"

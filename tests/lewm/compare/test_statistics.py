@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from lewm.compare.statistics import holm, improvement, paired_test, time_ratio
+from lewm.compare.statistics import improvement, paired_test, time_ratio
 
 RATES = st.lists(st.integers(0, 20).map(lambda k: k / 20), min_size=1, max_size=5)
-P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
 def outcomes(won, lost, both=3, neither=2):
@@ -46,22 +45,6 @@ def test_equally_good_methods_are_rarely_told_apart():
         first, second = (rng.uniform(size=chance.shape) < chance for _ in range(2))
         rejected += paired_test(first, second) < 0.05
     assert 0 < rejected <= 0.05 * 400 + 3 * np.sqrt(400 * 0.05 * 0.95)
-
-
-def test_holm_by_hand():
-    """0.01 · 3, 0.02 · 2, and the last not below the one before."""
-    assert holm([0.03, 0.01, 0.02]) == pytest.approx((0.04, 0.03, 0.04))
-    assert holm([0.9, 0.8]) == (1, 1)
-    assert holm([]) == ()
-
-
-@given(P_VALUES)
-def test_holm_keeps_the_order_and_is_never_below(values):
-    corrected = holm(values)
-    assert all(value <= one <= 1 for value, one in zip(values, corrected, strict=True))
-    order = np.argsort(values, kind="stable")
-    assert np.all(np.diff(np.array(corrected)[order]) >= 0)
-    assert min(corrected) == pytest.approx(min(1, len(values) * min(values)))
 
 
 @given(RATES, RATES)
