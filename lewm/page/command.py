@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lewm.checkpoints import run
+from lewm.config import Config, method_of
 from lewm.errors import LewmError
 from lewm.files import check_writable, write_text
 from lewm.opened_run import open_run
@@ -75,21 +76,21 @@ def write_page(directory: Path, out: Path | None = None, single_file: bool = Fal
     room = Room()
     if single_file:
         sections = [_section(part, directory, config.env, PageShelf(room)) for part in parts]
-        write_text(out, _page(directory, config.env, sections))
+        write_text(out, _page(directory, config, sections))
         return ReportPage(str(out), tuple(one.name for one in sections if one.source))
     with temporary_folder(out) as scratch:
         built = scratch / "new"
         (built / FILES).mkdir(parents=True)
         shelves = [(part, FolderShelf(built, f"{FILES}/{part.name}")) for part in parts]
         sections = [_section(part, directory, config.env, shelf) for part, shelf in shelves]
-        (built / INDEX).write_text(_page(directory, config.env, sections), encoding="utf-8")
+        (built / INDEX).write_text(_page(directory, config, sections), encoding="utf-8")
         places.put_folder(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))
 
 
-def _page(directory: Path, env: str, sections: list[Section]) -> str:
+def _page(directory: Path, config: Config, sections: list[Section]) -> str:
     made = f"Made by lewm {versions()['lewm']} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC."
-    return page(directory.resolve().name, f"LeWorldModel in {env}", sections, made)
+    return page(directory.resolve().name, f"{method_of(config)} in {config.env}", sections, made)
 
 
 def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShelf) -> Section:

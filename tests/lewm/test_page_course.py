@@ -91,6 +91,7 @@ class Plan:
             "tasks_sha256": "ab" * 32,
             "seconds_per_plan": 0.1,
             "planner": {
+                "method": "LeWM",
                 "agent": "planner",
                 "warm_start": "off",
                 "planner": {"kind": "cem"},

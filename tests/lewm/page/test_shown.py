@@ -96,6 +96,18 @@ def test_it_shows_the_newest_of_every_part(finished):
     assert {file.read_text() for file in page.shown()} == {"curves", *shown} - {"training.png"}
 
 
+def test_the_page_names_the_method_that_was_trained(tmp_path, tiny):
+    for kind, name in (("lewm", "LeWM"), ("pldm", "PLDM")):
+        config = resolve(tiny, None, {"objective.kind": kind})
+        write_config(tmp_path / kind, config, DatasetIdentity("data.h5", "0", (16, 16), 2, None))
+        report = plan_report(6)
+        report["planner"]["method"] = name
+        write_report(tmp_path / kind / "plan-20260101-000000.json", Content(report))
+        said = Page(write_page(tmp_path / kind).page).said
+        assert f"{name} in two-room {kind} " in said
+        assert f"of the goals reached by {name} + CEM" in said
+
+
 def test_trained_and_frozen_parameters_are_counted_apart(tmp_path, tiny):
     conv = build(tiny.model).encoder
     frozen = {"kind": "frozen", "weights": "tensors.pt", "encoder": tiny.model.encoder.model_dump()}
