@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import re
 import shlex
-import stat
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,11 @@ from lewm.errors import LewmError
 from lewm.files import check_writable, write_text
 from lewm.opened_run import open_run
 from lewm.page import elements, places
+from lewm.page.content import ODD, newest_first
 from lewm.page.document import Section, page
 from lewm.page.media import is_inside
 from lewm.page.places import FILES, INDEX
+from lewm.page.plans import agent_of
 from lewm.page.sections import LARGEST_TEXT, PARTS, Part
 from lewm.page.shelf import FolderShelf, PageShelf, Room
 from lewm.provenance import versions
@@ -28,8 +27,6 @@ from lewm_data.envs.registry import known_world
 from lewm_data.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
-
-ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -127,8 +124,8 @@ def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShe
 
 def _newest(part: Part, directory: Path) -> Path | None:
     """The file that a part shows; None where the run has none."""
-    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
-    return max(begun, key=_place, default=None)
+    found = newest_first(directory, part.pattern)
+    return next((one for one in found if part.agent is None or agent_of(one) == part.agent), None)
 
 
 def _odd(part: Part, path: Path, reason: str, command: str) -> Section:
@@ -136,14 +133,3 @@ def _odd(part: Part, path: Path, reason: str, command: str) -> Section:
     body = elements.paragraph(f"{path.name} is not shown: {reason}.", "warning")
     body += elements.command_line("Move it away, or make it again:", command, "")
     return Section(part.name, part.title, path.name, body)
-
-
-def _has_content(path: Path) -> bool:
-    """False for the empty metrics of a run that has just begun."""
-    about = path.lstat()
-    return not stat.S_ISREG(about.st_mode) or about.st_size > 0
-
-
-def _place(path: Path) -> list[str | int]:
-    """Sort key that puts names in the order in which they were given: "plan", "plan-9", "plan-10"."""
-    return [int(one) if one.isdecimal() else one for one in re.split(r"([0-9]+)", path.stem)]

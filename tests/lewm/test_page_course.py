@@ -175,7 +175,7 @@ def test_success_of_another_kind_of_agent_is_not_compared(run, ship, agent, told
 
 def test_success_of_other_weights_is_not_compared(run, ship, monkeypatch):
     ship(curve(0, (0.3, 0.8)))
-    monkeypatch.setattr("lewm.page.sections.other_weights", lambda path, report: "<p>other weights</p>")
+    monkeypatch.setattr("lewm.page.plans.other_weights", lambda path, report: "<p>other weights</p>")
     text, titles = page(run)
     assert titles == [SPREAD, RANK, FOLLOWS]
     assert "other weights" in text
