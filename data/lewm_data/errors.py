@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-INSTALL = 'pip install -e ".[{}]"'  # in the checkout of lewm, which is on no package index
+INSTALL = 'pip install -e ".[{}]" -c constraints.txt'  # in the checkout of lewm, which is on no package index
 
 
 class DataError(ValueError):

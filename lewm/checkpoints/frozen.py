@@ -43,6 +43,10 @@ ELSEWHERE = (
     f'({", ".join(TENSOR_FILES)}), or "{EFFICIENTNET}".'
 )
 THERE = "Give a file of tensors that you have: --set {key}.weights=FILE."
+DINOV2 = (  # what the recipe dino-wm needs
+    "It is the file with the weights of DINOv2's ViT-S/14, as published in the project facebookresearch/dinov2: "
+    "name where you have it with --set {key}.weights=FILE."
+)
 FIT = "Set {key}.module and {key}.encoder to fit the file, or give a file of this encoder alone."
 
 # Names in the package's file -> ours.
@@ -133,7 +137,8 @@ def _fill(frozen: Frozen, section: FrozenEncoder, frame_size: int, stages: Path 
         return
     if section.from_file:
         path, fit = Path(section.weights).expanduser(), FIT.replace("{key}", key)
-        check_file(path, THERE.replace("{key}", key))
+        there = DINOV2 if section.encoder == Dinov2Encoder() else THERE
+        check_file(path, there.replace("{key}", key))
         if isinstance(section.encoder, Dinov2Encoder):  # its tensors have other names in the files of others
             read_dinov2(path, section.module, frozen.encoder, section.encoder, fit)
             return

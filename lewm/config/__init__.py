@@ -19,6 +19,7 @@ from lewm.config.limits import (
     MOST_FRAMESKIP,
     MOST_STEPS,
 )
+from lewm.config.method import method_of
 from lewm.config.model import (
     ActionEmbedder,
     AdalnPredictor,
@@ -104,6 +105,7 @@ __all__ = [
     "Training",
     "VitEncoder",
     "line_of",
+    "method_of",
     "override",
     "parse_value",
     "resolve",

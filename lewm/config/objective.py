@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from lewm.config.limits import MOST_WIDTH, Directions, Float, Int, Knots, Width
 from lewm.config.model import Model
 from lewm.config.section import Kind
+from lewm.errors import LewmError
 
 KnotMax = Annotated[Float, Field(gt=0)]
 Weight = Annotated[Float, Field(ge=0)]
@@ -121,7 +122,7 @@ class Objective(Kind):
         """Raises where it cannot train such a model.
 
         Raises:
-            ValueError: says why.
+            ValueError: says why; a LewmError also says what to do.
         """
 
     def against_collapse(self, section: str) -> str:
@@ -166,9 +167,10 @@ class LewmObjective(Objective):
         """Raises where SIGReg cannot be computed for latents of that width, or a clip shows no two steps."""
         self.sigreg.check_latent(model.latent)
         if self.straightening and model.predictor.history < 2:
-            raise ValueError(
+            raise LewmError(
                 f"objective.straightening {self.straightening:g} compares two steps, and with "
-                f"model.predictor.history {model.predictor.history} a clip has one: set that to 2 or more"
+                f"model.predictor.history {model.predictor.history} a clip has one",
+                "Add --set model.predictor.history=2, or more.",
             )
 
     def against_collapse(self, section: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from lewm.config.model import Model
 from lewm.config.objective import Objective
@@ -23,6 +24,7 @@ from lewm.reading import parse_json, parse_toml, read_json, read_toml
 T = TypeVar("T", bound=Section)
 
 SET = "Set it with --set {key}=VALUE or in the file given to --config."
+OPTIONS = "the options"  # a source that need not be named where a wrong value is
 OWN_KIND = "lewm --import FILE.py, before the command"  # makes a kind known that the user has written
 
 
@@ -45,7 +47,7 @@ class Config(Section):
             try:
                 stage.config(self)
             except ValidationError as error:
-                fault = error.errors()[0]["msg"].removeprefix("Value error, ")
+                fault = _problem(error.errors()[0])
                 raise ValueError(f"stages.{name}: {fault}") from error
         return self
 
@@ -115,10 +117,19 @@ def validate(section: type[T], values: Any, source: str, remedy: str | None = No
         settable = _dotted(parts, "KEY") if together or fault["type"].startswith("model") else key
         if fault["type"] == "dict_type":  # a section, of which only keys can be set
             settable = _dotted(parts, "NAME.KEY" if parts == ("stages",) else "kind")
+        own = fault.get("ctx", {}).get("error")
+        if isinstance(own, LewmError):
+            remedy = own.remedy
+        where = "" if source == OPTIONS else f"{source}: "
         raise LewmError(
-            f"{source}: {f'{key}: ' if key else ''}{fault['msg'].removeprefix('Value error, ')}{got}",
+            f"{where}{f'{key}: ' if key else ''}{_problem(fault)}{got}",
             (remedy or SET).replace("{key}", settable),
         ) from error
+
+
+def _problem(fault: ErrorDetails) -> str:
+    """What is wrong, without what to do."""
+    return fault["msg"].removeprefix("Value error, ").partition("\n")[0]
 
 
 def _dotted(parts: tuple[int | str, ...], *more: str) -> str:
@@ -160,7 +171,7 @@ def resolve(recipe: Config, file: Path | None = None, assignments: Mapping[str, 
     if file is not None:
         _merge(tree, _read(file))
     override(tree, assignments or {})
-    sources = [*([str(file)] if file else []), *(["the options"] if assignments else [])]
+    sources = [*([str(file)] if file else []), *([OPTIONS] if assignments else [])]
     return validate(Config, tree, " and ".join(sources) or f'recipe "{recipe.recipe}"')
 
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from lewm.config import Planning
+from lewm.config import Config, Planning, method_of
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
 
 log = logging.getLogger(__name__)
 
 
-def how_planned(controller: Controller) -> dict[str, Any]:
-    """What the report says of the planning: of an agent that does not plan, its name."""
+def how_planned(controller: Controller, config: Config) -> dict[str, Any]:
+    """What the report says of the planning: of an agent that does not plan, its name.
+
+    Args:
+        controller: What plans.
+        config: The configuration of the run, which says by which method the model was trained.
+    """
     planning = controller.planning
     if not planning.plans:
         return {"agent": planning.agent}
     return {
+        "method": method_of(config),
         **planning.model_dump(mode="json", by_alias=True),
         "searches": "numbers" if controller.action_groups is None else "choices",
         "precision": controller.precision.name,

@@ -138,7 +138,7 @@ def _evaluate(
         tasks=TaskOutcome.each(tasks, played, floor),
         seconds_per_plan=seconds.per_plan,
         seconds_preparing=seconds.preparing,
-        planner={"seed": request.seed, "batch": batch, **how_planned(controller)},
+        planner={"seed": request.seed, "batch": batch, **how_planned(controller, run.config)},
         checkpoint_sha256=run.checkpoint_sha256,
         head_sha256=head_digest(controller.planning),
         policy_sha256=None if kind is None else sha256(run.path / policy_file(kind)),

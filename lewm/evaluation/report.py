@@ -18,14 +18,18 @@ WITHOUT_PLANS = {"random": "random actions", "expert": "the world's demonstrator
 
 
 def agent_name(planning: Mapping[str, Any]) -> str:
-    """What tables call the agent that these settings of planning make, for example "LeWM + CEM"."""
+    """What tables call the agent that these settings of planning make, for example "LeWM + CEM" or "PLDM + CEM".
+
+    Args:
+        planning: `EvalReport.planner`.
+    """
     agent = planning["agent"]
     if agent in WITHOUT_PLANS:
         return WITHOUT_PLANS[agent]
     if agent != "planner":
-        return f"LeWM + {NAMES[agent]}"
+        return f"{planning['method']} + {NAMES[agent]}"
     first = f" from {NAMES['idm']}" if planning["warm_start"] == "idm" else ""
-    return f"LeWM + {planning['planner']['kind'].upper()}{first}"
+    return f"{planning['method']} + {planning['planner']['kind'].upper()}{first}"
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,9 @@ class EvalReport:
             action.
         seconds_preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
         tasks: What became of each task.
-        planner: The settings of planning; `precision` is the one that was used, and `precision_reason` says why. Of an
-            agent that does not plan there is its name, the seed and the batch.
+        planner: The settings of planning. `method` is the one by which the model was trained, `precision` the one that
+            was used, and `precision_reason` says why. Of an agent that does not plan there is its name, the seed and
+            the batch.
         head_sha256, policy_sha256: Digests of the files of the head and of the policy; None where none was used.
     """
 

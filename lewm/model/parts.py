@@ -48,14 +48,12 @@ class Predictor(nn.Module):
     Attributes:
         history: Most latents that it sees.
         heads: Heads of every layer's attention, where the kind can be packed; None where it cannot.
-        obstacle: Why it cannot be packed, where the kind gives a reason.
         residual: Whether the latents are added to what leaves the projector.
         tokens: Tokens that a latent has in its layers.
     """
 
     history: int
     heads: int | None = None
-    obstacle: str | None = None
     residual: bool = False
     tokens: int = 1
 

@@ -71,7 +71,6 @@ class PatchTransformer(Predictor):
     def __init__(self, config: PatchesPredictor, latent: int) -> None:
         super().__init__()
         self.history, self.tokens = config.history, config.patches
-        self.obstacle = "its tokens are the patches of a frame, and the rollout operator has one token for each latent"
         self.dropout = config.embedding_dropout
         self.channels = latent // config.patches
         width = self.channels + config.action_width

@@ -171,8 +171,7 @@ class WorldModel(nn.Module):
         """Why `pack` cannot take the model; None where it can."""
         kind, embedder = self.config.predictor.kind, self.config.action_embedder
         if self.predictor.heads is None:
-            reason = f": {self.predictor.obstacle}" if self.predictor.obstacle else ""
-            return f'the rollout operator does not know the predictor "{kind}"{reason}'
+            return f'there is no kernel for the predictor "{kind}"'
         if embedder.hidden is None:
             return "the action embedder is a single map (model.action_embedder.hidden is none), and a pack needs two"
         if self.config.predictor.projector_hidden is None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-import re
 import shlex
-import stat
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from lewm.checkpoints import run
+from lewm.config import Config, method_of
 from lewm.errors import LewmError
 from lewm.files import check_writable, write_text
 from lewm.opened_run import open_run
 from lewm.page import elements, places
+from lewm.page.content import ODD, newest_first
 from lewm.page.document import Section, page
 from lewm.page.media import is_inside
 from lewm.page.places import FILES, INDEX
+from lewm.page.plans import agent_of
 from lewm.page.sections import LARGEST_TEXT, PARTS, Part
 from lewm.page.shelf import FolderShelf, PageShelf, Room
 from lewm.provenance import versions
@@ -27,8 +27,6 @@ from lewm_data.envs.registry import known_world
 from lewm_data.temporary import temporary_folder
 
 log = logging.getLogger(__name__)
-
-ODD = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -75,21 +73,21 @@ def write_page(directory: Path, out: Path | None = None, single_file: bool = Fal
     room = Room()
     if single_file:
         sections = [_section(part, directory, config.env, PageShelf(room)) for part in parts]
-        write_text(out, _page(directory, config.env, sections))
+        write_text(out, _page(directory, config, sections))
         return ReportPage(str(out), tuple(one.name for one in sections if one.source))
     with temporary_folder(out) as scratch:
         built = scratch / "new"
         (built / FILES).mkdir(parents=True)
         shelves = [(part, FolderShelf(built, f"{FILES}/{part.name}")) for part in parts]
         sections = [_section(part, directory, config.env, shelf) for part, shelf in shelves]
-        (built / INDEX).write_text(_page(directory, config.env, sections), encoding="utf-8")
+        (built / INDEX).write_text(_page(directory, config, sections), encoding="utf-8")
         places.put_folder(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))
 
 
-def _page(directory: Path, env: str, sections: list[Section]) -> str:
+def _page(directory: Path, config: Config, sections: list[Section]) -> str:
     made = f"Made by lewm {versions()['lewm']} on {datetime.now(UTC):%Y-%m-%d at %H:%M} UTC."
-    return page(directory.resolve().name, f"LeWorldModel in {env}", sections, made)
+    return page(directory.resolve().name, f"{method_of(config)} in {config.env}", sections, made)
 
 
 def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShelf) -> Section:
@@ -126,8 +124,8 @@ def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShe
 
 def _newest(part: Part, directory: Path) -> Path | None:
     """The file that a part shows; None where the run has none."""
-    begun = [one for one in directory.iterdir() if fnmatchcase(one.name, part.pattern) and _has_content(one)]
-    return max(begun, key=_place, default=None)
+    found = newest_first(directory, part.pattern)
+    return next((one for one in found if part.agent is None or agent_of(one) == part.agent), None)
 
 
 def _odd(part: Part, path: Path, reason: str, command: str) -> Section:
@@ -135,14 +133,3 @@ def _odd(part: Part, path: Path, reason: str, command: str) -> Section:
     body = elements.paragraph(f"{path.name} is not shown: {reason}.", "warning")
     body += elements.command_line("Move it away, or make it again:", command, "")
     return Section(part.name, part.title, path.name, body)
-
-
-def _has_content(path: Path) -> bool:
-    """False for the empty metrics of a run that has just begun."""
-    about = path.lstat()
-    return not stat.S_ISREG(about.st_mode) or about.st_size > 0
-
-
-def _place(path: Path) -> list[str | int]:
-    """Sort key that puts names in the order in which they were given: "plan", "plan-9", "plan-10"."""
-    return [int(one) if one.isdecimal() else one for one in re.split(r"([0-9]+)", path.stem)]

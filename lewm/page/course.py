@@ -53,14 +53,22 @@ def health_over_training(env: str, lines: Sequence[dict[str, Any]], shelf: Shelf
     return told + elements.grid(filter(None, figures), "pairs")
 
 
-def _collapse(lines: Sequence[dict[str, Any]]) -> str:
-    """A warning where the latents of the last training are collapsed."""
-    checks = [
+def collapse_of(lines: Sequence[dict[str, Any]]) -> int | None:
+    """The step from which on the latents of the last training are collapsed; None where they are not."""
+    return collapsed_from(_checks(lines))
+
+
+def _checks(lines: Sequence[dict[str, Any]]) -> list[tuple[int, float, float]]:
+    return [
         (line["step"], line["health"]["std_mean"], line["health"]["effective_rank"])
         for line in lines
         if "health" in line and "stage" not in line
     ]
-    step = collapsed_from(checks)
+
+
+def _collapse(lines: Sequence[dict[str, Any]]) -> str:
+    """A warning where the latents of the last training are collapsed."""
+    checks, step = _checks(lines), collapse_of(lines)
     if step is None:
         return ""
     _, std_mean, rank = checks[-1]

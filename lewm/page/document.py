@@ -15,11 +15,19 @@ COMPARISON_MARK = '<meta name="generator" content="lewm compare">'
 
 @dataclass(frozen=True)
 class KeyNumber:
-    """A number for the top of the page."""
+    """A number for the top of the page.
+
+    Attributes:
+        value: The number, or a word.
+        label: What it is of.
+        detail: What else there is to know.
+        warning: Whether it says that something is wrong: such numbers come before the others.
+    """
 
     value: str
     label: str
     detail: str
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,11 +66,7 @@ def page(
         mark: `MARK`, or `COMPARISON_MARK`.
         before: HTML before the numbers of the sections.
     """
-    numbers = "".join(
-        f"<div><dt>{text(one.label)}</dt><dd><b>{text(one.value)}</b><span>{text(one.detail)}</span></dd></div>"
-        for section in sections
-        for one in section.numbers
-    )
+    numbers = sorted((one for section in sections for one in section.numbers), key=lambda one: not one.warning)
     contents = "".join(f'<a href="#{one.name}">{text(one.title)}</a>' for one in sections if one.source or one.listed)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -82,13 +86,19 @@ def page(
 <nav aria-label="Contents">{contents}</nav>
 </header>
 <main>
-{before}<dl class="numbers">{numbers}</dl>
+{before}<dl class="numbers">{"".join(map(_number, numbers))}</dl>
 {"".join(map(_section, sections))}
 </main>
 <footer><p class="quiet">{text(footer)}</p></footer>
 </body>
 </html>
 """
+
+
+def _number(number: KeyNumber) -> str:
+    style = ' class="warning"' if number.warning else ""
+    value = f"<b>{text(number.value)}</b><span>{text(number.detail)}</span>"
+    return f"<div{style}><dt>{text(number.label)}</dt><dd>{value}</dd></div>"
 
 
 def _section(section: Section) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 from lewm.page import elements
 from lewm.page.chart import Axes, Line, Point, Style, kept_chart
 from lewm.page.content import Content, other_weights
-from lewm.page.document import KeyNumber
 from lewm.page.forest import Bar, Row, Track, forest
 from lewm.page.shelf import Shelf
 from lewm.report_files import read_report
@@ -36,15 +35,9 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
         ("Size of the mean", f"{found['mean_size']:.3g}, root mean square over the dimensions"),
         ("Constant dimensions", f"{found['constant']:,}"),
     ]
-    numbers: tuple[KeyNumber, ...] = ()
     if found["normality"] is not None:
         tested = found["dimensions"] - found["constant"]
         facts.append(("Not normal", f"{found['normality']['rejected']:,} of {tested:,} tested dimensions"))
-    if found["cover"] is not None:
-        cover = found["cover"]
-        used = found["cover_used"]["mutual_coverage"]["value"]
-        told = f"mutual coverage of held-out embeddings and N(0, I) in {found['used']} directions; in all: "
-        numbers = (KeyNumber(f"{used:.1%}", "covered", f"{told}{cover['mutual_coverage']['value']:.1%}"),)
     figures = [
         _spectrum(found, shelf),
         *_moments(found, shelf),
@@ -60,7 +53,7 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
         "with few frames, few are found.",
         "quiet",
     )
-    return Content(body, numbers)
+    return Content(body)
 
 
 def _spectrum(found: Mapping[str, Any], shelf: Shelf) -> str:

@@ -11,7 +11,7 @@ from lewm.errors import LewmError
 from lewm.held_out import held_out
 from lewm.page import elements
 from lewm.page.content import Content, other_weights
-from lewm.page.course import health_over_training
+from lewm.page.course import collapse_of, health_over_training
 from lewm.page.document import KeyNumber
 from lewm.page.media import LARGEST, is_inside
 from lewm.page.shelf import Shelf
@@ -43,7 +43,7 @@ def training(path: Path, shelf: Shelf) -> Content:
                 f"of a latent number; the least {health['std_min']:.2f}",
             ),
         ]
-        numbers = (KeyNumber(f"{health['effective_rank']:.1f}", "effective rank", "of the latents, held-out data"),)
+        numbers = (_spread(health, collapse_of(lines)),)
         if health["curve"]:
             told = "between latent distance and the shortest path in the world"
             rows.append(("Rank correlation", f"{health['distance_correlation']:.2f}", told))
@@ -140,6 +140,14 @@ def _picture(directory: Path, lines: list[dict[str, Any]], before: str, shelf: S
 def _health(lines: list[dict[str, Any]]) -> Mapping[str, Any] | None:
     """The last that was measured."""
     return next((line["health"] for line in reversed(lines) if "health" in line), None)
+
+
+def _spread(health: Mapping[str, Any], collapsed: int | None) -> KeyNumber:
+    """The effective rank of the latents, unless they are collapsed from a step on."""
+    if collapsed is None:
+        return KeyNumber(f"{health['effective_rank']:.1f}", "effective rank", "of the latents, held-out data")
+    told = f"from step {collapsed:,} on; at the end their mean standard deviation is {health['std_mean']:.2g}"
+    return KeyNumber("collapsed", "the latents are", told, warning=True)
 
 
 def _correlation(health: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,15 @@ from typing import Any
 from lewm.checkpoints import run
 from lewm.checkpoints.origin import Origin
 from lewm.config import POLICY_KINDS, Config
-from lewm.evaluation.report import WITHOUT_PLANS, agent_name
 from lewm.model.assembly import frozen_count, parameter_count
-from lewm.page import elements, embeddings, findings, learning, tasks
-from lewm.page.content import Content, other_weights
-from lewm.page.course import success_beside
+from lewm.page import elements, embeddings, findings, learning, plans
+from lewm.page.content import Content, count
 from lewm.page.document import KeyNumber
 from lewm.page.shelf import Shelf
 from lewm.planning.policy import NAMES
 from lewm.reading import read_json
-from lewm.report_files import read_report
 from lewm.training.embeddings import FILE
 
-# Where a search begins, by `planning.warm_start`.
-BEGINS = {"off": "anew", "on": "at the rest of the plan before", "idm": "at the plan of the run's policy"}
 LARGEST_TEXT = 2**28  # bytes of the configuration or the metrics
 
 
@@ -40,6 +35,7 @@ class Part:
         acts: Whether the command needs the world's simulator.
         has_data: Whether the file is kept with the page: it has the data of figures.
         further: Whether it stands beside a part that says enough where it is not there.
+        agent: Whose plans it shows, where it shows plans.
         content: Makes what is shown, from the file and the place for what is shown besides text.
     """
 
@@ -52,6 +48,7 @@ class Part:
     acts: bool = False
     has_data: bool = True
     further: bool = False
+    agent: str | None = None
 
 
 def model(path: Path, shelf: Shelf) -> Content:
@@ -69,7 +66,7 @@ def model(path: Path, shelf: Shelf) -> Content:
             ("Frames", f"{width} × {height} pixels{seen}, every {config.model.frameskip}th"),
             ("Encoder", config.model.encoder.in_words),
             ("Latent", f"{config.model.latent} numbers"),
-            ("Predictor", f"{predictor.in_words}, sees {_count(predictor.history, 'latent')}"),
+            ("Predictor", f"{predictor.in_words}, sees {count(predictor.history, 'latent')}"),
             *(_trained(config) if origin is None else _imported(origin)),
             ("Dataset", f"{Path(dataset.path).name} ({dataset.fingerprint[:12]})"),
             ("Made by", ", ".join(f"{name} {version}" for name, version in made["versions"].items())),
@@ -98,93 +95,6 @@ def _imported(origin: Origin) -> list[tuple[str, str]]:
         ("Imported from", f"{origin} ({origin.weights_sha256[:12]})"),
         ("Training", "elsewhere; which episodes it saw is not known"),
     ]
-
-
-def planning(path: Path, shelf: Shelf) -> Content:
-    """plan-*.json: how often an agent reaches its goals, and which it does not."""
-    report = read_report(path)
-    agents = {agent_name(report["planner"]): report}
-    if report["random"] is not None:
-        agents["random actions"] = report["random"]
-    warning = other_weights(path, report)
-    body = warning
-    if report["success_rate"] is None:
-        rows = [
-            (name, *(f"{one['latent_distance'][at]:.3g}" for at in ("start", "end"))) for name, one in agents.items()
-        ]
-        body += elements.table(("agent", "distance at the start", "at the end"), rows)
-        body += elements.paragraph(
-            f"Distances to the goal are in latent space, mean over {report['episodes']} tasks.",
-            "quiet",
-        )
-    else:
-        solved = [
-            (name, f"{one['successes']} of {one['episodes']}", f"{one['success_rate']:.1%}", _interval(one))
-            for name, one in agents.items()
-        ]
-        body += elements.table(("agent", "solved", "success", "95 % interval"), solved)
-        if not warning:
-            config, _ = run.read_config(path.parent)
-            body += success_beside(config.env, learning.lines_of(path.parent), report, shelf)
-    offset, unplanned = report["goal_offset"], report["planner"]["agent"] in WITHOUT_PLANS
-    goals = "of the environment or in a picture" if offset is None else f"{offset} steps ahead"
-    body += elements.facts(
-        [
-            ("Goals", f"{goals}, {report['budget']} allowed"),
-            ("Tasks", f"{report['protocol']} ({report['tasks_sha256'][:12]})"),
-            ("Success", report["success"]),
-            ("Discarded", f"{report['discarded_solved']} starts, solved already"),
-            *_how_planned(report["planner"]),
-            ("Time", f"{report['seconds_per_plan']:.2g} s {'an action' if unplanned else 'a plan'}"),
-        ]
-    )
-    body += tasks.failures(report, shelf) + tasks.films(path, report, shelf)
-    return Content(body, tuple(_success(one, report, f"by {name}") for name, one in agents.items()))
-
-
-def _how_planned(planning: dict[str, Any]) -> list[tuple[str, str]]:
-    """The planner with its settings, the cost with its own, and how much of a plan is executed."""
-    agent = planning["agent"]
-    if agent in WITHOUT_PLANS:
-        return [("Agent", f"{WITHOUT_PLANS[agent]}, no plans")]
-    planner, cost, horizon = planning["planner"], planning["cost"], planning["horizon"]
-    execute, next_plan = planning["execute"] or horizon, ""
-    if execute < horizon:
-        ends = {"shrink": "the blocks left until the arrival", "fixed": "as many blocks"}
-        next_plan = f" before the next plan, which has {ends[planning['horizon_end']]}"
-    searched = [
-        ("Planner", ", ".join([planner["kind"].upper(), *_settings(planner)])),
-        ("Cost", ", ".join([cost["kind"], *_settings(cost)])),
-        ("Search begins", BEGINS[planning["warm_start"]]),
-    ]
-    return [
-        *(searched if agent == "planner" else [("Policy", f"{NAMES[agent]}, learnt on the run's latents, no search")]),
-        ("Horizon", f"{_count(horizon, 'block')}, {execute} executed{next_plan}"),
-        ("Context", _count(planning["context"], "latent")),
-    ]
-
-
-def _settings(section: dict[str, Any]) -> list[str]:
-    """Each key of a section with its value, except its kind; a file without its folders."""
-    return [
-        f"{key.replace('_', ' ')} {Path(value).name if key == 'path' and value else value}"
-        for key, value in section.items()
-        if key != "kind"
-    ]
-
-
-def _success(agent: dict[str, Any], report: dict[str, Any], label: str) -> KeyNumber:
-    """The success of one agent of a report, or its distance where it cannot be told what is solved."""
-    ahead = "" if report["goal_offset"] is None else f", goals {report['goal_offset']} steps ahead"
-    tasks = f"{agent['episodes']} tasks{ahead}"
-    if agent["success_rate"] is None:
-        start, end = (f"{agent['latent_distance'][at]:.3g}" for at in ("start", "end"))
-        return KeyNumber(
-            f"{start} → {end}", f"towards the goal {label}", f"latent distance to the goal, before and after; {tasks}"
-        )
-    return KeyNumber(
-        f"{agent['success_rate']:.1%}", f"of the goals reached {label}", f"95 %: {_interval(agent)}; {tasks}"
-    )
 
 
 PARTS = (
@@ -221,14 +131,19 @@ PARTS = (
         )
         for kind in POLICY_KINDS
     ),
-    Part(
-        "planning",
-        "Planning",
-        "plan-[0-9]*.json",
-        "lewm plan --video mp4{named} --run {run}",
-        "how often plans reach their goals",
-        planning,
-        acts=True,
+    *(
+        Part(
+            "planning" if agent == plans.SEARCH else f"planning-{agent}",
+            title,
+            plans.PATTERN,
+            f"lewm plan{'' if agent == plans.SEARCH else f' --agent {agent}'} --video mp4{{named}} --run {{run}}",
+            "how often plans reach their goals",
+            plans.planning,
+            acts=True,
+            further=agent != plans.SEARCH,
+            agent=agent,
+        )
+        for agent, title in plans.TITLES.items()
     ),
     Part(
         "probing",
@@ -266,11 +181,6 @@ PARTS = (
 )
 
 
-def _interval(success: Mapping[str, Any]) -> str:
-    low, high = success["interval_95"]
-    return f"{low:.1%} to {high:.1%}"
-
-
 def _short(commit: str | None) -> str:
     if commit is None:
         return "outside a checkout"
@@ -278,9 +188,5 @@ def _short(commit: str | None) -> str:
     return head[:12] + dirty
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def _length(training: Any) -> str:  # noqa: ANN401
-    return _count(training.steps, "step") if training.steps else _count(training.epochs, "epoch")
+    return count(training.steps, "step") if training.steps else count(training.epochs, "epoch")

@@ -133,6 +133,8 @@ class Trainer:
             if trained:
                 section = "objective" if self.stage is None else f"{section_of(self.stage)}.objective"
                 advice = self.config.objective.against_collapse(section)
+                if self.config.model.projector_hidden is not None and self.config.model.projector_norm == "none":
+                    advice = f"set model.projector_norm to batch (now none), or {advice}"
             else:
                 key = f"{section_of(self.stage)}.projector_hidden"
                 advice = f"the encoder is frozen: use other weights, or train a projector ({key})"

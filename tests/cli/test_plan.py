@@ -211,7 +211,7 @@ def test_bounds_are_named_in_the_report(rooms):
     assert [plan(run, *paper, *option)[0]["planner"]["bounds"] for option in ([], ["--bounds", "on"])] == ["off", "on"]
     code, shown = call("plan", "--run", str(run), "--bounds", "wide")
     assert code == 1
-    assert "the options: bounds: Input should be 'on' or 'off', got 'wide'" in shown
+    assert "bounds: Input should be 'on' or 'off', got 'wide'" in shown
 
 
 def test_choices_have_no_bounds(cart_pole):

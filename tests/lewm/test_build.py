@@ -299,5 +299,5 @@ def test_a_kind_of_predictor_needs_a_section_and_a_line(tiny):
     candidates.requires_grad_()
     model.rollout(latents, candidates, history).sum().backward()
     assert (candidates.grad != 0).any(dim=-1).all()
-    with pytest.raises(LewmError, match='does not know the predictor "mean"'):
+    with pytest.raises(LewmError, match='there is no kernel for the predictor "mean"'):
         model.pack()

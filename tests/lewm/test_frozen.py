@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from lewm import recipes
 from lewm.checkpoints.frozen import settled, take_frozen
 from lewm.checkpoints.run import DatasetIdentity, load_run, read_tensors, save_tensors, write_config
 from lewm.config import ConvEncoder, EfficientnetEncoder, FrozenEncoder, FrozenProjector, resolve
@@ -165,6 +166,14 @@ def test_a_missing_source_is_told(tiny, tmp_path):
         LewmError, match=r"^model\.encoder\.weights: .*nowhere: no such run\nGive model\.encoder\.weights the directory"
     ):
         settled(frozen_config(tiny, tmp_path / "nowhere").model)
+
+
+def test_without_the_file_of_dinov2_it_is_said_which_one_is_needed(tmp_path):
+    weights = {"model.encoder.weights": str(tmp_path / "none.pth"), "model.predictor.depth": 1}
+    model = build(resolve(recipes.dino_wm("two-room", 2), None, weights).model)
+    told = r"none\.pth: No such file.*\n.*ViT-S/14, .*facebookresearch/dinov2.*--set model\.encoder\.weights="
+    with pytest.raises(LewmError, match=told):
+        take_frozen(model)
 
 
 def test_an_unknown_key_of_what_is_frozen_is_told(tiny):

@@ -165,7 +165,10 @@ def test_straightening_needs_clips_of_two_steps(tiny):
     assert tiny.model.predictor.history == 1
     with pytest.raises(LewmError) as caught:
         resolve(tiny, None, {"objective.straightening": 0.1})
-    assert "with model.predictor.history 1 a clip has one: set that to 2 or more" in str(caught.value)
+    assert str(caught.value).splitlines() == [
+        "objective.straightening 0.1 compares two steps, and with model.predictor.history 1 a clip has one",
+        "Add --set model.predictor.history=2, or more.",
+    ]
     two = resolve(tiny, None, {"objective.straightening": 0.1, "model.predictor.history": 2})
     assert two.objective.formula() == "prediction + 0.01 · sigreg + 0.1 · straightening"
 
@@ -276,6 +279,15 @@ def test_collapse_is_warned_of_with_what_helps(tiny, dataset, tmp_path, caplog, 
     (message,) = [record.getMessage() for record in caplog.records]
     assert "the latents are collapsing" in message
     assert message.endswith(advice)
+
+
+def test_without_batch_norm_that_is_named_first(tiny, dataset, tmp_path, caplog):
+    bare = {"model.projector_norm": "none", "objective.lambda": 0, "training.steps": 60, "training.log_every": 60}
+    train(resolve(tiny, None, bare), dataset, tmp_path / "run", CPU)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.endswith(
+        "set model.projector_norm to batch (now none), or raise objective.lambda (now 0) with --set."
+    )
 
 
 def test_the_weight_of_sigreg_is_no_key_of_pldm(tiny):

@@ -18,6 +18,7 @@ from lewm.page.course import _of_run, over_training
 from lewm.report_files import write_report
 from lewm.training.metrics import NUMBERS
 from lewm_data.envs.registry import WORLDS
+from tests.lewm.page.runs import Content, embeddings_report
 
 
 def curve(seed, rates, correlations=(0.5, 0.7)):
@@ -91,6 +92,7 @@ class Plan:
             "tasks_sha256": "ab" * 32,
             "seconds_per_plan": 0.1,
             "planner": {
+                "method": "LeWM",
                 "agent": "planner",
                 "warm_start": "off",
                 "planner": {"kind": "cem"},
@@ -174,7 +176,7 @@ def test_success_of_another_kind_of_agent_is_not_compared(run, ship, agent, told
 
 def test_success_of_other_weights_is_not_compared(run, ship, monkeypatch):
     ship(curve(0, (0.3, 0.8)))
-    monkeypatch.setattr("lewm.page.sections.other_weights", lambda path, report: "<p>other weights</p>")
+    monkeypatch.setattr("lewm.page.plans.other_weights", lambda path, report: "<p>other weights</p>")
     text, titles = page(run)
     assert titles == [SPREAD, RANK, FOLLOWS]
     assert "other weights" in text
@@ -209,6 +211,27 @@ def test_a_collapse_is_said_with_the_step_where_it_set_in(run):
     text, titles = page(run)
     assert "Collapsed from step 400 on: at step 500 the mean standard deviation of the latents is 0.01" in text
     assert titles[:2] == [SPREAD, RANK]
+
+
+def numbers_on_top(run):
+    text, _ = page(run)
+    (top,) = re.findall(r'<dl class="numbers">(.*?)</dl>', text)
+    return top
+
+
+def test_a_collapse_is_the_first_number_of_the_page_and_no_other_hides_it(run):
+    spread(run, 0.8, 0.7)
+    assert "effective rank</dt>" in numbers_on_top(run)
+    spread(run, 0.8, 0.02, 0.01)
+    write_report(run / "embeddings.json", Content(embeddings_report()))
+    top = numbers_on_top(run)
+    told = "from step 200 on; at the end their mean standard deviation is 0.01"
+    assert top.startswith(
+        f'<div class="warning"><dt>the latents are</dt><dd><b>collapsed</b><span>{told}</span></dd></div>'
+    )
+    assert top.count("warning") == 1
+    assert "effective rank</dt>" not in top
+    assert "covered</dt>" not in top
 
 
 @pytest.mark.parametrize("values", [(0.9, 0.8), (0.01, 0.9), (0.9, 0.01, 0.9)])

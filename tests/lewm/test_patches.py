@@ -199,7 +199,7 @@ def test_a_plan_is_the_same_alone_and_among_others(model, tiny, kind):
 def test_why_it_is_not_packed_is_said(model):
     assert not model.packs
     assert isinstance(dynamics_of(model), DifferentiableDynamics)
-    with pytest.raises(LewmError, match='predictor "patches": its tokens are the patches of a frame') as caught:
+    with pytest.raises(LewmError, match='there is no kernel for the predictor "patches"') as caught:
         model.pack()
     assert "which predicts step by step" in str(caught.value)
 

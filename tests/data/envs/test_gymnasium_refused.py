@@ -89,7 +89,7 @@ def test_the_extra_that_brings_what_gymnasium_lacks_is_named(monkeypatch, module
     with pytest.raises(DataError) as refused:
         lane()
     assert refused.value.problem == f"Lane-v0: needs {module}, which is not installed"
-    extra = re.search(r'pip install -e "\.\[(.*)\]"$', refused.value.remedy)
+    extra = re.search(r'pip install -e "\.\[(.*)\]" -c constraints.txt$', refused.value.remedy)
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     assert extra is not None
     assert extra[1] in project["optional-dependencies"]

@@ -45,6 +45,7 @@ def test_report_has_every_key_and_is_written(tiny, trained, data):
     assert written["latent_distance"] is None
     assert written["episodes"] == written["random"]["episodes"] == 5
     assert written["seconds_preparing"] == 0
+    assert written["planner"]["method"] == "LeWM"
     assert written["planner"]["precision"] == "fp32"
     assert written["planner"]["precision_reason"] == "chosen by default on cpu"
     assert len(list(path.with_suffix("").glob("episode-*.gif"))) == 5

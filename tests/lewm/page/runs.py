@@ -108,6 +108,7 @@ def plan_report(successes):
         "tasks_sha256": "ab" * 32,
         "seconds_per_plan": 0.123,
         "planner": {
+            "method": "LeWM",
             "agent": "planner",
             "warm_start": "off",
             "planner": {"kind": "cem", "samples": 300, "elites": 30, "iterations": 9},

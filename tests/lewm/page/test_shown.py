@@ -96,6 +96,18 @@ def test_it_shows_the_newest_of_every_part(finished):
     assert {file.read_text() for file in page.shown()} == {"curves", *shown} - {"training.png"}
 
 
+def test_the_page_names_the_method_that_was_trained(tmp_path, tiny):
+    for kind, name in (("lewm", "LeWM"), ("pldm", "PLDM")):
+        config = resolve(tiny, None, {"objective.kind": kind})
+        write_config(tmp_path / kind, config, DatasetIdentity("data.h5", "0", (16, 16), 2, None))
+        report = plan_report(6)
+        report["planner"]["method"] = name
+        write_report(tmp_path / kind / "plan-20260101-000000.json", Content(report))
+        said = Page(write_page(tmp_path / kind).page).said
+        assert f"{name} in two-room {kind} " in said
+        assert f"of the goals reached by {name} + CEM" in said
+
+
 def test_trained_and_frozen_parameters_are_counted_apart(tmp_path, tiny):
     conv = build(tiny.model).encoder
     frozen = {"kind": "frozen", "weights": "tensors.pt", "encoder": tiny.model.encoder.model_dump()}
@@ -233,6 +245,37 @@ def test_an_agent_that_does_not_plan(run, agent, name):
     assert "0.12 s an action" in page.said
     assert f"{name} 6 of 8 75.0%" in page.said
     assert page.said.count("random actions 1 of 8") == (agent != "random")
+
+
+def test_every_agent_keeps_its_newest_plan_and_the_numbers_on_top_are_the_models(run):
+    expert = {**plan_report(8), "planner": {"agent": "expert", "seed": 0, "batch": 8}}
+    policy = {**plan_report(5), "tasks_sha256": "ef" * 32}
+    policy["planner"] = policy["planner"] | {"agent": "gcbc"}
+    reports = (plan_report(2), plan_report(6), policy, {**plan_report(7), **expert, "successes": 7}, expert)
+    for day, report in enumerate(reports, 1):
+        fill(run, f"plan-2026010{day}-000000", [], report)
+    result = write_page(run)
+    assert result.sections == ("model", "planning", "planning-gcbc", "planning-expert")
+    said = Page(result.page).said
+    bounds = "the world's demonstrator 8 of 8 100.0% 25.0% to 75.0% random actions 1 of 8 12.5% 25.0% to 75.0%"
+    assert f"LeWM + CEM 6 of 8 75.0% 25.0% to 75.0% {bounds}" in said
+    assert "LeWM + GCBC 5 of 8 62.5% 25.0% to 75.0% random actions 1 of 8" in said  # the ceiling is of other tasks
+    assert said.count("goals reached by") == 2
+    tried = "95 %: 25.0% to 75.0%; 8 tasks, goals 25 steps ahead"
+    chance = "random actions 12.5%"
+    assert f"reached by LeWM + CEM 75.0% {tried}; the world's demonstrator 100.0%; {chance}" in said
+    assert f"reached by LeWM + GCBC 62.5% {tried}; {chance}" in said
+
+
+def test_a_damaged_plan_hides_no_agent_but_the_search(run):
+    fill(run, "plan-20260101-000000", [], {**plan_report(8), "planner": {"agent": "expert", "seed": 0, "batch": 8}})
+    (run / "plan-20260102-000000.json").write_text("{")
+    (run / "plan-20260103-000000.json").symlink_to(run.parent / "elsewhere")
+    result = write_page(run)
+    assert result.sections == ("model", "planning", "planning-expert")
+    said = Page(result.page).said
+    assert "plan-20260103-000000.json is not shown: not a regular file inside the run" in said
+    assert "the world's demonstrator 8 of 8" in said
 
 
 def test_the_newest_policy_of_each_kind_has_a_part_of_its_own(run):
