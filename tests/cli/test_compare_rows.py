@@ -69,4 +69,4 @@ def test_a_row_counts_what_decides_and_bounds_have_nothing_to_count(home, tmp_pa
     shown, *_, explained = tables(found)
     assert "Difference: how much more is solved than by the reference" in explained
     assert list(shown.columns[-1].cells)[-2:] == ["-", "-"]
-    assert found.machine["threads of the timing"] == str(torch.get_num_threads())
+    assert found.timed_on == (f"cpu, threads: {torch.get_num_threads()}",)

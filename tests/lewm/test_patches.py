@@ -289,7 +289,8 @@ def test_the_recipe_of_dino_wm_asks_for_the_file_of_the_weights(tmp_path, monkey
         train(few, data, tmp_path / "run", CPU)
     problem, remedy = str(caught.value).split("\n")
     assert problem == "dinov2_vits14_pretrain.pth: No such file or directory"
-    assert remedy == "Give a file of tensors that you have: --set model.encoder.weights=FILE."
+    assert "DINOv2's ViT-S/14" in remedy
+    assert remedy.endswith("name where you have it with --set model.encoder.weights=FILE.")
     assert not (tmp_path / "run").exists()
 
 
