@@ -11,7 +11,7 @@ from typing import Any
 
 from lewm.checkpoints.run import read_config
 from lewm.compare.spec import Change, Method, Plan, Row, Spec, Train, slug
-from lewm.config import Config, Planning, override, validate
+from lewm.config import Config, Planning, Section, override, validate
 from lewm.errors import LewmError
 from lewm.evaluation.tasks import PAPER
 from lewm.recipes import PUBLISHED, recipe
@@ -21,6 +21,7 @@ RECIPE = "small"  # where a specification names none
 DIGITS = 10  # of a digest in the name of a folder
 LABEL = 60  # characters of the readable part of such a name
 NOT_TRAINED = ("planning", "evaluation")  # sections that a training does not depend on
+KIND = "kind"  # the key of a section that decides which other keys it has
 SEED = "training.seed"  # chosen by the specification's seeds
 HORIZON = "horizon"  # of policies: `lewm plan` chooses it by the goal where it is not set
 REMEDY = "Change {key} in the specification."
@@ -147,7 +148,7 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
     begun = recipe(name, place, world(place).action_dim)
     tree = begun.model_dump(mode="json", by_alias=True)
     for part in parts:
-        keys = {key for key, _ in flat(part.set)} | set(part.set)
+        keys = {key for key, _ in _flat(part.set)} | set(part.set)
         wrong = [key for key in sorted(keys) if key == SEED or key.split(".")[0] in (*NOT_TRAINED, "recipe", "env")]
         if wrong:
             raise LewmError(
@@ -163,13 +164,38 @@ def trained(spec: Spec, line: Sequence[Method], title: str, place: str, data: st
     return Trained(place, data, config, _changed(begun, config))
 
 
-def differences(config: Config, other: Config) -> dict[str, Any]:
-    """What a training has of its own, by dotted keys; the seed and what it does not depend on are left out."""
-    own, others = (dict(flat(one.model_dump(mode="json", by_alias=True))) for one in (config, other))
-    hidden = (*NOT_TRAINED, SEED)
-    return {
-        key: own.get(key) for key in {**others, **own} if own.get(key) != others.get(key) and not key.startswith(hidden)
-    }
+def differences(own: Section, other: Section) -> dict[str, Any]:
+    """What a section has other than another one, by dotted keys, without what no training depends on, and its seed."""
+    mine, others = _values(own), _values(other)
+    return {key: mine.get(key) for key in {**others, **mine} if mine.get(key) != others.get(key)}
+
+
+def choices(own: Section, other: Section) -> dict[str, Any]:
+    """The differences without those keys that only one side has because a section of it is of another kind."""
+    mine, others = _values(own), _values(other)
+    both, found = mine.keys() & others.keys(), differences(own, other)
+    kinds = tuple(key.removesuffix(KIND) for key in found if key.endswith(f".{KIND}") and key in both)
+    return {key: value for key, value in found.items() if key in both or not key.startswith(kinds)}
+
+
+def settings(cell: Cell, reference: Cell) -> dict[str, Any]:
+    """What a method has other than the reference, as a reader is told it: the choices, not all that follows from them.
+
+    Keys of training and of planning begin with "train." and "plan.". Of another recipe only the name is told.
+
+    Args:
+        cell: A cell of the method.
+        reference: A cell of the reference, of the same world.
+    """
+    own, other = cell.run.config, reference.run.config
+    train = choices(own, other) if own.recipe == other.recipe else {"recipe": own.recipe}
+    plan = choices(cell.planning, reference.planning)
+    return {f"train.{key}": value for key, value in train.items()} | {f"plan.{key}": one for key, one in plan.items()}
+
+
+def _values(section: Section) -> dict[str, Any]:
+    values = _flat(section.model_dump(mode="json", by_alias=True))
+    return {key: value for key, value in values if not key.startswith((*NOT_TRAINED, SEED))}
 
 
 def _parts(spec: Spec, line: Sequence[Method], place: str) -> list[Change]:
@@ -186,16 +212,19 @@ def _parts(spec: Spec, line: Sequence[Method], place: str) -> list[Change]:
 
 def _changed(begun: Config, config: Config) -> str:
     """What a configuration has other than its recipe, in words for the name of a folder."""
-    words = (
-        f"{key.rpartition('.')[2]}={value}" for key, value in differences(config, begun).items() if value is not None
-    )
-    return slug("-".join(words))
+    return slug("-".join(f"{_said(key)}={value}" for key, value in choices(config, begun).items()))
 
 
-def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _said(key: str) -> str:
+    """The last part of a dotted key; that before it where the last is "kind", which does not say of what."""
+    *above, last = key.split(".")
+    return above[-1] if last == KIND else last
+
+
+def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a tree, each with its dotted key."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from flat(value, f"{above}{key}.")
+            yield from _flat(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value

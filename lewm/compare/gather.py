@@ -16,13 +16,12 @@ from jaxtyping import Float64
 
 from lewm.checkpoints.run import read_config
 from lewm.compare import statistics
-from lewm.compare.cells import Cell
+from lewm.compare.cells import Cell, settings
 from lewm.compare.expansion import Cells, WorldTables
 from lewm.compare.found import Found, Training
 from lewm.compare.jobs import evaluation, run_path
 from lewm.compare.learnt import needed, numbers
 from lewm.compare.result import Comparison, Group, Row, WorldResult
-from lewm.compare.settings import settings
 from lewm.measures.several_runs import paired_difference, success_over_runs
 from lewm.measures.several_tests import holm
 from lewm.model.assembly import without_values

@@ -130,7 +130,7 @@ def learning(place: Place, run: Trained | Given, kind: PolicyKind | None, data: 
 
     def is_there(result: Result) -> bool:
         now = {file.name: digest_of(file)}
-        return file.is_file() and weights(path) == result.get(WEIGHTS) and now == result.get(DIGESTS)
+        return file.is_file() and weights(path) == result[WEIGHTS] and now == result[DIGESTS]
 
     return Job(f"learn-{what}-{_key(run)}", f"learning {what} on {run.name}", needs, do, is_there)
 
@@ -154,7 +154,7 @@ def planning(place: Place, cell: Cell, tasks: Tasks, data: Path, needs: tuple[st
         return {"report": place.relative(written), WEIGHTS: report.checkpoint_sha256, DIGESTS: used}
 
     def is_there(result: Result) -> bool:
-        is_of_now = weights(path) == result.get(WEIGHTS) and digests(place, cell) == result.get(DIGESTS, {})
+        is_of_now = weights(path) == result[WEIGHTS] and digests(place, cell) == result[DIGESTS]
         return is_of_now and (place.root / result["report"]).is_file()
 
     title = f"planning in {cell.run.world}, {cell.said}, seed {cell.seed}"

@@ -9,34 +9,19 @@ from pathlib import Path
 import torch
 
 from lewm.config import HeadCost, Planning, PolicyKind
-from lewm.evaluation.command import PLANNING_NEEDS
 from lewm.heads.command import HeadRequest, PolicyRequest, train_head_of, train_policy_of
-from lewm.heads.files import HEAD, own_head, own_policy, policy_file, with_own_head
+from lewm.heads.files import HEAD, own_head, own_policy, policy_file
 from lewm.heads.policies import POLICIES
 from lewm.heads.temporal import HeadSettings
-from lewm.opened_run import Run, open_run
-from lewm.planning.controller import Controller
+from lewm.opened_run import open_run
 from lewm.planning.costs.head import load_head
 from lewm.planning.policy import load_policy
-from lewm.run_worlds import world_to_act_in
 
 
 def needed(planning: Planning) -> tuple[PolicyKind | None, ...]:
     """What has to be learnt for plans with these settings: kinds of policies, and None for the head."""
     head = planning.agent == "planner" and isinstance(planning.cost, HeadCost) and planning.cost.path is None
     return (*(() if planning.policy is None else (planning.policy,)), *((None,) if head else ()))
-
-
-def controller_of(run: Run, planning: Planning, seed: int) -> Controller:
-    """What makes the plans of a run, as in `lewm plan`.
-
-    Raises:
-        LewmError: The run has not what the settings ask for.
-    """
-    planning = with_own_head(run, planning)
-    place, kind = world_to_act_in(run, PLANNING_NEEDS), planning.policy
-    policy = None if kind is None or place.action_groups is not None else own_policy(run, kind)
-    return Controller(run.model, planning, seed, place.action_groups, policy=policy)
 
 
 def file_of(kind: PolicyKind | None) -> str:

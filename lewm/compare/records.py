@@ -12,7 +12,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Record:
         problem, remedy: The two lines of its error; empty where there was none.
         trace: Where an error came from that nobody foresaw.
         seconds: What the attempt took that came to this.
-        made_by: The versions and the commit of the program; empty where that is not known.
+        made_by: The versions and the commit of the program.
     """
 
     result: dict[str, Any] | None
@@ -44,7 +44,7 @@ class Record:
     remedy: str
     trace: str
     seconds: float
-    made_by: dict[str, str] = field(default_factory=dict)
+    made_by: dict[str, str]
 
     @property
     def has_failures(self) -> bool:

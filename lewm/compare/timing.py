@@ -13,13 +13,13 @@ from jaxtyping import UInt8
 
 from lewm.compare.cells import Cell, digest
 from lewm.compare.jobs import DIGESTS, SECONDS, Job, OnShare, Result, digests, evaluation, own_data, run_path, weights
-from lewm.compare.learnt import controller_of
 from lewm.compare.records import FAILED, Place, Record
 from lewm.compare.spec import Tasks
-from lewm.evaluation.tasks import PAPER
+from lewm.evaluation.acting import by_protocol, controller_of
+from lewm.evaluation.command import PLANNING_NEEDS
 from lewm.opened_run import Run, open_run
 from lewm.planning.replanner import Replanner
-from lewm.recipes import PUBLISHED
+from lewm.run_worlds import world_to_act_in
 from lewm.runtime import clock
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def timing(place: Place, cells: Sequence[Cell], plans: Sequence[Job], tasks: Tas
         return {SECONDS: timed, FAILED: failed, DIGESTS: used, **conditions(device)}
 
     def is_there(result: Result) -> bool:
-        return result.get(DIGESTS) == _used(place, there())
+        return result[DIGESTS] == _used(place, there())
 
     title = f"timing a plan of {len(cells)} methods in {first.run.world}, seed {first.seed}"
     name = f"time-{first.run.world}-{first.seed}-{digest([job.name for job in plans])}"
@@ -116,11 +116,10 @@ def _frames(
 
 def _decision(place: Place, cell: Cell, tasks: Tasks, data: Path, device: torch.device) -> Callable[[], float]:
     """A function that decides once, for one environment, and returns the seconds that this took."""
-    as_published = tasks.protocol == PAPER
-    published = {key: value for key, value in PUBLISHED.items() if as_published and key not in cell.chosen}
     run = open_run(run_path(place, cell.run), device)
     start, goal = _frames(run, own_data(cell.run, data), evaluation(tasks, cell.run.config).goal_offset)
-    controller = controller_of(run, cell.planning.model_copy(update=published), cell.seed)
+    planning = by_protocol(cell.planning, tasks.protocol, cell.chosen)
+    controller = controller_of(run, world_to_act_in(run, PLANNING_NEEDS), planning, cell.seed)
     controller.prepare()
     goals, one = controller.embed(goal), np.arange(1)
 

@@ -3,13 +3,43 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from lewm.config import Config, Planning, method_of
-from lewm.evaluation.tasks import Tasks
+from lewm.evaluation.tasks import PAPER, Tasks
+from lewm.heads.files import own_policy, with_own_head
+from lewm.opened_run import Run
 from lewm.planning.controller import Controller
+from lewm.planning.solver import OnCompile
+from lewm.recipes import PUBLISHED
+from lewm_data.envs.world import World
 
 log = logging.getLogger(__name__)
+
+
+def controller_of(
+    run: Run,
+    place: World,
+    planning: Planning,
+    seed: int,
+    on_compile: OnCompile = lambda compiled, total: None,
+) -> Controller:
+    """What makes the plans of a run, with the head or the policy of the run that the settings ask for.
+
+    Raises:
+        LewmError: The run does not have it, or it was learnt on other weights.
+    """
+    kind, groups = planning.policy, place.action_groups
+    policy = None if kind is None or groups is not None else own_policy(run, kind)
+    return Controller(run.model, with_own_head(run, planning), seed, groups, on_compile, policy)
+
+
+def by_protocol(planning: Planning, protocol: str, chosen: Collection[str]) -> Planning:
+    """Settings for tasks of a protocol: for those of "paper", what the user has not set is as published."""
+    if protocol != PAPER:
+        return planning
+    return planning.model_copy(update={key: value for key, value in PUBLISHED.items() if key not in chosen})
 
 
 def how_planned(controller: Controller, config: Config) -> dict[str, Any]:

@@ -8,7 +8,14 @@ from pathlib import Path
 import torch
 
 from lewm.decoding.decoder_file import load_decoder
-from lewm.evaluation.acting import acting, how_planned, warn_of_short_budget, warn_of_short_plans
+from lewm.evaluation.acting import (
+    acting,
+    by_protocol,
+    controller_of,
+    how_planned,
+    warn_of_short_budget,
+    warn_of_short_plans,
+)
 from lewm.evaluation.actors import EXPERT, check_expert, random_floor, run_actor
 from lewm.evaluation.agents import OnProgress, run_planner
 from lewm.evaluation.choice import named_protocol, tasks_for
@@ -18,15 +25,12 @@ from lewm.evaluation.film import film_writer
 from lewm.evaluation.manifest import write_tasks
 from lewm.evaluation.report import EvalReport, Success, TaskOutcome
 from lewm.evaluation.requests import FromEnv, FromFile, PlanRequest
-from lewm.evaluation.tasks import PAPER
 from lewm.evaluation.verdicts import with_kept_verdict
 from lewm.files import check_output, sha256
-from lewm.heads.files import head_digest, own_policy, policy_file, with_own_head
+from lewm.heads.files import head_digest, policy_file
 from lewm.opened_run import Run, open_run
-from lewm.planning.controller import Controller
 from lewm.planning.solver import OnCompile
 from lewm.provenance import versions
-from lewm.recipes import PUBLISHED
 from lewm.report_files import Beside, keeping, new_report
 from lewm.run_worlds import world_to_act_in
 from lewm.runtime import physical_memory
@@ -86,19 +90,14 @@ def _evaluate(
 ) -> EvalReport:
     films = Beside(film_writer(out.with_suffix(""), request.video)) if request.video else None
     frame_size = run.trained_on.frame_size[0]
-    model = run.model
-    planning = with_own_head(run, request.planning)
-    kind = planning.policy
-    policy = None if kind is None or place.action_groups is not None else own_policy(run, kind)
-    controller = Controller(model, planning, request.seed, place.action_groups, on_compile, policy)
+    planning, kind = request.planning, request.planning.policy
+    controller = controller_of(run, place, planning, request.seed, on_compile)
     controller.prepare()  # finds the faults of the settings before tasks are drawn
     if planning.agent == EXPERT:
         check_expert(place, isinstance(request.tasks, FromEnv) and request.tasks.goal is not None)
     decode = load_decoder(run.path, run.device).frames if request.imagine else None
     tasks = tasks_for(request, run, place)
-    if tasks.protocol == PAPER:
-        published = {key: value for key, value in PUBLISHED.items() if key not in request.chosen}
-        controller = replace(controller, planning=planning.model_copy(update=published))
+    controller = replace(controller, planning=by_protocol(controller.planning, tasks.protocol, request.chosen))
     if planning.plans:
         controller = replace(controller, planning=acting(controller, tasks, "horizon" in request.chosen))
         warn_of_short_plans(controller, tasks)

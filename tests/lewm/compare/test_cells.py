@@ -2,8 +2,7 @@
 
 import pytest
 
-from lewm.compare.cells import differences, row_cells
-from lewm.compare.settings import settings
+from lewm.compare.cells import differences, row_cells, settings
 from lewm.compare.spec import Spec
 from lewm.config import validate
 from lewm.errors import LewmError

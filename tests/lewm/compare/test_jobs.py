@@ -152,12 +152,12 @@ def timed(place, cell, monkeypatch):
 def test_a_method_that_cannot_be_timed_takes_no_time_of_another_away(place, timed):
     job, can = timed
     for name in ("one", "two"):
-        place.write(name, Record({}, "", "", "", 1.0))
+        place.write(name, Record({}, "", "", "", 1.0, {}))
     result = job.do(CPU, lambda share: None)
     assert result[jobs.SECONDS] == {"one": [0.5] * timing.ROUNDS}
     assert result[FAILED] == {"two": "ValueError: no such planner"}
     assert job.is_there(result)
-    place.write(job.name, Record(result, "", "", "", 1.0))
+    place.write(job.name, Record(result, "", "", "", 1.0, {}))
     can.append(True)
     forget_failures(place, {job.name: job})
     assert place.read(job.name) is None
@@ -166,15 +166,15 @@ def test_a_method_that_cannot_be_timed_takes_no_time_of_another_away(place, time
 
 def test_times_are_stale_where_weights_plans_threads_or_device_are_others(place, cell, timed):
     job, _ = timed
-    place.write("one", Record({}, "", "", "", 1.0))
+    place.write("one", Record({}, "", "", "", 1.0, {}))
     result = job.do(CPU, lambda share: None)
-    place.write(job.name, Record(result, "", "", "", 1.0))
+    place.write(job.name, Record(result, "", "", "", 1.0, {}))
     assert job.is_there(result)
     assert timing.stale(place, [job.name], CPU) == []
     for change in ({"threads": result["threads"] + 1}, {"device": "cuda"}):
-        place.write(job.name, Record(result | change, "", "", "", 1.0))
+        place.write(job.name, Record(result | change, "", "", "", 1.0, {}))
         assert timing.stale(place, [job.name], CPU) == [job.name]
-    place.write("two", Record({}, "", "", "", 1.0))
+    place.write("two", Record({}, "", "", "", 1.0, {}))
     assert not job.is_there(result), "another method has planned since"
     (place.root / "jobs" / "two" / "record.json").unlink()
     (cell.run.path / "model.safetensors").write_text("trained further")

@@ -189,7 +189,7 @@ def test_a_job_of_a_process_that_is_killed_is_done_by_another(place):
 
 
 def test_records_keep_what_they_are_given(place):
-    record = Record({"report": "runs/x/plan.json"}, "", "", "", 1.5)
+    record = Record({"report": "runs/x/plan.json"}, "", "", "", 1.5, {"lewm": "0.1.0"})
     place.write("a", record)
     assert place.read("a") == record
     assert place.relative(place.root / "runs" / "x") == "runs/x"
