@@ -53,14 +53,14 @@ def of_patches(patches: int, action_block: int, H: int) -> Arithmetic:
 
 
 def of_kept(patches: int, action_block: int, H: int) -> Arithmetic:
-    """Of `lewm/model/patches.py`: keys and values of frames are kept until the window slides; no proprioception."""
+    """Arithmetic of `lewm/model/patches.py`, which keeps keys and values until the window slides."""
     entered = [(place,) if place < HISTORY else range(HISTORY) for place in range(H)]
     seen = [(patches, (place + 1) * patches) for places in entered for place in places]
     return _of_tokens(WIDTH + EXTRA, seen, action_block, H)
 
 
 def _of_tokens(width: int, seen: list[tuple[int, int]], action_block: int, H: int) -> Arithmetic:
-    """Of calls of all layers, each with so many tokens of a width, and so many places that each of these sees."""
+    """Arithmetic of calls of all layers, each with so many tokens of a width, which see so many places each."""
     inner = PREDICTOR_HEADS * HEAD_DIM
     layer = [(width, 3 * inner), (inner, width), (width, MLP), (MLP, width)]
     products = [Product(n, K, N) for n, _ in seen for K, N in layer * LAYERS]
@@ -70,7 +70,7 @@ def _of_tokens(width: int, seen: list[tuple[int, int]], action_block: int, H: in
 
 
 def of_lewm(model: Model, H: int, once: bool) -> Arithmetic:
-    """Of the released code, or with `once` of what is left when nothing is computed twice or without use."""
+    """Arithmetic of the released code; with `once`, what is left when nothing is computed twice or without use."""
     predictor = model.predictor
     windows = [min(step + 1, predictor.history) for step in range(H)]
     attention = sum(2 * n * n * predictor.heads * predictor.head_dim * predictor.depth for n in windows)

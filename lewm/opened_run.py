@@ -88,7 +88,7 @@ class Run:
         """How training divides so many episodes: first the episodes that it sees, then those that it holds out.
 
         With `training.episodes` there are others, in neither part.
-        Of an imported run, only what is learnt on its latents is trained here. It sees the first episodes, too, and not
+        In an imported run, only what is learnt on its latents is trained here. It sees the first episodes, too, and not
         the others.
         """
         return split(self.config.training, episodes)

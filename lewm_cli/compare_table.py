@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def tables(comparison: Comparison) -> Iterator[Table | str]:
     """A table for each group of each world, what is missing, and what the columns are."""
     from lewm.compare.reading import briefly
-    from lewm.compare.words import several_versions
+    from lewm.compare.words import missing_of, several_versions
 
     if said := several_versions(comparison):
         yield said
@@ -30,14 +30,7 @@ def tables(comparison: Comparison) -> Iterator[Table | str]:
             for row in group.rows:
                 found.add_row(*_cells(row))
             yield found
-        missing = {
-            f"{row.title}, seed {seed}: {why}"
-            for group in world.groups
-            for row in group.rows
-            for seed, why in zip(row.seeds, row.missing, strict=True)
-            if why
-        }
-        yield from sorted(missing)
+    yield from sorted({f"{title}, seed {seed}: {why}" for _, title, seed, why in missing_of(comparison)})
     yield briefly()
 
 

@@ -99,7 +99,7 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
 
 
 def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:
-    """Of the named rows with the same runs, which differ in planning alone, the first; none that needs no run."""
+    """The first of the named rows with the same runs, which differ in planning alone; none that needs no run."""
     found: dict[tuple[str | None, ...], tuple[str, Row]] = {}
     for name, row in rows:
         if any(row.runs) and not words.is_bound(row):

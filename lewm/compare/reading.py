@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from lewm.training.health import COLLAPSED_RANK, COLLAPSED_STD
 
-# Of each term what it is, in a sentence which a terminal has room for, and what else there is to know.
+# A term, what it is in a sentence which a terminal has room for, and what else there is to know.
 READING = (
     (
         "Solved",
         "The interquartile mean of the seeds' success rates, with its 95% interval.",
-        "Of up to three seeds it is the mean, of more the mean of the middle half. The interval is the middle 95% of a "
-        "bootstrap, which draws seeds and tasks anew from those that there were. With few seeds it reaches about from "
-        "the worst to the best of them, and misses the success of all trainings that could be made more often than in "
-        "5 of 100 cases.",
+        "It is the mean of up to three seeds, and the mean of the middle half of more. The interval is the middle 95% "
+        "of a bootstrap, which draws seeds and tasks anew from those that there were. With few seeds it reaches about "
+        "from the worst to the best of them, and misses the success of all trainings that could be made more often "
+        "than in 5 of 100 cases.",
     ),
     (
         "Difference",
@@ -24,7 +24,7 @@ READING = (
     ),
     (
         "p",
-        "Of the paired test of these runs, corrected for the number of rows (Holm).",
+        "The p-value of the paired test of these runs, corrected for the number of rows (Holm).",
         "It is how probable it is that tasks which only one of the two solves fall to it as unevenly as here, or more "
         "unevenly, if both were equally good (McNemar's exact test, with the seeds as strata). Other trainings may "
         "turn out otherwise. A method is told apart from the reference where p is below 0.05 and the interval of the "

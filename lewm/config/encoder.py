@@ -62,15 +62,13 @@ class VitEncoder(Encoder):
         return self.width
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> VitEncoder:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+    def _heads_fit(self) -> VitEncoder:
+        _check_heads(self.width, self.heads)
         return self
 
     def check_frame(self, frame_size: int) -> None:
         """Raises unless patches fill the frame."""
-        if frame_size % self.patch:
-            raise ValueError(f"frame_size {frame_size} is not a multiple of patch {self.patch}")
+        _check_patches(frame_size, self.patch)
 
 
 class ConvEncoder(Encoder):
@@ -127,6 +125,16 @@ class ImpalaEncoder(Encoder):
         _check_halvings(frame_size, len(self.channels))
 
 
+def _check_heads(width: int, heads: int) -> None:
+    if width % heads:
+        raise ValueError(f"width {width} is not a multiple of heads {heads}")
+
+
+def _check_patches(frame_size: int, patch: int) -> None:
+    if frame_size % patch:
+        raise ValueError(f"frame_size {frame_size} is not a multiple of patch {patch}")
+
+
 def _check_halvings(frame_size: int, times: int) -> None:
     if frame_size % 2**times:
         raise ValueError(f"frame_size {frame_size} cannot be halved {times} times, once a number in channels")
@@ -175,15 +183,13 @@ class Dinov2Encoder(Encoder):
         return self.width * (frame_size // self.patch) ** 2
 
     @model_validator(mode="after")
-    def _heads_divide_width(self) -> Dinov2Encoder:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+    def _heads_fit(self) -> Dinov2Encoder:
+        _check_heads(self.width, self.heads)
         return self
 
     def check_frame(self, frame_size: int) -> None:
         """Raises unless patches fill the frame."""
-        if frame_size % self.patch:
-            raise ValueError(f"frame_size {frame_size} is not a multiple of patch {self.patch}")
+        _check_patches(frame_size, self.patch)
 
 
 class FrozenProjector(Section):

@@ -107,9 +107,10 @@ class PatchesPredictor(Predictor):
         return self.action_width
 
     def floats(self, batch: int, latent: int) -> int:
-        """Of every token and layer: two normalised copies, queries, keys, values and their mix, and both sides of GELU.
+        """How many numbers its layers keep for the gradient.
 
-        Both normalised copies are as wide as the token.
+        A layer keeps for every token two normalised copies, which are as wide as the token, queries, keys, values and
+        their mix, and both sides of GELU.
         """
         token = 2 * (latent // self.patches + self.action_width) + 4 * self.heads * self.head_dim + 2 * self.mlp
         return batch * self.history * self.patches * self.depth * token

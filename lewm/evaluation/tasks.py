@@ -126,7 +126,7 @@ class Tasks:
     def protocol_for(self, fingerprint: str, seen: Int64[np.ndarray, " E"], path: Path) -> str:
         """What a report on a run calls the protocol: "held-out" only if the run's training saw none of the episodes.
 
-        Of the pairs of CLEAR-LeWM, too, it says how many of the episodes the run's training saw.
+        It says so, too, of the pairs of CLEAR-LeWM, and how many of their episodes the run's training saw.
 
         Args:
             fingerprint: Fingerprint of the dataset that the run was trained on.

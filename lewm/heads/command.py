@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from lewm.config import PolicyKind
 from lewm.errors import LewmError, unknown
 from lewm.heads.files import HEAD, policy_file
+from lewm.heads.fitting import rng_of
 from lewm.heads.pairs import draw_pairs
 from lewm.heads.policies import POLICIES
 from lewm.heads.policies.idm import IdmSettings
@@ -154,10 +154,10 @@ def train_head_of(
             model, data, settings.seed, settings.frames, settings.longest, on_progress
         )
         shape = (settings.imagined, settings.horizon)
-        pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, _rng(settings, 1))
+        pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, rng_of(settings, 1))
         head = train_head(pairs, settings, lambda share: on_progress("training the head", share))
         held_out = draw_pairs(
-            model, unseen, MEASURED, unseen_longest, MEASURED_IMAGINED, settings.horizon, _rng(settings, 2)
+            model, unseen, MEASURED, unseen_longest, MEASURED_IMAGINED, settings.horizon, rng_of(settings, 2)
         )
         errors, real, imagined = measure_head(head, held_out, longest)
         report = HeadReport(
@@ -227,7 +227,3 @@ def refuse_choices(env: str, place: World) -> None:
         raise LewmError(
             f"the actions of {env} are choices, and a policy gives numbers", 'Plan with "lewm plan --planner cem".'
         )
-
-
-def _rng(settings: HeadSettings, use: int) -> np.random.Generator:
-    return np.random.default_rng([settings.seed, use])

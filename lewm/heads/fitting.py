@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
@@ -30,6 +31,11 @@ class FitSettings:
     learning_rate: float
     weight_decay: float
     seed: int
+
+
+def rng_of(settings: FitSettings, use: int) -> np.random.Generator:
+    """The random numbers of one use of a training's seed."""
+    return np.random.default_rng([settings.seed, use])
 
 
 def fit(

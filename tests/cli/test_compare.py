@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,35 +22,15 @@ from lewm.report_files import read_report, write_report
 from lewm_cli import output
 from lewm_cli.main import app
 
-SPEC = """
-title = "Tiny"
-seeds = [0, 1]
-reference = "lewm"
-[worlds.two-room]
-episodes = 12
-frame_size = 16
-[tasks]
-count = 4
-[train.set]
-training = { steps = 4, batch_size = 8, log_every = 1, evaluate_every = 1, checkpoint_every = 2, compile = "off" }
-"objective.sigreg.directions" = 32
-[train.set.model]
-frame_size = 16
-latent = 8
-projector_hidden = 16
-encoder = { channels = [4, 8], width = 16 }
-predictor = { projector_hidden = 16, width = 8, depth = 1, heads = 2, head_dim = 16, mlp = 16 }
-action_embedder = { hidden = 16 }
-[plan.set]
-"planner.kind" = "icem"
-"planner.samples" = 8
-"planner.elites" = 4
-"planner.iterations" = 2
+SPEC = (
+    (Path(__file__).parents[1] / "tiny_comparison.toml").read_text()
+    + """
 [methods.lewm]
 title = "LeWM"
 [methods.pldm]
 train.set = { "objective.kind" = "pldm" }
 """
+)
 GROUP = """
 [[groups]]
 title = "Methods"

@@ -12,7 +12,8 @@ from lewm.episode_latents import EpisodeLatents
 from lewm.errors import LewmError
 from lewm.heads.moves import Moves, draw_moves
 from lewm.heads.pairs import Pairs, draw_pairs
-from lewm.heads.policies.idm import IdmSettings, measure_idm, train_idm
+from lewm.heads.policies.idm import IdmSettings, train_idm
+from lewm.heads.policies.measuring import measure
 from lewm.heads.prepared import _some
 from lewm.heads.temporal import HeadSettings, measure_head, train_head
 from lewm.heads.windows import draw_starts
@@ -191,7 +192,7 @@ def policy(model):
 
 def test_a_policy_learns_where_to_go_and_how_fast(model, policy):
     held_out = moves_of(model, 1)
-    assert measure_idm(policy, held_out) < 0.25 * held_out.blocks.square().mean()
+    assert measure(policy, held_out)[0] < 0.25 * held_out.blocks.square().mean()
     ends = ends_of(held_out)
     slow, fast = (policy(*ends, torch.full((1500,), steps)) for steps in (20, 2))
     assert fast.norm() > 1.5 * slow.norm()

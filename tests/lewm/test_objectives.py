@@ -26,6 +26,7 @@ from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
 from lewm_kernels import RandomDirections, sigreg
+from tests.lewm.given_network import Given
 
 CPU = torch.device("cpu")
 B, T, D, A = 5, 4, 6, 10
@@ -60,19 +61,6 @@ def batch(config, seed=0):
     frames = rng.integers(0, 256, (B, config.model.predictor.history + 1, 16, 16, 3), dtype=np.uint8)
     actions = rng.standard_normal((*frames.shape[:2], config.model.action_block), dtype=np.float32)
     return torch.from_numpy(frames), torch.from_numpy(actions)
-
-
-class Given:
-    """A network whose embeddings are given, and whose prediction is the latent plus the block's first number."""
-
-    def __init__(self, latents):
-        self.latents = latents
-
-    def encode(self, frames):
-        return self.latents
-
-    def predict(self, latents, actions):
-        return latents + actions[..., :1]
 
 
 def test_the_cases_are_the_tables(tiny):

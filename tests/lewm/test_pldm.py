@@ -10,6 +10,7 @@ import torch
 from lewm.config import resolve
 from lewm.ranks import Ranks
 from lewm.training.objectives import OBJECTIVES, Network
+from tests.lewm.given_network import Given
 
 EVERY_TERM = {"objective.kind": "pldm", "objective.cov_t": 0.3, "objective.idm": 0.5, "objective.idm_hidden": 12}
 FLOOR = 1e-4  # added to variances, as in stable-worldmodel 0.1.1
@@ -23,19 +24,6 @@ SMALL = np.array(
     ]
 )
 ACTIONS = np.array([[0.4, -1.1, 9.0], [-0.2, 0.3, 9.0], [0.0, 0.8, 9.0]])[:, :, None]  # (B, T, 1); the last is not used
-
-
-class Given:
-    """A network whose embeddings are given, and whose prediction is the latent plus the block's first number."""
-
-    def __init__(self, latents):
-        self.latents = latents
-
-    def encode(self, frames):
-        return self.latents
-
-    def predict(self, latents, actions):
-        return latents + actions[..., :1]
 
 
 def objective_of(tiny, changes):

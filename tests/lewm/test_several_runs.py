@@ -54,7 +54,7 @@ def test_worlds_are_strata_of_which_every_resample_has_all():
 
 
 def test_the_difference_on_the_same_tasks_by_hand():
-    """Of 10 tasks, the second agent solves 5 that the first does not: Binomial(10, 1/2) has the quantiles 2 and 8.
+    """The second agent solves 5 of 10 tasks that the first does not: Binomial(10, 1/2) has the quantiles 2 and 8.
 
     None is the other way round, of which the share may be z² / (10 + z²) = 0.2775: 0.5 - √(0.3² + 0.2775²) = 0.0913.
     """
@@ -69,7 +69,7 @@ def test_the_difference_on_the_same_tasks_by_hand():
 
 
 def test_the_interval_is_that_of_the_resamples_where_each_agent_solves_a_task_that_the_other_does_not():
-    """Of 10 tasks one is lost and one is won: 97.5 % of the differences of two such counts are at most 3."""
+    """One of 10 tasks is lost and one is won: 97.5 % of the differences of two such counts are at most 3."""
     first = np.array([[True, False] + [True] * 8])
     second = np.array([[False, True] + [True] * 8])
     assert paired_difference(first, second).interval_95 == pytest.approx((-0.3, 0.3))
@@ -77,7 +77,7 @@ def test_the_interval_is_that_of_the_resamples_where_each_agent_solves_a_task_th
 
 @pytest.mark.parametrize(("shape", "most"), [((1, 4), 0.4899), ((3, 200), 0.0064)])
 def test_agents_that_agree_in_all_tasks_may_still_differ_in_others(shape, most):
-    """Of n tasks, z² / (n + z²) may be those on which they differ."""
+    """They may differ on z² / (n + z²) of n tasks."""
     same = np.arange(np.prod(shape)).reshape(shape) % 2 == 0
     assert paired_difference(same, same).value == 0
     assert paired_difference(same, same).interval_95 == pytest.approx((-most, most), abs=1e-4)

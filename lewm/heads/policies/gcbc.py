@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lewm.heads.fitting import fit
-from lewm.heads.policies.learning import STEPS, Learnt, Material, OnShare, PolicySettings, filled, rng_of
+from lewm.heads.fitting import fit, rng_of
+from lewm.heads.policies.learning import Learnt, Material, OnShare, PolicySettings, filled
 from lewm.heads.policies.measuring import draw_held_out, measure
 from lewm.heads.policies.transitions import Transitions, later_goals, transitions_of
 from lewm.planning.policy import Policy, patches_of
@@ -22,12 +22,6 @@ class GcbcSettings(PolicySettings):
 
     In stable-worldmodel, GCBC has a learning rate of 1e-4, a batch of 128 and passes over all data.
     """
-
-    steps: int = STEPS
-    batch: int = 256
-    learning_rate: float = 1e-3  # falls to 0 by a cosine
-    weight_decay: float = 1e-2
-    seed: int = 0  # seed of the choice of episodes and goals, the first weights, dropout and the batches
 
 
 def learn_gcbc(material: Material, settings: GcbcSettings, on_share: OnShare) -> Learnt:

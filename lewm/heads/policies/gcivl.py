@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from lewm.heads.fitting import fit
-from lewm.heads.policies.learning import STEPS, Learnt, Material, OnShare, PolicySettings, filled, rng_of
+from lewm.heads.fitting import fit, rng_of
+from lewm.heads.policies.learning import Learnt, Material, OnShare, PolicySettings, filled
 from lewm.heads.policies.measuring import draw_held_out, measure
 from lewm.heads.policies.transitions import Transitions, later_goals, near_goals, transitions_of
 from lewm.heads.policies.value import Value, actor_weights, block_rewards, value_loss
@@ -29,7 +29,7 @@ class GcivlSettings(PolicySettings):
     Source: OGBench (arXiv 2410.20092) and stable-worldmodel, which has a temperature of 3 and actor goals half of which
     are random; OGBench has 10 and none. Expectile, discount, average and the shares of goals are the same in both.
     Differs: a step of the value is a block, so that the exponent of a good block is as large as that of a good action
-    there; steps, batch, widths and learning rate are our choice, for a CPU.
+    there; widths are our choice, for a CPU.
     """
 
     expectile: float = 0.9
@@ -41,11 +41,6 @@ class GcivlSettings(PolicySettings):
     temperature: float = 3.0  # of the weights exp(temperature * advantage)
     most: float = 100.0  # and no weight is larger
     value_width: int = 256
-    steps: int = STEPS
-    batch: int = 256
-    learning_rate: float = 1e-3  # falls to 0 by a cosine
-    weight_decay: float = 1e-2
-    seed: int = 0  # seed of the choice of episodes and goals, the first weights, dropout and the batches
 
 
 def learn_gcivl(material: Material, settings: GcivlSettings, on_share: OnShare) -> Learnt:
@@ -55,7 +50,8 @@ def learn_gcivl(material: Material, settings: GcivlSettings, on_share: OnShare) 
     held_out = draw_held_out(material, settings)
     error, mean_action = measure(policy, held_out)
     with torch.inference_mode():
-        values = value(held_out.starts, held_out.goals).mean(dim=0)
+        states, goals = held_out.latents[held_out.starts], held_out.latents[held_out.goals]
+        values = value(states, goals).mean(dim=0)
     correlation = rank_correlation(held_out.steps.cpu().double().numpy(), -values.cpu().double().numpy())
     return Learnt(policy, filled(settings, material), error, mean_action, correlation)
 

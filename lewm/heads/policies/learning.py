@@ -6,14 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import numpy as np
-
 from lewm.episode_latents import EpisodeLatents
 from lewm.heads.fitting import FitSettings
 from lewm.model.world_model import WorldModel
 from lewm.planning.policy import Policy
 
-STEPS = 6000  # of the training of each kind, so that none gets more than another
 MEASURED = 4000  # held-out moves that the error is measured on
 
 OnShare = Callable[[float], None]  # is told which share of the steps is done
@@ -21,12 +18,17 @@ OnShare = Callable[[float], None]  # is told which share of the steps is done
 
 @dataclass(frozen=True)
 class PolicySettings(FitSettings):
-    """Numbers of a policy's training.
+    """What all kinds of policies have of the numbers of their training. They are our choice, for a CPU.
 
     Attributes:
         frames: At most so many frames of training episodes, but one episode at least; when None, all of them.
     """
 
+    steps: int = 6000  # of each kind, so that none gets more than another
+    batch: int = 256
+    learning_rate: float = 1e-3  # falls to 0 by a cosine
+    weight_decay: float = 1e-2
+    seed: int = 0  # seed of the choice of episodes and goals, the first weights, dropout and the batches
     frames: int | None = None
 
 
@@ -70,11 +72,6 @@ class Learnt:
     error: float
     mean_action: float
     value_correlation: float | None = None
-
-
-def rng_of(settings: PolicySettings, use: int) -> np.random.Generator:
-    """The random numbers of one use of a training's seed."""
-    return np.random.default_rng([settings.seed, use])
 
 
 def filled(settings: S, material: Material) -> S:

@@ -19,7 +19,7 @@ def outcomes(won, lost, both=3, neither=2):
 
 
 def test_the_paired_test_by_hand():
-    """Of 5 discordant tasks all are won: 2 / 2^5; of 4 three: 2 (4 + 1) / 2^4."""
+    """All of 5 discordant tasks are won: 2 / 2^5. Three of 4 are: 2 (4 + 1) / 2^4."""
     assert paired_test(*outcomes(5, 0)) == pytest.approx(2 / 32)
     assert paired_test(*outcomes(3, 1)) == pytest.approx(10 / 16)
     assert paired_test(*outcomes(2, 2)) == 1
