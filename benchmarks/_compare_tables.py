@@ -37,9 +37,10 @@ def comparison(name: str) -> Callable[[], str]:
 def _tables(found: Comparison) -> str:
     lines: list[str] = []
     for world in found.worlds:
-        rows = [row for group in world.groups for row in group.rows]
-        reference = next((row.title for row in rows if row.method == world.reference), world.reference)
-        lines += ["| " + " | ".join(COLUMNS).format(reference=reference) + " |", "|---" * len(COLUMNS) + "|"]
+        lines += [
+            "| " + " | ".join(COLUMNS).format(reference=world.reference_title) + " |",
+            "|---" * len(COLUMNS) + "|",
+        ]
         for group in world.groups:
             lines.append(f"| **{world.world}: {group.title}** " + "| " * (len(COLUMNS) - 1) + "|")
             lines += [f"| {' | '.join(_cells(row))} |" for row in group.rows]
@@ -57,11 +58,11 @@ def _time(seconds: float) -> str:
 
 def _cells(row: Row) -> list[str]:
     solved = [
-        f"{seed}: {counts[0] / counts[1]:.1%}" for seed, counts in zip(row.seeds, row.solved, strict=True) if counts
+        f"{seed}: {_solved(counts, why)}" for seed, counts, why in zip(row.seeds, row.solved, row.missing, strict=True)
     ]
     return [
         row.title,
-        "; ".join(solved) or "failed" * any("failed" in why for why in row.missing) or "-",
+        "; ".join(solved),
         "-" if row.success is None else f"{row.success.value:.1%}",
         "-" if row.success is None else between(row.success),
         "" if row.difference is None else points(row.difference),
@@ -71,6 +72,13 @@ def _cells(row: Row) -> list[str]:
         "-" if None in row.train_seconds else duration(row.train_seconds),
         _trained(row),
     ]
+
+
+def _solved(counts: tuple[int, int] | None, missing: str) -> str:
+    """The share that a seed solved, or why it is not known."""
+    if counts is not None:
+        return f"{counts[0] / counts[1]:.1%}"
+    return "failed" if "failed" in missing else "not measured"
 
 
 def _trained(row: Row) -> str:

@@ -100,8 +100,8 @@ def _words(released: Counts, whole: Counts, timed: list[Row]) -> list[str]:
         f"values, {saved:.1f} times less than DINO-WM's, which leaves {like:,.0f} and {like_most:,.0f} times. "
         f"{_on_cpu(timed, more, like)}On the paper's GPU DINO-WM runs at {rates[0]:.0f} or {rates[1]:.0f} TFLOP/s, by "
         f"the number of its patches, and LeWM at {slow:.1f}: LeWM's plan starts at least {started:,} operators one "
-        f"after the other, {1e6 * PAPER[RELEASED] / started:.0f} µs for each, and each is too small to fill a GPU. So "
-        f"{more:,.0f} or {less:,.0f} times the arithmetic take {_published():.0f} times as long."
+        f"after the other, {1e6 * PAPER[RELEASED] / started:.0f} µs for each, and each would be too small to fill a "
+        f"GPU. So {more:,.0f} or {less:,.0f} times the arithmetic take {_published():.0f} times as long."
     )
     return textwrap.wrap(text, 120, break_on_hyphens=False)
 
@@ -120,7 +120,7 @@ def _on_cpu(timed: list[Row], released: float, here: float) -> str:
     growths = [found["rollout", path]["growth"] for path in (LARGE, RECIPE)]
     grown = " and ".join(f"{one['value']:.2f} times" for one in growths)
     return (
-        f"On a CPU, whole plans take {plain} times as long for these {released:,.0f}, and {used} times for these "
+        f"On a CPU, whole plans come to {plain} times as long for these {released:,.0f}, and to {used} times for these "
         f"{here:,.0f}. The large models' plans are multiplied up from {candidates} candidates: for "
         f"{growths[0]['candidates']:g} times as many, the plain loop and the recipe's predictor took {grown} as long, "
         f"and the intervals cover both multiplying in proportion and along the line through the two sizes. "

@@ -1,4 +1,4 @@
-"""Keeps the result of `lewm compare` for the README's tables, without the lists of numbers that only its page draws.
+"""Keeps the result of `lewm compare` for the README's tables, without the lists over dimensions of latents.
 
 python benchmarks/keep_comparison.py $LEWM_HOME/compare/results/ablation benchmarks/results/compare-ablation-cpu.json
 """
@@ -6,8 +6,10 @@ python benchmarks/keep_comparison.py $LEWM_HOME/compare/results/ablation benchma
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lewm.compare.result import JSON, Comparison, Row, read_comparison
 from lewm.report_files import write_report
@@ -37,15 +39,15 @@ def kept(comparison: Comparison) -> Comparison:
 
 
 def _short(row: Row) -> Row:
-    return replace(
-        row,
-        embeddings=tuple(
-            None
-            if each is None
-            else {key: value for key, value in each.items() if not isinstance(value, list) or len(value) <= LONGEST}
-            for each in row.embeddings
-        ),
-    )
+    return replace(row, embeddings=tuple(None if each is None else _without_lists(each) for each in row.embeddings))
+
+
+def _without_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_lists(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if not isinstance(value, list) or len(value) <= LONGEST
+    }
 
 
 if __name__ == "__main__":

@@ -14,6 +14,10 @@ from lewm_cli import compare_table, options, output
 DOING = 40  # characters of what is done now, beside the bar
 
 if TYPE_CHECKING:
+    import torch
+
+    from lewm.compare.command import CompareRequest
+    from lewm.compare.records import Place
     from lewm.compare.result import Comparison
     from lewm.compare.spec import Spec
     from lewm.compare.work import Progress, States
@@ -66,7 +70,8 @@ def compare(
 
     Nothing is done twice: what is there already, of this specification or of another, is used. After an interruption
     the same command goes on: a training from its last checkpoint, other work with what was under way begun anew.
-    Everything is kept in $LEWM_HOME/compare; a part of a specification has a result of its own there.
+    Everything is kept in $LEWM_HOME/compare; a part of a specification has a result of its own there. What fails is
+    listed with its reason, the rest goes on, and the exit status is 0: see --dry-run and --retry.
     """
     if dry_run and show:
         raise typer.BadParameter("--dry-run and --show exclude each other")
@@ -74,11 +79,10 @@ def compare(
         raise typer.BadParameter("give each process --index and --of, or one command --jobs")
 
     from lewm.compare import command
-    from lewm.compare.children import end_with_parent, run_children
     from lewm.compare.processes import share_of
     from lewm.compare.records import Place
     from lewm.compare.spec import read_spec
-    from lewm.runtime import choose_device, one_of
+    from lewm.runtime import choose_device
 
     own_name, content = read_spec(spec)
     asked = _changed(content, seeds, tasks)
@@ -103,16 +107,27 @@ def compare(
     if show:
         _show(command.show(request, place), request.folder(place), single_file, json)
         return
-    where = choose_device(device)
-    where = one_of(where, request.share.index) if request.share.of > 1 else where
+    comparison = _work(request, place, choose_device(device), jobs)
+    if comparison is None:
+        output.note("another process writes the result")
+    else:
+        _show(comparison, request.folder(place), single_file, json)
+
+
+def _work(request: CompareRequest, place: Place, device: torch.device, jobs: int) -> Comparison | None:
+    """Does the work under a bar, with so many processes; None where another process writes the result."""
+    from lewm.compare import command
+    from lewm.compare.children import end_with_parent, run_children
+    from lewm.runtime import one_of
+
     end_with_parent()
     with output.progress_bar(output.count_of("jobs")) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(request.name, total=None)
 
         def on_progress(progress: Progress) -> None:
             within = progress.share or 0.0
             failed = f", {progress.failed} failed" if progress.failed else ""
-            doing = "; ".join(progress.doing) or name
+            doing = "; ".join(progress.doing) or request.name
             bar.update(
                 task, completed=progress.done + within, total=progress.total, description=f"{doing[:DOING]}{failed}"
             )
@@ -121,18 +136,18 @@ def compare(
             words = [word for word in sys.argv[1:] if word != "--retry"]  # this process has seen to it
             again = [sys.executable, "-m", "lewm_cli", *words, "--jobs", "1", "--of", str(jobs), "--index"]
             run_children(
-                [[*again, str(number)] for number in range(jobs)], place.root / "logs" / name, states, on_progress
+                [[*again, str(number)] for number in range(jobs)],
+                place.root / "logs" / request.name,
+                states,
+                on_progress,
             )
 
+        where = one_of(device, request.share.index) if request.share.of > 1 else device
         try:
-            comparison = command.compare(request, where, on_progress, others if jobs > 1 else None)
+            return command.compare(request, where, on_progress, others if jobs > 1 else None)
         except KeyboardInterrupt as error:
             error.args = ()  # a training tells how to go on with `lewm train`, and here the same command goes on
             raise
-    if comparison is None:
-        output.note("another process writes the result")
-    else:
-        _show(comparison, request.folder(place), single_file, json)
 
 
 def _words(values: Mapping[str, object]) -> list[str]:
@@ -146,7 +161,7 @@ def _words(values: Mapping[str, object]) -> list[str]:
 
 def _changed(spec: Spec, seeds: str | None, tasks: int | None) -> Spec:
     """The specification with the options that were given."""
-    from lewm.compare.spec import REMEDY, Spec
+    from lewm.compare.spec import Spec
     from lewm.config import validate
 
     values = spec.model_dump(mode="json", exclude_unset=True)
@@ -154,7 +169,8 @@ def _changed(spec: Spec, seeds: str | None, tasks: int | None) -> Spec:
         values["seeds"] = [int(one) if one.strip().isdecimal() else one for one in seeds.split(",")]
     if tasks is not None:
         values["tasks"] = values.get("tasks", {}) | {"count": tasks}
-    return validate(Spec, values, "the options", REMEDY)
+    remedy = "Give --seeds different whole numbers with commas between them, for example 0,1,2."
+    return validate(Spec, values, "the options", remedy)
 
 
 def _list(jobs: list[tuple[str, str]], json: bool) -> None:
@@ -168,12 +184,11 @@ def _list(jobs: list[tuple[str, str]], json: bool) -> None:
 
 
 def _show(comparison: Comparison, folder: Path, single_file: bool, json: bool) -> None:
-    from lewm.compare.result import INDEX, JSON
-    from lewm.files import file_name
+    from lewm.compare.page import page_name
+    from lewm.compare.result import JSON
 
     if json:
         output.show_json(comparison.as_dict())
     else:
         output.show(*compare_table.tables(comparison))
-    page = f"{file_name(comparison.name)}.html" if single_file else INDEX
-    output.note(f"result: {folder / JSON}", f"page: {folder / page}")
+    output.note(f"result: {folder / JSON}", f"page: {folder / page_name(comparison.name, single_file)}")

@@ -37,7 +37,7 @@ def tables(comparison: Comparison) -> Iterator[Table | str]:
 def _title(world: WorldResult) -> str:
     return (
         f"{world.world}: {world.tasks} tasks a seed, goals {world.goal_offset} steps ahead, {world.budget} allowed; "
-        f"compared with {world.reference}"
+        f"compared with {world.reference_title}"
     )
 
 

@@ -117,10 +117,10 @@ def row_cells(spec: Spec, row: Row, group: str, place: str, data: str) -> tuple[
     cells = []
     for seed in spec.seeds:
         run = _given(line, title, place, seed) or trained(spec, line, title, place, data, seed)
-        tree = run.config.planning.model_dump(mode="json", by_alias=True)
+        tree = run.config.model_dump(mode="json", by_alias=True)
         for change in changes:
-            override(tree, change)
-        planning = validate(Planning, tree, f"planning of {title}", REMEDY)
+            override(tree["planning"], change)
+        planning = validate(Config, tree, f"planning of {title}", REMEDY).planning  # some of it depends on the model
         chosen = frozenset(name for change in changes for name in change) & by_plan
         cells.append(Cell(key, title, row.x, note, f"{group}: {title}", seed, run, planning, chosen))
     return tuple(cells)
@@ -181,7 +181,7 @@ def choices(own: Section, other: Section) -> dict[str, Any]:
 def settings(cell: Cell, reference: Cell) -> dict[str, Any]:
     """What a method has other than the reference, as a reader is told it: the choices, not all that follows from them.
 
-    Keys of training and of planning begin with "train." and "plan.". Of another recipe only the name is told.
+    Keys of training and of planning begin with "train." and "plan.". Only the name is told of another recipe.
 
     Args:
         cell: A cell of the method.

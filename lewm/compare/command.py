@@ -16,7 +16,7 @@ from lewm.compare.expansion import Work, expand
 from lewm.compare.found import Found
 from lewm.compare.gather import gather
 from lewm.compare.jobs import Job
-from lewm.compare.page import write_comparison
+from lewm.compare.page import check_page, write_comparison
 from lewm.compare.processes import Share
 from lewm.compare.records import FINISH, TIMING, Place
 from lewm.compare.result import JSON, Comparison
@@ -108,11 +108,13 @@ def compare(
         The result; None where another process writes it.
 
     Raises:
-        LewmError: The specification has a fault, nothing can be written, or processes cannot share the work.
+        LewmError: The specification has a fault, nothing can be written, something else lies where the page is to be,
+            or processes cannot share the work.
         DataError: A dataset that is to be there cannot be read.
     """
     place = Place.default()
     todo = request.work(place)
+    check_page(request.name, request.folder(place), request.single_file)  # before work of hours
     check_writable(request.folder(place), "Give --out a folder that you can write to.")
     if request.retry and request.share.index == 0:  # once, as another process may have failed since
         forget_failures(place, {**todo.jobs, **todo.timings})
@@ -131,8 +133,9 @@ def compare(
 
 def show(request: CompareRequest, place: Place) -> Comparison:
     """Writes the result of what is there: compare.json, and the page."""
-    comparison = gather(Found(place, request.work(place)), request.name, request.call)
     folder = request.folder(place)
+    check_page(request.name, folder, request.single_file)  # before compare.json is written
+    comparison = gather(Found(place, request.work(place)), request.name, request.call)
     folder.mkdir(parents=True, exist_ok=True)
     write_report(folder / JSON, comparison)
     write_comparison(comparison, folder, request.single_file)

@@ -10,7 +10,7 @@ from lewm.compare.cells import Cell, Trained, digest, row_cells
 from lewm.compare.jobs import Job, collecting, learning, planning, planning_name, training
 from lewm.compare.learnt import needed
 from lewm.compare.records import Place
-from lewm.compare.spec import Data, Group, Row, Spec
+from lewm.compare.spec import Data, Group, Method, Row, Spec
 from lewm.compare.timing import timed, timing
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
@@ -131,7 +131,7 @@ def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jo
     reference = row_cells(spec, Row(of=spec.reference), spec.title, name, dataset)
     tables = []
     for group in groups:
-        rows = [row for row in group.rows if _is_measured(spec, row, name)]
+        rows = [row for row in group.rows if spec.is_measured(_line(spec, row), name)]
         if rows:
             cells = [row_cells(spec, row, group.title, name, dataset) for row in rows]
             tables.append(Table(group.title, group.axis, tuple(_named(spec, row, reference) for row in cells)))
@@ -156,9 +156,8 @@ def _named(spec: Spec, cells: Cells, reference: Cells) -> Cells:
     return tuple(replace(cell, method=reference[0].method) for cell in cells) if same else cells
 
 
-def _is_measured(spec: Spec, row: Row, name: str) -> bool:
-    line = (*(spec.line(row.of) if row.of is not None else ()), row)
-    return all(one.only_worlds is None or name in one.only_worlds for one in line)
+def _line(spec: Spec, row: Row) -> tuple[Method, ...]:
+    return (*(spec.line(row.of) if row.of is not None else ()), row)
 
 
 def _settings(name: str, data: Data) -> dict[str, object]:

@@ -34,7 +34,7 @@ def success(group: Group, name: str, world: WorldResult, shelf: Shelf) -> str:
     key = elements.key([(style, f"{title}: {x:.1f}%") for x, style, title in lines])
     title = f"{group.title}: solved tasks, with 95% intervals"
     if len(tracks) > 1:
-        title += f", and the differences to {reference.title if reference else world.reference} on the same tasks"
+        title += f", and the differences to {world.reference_title} on the same tasks"
     return forest.forest(shelf, f"{name}-success", title, rows, tracks) + key
 
 

@@ -99,12 +99,13 @@ class Found:
         if any(need not in self.states.done for need in job.needs):
             return Training()
         before = [record.result for record in map(self.place.read, job.needs) if record is not None]
-        learnt = [one[SECONDS] for one in before if one is not None and SECONDS in one]
+        parts = [seconds_of_training(path), *(one[SECONDS] for one in before if one is not None and SECONDS in one)]
+        known = [float(one) for one in parts if one is not None]
         health = [(line["step"], line["health"]) for line in read_metrics(path / METRICS) if "health" in line]
         curve = tuple((step, float(one["std_mean"]), float(one["effective_rank"])) for step, one in health)
         return Training(
             path=self.place.relative(path),
-            seconds=None if None in learnt else seconds_of_training(path) + sum(map(float, learnt)),
+            seconds=sum(known) if len(known) == len(parts) else None,
             embeddings=read_report(path / EMBEDDINGS) if stored(path) else None,
             curve=curve,
             collapsed_at=collapsed_from(curve),

@@ -1,6 +1,6 @@
 """Puts together the result of a comparison from what is there.
 
-S runs (training seeds), T tasks of a run, R rounds.
+S runs (training seeds), T tasks of a run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
 from lewm.checkpoints.run import read_config
 from lewm.compare import statistics
@@ -22,6 +21,7 @@ from lewm.compare.found import Found, Training
 from lewm.compare.jobs import evaluation, run_path
 from lewm.compare.learnt import needed, numbers
 from lewm.compare.result import Comparison, Group, Row, WorldResult
+from lewm.measures.intervals import Estimate
 from lewm.measures.several_runs import paired_difference, success_over_runs
 from lewm.measures.several_tests import holm
 from lewm.model.assembly import without_values
@@ -58,7 +58,7 @@ def gather(found: Found, name: str, call: Sequence[str] = ()) -> Comparison:
     return Comparison(
         name=name,
         title=spec.title,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         call=tuple(call),
         seconds=sum(map(max, spent, ended)),
         elapsed=_elapsed([attempt for of_job in attempts for attempt in of_job]),
@@ -97,6 +97,7 @@ def _world(found: Found, tables: WorldTables) -> WorldResult:
     return WorldResult(
         world=tables.world,
         reference=tables.reference[0].method,
+        reference_title=tables.reference[0].title,
         tasks=found.work.spec.tasks.count,
         goal_offset=goals.goal_offset,
         budget=goals.budget,
@@ -118,7 +119,7 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
     trainings = [_training(found, cell) for cell in cells]
     solved = [None if one.solved is None else (int(one.solved.sum()), len(one.solved)) for one in plans]
     counted = [counts for counts in solved if counts is not None]
-    seconds, of_reference = _in_the_same_rounds(found, cells, reference, times)
+    seconds = _seconds(found, cells, times)
     is_reference = cells[0].method == reference[0].method
     return Row(
         method=cells[0].method,
@@ -132,8 +133,8 @@ def _row(found: Found, cells: Cells, reference: Cells, times: Times) -> Row:
         success=success_over_runs([counted]) if counted else None,
         **(NOT_COMPARED if is_reference else _against(found, cells, reference)),
         p_holm=None,  # is corrected over the rows of a group
-        seconds_per_plan=float(np.median(seconds)) if len(seconds) else None,
-        ratio=None if is_reference or not len(seconds) else statistics.time_ratio(seconds, of_reference),
+        seconds_per_plan=float(np.median(seconds)) if seconds else None,
+        ratio=None if is_reference else _time_ratio(found, cells, reference, times),
         train_seconds=tuple(one.seconds for one in trainings),
         **_sizes(found, cells, trainings),
         embeddings=tuple(one.embeddings for one in trainings),
@@ -171,10 +172,14 @@ def _against(found: Found, cells: Cells, reference: Cells) -> dict[str, Any]:
     return compared
 
 
-def _in_the_same_rounds(
-    found: Found, cells: Cells, reference: Cells, times: Times
-) -> tuple[Float64[np.ndarray, " R"], Float64[np.ndarray, " R"]]:
-    """Seconds of the method's decisions and of the reference's, in the rounds of all seeds that have both."""
+def _seconds(found: Found, cells: Cells, times: Times) -> list[float]:
+    """Seconds of the method's decisions, in the rounds of all seeds."""
+    names = {found.work.plan(cell).name for cell in cells}
+    return [one for of_seed in times for name in names & of_seed.keys() for one in of_seed[name]]
+
+
+def _time_ratio(found: Found, cells: Cells, reference: Cells, times: Times) -> Estimate | None:
+    """How many times as long as the reference's the method's decisions take, in the rounds that have both."""
     ours: list[float] = []
     theirs: list[float] = []
     for cell, other in zip(cells, reference, strict=True):
@@ -183,7 +188,7 @@ def _in_the_same_rounds(
             if name in of_seed and others in of_seed:
                 ours += of_seed[name]
                 theirs += of_seed[others]
-    return np.array(ours, dtype=np.float64), np.array(theirs, dtype=np.float64)
+    return statistics.time_ratio(np.array(ours), np.array(theirs)) if ours else None
 
 
 def _training(found: Found, cell: Cell) -> Training:

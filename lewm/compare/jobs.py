@@ -45,7 +45,7 @@ class Job:
     """A piece of work whose result is kept.
 
     Attributes:
-        name: Of the folder of its record.
+        name: The folder of its record.
         title: What is said of it while it is done.
         needs: Names of the jobs that have to be done before.
         do: Does the work, or what is left of it, on a device; returns what its record is to say.
@@ -57,6 +57,13 @@ class Job:
     needs: tuple[str, ...]
     do: Callable[[torch.device, OnShare], Result]
     is_there: Callable[[Result], bool]
+
+    def is_made(self, result: Result) -> bool:
+        """Whether what it made is there; not if its record says too little, as that of another version may."""
+        try:
+            return self.is_there(result)
+        except (KeyError, TypeError):
+            return False
 
 
 def collecting(place: Place, name: str, data: Data, dataset: str) -> Job:
@@ -181,8 +188,10 @@ def run_path(place: Place, run: Trained | Given) -> Path:
     return run.path if isinstance(run, Given) else place.run(run.name)
 
 
-def seconds_of_training(run: Path) -> float:
-    """What the steps of a run's trainings took, its stages included."""
+def seconds_of_training(run: Path) -> float | None:
+    """What the steps of a run's trainings took, its stages included; None where it does not tell, as when imported."""
+    if not (run / METRICS).is_file():
+        return None
     return sum(seconds(path) for path in (run / METRICS, *run.glob(f"{STAGES}/*/{METRICS}")))
 
 

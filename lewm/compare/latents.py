@@ -11,6 +11,7 @@ from lewm.page import elements, forest
 from lewm.page.chart import Axes, Line, Style, kept_chart
 from lewm.page.shelf import Shelf
 
+ALIKE = 0.04  # the most by which shares differ that one line stands for
 COLLAPSED: tuple[Style, ...] = ("other", "third")  # the styles of the methods that collapsed, beside "ours"
 
 
@@ -23,10 +24,12 @@ def collapse(world: WorldResult, shelf: Shelf) -> str:
     if not collapsed:
         return elements.paragraph("The latents of no finished training in this world were collapsed at its end.")
     told = " ".join(words.collapses(*one) for one in collapsed)
+    others = [one for one in collapsed if one[1].method != world.reference]
+    drawn = zip(COLLAPSED, others, strict=False)
     shown: list[tuple[Style, str, Row]] = [
-        (style, *one) for style, one in zip(COLLAPSED, collapsed, strict=False) if one[1].method != world.reference
+        *(("ours", name, row) for name, row in rows if row.method == world.reference and any(row.curve)),
+        *((style, name, row) for style, (name, row) in drawn),
     ]
-    shown = [("ours", name, row) for name, row in rows if row.method == world.reference and any(row.curve)] + shown
     figures = [
         kept_chart(
             shelf,
@@ -41,6 +44,8 @@ def collapse(world: WorldResult, shelf: Shelf) -> str:
         )
     ]
     key = elements.key([(style, label) for style, label, _ in shown])
+    if len(others) > len(COLLAPSED):
+        told += f" The first {len(COLLAPSED)} of these {len(others)} methods are drawn."
     told += " A dot is where the collapse set in."
     return elements.paragraph(told) + elements.grid(figures, "pairs") + key
 
@@ -62,7 +67,7 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
     rows = [(name, row) for name, row in _each_run(words.named_rows(world)) if any(row.embeddings)]
     if not rows:
         return ""
-    normal = words.mean(
+    normal = _common(
         [value for _, row in rows for value in embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
     )
     marks = () if normal is None else ((100 * normal, "bound"),)
@@ -96,6 +101,12 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
         + forest.forest(shelf, "embeddings-cover", f"Coverage of the embeddings {told}", of_cover, cover)
         + key
     )
+
+
+def _common(values: Sequence[float | None]) -> float | None:
+    """The mean of values that differ little; None where a single line would not stand for all of them."""
+    known = [value for value in values if value is not None]
+    return words.mean(known) if known and max(known) - min(known) <= ALIKE else None
 
 
 def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:

@@ -36,14 +36,9 @@ def write_comparison(comparison: Comparison, out: Path, single_file: bool = Fals
         LewmError: In its place is something that is not such a page.
         OSError: It cannot be written.
     """
+    check_page(comparison.name, out, single_file)
     out.mkdir(parents=True, exist_ok=True)
-    place = out / (f"{file_name(comparison.name)}.html" if single_file else INDEX)
-    taken = [path for path in (place, *([] if single_file else [out / FILES])) if path.exists()]
-    if taken and not is_ours(place, COMPARISON_MARK):
-        raise LewmError(
-            f"{taken[0]}: is not part of a comparison's page, so it is not replaced",
-            "Give --out another folder, or move that away.",
-        )
+    place = out / page_name(comparison.name, single_file)
     if single_file:
         room = Room()
         shelves: list[Shelf] = [PageShelf(room) for _ in comparison.worlds]
@@ -57,6 +52,22 @@ def write_comparison(comparison: Comparison, out: Path, single_file: bool = Fals
         write_text(place, text)  # first: without it, nobody could tell that the folder of files is the page's
         put_folder(built / FILES, out / FILES, scratch)
     return place
+
+
+def check_page(name: str, out: Path, single_file: bool) -> None:
+    """Raises unless the page of a comparison of this name can be put there; see `write_comparison`."""
+    place = out / page_name(name, single_file)
+    taken = [path for path in (place, *([] if single_file else [out / FILES])) if path.exists()]
+    if taken and not is_ours(place, COMPARISON_MARK):
+        raise LewmError(
+            f"{taken[0]}: is not part of a comparison's page, so it is not replaced",
+            "Give --out another folder, or move that away.",
+        )
+
+
+def page_name(name: str, single_file: bool) -> str:
+    """The file of the page of a comparison."""
+    return f"{file_name(name)}.html" if single_file else INDEX
 
 
 def _page(comparison: Comparison, shelves: list[Shelf], shelf: Shelf) -> str:

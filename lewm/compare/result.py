@@ -48,30 +48,30 @@ class Row:
         settings: What it has other than the reference, by dotted keys; those of training and of planning begin with
             "train." and "plan.". See `lewm.compare.settings`.
         seeds: The training seeds.
-        solved: Of each seed, how many tasks were solved, and how many there were.
-        tasks_sha256: Of each seed, the digest of its tasks.
+        solved: How many tasks each seed solved, and how many it had.
+        tasks_sha256: The digest of each seed's tasks.
         success: Interquartile mean of the seeds' success rates, with its interval over seeds and tasks.
         difference: How much higher that mean is than the reference's, on the same tasks of the same seeds.
         paired_seeds: The seeds that the difference is of.
         unpaired: Why seeds were left out of it; empty where none was.
-        p: Of the paired test against the reference, see `lewm.compare.statistics.paired_test`.
+        p: The p-value of the paired test against the reference, see `lewm.compare.statistics.paired_test`.
         p_holm: The same, corrected for all rows of the group.
         improvement: Probability that a run of this row solves more than one of the reference.
         seconds_per_plan: Median time of a decision for one environment.
         ratio: That time divided by the reference's, measured in one process, in turns.
-        train_seconds: Of each seed, what its trainings took: stages, model, head and policies, with what serves in
-            training alone, such as the values of GCIVL. None for random actions and the demonstrator, which learn
-            nothing; so are the numbers, statistics and curves below.
+        train_seconds: What each seed's trainings took: stages, model, head and policies, with what serves in training
+            alone, such as the values of GCIVL. None for random actions and the demonstrator, which learn nothing; so
+            are the numbers, statistics and curves below. None, too, where a run was there before and does not tell.
         parameters: How many numbers decide: those of the model in a search; those of its encoder and projector and of
             the policy where a policy decides alone.
         learnt_parameters: How many of them are learnt after the model, on its latents: those of a policy or a head.
         frozen_parameters: How many of them are never trained here.
-        embeddings: Of each seed, the statistics of its embeddings.
-        collapsed_at: Of each seed, the first step from which on its latents stayed collapsed; None if they did not.
-        curve: Of each seed, the spread of the latents over the training.
-        runs: Of each seed, the folder of its run, from the folder of all comparisons.
-        plans: Of each seed, the report of its plans, from the same folder.
-        missing: Of each seed, what is not done yet, or what failed, be it the plans or their timing; empty where all is
+        embeddings: The statistics of each seed's embeddings.
+        collapsed_at: The first step from which on the latents of each seed stayed collapsed; None if they did not.
+        curve: The spread of each seed's latents over the training.
+        runs: The folder of each seed's run, from the folder of all comparisons.
+        plans: The report of each seed's plans, from the same folder.
+        missing: What of each seed is not done yet, or failed, be it the plans or their timing; empty where all is
             there.
     """
 
@@ -126,6 +126,7 @@ class WorldResult:
     Attributes:
         world: Its name.
         reference: Key of the method that the others are compared with.
+        reference_title: What it is called where its row has another title, such as its place on an axis.
         tasks: How many each seed has.
         goal_offset: Environment steps from the start to the goal.
         budget: Environment steps allowed.
@@ -135,6 +136,7 @@ class WorldResult:
 
     world: str
     reference: str
+    reference_title: str
     tasks: int
     goal_offset: int
     budget: int
@@ -154,7 +156,7 @@ class Comparison:
         seconds: Seconds of processes, added up over all attempts at all that it shows, the interrupted ones and the
             timing of plans among them. What several rows use counts once; an attempt that was killed is not known.
         elapsed: Seconds in which at least one of these processes was at work.
-        versions: Of what made the results: where it was not the same program for all, several of one part.
+        versions: The versions of what made the results, several of one part where it was not always the same program.
         timed_on: Device and threads of the times of decisions.
         machine: Where this was put together.
         spec: The specification, as plain values.

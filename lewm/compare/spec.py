@@ -171,6 +171,9 @@ class Spec(Section):
             raise ValueError("seeds has a seed twice")
         for name in self.methods:
             self.line(name)
+        for name in self.worlds:
+            if not self.is_measured(self.line(self.reference), name):
+                raise ValueError(f'the reference "{self.reference}" is not measured in {name}: see its only_worlds')
         return self
 
     @model_validator(mode="after")
@@ -205,6 +208,11 @@ class Spec(Section):
             if len(found) > len(self.methods):
                 raise ValueError(f"methods.{name} is a change of itself: see its key of")
         return tuple(found)
+
+    @staticmethod
+    def is_measured(line: Sequence[Method], world: str) -> bool:
+        """Whether a method is measured in a world: it and all that it is a change of."""
+        return all(one.only_worlds is None or world in one.only_worlds for one in line)
 
     def tables(self) -> tuple[Group, ...]:
         """The groups; where there is none, one with all methods."""

@@ -19,11 +19,11 @@ RESAMPLES = 10_000
 def paired_test(first: Bool[np.ndarray, "S T"], second: Bool[np.ndarray, "S T"]) -> float:
     """Two-sided p-value for two methods that tried the same tasks with each seed.
 
-    A task that both methods solve, or neither, says nothing about which is better. Of the others, the discordant ones,
-    each is as likely to be won by either method if the methods are equally good with every seed. So the number that the
-    second method wins, added up over the seeds, is Binomial(n, 1/2) given that n are discordant: McNemar's exact test,
-    with the seeds as strata. It needs no assumption about how hard the tasks of a seed are, nor about how much the
-    seeds differ in the share of tasks that is solved.
+    A task that both methods solve, or neither, says nothing about which is better. The others are the discordant ones.
+    Each of them is as likely to be won by either method if the methods are equally good with every seed. So the number
+    that the second method wins, added up over the seeds, is Binomial(n, 1/2) given that n are discordant: McNemar's
+    exact test, with the seeds as strata. It needs no assumption about how hard the tasks of a seed are, nor about how
+    much the seeds differ in the share of tasks that is solved.
 
     What it says: whether these runs differ on tasks such as these. All tasks of a seed are tried with the same two
     runs, so a run that was lucky in its training is lucky in all of them: a small p-value does not say that runs that

@@ -90,7 +90,7 @@ def stale(place: Place, jobs: Collection[str], device: torch.device) -> list[str
 
 def _is_made(place: Place, job: Job) -> bool:
     record = place.read(job.name)
-    return record is not None and record.result is not None and job.is_there(record.result)
+    return record is not None and record.result is not None and job.is_made(record.result)
 
 
 def _used(place: Place, cells: Mapping[str, Cell]) -> dict[str, Any]:

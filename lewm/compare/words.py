@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lewm.compare.result import Comparison, Group, Row, WorldResult
 from lewm.measures.intervals import Estimate
@@ -13,11 +14,12 @@ AGENT = "plan.agent"  # the setting that says who acts
 
 
 def rows_of(world: WorldResult) -> list[Row]:
-    """The rows of all groups, each method once."""
+    """The rows of all groups, each method once, and the reference under its own title."""
     found: dict[str, Row] = {}
     for group in world.groups:
         for row in group.rows:
-            found.setdefault(row.method, row)
+            own = replace(row, title=world.reference_title) if row.method == world.reference else row
+            found.setdefault(row.method, own)
     return list(found.values())
 
 
@@ -28,13 +30,18 @@ def reference_of(world: WorldResult) -> Row | None:
 
 def named_rows(world: WorldResult) -> list[tuple[str, Row]]:
     """The rows of all groups with a name that is clear without its group; those of the reference's group first."""
-    own = [group for group in world.groups if any(row.method == world.reference for row in group.rows)]
+    own = [group for group in world.groups if any(_is_titled_reference(row, world) for row in group.rows)]
     others = [group for group in world.groups if group not in own]
     found: dict[str, tuple[str, Row]] = {}
     for group in (*own, *others):
         for row in group.rows:
-            found.setdefault(row.method, (row.title if group in own else f"{group.title}: {named(row, group)}", row))
+            name = named(row, group) if group in own else f"{group.title}: {named(row, group)}"
+            found.setdefault(row.method, (world.reference_title if row.method == world.reference else name, row))
     return sorted(found.values(), key=lambda named: named[1].method != world.reference)
+
+
+def _is_titled_reference(row: Row, world: WorldResult) -> bool:
+    return row.method == world.reference and row.title == world.reference_title
 
 
 def named(row: Row, group: Group) -> str:
@@ -175,7 +182,7 @@ def times(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
     low, high = estimate.interval_95
-    return f"{estimate.value:.3g} × ({low:.3g} to {high:.3g})"
+    return f"{_digits(estimate.value)} × ({_digits(low)} to {_digits(high)})"
 
 
 def p_value(p: float | None) -> str:
@@ -189,11 +196,15 @@ def seconds(value: float | None) -> str:
     """A time, in the unit that suits it."""
     if value is None:
         return "-"
-    if value < 1:
+    if value < 0.9995:
         return f"{1000 * value:.3g} ms"
     if value < 90:
         return f"{value:.3g} s"
     return f"{value / 60:.3g} min" if value < 5400 else f"{value / 3600:.3g} h"
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def trained(row: Row) -> str:

@@ -79,7 +79,7 @@ class States:
             return
         if record.result is None:
             self.failed[name] = record.problem
-        elif job.is_there(record.result):
+        elif job.is_made(record.result):
             self.done.add(name)
 
     def look_at_all(self) -> None:

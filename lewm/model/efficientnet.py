@@ -19,6 +19,7 @@ from lewm.model.rows import at_least_min_rows
 NORM_EPS = 1e-3  # released code
 NORM_MOMENTUM = 0.01  # released code
 STEM = 32  # channels
+CPU_FRAMES = 32  # at a time, whose maps fit into a core's cache
 MIN_FRAMES = 16  # for fewer, PyTorch with one thread takes other code with other rounding: see `lewm.model.rows`
 
 
@@ -65,10 +66,13 @@ class EfficientnetMap(Encoder):
 
     def forward(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
         """Embeds frames that are scaled and normalised, of the configured size."""
-        return self._map(frames) if self.training else at_least_min_rows(self._map, frames, MIN_FRAMES)
+        if self.training:
+            return self._map(frames)
+        pieces = frames.split(CPU_FRAMES) if frames.device.type == "cpu" else (frames,)
+        return torch.cat([at_least_min_rows(self._map, piece, MIN_FRAMES) for piece in pieces])
 
     def _map(self, frames: Float[Tensor, "B 3 Y X"]) -> Float[Tensor, "B W"]:
-        x = F.relu6(self.stem(frames))
+        x = F.relu6(self.stem(frames), inplace=True)
         for block in self.blocks:
             x = block(x)
         if self.normalised:
@@ -90,8 +94,8 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B K U V"]:
         """One block."""
-        inner = x if self.expand is None else F.relu6(self.expand(x))
-        out = self.project(F.relu6(self.depthwise(inner)))
+        inner = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        out = self.project(F.relu6(self.depthwise(inner), inplace=True))
         return x + out if self.adds else out
 
 
@@ -100,11 +104,21 @@ class Convolution(nn.Module):
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
-        before = (kernel - stride) // 2
-        self.padding = (before, kernel - stride - before) * 2  # one more after than before where they differ
-        self.weights = nn.Conv2d(channels, out, kernel, stride, groups=groups, bias=False)
+        before, after = (kernel - stride) // 2, -(-(kernel - stride) // 2)
+        self.more = (0, after - before) * 2  # after a side, where the two paddings differ
+        self.weights = nn.Conv2d(channels, out, kernel, stride, before, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(out, eps=NORM_EPS, momentum=NORM_MOMENTUM)
 
     def forward(self, x: Float[Tensor, "B C Y X"]) -> Float[Tensor, "B K U V"]:
         """The result before the nonlinearity."""
-        return self.norm(self.weights(F.pad(x, self.padding)))
+        padded = F.pad(x, self.more) if any(self.more) else x  # without anything to add it would be copied
+        norm, convolution = self.norm, self.weights
+        if norm.training:
+            return norm(convolution(padded))
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        weight, bias = convolution.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        return F.conv2d(
+            padded, weight, bias, convolution.stride, convolution.padding, convolution.dilation, convolution.groups
+        )

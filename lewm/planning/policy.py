@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
@@ -124,7 +125,7 @@ class Policy(nn.Module):
             if steps is not None:
                 scale, shift = self.steps_out[number](steps).chunk(2, dim=-1)
                 x = x * (1 + scale) + shift
-            x = self.dropout(_gelu(x))
+            x = self.dropout(F.gelu(x, approximate="tanh") if self.training else _gelu(x))
         return self.out(x)[:, : self.action_block]
 
 

@@ -307,4 +307,5 @@ def test_what_does_not_fit_is_refused_before_the_work(home, tmp_path, options, s
     code, shown = call("compare", "own.toml", *options)
     assert code != 0
     assert said in " ".join(shown.split())
+    assert "KEY" not in shown
     assert not home.exists()

@@ -67,6 +67,7 @@ def world(name, number):
     return WorldResult(
         world=name,
         reference="lewm",
+        reference_title="LeWM",
         tasks=TASKS,
         goal_offset=25,
         budget=50,

@@ -123,7 +123,8 @@ STAGES = {f"stages.{name}.predictor.history": 1 for name in ("keypoints", "featu
     ("row", "said"),
     [
         ({"train": {"set": {"objective.lamda": 0}}}, 'Did you mean "objective.lambda"?'),
-        ({"plan": {"set": {"horizont": 3}}}, 'Did you mean "horizon"?'),
+        ({"plan": {"set": {"horizont": 3}}}, 'Did you mean "planning.horizon"?'),
+        ({"plan": {"set": {"context": 2}}}, "planning.context 2 exceeds model.predictor.history 1"),
         ({"train": {"set": {"planning.horizon": 3}}}, "train.set has the key planning.horizon"),
         ({"train": {"set": {"training.seed": 3}}}, "train.set has the key training.seed"),
         ({"train": {"set": {"training": {"seed": 3}}}}, "train.set has the key training.seed"),

@@ -69,6 +69,20 @@ def test_one_of_the_processes_forgets_failures(place, monkeypatch, index, times)
     assert len(calls) == times
 
 
+def test_what_is_no_page_of_ours_is_found_before_the_work_and_nothing_beside_it_is_replaced(place, monkeypatch):
+    folder = place.root / "mine"
+    folder.mkdir()
+    for name in ("index.html", "compare.json"):
+        (folder / name).write_text("mine")
+    monkeypatch.setattr(command.Place, "default", lambda: place)
+    monkeypatch.setattr(command, "work", lambda *_: pytest.fail("work was begun"))
+    request = CompareRequest("own", validate(Spec, SPEC, "here"), out=folder)
+    for call in (lambda: command.compare(request, CPU), lambda: command.show(request, place)):
+        with pytest.raises(LewmError, match="is not part of a comparison's page"):
+            call()
+    assert (folder / "compare.json").read_text() == "mine"
+
+
 def test_a_process_that_fails_is_told_at_once_and_the_others_go_on(place, caplog):
     """The second process ends only when the failure of the first one has been told."""
     go_on = place.root / "go-on"

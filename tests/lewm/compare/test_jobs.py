@@ -64,6 +64,12 @@ def test_a_policy_that_its_owner_has_trained_is_used_and_stays(place, cell, monk
     assert job.is_there(result)
 
 
+def test_a_run_without_metrics_does_not_tell_how_long_it_took(tmp_path):
+    assert jobs.seconds_of_training(tmp_path) is None
+    (tmp_path / "metrics.jsonl").touch()
+    assert jobs.seconds_of_training(tmp_path) == 0.0
+
+
 def test_what_is_missing_is_learnt(place, cell, monkeypatch):
     job, result, calls = learnt(place, cell, monkeypatch, given=False)
     assert calls == ["idm"]

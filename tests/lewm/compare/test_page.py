@@ -239,6 +239,44 @@ def test_the_reference_under_another_title_is_known_as_such(example, tmp_path):
     assert "Weight of SIGReg: λ = 0.5" in names
 
 
+def test_the_reference_has_its_own_title_where_a_group_before_its_own_has_it_under_another(example, tmp_path):
+    (world, *_) = example.worlds
+    reference, lambdas = world.groups[0].rows[0], world.groups[1]
+    placed = replace(reference, title="λ = 0.09", x=0.09)
+    first = replace(lambdas, rows=(*lambdas.rows[:2], placed, *lambdas.rows[3:]))
+    world = replace(world, groups=(first, world.groups[0], world.groups[2]))
+    assert words.reference_of(world).title == "LeWM"
+    assert [name for name, _ in words.named_rows(world)][:2] == ["LeWM", "PLDM"]
+    assert "Weight of SIGReg: λ = 0.5" in [name for name, _ in words.named_rows(world)]
+    page = Page(write_comparison(replace(example, worlds=(world,)), tmp_path / "page"))
+    assert "than LeWM solve" in page.said
+    assert "than λ = 0.09" not in page.said
+
+
+def test_of_many_collapsed_methods_it_is_said_which_are_drawn(example, tmp_path):
+    (world, *_) = example.worlds
+    lambdas = world.groups[1]
+    collapsed = lambdas.rows[0]
+    rows = tuple(replace(collapsed, method=row.method, title=row.title, runs=row.runs) for row in lambdas.rows)
+    world = replace(world, groups=(world.groups[0], replace(lambdas, rows=rows)))
+    page = Page(write_comparison(replace(example, worlds=(world,)), tmp_path / "page"))
+    assert "The first 2 of these 4 methods are drawn." in page.said
+    lines = {row["line"].rpartition(", seed")[0] for row in table(page, "collapse-std.csv")}
+    assert lines >= {"Weight of SIGReg: λ = 0", "Weight of SIGReg: λ = 0.01", "LeWM"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0123, "12.3 ms"), (0.9997, "1 s"), (89.0, "89 s"), (None, "-")],
+)
+def test_a_time_has_the_unit_that_suits_it(value, said):
+    assert words.seconds(value) == said
+
+
+def test_a_large_ratio_has_its_digits():
+    assert words.times(Estimate(1043.2, (899.6, 1210.0))) == "1,043 × (900 to 1,210)"
+
+
 def nothing(row):
     """The row of a method of which nothing is there yet."""
     return replace(

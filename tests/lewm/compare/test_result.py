@@ -38,7 +38,7 @@ ROW = Row(
     plans=("runs/two-room/lewm-1/seed-0/plan-1.json", None),
     missing=("", "not trained yet"),
 )
-WORLD = WorldResult("two-room", "lewm", 4, 25, 50, {"frames": 100}, (Group("Width", "numbers", (ROW,)),))
+WORLD = WorldResult("two-room", "lewm", "LeWM", 4, 25, 50, {"frames": 100}, (Group("Width", "numbers", (ROW,)),))
 COMPARISON = Comparison(
     name="own",
     title="Own",

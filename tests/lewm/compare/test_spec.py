@@ -68,6 +68,11 @@ def test_a_specification_without_groups_has_one_with_all_methods(write):
         ("[methods.lewm]", '[methods.lewm]\nof = "wide"', "methods.lewm is a change of itself"),
         ("[methods.lewm]", "[methods.lewm.worlds.push-t]", 'unknown world in worlds "push-t"'),
         ("[methods.lewm]", '[methods.lewm]\nonly_worlds = ["push-t"]', 'unknown world in only_worlds "push-t"'),
+        (
+            "[methods.lewm]",
+            '[worlds.push-t]\n[methods.lewm]\nonly_worlds = ["push-t"]',
+            'the reference "lewm" is not measured in two-room',
+        ),
         ("episodes = 12", 'data = "file.h5"\nepisodes = 12', "data names a file that is there, so episodes cannot"),
         ("episodes = 12", "episodes = 0", "worlds.two-room.episodes: Input should be greater than 0, got 0"),
         (

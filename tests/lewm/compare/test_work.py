@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -82,6 +83,13 @@ def test_a_damaged_record_is_as_none(place):
     work(place, chain(place), ALONE, CPU, lambda _: None)
     record = place.root / "jobs" / "a" / "record.json"
     record.write_text(record.read_text().replace('"name"', '"nome"'))
+    work(place, chain(place), ALONE, CPU, lambda _: None)
+    assert log(place) == ["a", "b", "c", "a"]
+
+
+def test_a_record_that_says_too_little_is_as_none(place):
+    work(place, chain(place), ALONE, CPU, lambda _: None)
+    place.write("a", replace(place.read("a"), result={"of another version": 1}))
     work(place, chain(place), ALONE, CPU, lambda _: None)
     assert log(place) == ["a", "b", "c", "a"]
 
