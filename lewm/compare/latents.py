@@ -12,7 +12,7 @@ from lewm.page.chart import Axes, Line, Style, kept_chart
 from lewm.page.shelf import Shelf
 
 ALIKE = 0.04  # the most by which shares differ that one line stands for
-COLLAPSED: tuple[Style, ...] = ("other", "third")  # the styles of the methods that collapsed, beside "ours"
+COLLAPSED: tuple[Style, ...] = ("other", "third", "theirs")  # the styles of methods that collapsed, beside "ours"
 
 
 def collapse(world: WorldResult, shelf: Shelf) -> str:
@@ -72,7 +72,7 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
     )
     marks = () if normal is None else ((100 * normal, "bound"),)
     spread = (
-        forest.Track("Standard deviation", digits=2, low=0.0),
+        forest.Track("Standard deviation", digits=3, low=0.0),
         forest.Track("Effective rank", low=0.0),
     )
     cover = (

@@ -11,6 +11,7 @@ from lewm.page.elements import data_link, text
 from lewm.page.shelf import Shelf, write_csv
 
 EDGE = 6.0  # percent of a track's width that lie outside its axis on each side
+MOST_DIGITS = 14  # of all numbers below an axis: every other one is left out where they have more
 
 
 @dataclass(frozen=True)
@@ -143,9 +144,12 @@ def _drawn(bar: Bar | None, track: Track, axis: list[float]) -> str:
 
 
 def _numbers(track: Track, axis: list[float]) -> str:
+    numbers = [_minus(f"{round(value, 9):g}") for value in axis]
+    every = 2 if len("".join(numbers)) > MOST_DIGITS else 1  # and 0 among them
     written = "".join(
-        f'<text x="{_place(value, axis)}%" y="12" text-anchor="middle">{_minus(f"{round(value, 9):g}")}</text>'
-        for value in axis
+        f'<text x="{_place(value, axis)}%" y="12" text-anchor="middle">{number}</text>'
+        for value, number in zip(axis, numbers, strict=True)
+        if round(value / (axis[1] - axis[0])) % every == 0
     )
     return f"<svg>{written}</svg>"
 

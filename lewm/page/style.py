@@ -74,6 +74,7 @@ video { width: 100%; background: #c8c8c8; }
 figcaption { font-size: .875rem; margin-top: .4rem; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); gap: 1.1rem; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); gap: 1.1rem; }
+.pairs > figure { max-width: 36rem; }
 .chart { width: 100%; height: auto; font-size: 12px; fill: var(--quiet); }
 .chart line { stroke: var(--line); }
 .chart polyline { fill: none; stroke-width: 1.5; stroke-linejoin: round; }

@@ -260,7 +260,7 @@ def test_of_many_collapsed_methods_it_is_said_which_are_drawn(example, tmp_path)
     rows = tuple(replace(collapsed, method=row.method, title=row.title, runs=row.runs) for row in lambdas.rows)
     world = replace(world, groups=(world.groups[0], replace(lambdas, rows=rows)))
     page = Page(write_comparison(replace(example, worlds=(world,)), tmp_path / "page"))
-    assert "The first 2 of these 4 methods are drawn." in page.said
+    assert "The first 3 of these 4 methods are drawn." in page.said
     lines = {row["line"].rpartition(", seed")[0] for row in table(page, "collapse-std.csv")}
     assert lines >= {"Weight of SIGReg: λ = 0", "Weight of SIGReg: λ = 0.01", "LeWM"}
 
