@@ -103,7 +103,7 @@ def _evaluate(
         warn_of_short_plans(controller, tasks)
     warn_of_short_budget(tasks)
     if request.save_tasks and request.clear_form:
-        with run.data(getattr(request.tasks, "data", None)) as data:
+        with run.data(None if isinstance(request.tasks, FromEnv) else request.tasks.data) as data:
             share = run.config.training.held_out
             write_manifest(request.save_tasks, tasks, data.dataset, request.seed, share, data.unseen)
     elif request.save_tasks:
