@@ -8,7 +8,7 @@ def held_out(noun: str, known: bool) -> str:
 
     Args:
         noun: "frames" or "episodes".
-        known: Whether the model's training held them out. Of an imported run that is not known: only what was learnt
-            here on its latents, such as a decoder, did not see them.
+        known: Whether the model's training held them out. This is not known where the run was imported: only what
+            was learnt here on its latents, such as a decoder, did not see them.
     """
     return f"held-out {noun}" if known else f"{noun} that the model's training may have seen"

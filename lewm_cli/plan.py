@@ -209,7 +209,8 @@ def plan(
         "precision": precision,
         "bounds": bounds,
     }
-    assignments = options.assignments(set_ or []) | plan_options.given(flags)
+    set_keys = options.assignments(set_ or [])
+    assignments = set_keys | plan_options.given(flags)
     planning = config.planning.model_dump(mode="json", by_alias=True)
     override(planning, assignments)
     evaluation = config.evaluation.model_dump() | plan_options.given({"goal_offset": goal_offset, "budget": budget})
@@ -227,7 +228,7 @@ def plan(
     else:
         source = FromDataset(data, protocol, episodes or 200, settings)
     chosen = validate(Planning, planning, "the options", SET)
-    plan_options.refuse_unused(chosen, plan_options.given(flags), options.assignments(set_ or []))
+    plan_options.refuse_unused(chosen, plan_options.given(flags), set_keys)
     if imagine and not chosen.plans:
         raise typer.BadParameter(f"shows plans, and the agent {chosen.agent} makes none", param_hint="--imagine")
     where = choose_device(device)

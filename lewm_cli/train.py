@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lewm_cli import failures, options, output, results
+from lewm_cli import failures, options, output, results, train_policy
 from lewm_cli.data.convert import converted
 from lewm_cli.unknown_world import say_unknown
 
@@ -146,9 +146,10 @@ def train(
         "health": report.health.as_dict(),
     }
     try:
+        _draw(report.run)
         if kinds:
             result["policies"] = _train_policies(report.run, data, kinds, where)
-    finally:  # the result of the training is shown whatever becomes of the policies
+    finally:  # the result of the training is shown whatever becomes of its picture and of the policies
         if json:
             output.show_json(result)
         else:
@@ -156,11 +157,10 @@ def train(
                 f", {seconds:.0f} s of them in the stage {name}" for name, seconds in report.stages.items()
             )
             output.show(f"{report.run}: {report.steps} steps in {report.seconds:.0f} s{stages}")
-    _draw(report.run)
 
 
 def _train_policies(run: Path, data: Path, kinds: list[PolicyKind], device: torch.device) -> dict[str, Any]:
-    """Train policies after the model, and say of each what it takes and how well it does."""
+    """Train policies after the model, and say how well each does; gives their files, and the seconds they took."""
     from rich.progress import TaskID, TaskProgressColumn
 
     from lewm.heads.after_training import train_policies
@@ -175,6 +175,8 @@ def _train_policies(run: Path, data: Path, kinds: list[PolicyKind], device: torc
         reports = train_policies(run, data, kinds, device, on_progress)
     for kind, report in reports.items():
         output.note(f"policy {kind}: {run / policy_file(kind)}{' is there already' if report is None else ''}")
+        if report is not None:
+            output.note(train_policy.said(report))
     return {
         kind: {"file": str(run / policy_file(kind)), "seconds": None if report is None else report.seconds}
         for kind, report in reports.items()

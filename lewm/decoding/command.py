@@ -78,8 +78,8 @@ class DecodeReport:
         frame_size: Y and X of decoded frames.
         decoder: The decoder's settings.
         trained: Whether the decoder was trained now; False when the run had it.
-        held_out: Whether the model's training held out the frames and episodes that are shown and measured. Of an
-            imported run that is not known: only the decoder's training did not see them.
+        held_out: Whether the model's training held out the frames and episodes that are shown and measured. This
+            is not known where the run was imported: only the decoder's training did not see them.
     """
 
     fidelity: Fidelity

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from lewm.errors import LewmError
-from lewm.evaluation.agents import OnProgress, Seconds, latent_distance
+from lewm.evaluation.agents import Meter, OnProgress, Seconds, latent_distance
 from lewm.evaluation.episodes import Act, Agent, Film, Played, run_episodes
 from lewm.evaluation.tasks import Tasks
 from lewm.planning.controller import Controller
@@ -67,15 +67,19 @@ def run_actor(
     if name == EXPERT:
         check_expert(world, tasks.picture is not None)
     begin = {"random": _random, EXPERT: _demonstrator}[name]
-    meter = _Meter(on_progress, tasks.budget, -(-len(tasks) // batch))
+    seconds, taken = 0.0, 0
+    meter = Meter(on_progress, -(-len(tasks) // batch))
 
     def agent(first: int, env: WorldEnv) -> Act:
         act = begin(world, tasks, controller.seed)(first, env)
 
         def timed(active: np.ndarray, step: int) -> np.ndarray:
+            nonlocal seconds, taken
             begun = clock(controller.model.device)
             actions = act(active, step)
-            meter.acted(clock(controller.model.device) - begun, env.num_envs * actions.shape[1], step)
+            seconds += clock(controller.model.device) - begun
+            taken += env.num_envs * actions.shape[1]
+            meter.within_batch(step / tasks.budget)
             return actions
 
         return timed
@@ -83,7 +87,7 @@ def run_actor(
     played = run_episodes(
         world, tasks, frame_size, batch, agent, latent_distance(controller), on_film, meter.batch_finished, to_the_end
     )
-    return played, Seconds(meter.seconds / max(1, meter.actions), 0.0)
+    return played, Seconds(seconds / max(1, taken), 0.0)
 
 
 def check_expert(world: World, to_picture: bool) -> None:
@@ -131,19 +135,3 @@ def _demonstrator(world: World, tasks: Tasks, seed: int) -> Agent:
         return act
 
     return agent
-
-
-class _Meter:
-    """Counts actions and their seconds, and tells how much of the work is done."""
-
-    def __init__(self, report: OnProgress, budget: int, batches: int) -> None:
-        self.report, self.budget, self.batches = report, budget, batches
-        self.seconds, self.actions, self.finished, self.solved = 0.0, 0, 0, 0
-
-    def acted(self, seconds: float, actions: int, step: int) -> None:
-        self.seconds, self.actions = self.seconds + seconds, self.actions + actions
-        self.report((self.finished + step / self.budget) / self.batches, self.solved)
-
-    def batch_finished(self, solved: int) -> None:
-        self.finished, self.solved = self.finished + 1, self.solved + solved
-        self.report(self.finished / self.batches, self.solved)

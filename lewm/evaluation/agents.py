@@ -65,7 +65,8 @@ def run_planner(
     """
     device, frameskip = controller.model.device, controller.model.config.frameskip
     seconds, plans, prepared = 0.0, 0, controller.seconds_preparing
-    meter = _Meter(on_progress, -(-len(tasks) // batch), controller.schedule.plans(-(-tasks.budget // frameskip)))
+    meter = Meter(on_progress, -(-len(tasks) // batch))
+    plans_of_batch = controller.schedule.plans(-(-tasks.budget // frameskip))
     imagination = _Imagination(controller, decode, on_film) if decode and on_film else None
 
     def agent(first: int, env: WorldEnv) -> Act:
@@ -75,10 +76,9 @@ def run_planner(
         def act(active: np.ndarray, step: int) -> np.ndarray:
             nonlocal seconds, plans
             frames = frames_of(env)[active] if replanner.looks_next else None
-            begun = clock(device)
-            meter.replan = replanner.replan
+            begun, made = clock(device), replanner.replan
             latents = None if frames is None else controller.embed(frames)
-            actions = replanner.act(latents, active, meter.iteration)
+            actions = replanner.act(latents, active, lambda share: meter.within_batch((made + share) / plans_of_batch))
             seconds += clock(device) - begun
             if replanner.decision is not None:
                 plans += len(active)
@@ -108,17 +108,19 @@ def latent_distance(controller: Controller) -> Distance:
     return distance
 
 
-class _Meter:
-    """Turns planner iterations into a share of all the work; plans that early success saves count as made."""
+class Meter:
+    """Turns what is done of a batch of episodes into a share of all; what early success saves counts as done."""
 
-    def __init__(self, report: OnProgress, batches: int, plans: int) -> None:
-        self.report, self.batches, self.plans = report, batches, plans
-        self.finished = self.solved = self.replan = 0
+    def __init__(self, report: OnProgress, batches: int) -> None:
+        self.report, self.batches = report, batches
+        self.finished = self.solved = 0
 
-    def iteration(self, share_of_plan: float) -> None:
-        self.report((self.finished + (self.replan + share_of_plan) / self.plans) / self.batches, self.solved)
+    def within_batch(self, share: float) -> None:
+        """Tells which share of the present batch is done."""
+        self.report((self.finished + share) / self.batches, self.solved)
 
     def batch_finished(self, solved: int) -> None:
+        """Tells that the present batch is done, and how many of its tasks are solved."""
         self.finished, self.solved = self.finished + 1, self.solved + solved
         self.report(self.finished / self.batches, self.solved)
 

@@ -56,8 +56,8 @@ def _check_holds_out(data: RunData) -> None:
 def named_protocol(request: PlanRequest, run: Run, tasks: Tasks) -> str:
     """The name that the report gives the protocol, which depends on the data that the run was trained on."""
     if run.origin is not None and tasks.dataset is not None:
-        of = f"tasks of {request.tasks.path}" if isinstance(request.tasks, FromFile) else tasks.protocol
-        return f"{of}; {NOT_KNOWN}"
+        name = tasks.name_in(request.tasks.path) if isinstance(request.tasks, FromFile) else tasks.protocol
+        return f"{name}; {NOT_KNOWN}"
     if not isinstance(request.tasks, FromFile):
         return tasks.protocol
     seen, _ = run.split(run.trained_on.episodes)

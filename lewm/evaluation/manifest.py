@@ -24,14 +24,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lewm.config import MOST_STEPS
 from lewm.errors import LewmError
-from lewm.evaluation.tasks import Placed, Replayed, Task, Tasks
+from lewm.evaluation.clear.protocol import Protocol
+from lewm.evaluation.from_dataset import PROTOCOLS
+from lewm.evaluation.from_env import FROM_ENV
+from lewm.evaluation.tasks import CLEAR, Placed, Replayed, Task, Tasks
 from lewm.files import write_text
 from lewm.reading import read_json
 from lewm_data.envs.gymnasium.simulator import SEEDS
@@ -46,6 +49,13 @@ DAMAGED = "Get the file again from where it was written."
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # smaller numbers keep their value in the JSON of any program
 Positive = Annotated[int, Field(gt=0, le=MOST_STEPS)]
 Number = int | float
+
+# What a protocol can be called.
+NAMES = (
+    *PROTOCOLS,
+    FROM_ENV,
+    *(f"{CLEAR} {name}" for name in get_args(Protocol.model_fields["name"].annotation)),
+)
 
 
 class _Strict(BaseModel):
@@ -91,22 +101,7 @@ class _ReplayedTask(_Strict):
 class _Manifest(_Strict):
     format: int
     env: str
-    protocol: Literal[
-        "held-out",
-        "unsolved",
-        "paper",
-        "from-env",
-        "CLEAR-LeWM official",
-        "CLEAR-LeWM moderate",
-        "CLEAR-LeWM strict",
-        "CLEAR-LeWM official-compat",
-        "CLEAR-LeWM clear-id",
-        "CLEAR-LeWM clear-standard",
-        "CLEAR-LeWM clear-hard",
-        "CLEAR-LeWM lewm-held-out",
-        "CLEAR-LeWM lewm-unsolved",
-        "CLEAR-LeWM lewm-paper",
-    ]
+    protocol: Literal[NAMES]  # type: ignore[valid-type]  # which are derived
     dataset: str | None
     goal_offset: Positive | None
     budget: Positive

@@ -138,7 +138,7 @@ class EvalReport:
         seconds_preparing: Compiling kernels and capturing CUDA graphs, which is not part of a plan; 0 on other devices.
         tasks: What became of each task.
         planner: The settings of planning. `method` is the one by which the model was trained, `precision` the one that
-            was used, and `precision_reason` says why. Of an agent that does not plan there is its name, the seed and
+            was used, and `precision_reason` says why. An agent that does not plan has its name here, the seed and
             the batch.
         head_sha256, policy_sha256: Digests of the files of the head and of the policy; None where none was used.
     """

@@ -135,7 +135,7 @@ class Tasks:
         """
         if self.protocol != HELD_OUT and not self.protocol.startswith(CLEAR):
             return self.protocol
-        said = f"tasks of {path}" if self.protocol == HELD_OUT else self.protocol
+        said = self.name_in(path)
         if self.dataset != fingerprint:
             return f"{said}; {NOT_KNOWN}"
         episodes = {task.episode for task in self.each}
@@ -143,6 +143,10 @@ class Tasks:
         if both:
             return f"{said}; {len(both)} of {len(episodes)} episodes were seen in training"
         return self.protocol
+
+    def name_in(self, path: Path) -> str:
+        """What tasks of a file are called where training may have seen their episodes: never "held-out"."""
+        return f"tasks of {path}" if self.protocol == HELD_OUT else self.protocol
 
     def sha256(self) -> str:
         """Digest of everything that a file of tasks says: equal digests mean equal tasks from the same source."""

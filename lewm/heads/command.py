@@ -56,8 +56,8 @@ class HeadReport:
         imagined: The same where the earlier latent is imagined.
         head: The settings of its training.
         seconds: What encoding, training and measuring took.
-        held_out: Whether the model's training held out the episodes of the errors. Of an imported run that is not
-            known: only what is trained here did not see them.
+        held_out: Whether the model's training held out the episodes of the errors. This is not known where the run was
+            imported: only what is trained here did not see them.
     """
 
     errors: tuple[StepsError, ...]
@@ -111,8 +111,8 @@ class PolicyReport:
             None for a kind that learns no value.
         policy: The settings of its training.
         seconds: What encoding, training and measuring took.
-        held_out: Whether the model's training held out the episodes of the errors. Of an imported run that is not
-            known: only what is trained here did not see them.
+        held_out: Whether the model's training held out the episodes of the errors. This is not known where the run was
+            imported: only what is trained here did not see them.
     """
 
     kind: PolicyKind

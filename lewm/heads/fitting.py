@@ -21,8 +21,8 @@ class FitSettings:
     Attributes:
         steps: Number of steps.
         batch: Examples a step.
-        learning_rate: At the first step; it falls to 0 by a cosine.
-        weight_decay: Of AdamW.
+        learning_rate: The rate at the first step; it falls to 0 by a cosine.
+        weight_decay: The weight decay of AdamW.
         seed: Seed of the batches.
     """
 

@@ -58,8 +58,8 @@ class Ranking:
     """Spearman's rank correlation with the steps between the moments of pairs.
 
     Attributes:
-        head: Of what the head tells.
-        distance: Of the latents' Euclidean distance.
+        head: The correlation of what the head tells.
+        distance: The correlation of the latents' Euclidean distance.
     """
 
     head: float

@@ -1,6 +1,6 @@
 """The distribution of a model's embeddings: moments, spectrum, normality, and how much of N(0, I) they cover.
 
-N frames, D latent width, E episodes, G of the frames, one of each episode, K eigenvalues.
+N frames, D latent width, E episodes, G frames, one of each episode, K eigenvalues.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NUMBERS_AT_ONCE = 2**22  # of the embeddings that are held in double precision
 class Normality:
     """Tests of each dimension's normality, of its shape alone: mean and variance do not matter.
 
-    A dimension may pass because there are few embeddings, so that it passes says less than that it is rejected.
+    With few embeddings a dimension may pass although it is not normal; a rejection is surer.
 
     Attributes:
-        p_values: Of D'Agostino and Pearson's test; None for a constant dimension, which is not tested.
+        p_values: Those of D'Agostino and Pearson's test; None for a constant dimension, which is not tested.
         rejected: Dimensions that are not normal at the level 0.05 of all tests together, after Holm's correction.
 
     Source: D'Agostino and Pearson, Biometrika 60 (1973); Holm, Scand. J. Stat. 6 (1979).
@@ -48,16 +48,16 @@ class Embeddings:
     """The distribution of embeddings. The aim of SIGReg is N(0, I), so variances of 1, in all directions.
 
     Moments and spectrum are of all N frames. Frames of one episode are alike, and tests and coverage take their samples
-    to be independent: these use G frames, one of each episode.
+    to be independent: these use as many frames as there are episodes, one of each.
 
     Attributes:
         frames, episodes, dimensions: N, E and D.
-        independent: G.
-        means, variances: Of each dimension, in order; empty where there are more than `WIDEST`.
+        means, variances: The mean and the variance of each dimension, in order; empty where there are more than
+            `WIDEST`.
         mean_size: Euclidean length of the mean, divided by the root of D.
-        least_variance, mean_variance, greatest_variance: Of the dimensions.
+        least_variance, mean_variance, greatest_variance: The least, mean and greatest variance of a dimension.
         constant: Number of dimensions that do not vary.
-        eigenvalues: Of the covariance, descending. The other D - K are 0, as there are at most N - 1 others.
+        eigenvalues: The K eigenvalues of the covariance that can differ from 0, at most N - 1, descending.
         effective_rank: exp of the entropy of the eigenvalues divided by their sum.
         eigenvalues_of_normal, effective_rank_of_normal: Those of N samples of N(0, I): a perfect model's spectrum is
             not flat either, as it is estimated from N frames. None where D exceeds `WIDEST`.
@@ -74,7 +74,6 @@ class Embeddings:
     frames: int
     episodes: int
     dimensions: int
-    independent: int
     means: tuple[float, ...]
     variances: tuple[float, ...]
     mean_size: float
@@ -98,7 +97,10 @@ class Embeddings:
 
 
 def measure_embeddings(latents: Float[np.ndarray, "N D"], episodes: Int64[np.ndarray, " N"], seed: int) -> Embeddings:
-    """Measure the distribution of embeddings. It holds no more than N² numbers and a few columns beside them.
+    """Measure the distribution of embeddings.
+
+    It holds some copies of `latents` in double precision and some matrices of E² numbers. Where D exceeds `WIDEST`, it
+    holds matrices of N² numbers, and copies of some columns at a time.
 
     Args:
         latents: Embeddings of at least two frames that training did not see.
@@ -128,7 +130,6 @@ def measure_embeddings(latents: Float[np.ndarray, "N D"], episodes: Int64[np.nda
         frames=frames,
         episodes=len(first),
         dimensions=dimensions,
-        independent=len(independent),
         means=() if wide else tuple(means.tolist()),
         variances=() if wide else tuple(variances.tolist()),
         mean_size=float(np.sqrt(np.mean(means**2))),

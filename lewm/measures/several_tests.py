@@ -11,7 +11,9 @@ import numpy as np
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's p-values: those below 5 % are all true with 95 % probability, however many hypotheses there are.
+    """Holm's p-values.
+
+    With a probability of at least 95 %, no hypothesis that is true has a p-value below 5 %, however many there are.
 
     Source: Holm, Scand. J. Statist. 6 (1979).
 

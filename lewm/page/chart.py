@@ -15,7 +15,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 12, 8, 36  # margins, which hold the numbers of t
 MOST_TICKS = 5
 STEPS = (1, 2, 5, 10)  # ticks are multiples of one of them times a power of ten
 LONGEST_NUMBER = 5  # characters that fit beside the vertical axis
-LEAST = 1e-300  # of a number on an axis of powers of ten
+LEAST = 1e-300  # least positive number on an axis of powers of ten; lower ones count as 0
 
 Point = tuple[float, float]
 Interval = tuple[float, float]
@@ -30,7 +30,7 @@ class Line:
         points: What it goes through, from left to right.
         style: Whose it is: "theirs" is quiet.
         label: What it is called in the file of its points.
-        intervals: Of each point, drawn as a bar, or None; empty where no point has one.
+        intervals: The interval of each point, drawn as a bar, or None; empty where no point has one.
         marks: Which points are dots. "alone": all of them, and no line joins them.
     """
 
@@ -50,7 +50,8 @@ class Axes:
         unit: Written behind the numbers of the vertical axis.
         top: The upper end of the vertical axis; else it is what the lines need.
         names: In place of numbers at 0, 1, 2, ... of the horizontal axis.
-        powers: Whether the vertical axis is one of powers of ten, with the positive numbers alone.
+        powers: Whether the vertical axis is one of powers of ten. Numbers that are not positive lie at its lower end,
+            below all others.
     """
 
     across: str = "training step"
@@ -65,7 +66,7 @@ STEP_AXES = Axes()
 
 def kept_chart(shelf: Shelf, name: str, title: str, lines: Sequence[Line], axes: Axes = STEP_AXES) -> str:
     """A chart with a link to its points, which are kept as the file `name`.csv; empty without a point."""
-    if not any(one.points for one in map(_finite, lines)):
+    if not _has_place(lines, axes):
         return ""
     rows = [
         (line.label, *point, *(interval or (None, None)))
@@ -77,26 +78,27 @@ def kept_chart(shelf: Shelf, name: str, title: str, lines: Sequence[Line], axes:
 
 
 def chart(title: str, lines: Sequence[Line], axes: Axes = STEP_AXES, link: str = "") -> str:
-    """A chart.
+    """A chart; empty without a point.
 
     Args:
         title: What the lines show.
-        lines: At least one line with a point. Points that are not finite are left out.
+        lines: The lines. Points that are not finite are left out.
         axes: What the axes say.
         link: HTML behind the title.
     """
-    lines = [_finite(one, axes.powers) for one in lines]
+    if not _has_place(lines, axes):
+        return ""
+    lines = [_finite(one) for one in lines]
     xs = [x for one in lines for x, _ in one.points]
     ys = [y for one in lines for y in (*(y for _, y in one.points), *(y for ends in one.intervals for y in ends or ()))]
-    if not xs:
-        return ""
     if axes.names:
         across, names = [-0.5, len(axes.names) - 0.5], [(float(x), name) for x, name in enumerate(axes.names)]
     else:
         across = ticks(0.0, max(xs))
         names = [(x, _number(x)) for x in across]
     if axes.powers:
-        up = [10.0**power for power in _powers([y for y in ys if y > 0])]
+        positive = [y for y in ys if y >= LEAST]
+        up = [10.0**power for power in _powers([*positive, min(positive) / (10 if len(positive) < len(ys) else 1)])]
     else:
         up = ticks(min(0.0, *ys), max(ys) if axes.top is None else axes.top)
     scale = _logarithm if axes.powers else float
@@ -122,13 +124,18 @@ def chart(title: str, lines: Sequence[Line], axes: Axes = STEP_AXES, link: str =
     return f"<figure>{svg}<figcaption>{said}{link}</figcaption></figure>"
 
 
-def _finite(line: Line, positive: bool = False) -> Line:
-    """The line without points that have no place."""
+def _has_place(lines: Iterable[Line], axes: Axes) -> bool:
+    """Whether there is a point to draw; an axis of powers of ten needs a positive one."""
+    return any(y >= LEAST or not axes.powers for one in lines for _, y in _finite(one).points)
+
+
+def _finite(line: Line) -> Line:
+    """The line without points that are not finite."""
     intervals = line.intervals or (None,) * len(line.points)
     kept = [
         (point, interval)
         for point, interval in zip(line.points, intervals, strict=True)
-        if all(map(math.isfinite, (*point, *(interval or ())))) and (not positive or point[1] > LEAST)
+        if all(map(math.isfinite, (*point, *(interval or ()))))
     ]
     return replace(line, points=tuple(p for p, _ in kept), intervals=tuple(i for _, i in kept))
 

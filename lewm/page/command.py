@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from lewm.page.content import ODD, newest_first
 from lewm.page.document import Section, page
 from lewm.page.media import is_inside
 from lewm.page.places import FILES, INDEX
-from lewm.page.plans import agent_of
+from lewm.page.plans import newest_plans
 from lewm.page.sections import LARGEST_TEXT, PARTS, Part
 from lewm.page.shelf import FolderShelf, PageShelf, Room
 from lewm.provenance import versions
@@ -69,17 +70,18 @@ def write_page(directory: Path, out: Path | None = None, single_file: bool = Fal
     else:
         log.warning("%s: has no %s. %s", directory, run.MODEL, run.repair(directory))
     out.parent.mkdir(parents=True, exist_ok=True)
-    parts = [part for part in PARTS if not part.further or _newest(part, directory) is not None]
+    newest = _newest(directory)
+    parts = [part for part in PARTS if not part.further or part.name in newest]
     room = Room()
     if single_file:
-        sections = [_section(part, directory, config.env, PageShelf(room)) for part in parts]
+        sections = [_section(part, newest, directory, config.env, PageShelf(room)) for part in parts]
         write_text(out, _page(directory, config, sections))
         return ReportPage(str(out), tuple(one.name for one in sections if one.source))
     with temporary_folder(out) as scratch:
         built = scratch / "new"
         (built / FILES).mkdir(parents=True)
         shelves = [(part, FolderShelf(built, f"{FILES}/{part.name}")) for part in parts]
-        sections = [_section(part, directory, config.env, shelf) for part, shelf in shelves]
+        sections = [_section(part, newest, directory, config.env, shelf) for part, shelf in shelves]
         (built / INDEX).write_text(_page(directory, config, sections), encoding="utf-8")
         places.put_folder(built, out, scratch)
     return ReportPage(str(out / INDEX), tuple(one.name for one in sections if one.source))
@@ -90,11 +92,13 @@ def _page(directory: Path, config: Config, sections: list[Section]) -> str:
     return page(directory.resolve().name, f"{method_of(config)} in {config.env}", sections, made)
 
 
-def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShelf) -> Section:
+def _section(
+    part: Part, newest: Mapping[str, Path], directory: Path, env: str, shelf: FolderShelf | PageShelf
+) -> Section:
     world = shlex.quote(env)
     named = f" --env {world}" if ":" in env else ""
     command = part.command.format(run=shlex.quote(str(directory)), env=world, named=named)
-    path = _newest(part, directory)
+    path = newest.get(part.name)
     if path is None and part.name in ("training", "embeddings") and run.read_origin(directory) is not None:
         elsewhere = "Not there: the run was imported, and trained elsewhere."
         return Section(part.name, part.title, "", elements.paragraph(elsewhere, "quiet"))
@@ -118,14 +122,19 @@ def _section(part: Part, directory: Path, env: str, shelf: FolderShelf | PageShe
     except ODD as error:
         reason = f"not as this version of lewm writes it ({type(error).__name__}: {error})"
         return _odd(part, path, reason, command)
-    note = shelf.note() if isinstance(shelf, PageShelf) else ""
-    return Section(part.name, part.title, path.name, content.body + note, content.numbers, url)
+    return Section(part.name, part.title, path.name, content.body + shelf.note(), content.numbers, url)
 
 
-def _newest(part: Part, directory: Path) -> Path | None:
-    """The file that a part shows; None where the run has none."""
-    found = newest_first(directory, part.pattern)
-    return next((one for one in found if part.agent is None or agent_of(one) == part.agent), None)
+def _newest(directory: Path) -> dict[str, Path]:
+    """The file that each part shows, by the part's name; without the parts that the run has no file for."""
+    by_agent = newest_plans(directory)
+    found = {
+        part.name: next(iter(newest_first(directory, part.pattern)), None)
+        if part.agent is None
+        else by_agent.get(part.agent)
+        for part in PARTS
+    }
+    return {name: path for name, path in found.items() if path is not None}
 
 
 def _odd(part: Part, path: Path, reason: str, command: str) -> Section:

@@ -60,8 +60,9 @@ def heading(words: str) -> str:
 
 
 def folded(title: str, words: str) -> str:
-    """A text as it is, which unfolds when its title is clicked."""
-    return f"<details><summary>{text(title)}</summary><pre>{text(words)}</pre></details>"
+    """A text as it is, with all its lines, which unfolds when its title is clicked."""
+    lines = "\n".join(html.escape(visible(line)) for line in words.split("\n"))
+    return f"<details><summary>{text(title)}</summary><pre>{lines}</pre></details>"
 
 
 def picture(source: str | None, caption: str, link: str = "") -> str:

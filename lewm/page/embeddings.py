@@ -29,14 +29,14 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
     beside = "" if aim is None else f"; {AIM}: {aim:.1f}"
     least, mean, greatest = (found[f"{which}_variance"] for which in ("least", "mean", "greatest"))
     facts = [
-        ("Frames", f"{found['frames']:,} of {found['episodes']:,} held-out episodes"),
+        ("Frames", f"{found['frames']:,} frames of {found['episodes']:,} held-out episodes"),
         ("Effective rank", f"{rank:.1f} of {found['dimensions']:,}{beside}"),
         ("Variance of a dimension", f"{mean:.3g} on average, {least:.3g} to {greatest:.3g}"),
         ("Size of the mean", f"{found['mean_size']:.3g}, root mean square over the dimensions"),
         ("Constant dimensions", f"{found['constant']:,}"),
     ]
     if found["normality"] is not None:
-        tested = found["dimensions"] - found["constant"]
+        tested = sum(p is not None for p in found["normality"]["p_values"])
         facts.append(("Not normal", f"{found['normality']['rejected']:,} of {tested:,} tested dimensions"))
     figures = [
         _spectrum(found, shelf),
@@ -46,14 +46,15 @@ def embeddings(path: Path, shelf: Shelf) -> Content:
     body = other_weights(path, found) + elements.facts(facts) + KEY + elements.grid(figures, "pairs")
     body += _cover(found, shelf)
     body += "".join(elements.paragraph(sentence, "quiet") for sentence in found["left_out"])
-    body += elements.paragraph(
-        "SIGReg aims at N(0, I). Moments and spectrum are of all frames; normality and coverage are of "
-        f"{found['independent']:,} frames, one of each episode, because frames of an episode are alike. A dimension "
-        "counts as not normal at the level 0.05 of all tests together (D'Agostino and Pearson, Holm's correction); "
-        "with few frames, few are found.",
-        "quiet",
-    )
-    return Content(body)
+    told = "SIGReg aims at N(0, I)."
+    if found["cover"] is not None:
+        told += (
+            " Moments and spectrum are of all frames; normality and coverage are of "
+            f"{found['episodes']:,} frames, one of each episode, because frames of an episode are alike. A dimension "
+            "counts as not normal at the level 0.05 of all tests together (D'Agostino and Pearson, Holm's correction); "
+            "with few frames, few are found."
+        )
+    return Content(body + elements.paragraph(told, "quiet"))
 
 
 def _spectrum(found: Mapping[str, Any], shelf: Shelf) -> str:
@@ -76,7 +77,10 @@ def _moments(found: Mapping[str, Any], shelf: Shelf) -> list[str]:
             ],
             Axes(across="dimension"),
         )
-        for name, title, aim in (("means", "Mean of each dimension", 0.0), ("variances", "Its variance", 1.0))
+        for name, title, aim in (
+            ("means", "Mean of each dimension", 0.0),
+            ("variances", "Variance of each dimension", 1.0),
+        )
         if found[name]
     ]
 

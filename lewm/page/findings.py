@@ -22,7 +22,8 @@ def decoding(path: Path, shelf: Shelf) -> Content:
     """decode-*.json: what the latents look like."""
     report = read_report(path)
     shown = f"Shown and measured are {held_out('episodes', report['held_out'])}."
-    return Content(other_weights(path, report) + elements.paragraph(shown, "quiet") + _gallery(media_of(path), shelf))
+    body = other_weights(path, report) + elements.paragraph(shown, "quiet")
+    return Content(body + _gallery(media_of(path), path.parent, shelf))
 
 
 def probing(path: Path, shelf: Shelf) -> Content:
@@ -42,7 +43,7 @@ def probing(path: Path, shelf: Shelf) -> Content:
         f"Probes fitted on {report['episodes']['train']} episodes and tested on {report['episodes']['test']} others.",
         "quiet",
     )
-    return Content(body + _gallery(media_of(path), shelf), tuple(numbers))
+    return Content(body + _gallery(media_of(path), path.parent, shelf), tuple(numbers))
 
 
 def surprise(path: Path, shelf: Shelf) -> Content:
@@ -73,7 +74,7 @@ def surprise(path: Path, shelf: Shelf) -> Content:
             media = Media((*media.shown, video), media.left_out)
         else:
             body += elements.paragraph(f"The annotated video is not in the run: {video}", "quiet")
-    return Content(body + _gallery(media, shelf))
+    return Content(body + _gallery(media, path.parent, shelf))
 
 
 def _basis(basis: Mapping[str, Any], alpha: float) -> str:
@@ -104,7 +105,7 @@ def suite(path: Path, shelf: Shelf) -> Content:
             f"{high:.2%}), at alpha {report['alpha']:g}.",
             "quiet",
         )
-    return Content(body + _gallery(media_of(path), shelf))
+    return Content(body + _gallery(media_of(path), path.parent, shelf))
 
 
 def _outcome(one: Mapping[str, Any]) -> tuple[str, ...]:
@@ -124,11 +125,11 @@ def _number(value: float | None, style: str) -> str:
     return "-" if value is None else format(value, style)
 
 
-def _gallery(media: Media, shelf: Shelf) -> str:
-    """Pictures below each other, then videos side by side."""
+def _gallery(media: Media, run: Path, shelf: Shelf) -> str:
+    """Pictures of a run below each other, then videos side by side."""
     found, shown = media.shown, media.shown[:FIGURES]
-    body = "".join(figure(one, shelf) for one in shown if one.suffix in PICTURES)
-    videos = [figure(one, shelf) for one in shown if one.suffix in VIDEOS]
+    body = "".join(figure(one, run, shelf) for one in shown if one.suffix in PICTURES)
+    videos = [figure(one, run, shelf) for one in shown if one.suffix in VIDEOS]
     body += elements.grid(videos) if videos else ""
     if len(found) > FIGURES:
         body += elements.paragraph(f"{FIGURES} of {len(found)} pictures and videos.", "quiet")

@@ -74,13 +74,16 @@ def is_inside(path: Path, run: Path, largest: int) -> bool:
     return target.is_relative_to(run.resolve()) and stat.S_ISREG(about.st_mode) and about.st_size <= largest
 
 
-def figure(path: Path, shelf: Shelf) -> str:
-    """A picture or video with its caption; a picture has a link to its data: the CSV beside it, or the report."""
+def figure(path: Path, run: Path, shelf: Shelf) -> str:
+    """A picture or video of a run with its caption.
+
+    A picture has a link to its data: the CSV beside it where that is a file inside the run, else the report.
+    """
     caption = CAPTIONS.get(path.stem, path.stem.replace("-", " "))
     if path.suffix in VIDEOS:
         return elements.video(shelf.take(path), caption)
     beside = path.with_suffix(".csv")
-    if is_inside(beside, path.parent.parent, LARGEST):
+    if is_inside(beside, run, LARGEST):
         link = elements.data_link(shelf.take(beside), beside.name, caption)
     else:
         link = shelf.source_link(caption)

@@ -75,7 +75,12 @@ def planning(path: Path, shelf: Shelf) -> Content:
     return Content(body, (_success(report, acting, bounds),))
 
 
-def agent_of(path: Path) -> str:
+def newest_plans(directory: Path) -> dict[str, Path]:
+    """The newest report of each agent that has acted in a run, by agent."""
+    return {_agent_of(path): path for path in reversed(newest_first(directory, PATTERN))}
+
+
+def _agent_of(path: Path) -> str:
     """The one of `TITLES` that acts in a report; the search where the report does not say so, or is damaged."""
     report = _read(path)
     agent = None if report is None else report["planner"]["agent"]

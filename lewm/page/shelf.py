@@ -38,7 +38,7 @@ Cell = str | float | int | None
 
 @runtime_checkable
 class Shelf(Protocol):
-    """Keeps the files of a part of a page. Its methods give URLs, or None where there is no room."""
+    """Keeps the files of a part of a page; `take` and `write` give URLs, or None where there is no room."""
 
     def source_link(self, title: str) -> str:
         """HTML of a link to the file that the part shows, as the data of a figure; empty where there is none."""
@@ -48,6 +48,9 @@ class Shelf(Protocol):
 
     def write(self, name: str, text: str) -> str | None:
         """Keeps a text as a file of this name."""
+
+    def note(self) -> str:
+        """HTML that names what there was no room for; empty where there was room for all."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,10 @@ class FolderShelf:
         """See `Shelf`."""
         self._place(name).write_text(text, encoding="utf-8")
         return self._url(name)
+
+    def note(self) -> str:
+        """See `Shelf`. A folder has room for all."""
+        return ""
 
     def _place(self, name: str) -> Path:
         place = self.page / self.folder
@@ -143,7 +150,7 @@ class PageShelf:
         return _data_url(Path(name).suffix, content) if self._fits(name, len(content)) else None
 
     def note(self) -> str:
-        """Names what is not in the page."""
+        """See `Shelf`."""
         if not self.left_out:
             return ""
         most = (ROOM_FOR_MEDIA + ROOM_FOR_DATA) / 2**20

@@ -48,7 +48,7 @@ THUMBNAILS = 2048
 class Reference:
     """Clean episodes, which training did not see, and a sample of what training saw.
 
-    Of an imported run, whose training saw nobody knows what, they are parts of the data that it was given.
+    For an imported run, whose training saw nobody knows what, they are parts of the data that it was given.
 
     Attributes:
         latents: Latents of the frames of the clean episodes, one episode after the other.

@@ -13,12 +13,12 @@ from jaxtyping import Int64
 
 from lewm.checkpoints import run
 from lewm.config import Config
+from lewm.episode_split import split
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.measures.embeddings import Embeddings, measure_embeddings
 from lewm.model.world_model import WorldModel
 from lewm.report_files import read_report, write_report
-from lewm_data.store.clips import split_episodes
 from lewm_data.store.dataset import Dataset
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def keep(directory: Path, embeddings: Embeddings) -> None:
 def of_training(model: WorldModel, config: Config, dataset: Dataset) -> Embeddings:
     """The statistics of held-out frames, which `model`, in eval mode, was not trained on."""
     training = config.training
-    _, episodes = split_episodes(dataset.num_episodes, training.held_out, training.seed)
+    _, episodes = split(training, dataset.num_episodes)
     most = max(2, min(MOST_FRAMES, MOST_NUMBERS // config.model.latent))
     rows, of = draw_frames(dataset.offsets, dataset.lengths, episodes, most, training.seed)
     latents = model.embed(torch.from_numpy(dataset.frames(rows))).float().cpu().numpy()

@@ -76,7 +76,7 @@ class TrainReport:
         seconds: What all of it took here.
         stages: What each stage took of it that was not finished before.
         compilation: Whether encoder and predictor were compiled, and why.
-        health: Of the latents at the end.
+        health: The health of the latents at the end.
     """
 
     run: Path

@@ -73,6 +73,8 @@ def test_policies_are_trained_after_the_model_and_named(data, config, tmp_path):
         assert one["file"] == str(run / f"policy-{kind}.safetensors")
         assert one["seconds"] > 0
         assert own_policy(open_run(run), kind).kind == kind
+    for name in ("GCBC", "GC-IDM"):
+        assert f"{name}, held-out episodes: mean squared error " in said
     before = {kind: (run / f"policy-{kind}.safetensors").read_bytes() for kind in named}
     code, shown, said = call("train", "--resume", "--out", run, *policies("idm", "gcivl"), "--json")
     assert code == 0, said
@@ -80,6 +82,8 @@ def test_policies_are_trained_after_the_model_and_named(data, config, tmp_path):
     assert again["idm"]["seconds"] is None
     assert again["gcivl"]["seconds"] > 0
     assert "is there already" in said
+    assert "GCIVL, held-out episodes: mean squared error " in said
+    assert "GC-IDM, held-out" not in said
     assert {kind: (run / f"policy-{kind}.safetensors").read_bytes() for kind in named} == before
     for kind in POLICIES:
         (report,) = run.glob(f"policy-{kind}-*.json")
@@ -119,6 +123,7 @@ def test_what_is_trained_when_a_signal_comes_is_kept(data, config, tmp_path, mon
     kept = (run / "policy-idm.safetensors").read_bytes()
     assert not (run / "policy-gcbc.safetensors").exists()
     assert not list(run.glob("policy-gcbc*"))
+    assert (run / "training.png").is_file()
     assert POLICIES["gcbc"].learn is learn
     assert call(*remedy.split()[4:])[0] == 0
     assert (run / "policy-idm.safetensors").read_bytes() == kept

@@ -22,7 +22,7 @@ def normal(frames, dimensions, seed=0):
 
 def test_a_normal_distribution_is_told_as_one():
     found = of(normal(600, 16))
-    assert (found.frames, found.episodes, found.independent, found.dimensions) == (600, 600, 600, 16)
+    assert (found.frames, found.episodes, found.dimensions) == (600, 600, 16)
     assert found.effective_rank == pytest.approx(found.effective_rank_of_normal, rel=0.01)
     assert found.mean_variance == pytest.approx(1, abs=0.05)
     assert found.mean_size < 0.1
@@ -136,7 +136,7 @@ def test_frames_of_one_episode_count_once_where_samples_must_be_independent():
     few = normal(50, 4)
     latents = np.repeat(few, 12, axis=0) + 1e-3 * normal(600, 4, 1)
     found = of(latents, each=12)
-    assert (found.frames, found.episodes, found.independent) == (600, 50, 50)
+    assert (found.frames, found.episodes) == (600, 50)
     assert found.normality.rejected == 0
     assert found.cover.coverage.value == pytest.approx(found.cover.coverage_of_normal.value, abs=0.12)
 

@@ -1,6 +1,7 @@
 """The names of tasks in a report, the bounds of actions, and the message on a short budget."""
 
 import dataclasses
+import json
 import logging
 import shutil
 
@@ -10,6 +11,7 @@ import torch
 
 from lewm.checkpoints import run
 from lewm.config import Evaluation, resolve
+from lewm.errors import LewmError
 from lewm.evaluation.actors import random_floor
 from lewm.evaluation.command import evaluate_run
 from lewm.evaluation.manifest import read_tasks
@@ -83,6 +85,15 @@ def test_tasks_of_episodes_that_training_left_out_are_held_out(saved):
 def test_tasks_that_are_written_again_stay_what_they_are(runs, tiny, saved, tmp_path):
     plan(runs / "b", tiny, saved, save_tasks=tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == saved.read_bytes()
+
+
+def test_a_manifest_of_held_out_tasks_is_written_by_the_run_that_held_them_out(runs, tiny, saved, tmp_path):
+    path = tmp_path / "manifest.json"
+    with pytest.raises(LewmError, match="another run held them out"):
+        plan(runs / "b", tiny, saved, save_tasks=path, clear_form=True)
+    assert not path.exists()
+    plan(runs / "a", tiny, saved, save_tasks=path, clear_form=True)
+    assert json.loads(path.read_text())["protocol"]["name"] == "lewm-held-out"
 
 
 def test_the_hash_covers_where_tasks_are_from(saved):

@@ -12,7 +12,7 @@ from lewm.heads.policies import POLICIES
 from lewm.heads.policies.gcbc import GcbcSettings, train_gcbc
 from lewm.heads.policies.gcivl import GcivlSettings, _Goals, train_gcivl
 from lewm.heads.policies.transitions import Transitions, later_goals, near_goals, transitions_of
-from lewm.heads.policies.value import actor_weights, block_rewards, expectile_loss, value_loss
+from lewm.heads.policies.value import Value, actor_weights, block_rewards, expectile_loss, value_loss
 from lewm.planning.policy import NAMES, PATCH_WIDTH, Policy, load_policy, save_policy
 
 LONG = 8  # cells of the corridor
@@ -179,13 +179,39 @@ def test_a_policy_on_patches_looks_at_all_of_them_and_chooses_the_same_in_any_ba
     assert torch.equal(loaded(latents, goals, steps), together)
 
 
+def test_a_value_on_patches_looks_at_all_of_them():
+    torch.manual_seed(0)
+    value = Value(6 * 24, 8, 6)
+    states, goals = torch.randn(2, 50, 144)
+    for patch in range(6):
+        other = states.clone()
+        other[:, patch::6] += 1
+        for network in value.networks:
+            apart = network.latents(other) - network.latents(states)
+            of_patches = apart.unflatten(1, (6, PATCH_WIDTH)).abs().sum(dim=(0, 2))
+            assert torch.nonzero(of_patches > 1).flatten().tolist() == [patch]
+            assert not torch.allclose(network(other, goals), network(states, goals))
+            assert not torch.allclose(network(goals, other), network(goals, states))
+
+
 def test_policies_and_values_learn_on_patches():
-    flat = corridor(0, 40)
-    latents = torch.cat([flat.latents, flat.latents.flip(0)], dim=1)  # two patches
-    both = Transitions(latents, flat.starts, flat.lasts, flat.blocks, 1)
-    for policy in (
-        train_gcbc(both, GcbcSettings(steps=3), 2),
-        train_gcivl(both, GcivlSettings(steps=3, value_width=8), 2)[0],
-    ):
-        assert policy.patches == 2
-        assert policy(latents[:3], latents[3:6], None).isfinite().all()
+    """Either half of the corridor is in a patch of its own, so that both patches are needed."""
+    left = torch.arange(LONG) < LONG // 2
+
+    def patched(latents):
+        return torch.stack([latents * left, latents * ~left], dim=2).flatten(1)
+
+    flat = corridor(0, 300)
+    both = Transitions(patched(flat.latents), flat.starts, flat.lasts, flat.blocks, 1)
+    quick = QUICK | {"steps": 150}
+    cloned = train_gcbc(both, GcbcSettings(**quick), 2)
+    bold, value = train_gcivl(both, GcivlSettings(**quick, discount=0.9, average=0.95, value_width=32), 2)
+    cells, goals = (torch.from_numpy(some) for some in pairs())
+    states, ends, apart = patched(latents_of(cells)), patched(latents_of(goals)), (cells - goals).abs()
+    for policy in (cloned, bold):
+        towards = policy(states, ends, None)[:, 0] * (goals - cells) > 0
+        assert towards[apart > 0].float().mean() > 0.75
+    values = value(states, ends).mean(dim=0)
+    for half in (goals < LONG // 2, goals >= LONG // 2):
+        means = [values[half & (apart == steps)].mean().item() for steps in range(4)]
+        assert (np.diff(means) < 0).all(), means

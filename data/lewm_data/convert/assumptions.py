@@ -38,7 +38,7 @@ class Kind:
 def kinds_of(source: Source, numbers: range) -> dict[Kind, int]:
     """The kinds of pictures that episodes have, and how many episodes have each.
 
-    Of many episodes only some are looked at, spread over all.
+    Where there are many episodes, only some are looked at, spread over all.
     """
     if source.picture is None:
         return {Kind(source.size): len(numbers)}

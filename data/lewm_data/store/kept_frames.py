@@ -15,7 +15,7 @@ class KeptFrames:
     Args:
         reader: Reads the frames.
         count: N.
-        shape: Of a frame.
+        shape: The shape of a frame.
     """
 
     def __init__(self, reader: FrameReader, count: int, shape: tuple[int, ...]) -> None:

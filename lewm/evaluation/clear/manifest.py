@@ -41,7 +41,7 @@ from lewm_data.envs.world import World
 from lewm_data.seeds import SEEDS
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.metadata import metadata_sha256
-from lewm_data.store.schema import STEP
+from lewm_data.store.schema import STEP, place_of
 
 SCHEMA, FAMILY = "clear-lewm-manifest-v1", "clear-lewm-manifest"
 MOST_BYTES = 2**25  # size of a file; a pair has 400 bytes
@@ -203,13 +203,6 @@ def episode_numbers(dataset: Dataset, column: str) -> np.ndarray:
     return dataset.column(column)
 
 
-def place_of(row: int, dataset: Dataset) -> tuple[int, int]:
-    """The episode that a row belongs to, counted from 0, and the row's step in it."""
-    order = np.argsort(dataset.offsets, kind="stable")
-    episode = int(order[np.searchsorted(dataset.offsets[order], row, side="right") - 1])
-    return episode, row - int(dataset.offsets[episode])
-
-
 def _fault(
     pair: Pair, goal_offset: int, dataset: Dataset, episodes: np.ndarray, steps: np.ndarray | None
 ) -> str | None:
@@ -218,7 +211,9 @@ def _fault(
         return f"row {max(pair.start_row, pair.goal_row)}, the dataset has {dataset.num_steps}"
     if not pair.goal_row - pair.start_row == pair.goal_step - pair.start_step == goal_offset:
         return f"start and goal are not {goal_offset} rows and steps apart, as protocol.goal_offset says"
-    (episode, step), (ends_in, _) = place_of(pair.start_row, dataset), place_of(pair.goal_row, dataset)
+    (episode, step), (ends_in, _) = (
+        place_of(row, dataset.lengths, dataset.offsets) for row in (pair.start_row, pair.goal_row)
+    )
     if episode != ends_in:
         return f"rows {pair.start_row} and {pair.goal_row} are of different episodes"
     if int(episodes[pair.start_row]) != pair.episode_id:

@@ -14,7 +14,7 @@ from jaxtyping import Float64, Int64
 
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError
-from lewm.evaluation.clear.manifest import SCHEMA, Manifest, check_dataset, check_world, episode_numbers, place_of
+from lewm.evaluation.clear.manifest import SCHEMA, Manifest, check_dataset, check_world, episode_numbers
 from lewm.evaluation.clear.protocol import MODERATE, RELEASED, TASKS, Protocol
 from lewm.evaluation.clear.rules import difficulty, reached
 from lewm.evaluation.from_dataset import placed, stated_states
@@ -25,7 +25,7 @@ from lewm_data.envs.registry import world
 from lewm_data.envs.world import World
 from lewm_data.store.dataset import Dataset
 from lewm_data.store.metadata import metadata_sha256
-from lewm_data.store.schema import EPISODE
+from lewm_data.store.schema import EPISODE, place_of
 
 COLUMNS = (EPISODE, "ep_idx")  # that may number the episodes of rows
 
@@ -46,7 +46,7 @@ def tasks_of(manifest: Manifest, dataset: Dataset, place: World) -> Tasks:
     rows = np.array([pair.start_row for pair in content.pairs])
     offset = content.protocol.goal_offset
     starts = placed(dataset, stated_states(dataset, place), rows, offset)
-    places = [place_of(row, dataset) for row in rows.tolist()]
+    places = [place_of(row, dataset.lengths, dataset.offsets) for row in rows.tolist()]
     tasks = Tasks(
         env=place.name,
         protocol=f"{CLEAR} {content.protocol.name}",
@@ -83,43 +83,19 @@ def write_manifest(
     Args:
         seed: Seed of the choice, and of the plans.
         share: The share of episodes that the run held out.
-        unseen: These episodes, of which tasks with the protocol "held-out" are.
+        unseen: These episodes; none where it is not known which they are.
 
     Raises:
-        LewmError: CLEAR-LeWM has no such world, the tasks are not from this dataset, or its episodes have no numbers.
+        LewmError: CLEAR-LeWM has no such world, the tasks are not from this dataset or another run held them out, or
+            the dataset's episodes have no numbers.
         DataError: The dataset is damaged, or was not closed.
     """
-    task = TASKS.get(tasks.env)
-    if task is None:
-        raise LewmError(
-            f"{tasks.env}: is no task of CLEAR-LeWM, which has {', '.join(TASKS)}",
-            "Leave out --tasks-form, which writes the tasks in our own form.",
-        )
-    if tasks.protocol.startswith(CLEAR):
-        raise LewmError(f"{path}: the tasks are from a manifest of CLEAR-LeWM already", "Copy that manifest.")
-    if tasks.dataset is None or tasks.goal_offset is None or tasks.dataset != fingerprint_of(dataset):
-        raise LewmError(
-            f"{path}: CLEAR-LeWM's manifests list rows of a dataset, and these tasks are not from {dataset.path}",
-            "Draw tasks from the dataset, or leave out --tasks-form.",
-        )
+    _check_has_manifest(path, tasks, dataset, unseen)
+    task, protocol = TASKS[tasks.env], _protocol_of(tasks, share)
     column = next((name for name in COLUMNS if name in dataset.columns), EPISODE)
     numbers = episode_numbers(dataset, column)
     rows = np.array([dataset.offsets[one.episode] + one.step for one in tasks.each])
     states = stated_states(dataset, world(tasks.env))
-    protocol = MODERATE.model_copy(
-        update={
-            "name": f"lewm-{tasks.protocol}",
-            "description": f"Drawn by lewm with its protocol {tasks.protocol}.",
-            "sampling": "row-uniform",
-            "split": "heldout" if tasks.protocol == HELD_OUT else "all",
-            "heldout_fraction": share if tasks.protocol == HELD_OUT else 0.0,
-            "exclude_initial_success": tasks.protocol != PAPER,
-            "goal_offset": tasks.goal_offset,
-            "eval_budget": tasks.budget,
-            "tworoom_crossroom_only": False,
-            "tworoom_source_window_clean": False,
-        }
-    )
     content = {
         "schema_version": SCHEMA,
         "created_utc": datetime.now(UTC).isoformat(),
@@ -147,6 +123,44 @@ def write_manifest(
         },
     }
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _check_has_manifest(path: Path, tasks: Tasks, dataset: Dataset, unseen: Int64[np.ndarray, " E"]) -> None:
+    """Raises where a manifest cannot list tasks, or would say what is not so; see `write_manifest`."""
+    if tasks.env not in TASKS:
+        raise LewmError(
+            f"{tasks.env}: is no task of CLEAR-LeWM, which has {', '.join(TASKS)}",
+            "Leave out --tasks-form, which writes the tasks in our own form.",
+        )
+    if tasks.protocol.startswith(CLEAR):
+        raise LewmError(f"{path}: the tasks are from a manifest of CLEAR-LeWM already", "Copy that manifest.")
+    if tasks.dataset is None or tasks.goal_offset is None or tasks.dataset != fingerprint_of(dataset):
+        raise LewmError(
+            f"{path}: CLEAR-LeWM's manifests list rows of a dataset, and these tasks are not from {dataset.path}",
+            "Draw tasks from the dataset, or leave out --tasks-form.",
+        )
+    if tasks.protocol == HELD_OUT and not {one.episode for one in tasks.each} <= set(unseen.tolist()):
+        raise LewmError(
+            f"{path}: the manifest would say that this run held out the tasks, and another run held them out",
+            "Leave out --tasks, which draws tasks that this run held out, or leave out --tasks-form.",
+        )
+
+
+def _protocol_of(tasks: Tasks, share: float) -> Protocol:
+    return MODERATE.model_copy(
+        update={
+            "name": f"lewm-{tasks.protocol}",
+            "description": f"Drawn by lewm with its protocol {tasks.protocol}.",
+            "sampling": "row-uniform",
+            "split": "heldout" if tasks.protocol == HELD_OUT else "all",
+            "heldout_fraction": share if tasks.protocol == HELD_OUT else 0.0,
+            "exclude_initial_success": tasks.protocol != PAPER,
+            "goal_offset": tasks.goal_offset,
+            "eval_budget": tasks.budget,
+            "tworoom_crossroom_only": False,
+            "tworoom_source_window_clean": False,
+        }
+    )
 
 
 def wall_axes(starts: Sequence[Placed]) -> Int64[np.ndarray, " N"]:

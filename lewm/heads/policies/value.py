@@ -85,7 +85,7 @@ def value_loss(
         ahead: Values of the states a block later, by the target networks.
         rewards: See `block_rewards`.
         goes_on: See `block_rewards`; what follows counts only there.
-        discount: Of a block.
+        discount: The discount of a block.
         expectile: See `expectile_loss`.
 
     Source: OGBench.

@@ -9,8 +9,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from lewm.checkpoints.origin import Origin
 from lewm.config import Planning
 from lewm.errors import LewmError
+from lewm.evaluation.choice import named_protocol
 from lewm.evaluation.clear.manifest import read_if_manifest
 from lewm.evaluation.clear.pairs import tasks_of, write_manifest
 from lewm.evaluation.command import evaluate_run
@@ -22,6 +24,7 @@ from lewm.evaluation.requests import FromFile, PlanRequest
 from lewm.files import sha256
 from lewm.heads.command import PolicyRequest, train_policy_of
 from lewm.heads.policies import POLICIES
+from lewm.opened_run import open_run
 from lewm_data.collection.collect import collect
 from lewm_data.envs.registry import world
 from lewm_data.errors import DataError
@@ -203,6 +206,52 @@ def test_a_manifest_is_played_from_its_file(trained, tiny, data, dataset, tmp_pa
     assert result["criterion"]["tworoom_distance_threshold"] == 8.0
     for pair in result["pairs"]:
         assert pair["random"]["strict"] <= pair["random"]["protocol"] <= pair["random"]["moderate"]
+
+
+def test_a_file_s_tasks_keep_their_name_for_an_imported_run(trained, tiny, dataset, tmp_path):
+    """It says of all of them that it is not known whether training saw them, and of none that they are held out."""
+    run = dataclasses.replace(open_run(trained), origin=Origin("hf:robots/rooms", "weights.pt", "00", "transformers4"))
+    path = tmp_path / "manifest.json"
+    write_manifest(path, draw(dataset, "unsolved", count=6), dataset, 0, 0.1, HELD_OUT)
+    content = json.loads(path.read_text())
+    del content["lewm"]
+    content["protocol"]["name"] = "moderate"
+    asked = PlanRequest(trained, FromFile(path), tiny.planning, 0)
+    of_manifest = tasks_of(read_if_manifest(written(path, content)), dataset, WORLD)
+    every = {one: draw(dataset, one) for one in ("unsolved", "paper")} | {
+        "CLEAR-LeWM moderate": of_manifest,
+        f"tasks of {path}": draw(dataset, "held-out"),
+    }
+    for name, tasks in every.items():
+        said = f"{name}; it is not known whether training saw their episodes"
+        assert named_protocol(asked, run, tasks) == said
+
+
+def test_a_manifest_does_not_say_that_a_run_held_out_what_another_one_did(dataset, tmp_path):
+    path = tmp_path / "manifest.json"
+    for unseen in (HELD_OUT[:2], np.arange(0)):
+        with pytest.raises(LewmError, match="another run held them out\nLeave out --tasks,"):
+            write_manifest(path, draw(dataset), dataset, 0, 0.1, unseen)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("option", ["save_tasks", "clear_results"])
+def test_no_file_is_written_in_the_place_of_the_tasks(trained, tiny, tmp_path, option):
+    path, link = tmp_path / "manifest.json", tmp_path / "link.json"
+    path.write_text("tasks")
+    link.symlink_to(path)
+    asked = PlanRequest(trained, FromFile(path), tiny.planning, 0, **{option: link})
+    named = f"--{option.replace('_', '-')}"
+    with pytest.raises(LewmError, match=rf"link\.json: is the file of --tasks too\nName another file with {named}\."):
+        evaluate_run(asked, CPU)
+    assert path.read_text() == "tasks"
+
+
+def test_tasks_and_results_need_a_file_each(trained, tiny, tmp_path):
+    path = tmp_path / "one.json"
+    with pytest.raises(LewmError, match=r"one\.json: is the file of --save-tasks too\n"):
+        evaluate_run(request(trained, tiny, save_tasks=path, clear_form=True, clear_results=path), CPU)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("agent", get_args(Planning.model_fields["agent"].annotation))

@@ -113,6 +113,19 @@ def test_only_regular_files_inside_the_run_are_shown(finished):
     assert "episode-0000.mp4, episode-0001.mp4" in page.said
 
 
+def test_numbers_from_outside_the_run_are_not_linked(run):
+    (run.parent / "private").mkdir()
+    (run.parent / "private" / "notes.csv").write_text("secret")
+    fill(run, "decode-20260101-000000", ["rollout.png"], {"held_out": True})
+    for picture in (run / "decode-20260101-000000.png", run / "decode-20260101-000000" / "rollout.png"):
+        picture.write_text("picture")
+        picture.with_suffix(".csv").symlink_to(run.parent / "private" / "notes.csv")
+    page = Page(write_page(run).page)
+    assert len(page.shown()) == 2
+    assert ".csv" not in page.raw
+    assert "secret" not in "".join(file.read_text() for file in page.linked())
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "loop"])
 def test_a_report_that_is_no_regular_file_is_named(finished, kind):
     path = finished / "plan-20260103-000000.json"

@@ -14,10 +14,11 @@ from lewm.config import resolve
 from lewm.errors import LewmError
 from lewm.files import sha256
 from lewm.model import build
+from lewm.page import plans
 from lewm.page.command import write_page
 from lewm.page.findings import FIGURES
 from lewm.page.tasks import FILMS
-from lewm.report_files import write_report
+from lewm.report_files import read_report, write_report
 from lewm.training.metrics import NUMBERS
 from lewm.training.stages import settled_config
 from tests.lewm.page.runs import (
@@ -65,7 +66,7 @@ def test_it_shows_the_newest_of_every_part(finished):
         "6 of 9 films. Tasks that failed come first: 2 of 2 are shown.",
         "Task 6, episode 106 from step 60: not solved after 50 steps",
         "Task 0, episode 100 from step 0: solved after 30 steps",
-        "64 of 64 held-out episodes",
+        "64 frames of 64 held-out episodes",
         "Constant dimensions 1",
         "Not normal 0 of 7 tested dimensions",
         "in steps, on held-out episodes.",
@@ -267,6 +268,16 @@ def test_every_agent_keeps_its_newest_plan_and_the_numbers_on_top_are_the_models
     assert f"reached by LeWM + GCBC 62.5% {tried}; {chance}" in said
 
 
+def test_a_plan_is_not_read_anew_for_every_agent(run, monkeypatch):
+    read = []
+    monkeypatch.setattr(plans, "read_report", lambda path: read.append(path) or read_report(path))
+    for day in range(1, 4):
+        fill(run, f"plan-2026010{day}-000000", [], plan_report(day))
+    write_page(run)
+    assert len(set(read)) == 3
+    assert max(map(read.count, read)) <= 3, "to find its agent, to show it, and to look for a ceiling"
+
+
 def test_a_damaged_plan_hides_no_agent_but_the_search(run):
     fill(run, "plan-20260101-000000", [], {**plan_report(8), "planner": {"agent": "expert", "seed": 0, "batch": 8}})
     (run / "plan-20260102-000000.json").write_text("{")
@@ -399,6 +410,16 @@ def test_maps_of_patches_say_what_of_their_embeddings_is_left_out(run):
     page = Page(write_page(run).page)
     assert "Embeddings of more than 2,048 numbers are not compared with N(0, I)" in page.said
     assert {"spectrum.csv", "embeddings.json"} == {file.name for file in page.linked()}
+    assert "normality and coverage are of" not in page.said, "neither was measured"
+
+
+def test_dimensions_that_are_constant_in_the_chosen_frames_are_not_counted_as_tested(run):
+    report = embeddings_report()
+    report["normality"]["p_values"] = (*report["normality"]["p_values"][:6], None, None)
+    write_report(run / "embeddings.json", Content(report))
+    page = Page(write_page(run).page)
+    assert "Constant dimensions 1 Not normal 0 of 6 tested dimensions" in page.said
+    assert "normality and coverage are of 64 frames, one of each episode" in page.said
 
 
 def test_collapsed_embeddings_have_a_page(run):
