@@ -105,8 +105,7 @@ def _world(world: WorldResult, shelf: Shelf) -> Section:
     for title, figure in (("Collapse over training", latents.collapse), ("Embeddings", latents.embeddings)):
         drawn = figure(world, shelf)
         body += elements.heading(title) + drawn if drawn else ""
-    if isinstance(shelf, PageShelf):
-        body += shelf.note()
+    body += shelf.note()
     return Section(f"world-{file_name(world.world)}", world.world, "", body, _numbers(world), listed=True)
 
 
@@ -160,5 +159,5 @@ def _making(comparison: Comparison, shelf: Shelf) -> Section:
     )
     if comparison.call:
         body += elements.command_line("To repeat or to continue it:", shlex.join(["lewm", *comparison.call]), "")
-    body += elements.folded("The specification", spec)
+    body += elements.folded("The specification", spec) + shelf.note()
     return Section("making", "How it was made", "", body, listed=True)
