@@ -14,6 +14,7 @@ from lewm.compare.spec import Data, Group, Method, Row, Spec
 from lewm.compare.timing import timed, timing
 from lewm.datasets import fingerprint_of
 from lewm.errors import LewmError, unknown
+from lewm.heads.prepared import LastEncoded
 from lewm_data.envs.registry import world
 from lewm_data.store.dataset import Dataset
 
@@ -138,12 +139,13 @@ def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jo
     found = WorldTables(name, path, reference, tuple(tables))
     if any(isinstance(cell.run, Trained) for cell in found.cells):
         jobs.update((job.name, job) for job in before)
+    encode = LastEncoded()
     for cell in found.cells:
         made: list[Job] = []
         if isinstance(cell.run, Trained):
             made.append(training(place, cell.run, path, tuple(job.name for job in before)))
         trained = tuple(job.name for job in made)
-        made += [learning(place, cell.run, kind, path, trained) for kind in needed(cell.planning)]
+        made += [learning(place, cell.run, kind, path, trained, encode) for kind in needed(cell.planning)]
         made.append(planning(place, cell, spec.tasks, path, tuple(job.name for job in made)))
         for job in made:
             jobs.setdefault(job.name, job)

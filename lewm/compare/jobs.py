@@ -23,6 +23,7 @@ from lewm.config import Config, Evaluation, HeadCost, Planning, PolicyKind
 from lewm.evaluation.command import evaluate_run
 from lewm.evaluation.requests import FromDataset, PlanRequest
 from lewm.files import sha256
+from lewm.heads.prepared import LastEncoded
 from lewm.provenance import commit
 from lewm.training.loop import Progress, train
 from lewm.training.metrics import seconds
@@ -119,10 +120,25 @@ def training(place: Place, run: Trained, data: Path, needs: tuple[str, ...]) -> 
     return Job(f"train-{_key(run)}", f"training {run.name}", needs, do, lambda result: (out / MODEL).is_file())
 
 
-def learning(place: Place, run: Trained | Given, kind: PolicyKind | None, data: Path, needs: tuple[str, ...]) -> Job:
+def learning(
+    place: Place,
+    run: Trained | Given,
+    kind: PolicyKind | None,
+    data: Path,
+    needs: tuple[str, ...],
+    encode: LastEncoded | None = None,
+) -> Job:
     """Learns a policy of some kind on the latents of a run, or the head when None.
 
     A run that was there before may have one, which its owner has trained: that is used.
+
+    Args:
+        place: Where everything is kept.
+        run: The run.
+        kind: The kind of policy.
+        data: The dataset of runs that are trained here.
+        needs: The names of the jobs before it.
+        encode: Gives the latents; jobs that share it encode a run's episodes once.
     """
     path, what = run_path(place, run), kind or "head"
     file = path / file_of(kind)
@@ -132,7 +148,7 @@ def learning(place: Place, run: Trained | Given, kind: PolicyKind | None, data: 
         if isinstance(run, Given) and is_given(path, kind):
             log.warning("%s: is there, and used as it is", file)
         else:
-            taken = learn(path, kind, own_data(run, data), run.config.training.seed, device, on_share)
+            taken = learn(path, kind, own_data(run, data), run.config.training.seed, device, on_share, encode)
         return {WEIGHTS: weights(path), DIGESTS: {file.name: digest_of(file)}, SECONDS: taken}
 
     def is_there(result: Result) -> bool:

@@ -12,6 +12,7 @@ from lewm.config import HeadCost, Planning, PolicyKind
 from lewm.heads.command import HeadRequest, PolicyRequest, train_head_of, train_policy_of
 from lewm.heads.files import HEAD, own_head, own_policy, policy_file
 from lewm.heads.policies import POLICIES
+from lewm.heads.prepared import LastEncoded
 from lewm.heads.temporal import HeadSettings
 from lewm.opened_run import open_run
 from lewm.planning.costs.head import load_head
@@ -60,6 +61,7 @@ def learn(
     seed: int,
     device: torch.device,
     on_share: Callable[[float], None],
+    encode: LastEncoded | None = None,
 ) -> float:
     """Learns it, and keeps it in the run; returns the seconds that this took.
 
@@ -70,9 +72,10 @@ def learn(
         seed: Seed of what is drawn.
         device: Where to learn.
         on_share: Called with the share that is done of each part of the work.
+        encode: Gives the latents that policies are learnt on, see `lewm.heads.prepared.latents_of`.
     """
     if kind is None:
         head = HeadRequest(run, data, replace(HeadSettings(), seed=seed))
         return train_head_of(head, device, lambda _, share: on_share(share))[0].seconds
     policy = PolicyRequest(run, data, kind, POLICIES[kind].settings(seed=seed))
-    return train_policy_of(policy, device, lambda _, share: on_share(share))[0].seconds
+    return train_policy_of(policy, device, lambda _, share: on_share(share), encode)[0].seconds

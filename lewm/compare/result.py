@@ -60,8 +60,9 @@ class Row:
         seconds_per_plan: Median time of a decision for one environment.
         ratio: That time divided by the reference's, measured in one process, in turns.
         train_seconds: What each seed's trainings took: stages, model, head and policies, with what serves in training
-            alone, such as the values of GCIVL. None for random actions and the demonstrator, which learn nothing; so
-            are the numbers, statistics and curves below. None, too, where a run was there before and does not tell.
+            alone, such as the values of GCIVL, and without the encoding of episodes for heads and policies. None for
+            random actions and the demonstrator, which learn nothing; so are the numbers, statistics and curves below.
+            None, too, where a run was there before and does not tell.
         parameters: How many numbers decide: those of the model in a search; those of its encoder and projector and of
             the policy where a policy decides alone.
         learnt_parameters: How many of them are learnt after the model, on its latents: those of a policy or a head.

@@ -14,6 +14,7 @@ from lewm.errors import LewmError, unknown
 from lewm.heads.command import ACTS, PolicyReport, PolicyRequest, refuse_choices, train_policy_of
 from lewm.heads.files import holds_policy
 from lewm.heads.policies import POLICIES
+from lewm.heads.prepared import LastEncoded
 from lewm.opened_run import open_run
 from lewm.training.interruption import Interrupted, Interruption
 from lewm_data.envs.registry import known_world
@@ -65,14 +66,14 @@ def train_policies(
         NotKeptError: as in `train_policy_of`.
     """
     reports: dict[PolicyKind, PolicyReport | None] = {}
-    opened = open_run(run, device)
+    opened, encode = open_run(run, device), LastEncoded()
     with Interruption() as interruption:
         try:
             for kind in kinds:
                 reports[kind] = None
                 if not holds_policy(opened, kind):
                     request = PolicyRequest(run, data, kind)
-                    reports[kind], _ = train_policy_of(request, device, _of(kind, on_progress))
+                    reports[kind], _ = train_policy_of(request, device, _of(kind, on_progress), encode)
         except KeyboardInterrupt as error:
             kept = [kind for kind in kinds if holds_policy(opened, kind)]
             what = "the trained model is kept" + (f", and so are the policies {', '.join(kept)}" if kept else "")

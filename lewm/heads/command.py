@@ -17,7 +17,7 @@ from lewm.heads.pairs import draw_pairs
 from lewm.heads.policies import POLICIES
 from lewm.heads.policies.idm import IdmSettings
 from lewm.heads.policies.learning import Material, PolicySettings
-from lewm.heads.prepared import OnProgress, latents_of, opened
+from lewm.heads.prepared import LastEncoded, OnProgress, latents_of, opened
 from lewm.heads.temporal import HeadSettings, Ranking, StepsError, measure_head, train_head
 from lewm.planning.costs.head import save_head
 from lewm.planning.policy import save_policy
@@ -55,7 +55,7 @@ class HeadReport:
         real: How pairs of these are ranked; None where there are none.
         imagined: The same where the earlier latent is imagined.
         head: The settings of its training.
-        seconds: What encoding, training and measuring took.
+        seconds: What training and measuring took, without the encoding of episodes.
         held_out: Whether the model's training held out the episodes of the errors. This is not known where the run was
             imported: only what is trained here did not see them.
     """
@@ -110,7 +110,7 @@ class PolicyReport:
         value_correlation: Spearman's rank correlation of minus the value with the steps to the goal in these episodes;
             None for a kind that learns no value.
         policy: The settings of its training.
-        seconds: What encoding, training and measuring took.
+        seconds: What training and measuring took, without the encoding of episodes.
         held_out: Whether the model's training held out the episodes of the errors. This is not known where the run was
             imported: only what is trained here did not see them.
     """
@@ -148,11 +148,11 @@ def train_head_of(
     settings = request.settings
     given = (request.run, request.data, settings.seed, device)
     with opened(*given, HEAD, "head") as (run, data, out):
-        begun = time.perf_counter()
         model = run.model
         seen, unseen, longest, unseen_longest = latents_of(
             model, data, settings.seed, settings.frames, settings.longest, on_progress
         )
+        begun = time.perf_counter()
         shape = (settings.imagined, settings.horizon)
         pairs = draw_pairs(model, seen, settings.pairs, longest, *shape, rng_of(settings, 1))
         head = train_head(pairs, settings, lambda share: on_progress("training the head", share))
@@ -177,9 +177,18 @@ def train_head_of(
 
 
 def train_policy_of(
-    request: PolicyRequest, device: torch.device, on_progress: OnProgress = lambda what, share: None
+    request: PolicyRequest,
+    device: torch.device,
+    on_progress: OnProgress = lambda what, share: None,
+    encode: LastEncoded | None = None,
 ) -> tuple[PolicyReport, Path]:
     """Train a policy on the latents of a run, and keep it in the run.
+
+    Args:
+        request: What is asked for.
+        device: Where to train.
+        on_progress: Is told what is done.
+        encode: See `latents_of`.
 
     Returns:
         The report, and the JSON file in the run it was written to.
@@ -194,11 +203,11 @@ def train_policy_of(
     given = (request.run, request.data, settings.seed, device)
     with opened(*given, policy_file(kind), f"policy-{kind}") as (run, data, out):
         refuse_choices(run.config.env, world_to_act_in(run, ACTS))
-        begun = time.perf_counter()
         longest = settings.longest if isinstance(settings, IdmSettings) else None
         material = Material(
-            run.model, *latents_of(run.model, data, settings.seed, settings.frames, longest, on_progress)
+            run.model, *latents_of(run.model, data, settings.seed, settings.frames, longest, on_progress, encode)
         )
+        begun = time.perf_counter()
         learnt = POLICIES[kind].learn(material, settings, lambda share: on_progress("training the policy", share))
         report = PolicyReport(
             kind=kind,

@@ -5,6 +5,7 @@ E episodes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,35 @@ HELD_OUT_FRAMES = 20_000  # at most so many frames of the held-out episodes
 OnProgress = Callable[[str, float], None]  # what is done now, and which share of it is done
 
 
+class LastEncoded:
+    """Encodes episodes, and keeps the latents of the last encoder, for the next policy that is learnt on them."""
+
+    def __init__(self) -> None:
+        self._of: tuple[str, ...] = ()  # which encoder, data and device the latents are of
+        self._kept: dict[bytes, EpisodeLatents] = {}  # by the numbers of the episodes
+
+    def __call__(
+        self, model: WorldModel, dataset: Dataset, episodes: Int64[np.ndarray, " E"], on_share: Callable[[float], None]
+    ) -> EpisodeLatents:
+        """The latents as `encode_episodes` gives them. They are shared, so nobody may change them."""
+        of = (_encoder(model), dataset.fingerprint(), str(model.device))
+        if of != self._of:
+            self._of, self._kept = of, {}  # first, so that the memory of the others is free
+        key = episodes.tobytes()
+        if key not in self._kept:
+            self._kept[key] = encode_episodes(model, dataset, episodes, on_share)
+        return self._kept[key]
+
+
+def _encoder(model: WorldModel) -> str:
+    """A digest of all that latents depend on."""
+    found = hashlib.sha256(model.config.model_dump_json(exclude={"predictor", "action_embedder"}).encode())
+    for part in (model.encoder, model.projector):
+        for name, tensor in part.state_dict().items():
+            found.update(name.encode() + tensor.contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
 @contextmanager
 def opened(
     directory: Path, data_path: Path | None, seed: int, device: torch.device, name: str, kind: str
@@ -51,6 +81,7 @@ def latents_of(
     frames: int | None,
     asked: int | None,
     on_progress: OnProgress,
+    encode: LastEncoded | None = None,
 ) -> tuple[EpisodeLatents, EpisodeLatents, int, int]:
     """Latents of episodes that training saw, and of others that it held out; of both the most steps between moments.
 
@@ -61,6 +92,7 @@ def latents_of(
         frames: At most so many frames of the episodes that training saw; all when None.
         asked: The most steps that were asked for; those of the longest episode when None.
         on_progress: Called while episodes are encoded.
+        encode: Gives the latents of episodes; it may have them already. When None, they are encoded.
 
     Raises:
         LewmError: no held-out episode has a whole block, or none has as many steps as are asked for.
@@ -70,9 +102,10 @@ def latents_of(
     seen = _some(dataset, data.seen, frameskip, frames, seed)
     unseen = _some(dataset, data.unseen, frameskip, HELD_OUT_FRAMES, seed)
     longest = _longest(dataset, frameskip, asked, seen, unseen)
+    encoded = encode or encode_episodes
     return (
-        encode_episodes(model, dataset, seen, lambda share: on_progress("encoding episodes", share)),
-        encode_episodes(model, dataset, unseen, lambda share: on_progress("encoding held-out episodes", share)),
+        encoded(model, dataset, seen, lambda share: on_progress("encoding episodes", share)),
+        encoded(model, dataset, unseen, lambda share: on_progress("encoding held-out episodes", share)),
         *longest,
     )
 
