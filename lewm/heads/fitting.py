@@ -58,10 +58,7 @@ def fit(
     """
     device = next(module.parameters()).device
     optimizer = torch.optim.AdamW(
-        module.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
     generator = torch.Generator().manual_seed(settings.seed)

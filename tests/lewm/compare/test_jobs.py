@@ -43,7 +43,7 @@ def put(cell, text):
 def learnt(place, cell, monkeypatch, given):
     calls = []
 
-    def learn(run, kind, data, seed, device, on_share):
+    def learn(run, kind, data, seed, device, on_share, encode):
         calls.append(kind)
         put(cell, "learnt")
         return 2.0
