@@ -3,8 +3,9 @@
 #   make test         the checks and the tests
 # make worlds runs another world's small recipe from data to a page: make worlds WORLD=reacher
 # make ablation and make baselines compare methods with their uncertainty: lewm compare --help
-# On a quiet machine, make bench measures everything but these comparisons again, and rewrites the tables. docs/gpu.md is about machines with a
-# GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make gpu-train run there.
+# On a quiet machine, make bench measures everything but these comparisons again, and rewrites the tables.
+# docs/gpu.md is about machines with a GPU: make gpu-wheels downloads what they may lack, make gpu-pass and make
+# gpu-train run there.
 
 PYTHON ?= python3
 VENV ?= .venv

@@ -133,12 +133,10 @@ def compare(
 
 def show(request: CompareRequest, place: Place) -> Comparison:
     """Writes the result of what is there: compare.json, and the page."""
-    folder = request.folder(place)
-    check_page(request.name, folder, request.single_file)  # before compare.json is written
     comparison = gather(Found(place, request.work(place)), request.name, request.call)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = request.folder(place)
+    write_comparison(comparison, folder, request.single_file)  # first: it refuses a folder that is not ours
     write_report(folder / JSON, comparison)
-    write_comparison(comparison, folder, request.single_file)
     return comparison
 
 

@@ -105,7 +105,8 @@ def expand(spec: Spec, place: Place, worlds: Collection[str] = (), only: str | N
     if not names:
         raise LewmError("all worlds of the specification are optional", "Name one with --world.")
     jobs: dict[str, Job] = {}
-    tables = tuple(_in_world(spec, place, name, groups, jobs) for name in names)
+    encode = LastEncoded()
+    tables = tuple(_in_world(spec, place, name, groups, jobs, encode) for name in names)
     timings: dict[str, Job] = {}
     timed_by: dict[str, str] = {}
     for one in tables:
@@ -119,7 +120,9 @@ def expand(spec: Spec, place: Place, worlds: Collection[str] = (), only: str | N
     return Work(spec, tables, jobs, timings, timed_by)
 
 
-def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jobs: dict[str, Job]) -> WorldTables:
+def _in_world(
+    spec: Spec, place: Place, name: str, groups: Collection[Group], jobs: dict[str, Job], encode: LastEncoded
+) -> WorldTables:
     data = spec.worlds[name]
     before: tuple[Job, ...] = ()
     if data.data is None:
@@ -139,7 +142,6 @@ def _in_world(spec: Spec, place: Place, name: str, groups: Collection[Group], jo
     found = WorldTables(name, path, reference, tuple(tables))
     if any(isinstance(cell.run, Trained) for cell in found.cells):
         jobs.update((job.name, job) for job in before)
-    encode = LastEncoded()
     for cell in found.cells:
         made: list[Job] = []
         if isinstance(cell.run, Trained):

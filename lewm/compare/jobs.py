@@ -128,14 +128,14 @@ def learning(
     needs: tuple[str, ...],
     encode: LastEncoded | None = None,
 ) -> Job:
-    """Learns a policy of some kind on the latents of a run, or the head when None.
+    """Learns a policy of some kind, or the head, on the latents of a run.
 
     A run that was there before may have one, which its owner has trained: that is used.
 
     Args:
         place: Where everything is kept.
         run: The run.
-        kind: The kind of policy.
+        kind: The kind of policy; None for the head.
         data: The dataset of runs that are trained here.
         needs: The names of the jobs before it.
         encode: Gives the latents; jobs that share it encode a run's episodes once.

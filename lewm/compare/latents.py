@@ -11,7 +11,6 @@ from lewm.page import elements, forest
 from lewm.page.chart import Axes, Line, Style, kept_chart
 from lewm.page.shelf import Shelf
 
-ALIKE = 0.04  # the most by which shares differ that one line stands for
 COLLAPSED: tuple[Style, ...] = ("other", "third", "theirs")  # the styles of methods that collapsed, beside "ours"
 
 
@@ -67,7 +66,7 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
     rows = [(name, row) for name, row in _each_run(words.named_rows(world)) if any(row.embeddings)]
     if not rows:
         return ""
-    normal = _common(
+    normal = words.mean(
         [value for _, row in rows for value in embedded(row, "cover_used", "mutual_coverage_of_normal", "value")]
     )
     marks = () if normal is None else ((100 * normal, "bound"),)
@@ -101,12 +100,6 @@ def embeddings(world: WorldResult, shelf: Shelf) -> str:
         + forest.forest(shelf, "embeddings-cover", f"Coverage of the embeddings {told}", of_cover, cover)
         + key
     )
-
-
-def _common(values: Sequence[float | None]) -> float | None:
-    """The mean of values that differ little; None where a single line would not stand for all of them."""
-    known = [value for value in values if value is not None]
-    return words.mean(known) if known and max(known) - min(known) <= ALIKE else None
 
 
 def _each_run(rows: Sequence[tuple[str, Row]]) -> list[tuple[str, Row]]:

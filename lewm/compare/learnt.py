@@ -72,10 +72,10 @@ def learn(
         seed: Seed of what is drawn.
         device: Where to learn.
         on_share: Called with the share that is done of each part of the work.
-        encode: Gives the latents that policies are learnt on, see `lewm.heads.prepared.latents_of`.
+        encode: Gives the latents that it is learnt on, see `lewm.heads.prepared.latents_of`.
     """
     if kind is None:
         head = HeadRequest(run, data, replace(HeadSettings(), seed=seed))
-        return train_head_of(head, device, lambda _, share: on_share(share))[0].seconds
+        return train_head_of(head, device, lambda _, share: on_share(share), encode)[0].seconds
     policy = PolicyRequest(run, data, kind, POLICIES[kind].settings(seed=seed))
     return train_policy_of(policy, device, lambda _, share: on_share(share), encode)[0].seconds

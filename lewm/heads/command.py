@@ -132,9 +132,18 @@ class PolicyReport:
 
 
 def train_head_of(
-    request: HeadRequest, device: torch.device, on_progress: OnProgress = lambda what, share: None
+    request: HeadRequest,
+    device: torch.device,
+    on_progress: OnProgress = lambda what, share: None,
+    encode: LastEncoded | None = None,
 ) -> tuple[HeadReport, Path]:
     """Train a temporal head on the latents of a run, and keep it in the run.
+
+    Args:
+        request: What is asked for.
+        device: Where to train.
+        on_progress: Is told what is done.
+        encode: See `latents_of`.
 
     Returns:
         The report, and the JSON file in the run it was written to.
@@ -150,7 +159,7 @@ def train_head_of(
     with opened(*given, HEAD, "head") as (run, data, out):
         model = run.model
         seen, unseen, longest, unseen_longest = latents_of(
-            model, data, settings.seed, settings.frames, settings.longest, on_progress
+            model, data, settings.seed, settings.frames, settings.longest, on_progress, encode
         )
         begun = time.perf_counter()
         shape = (settings.imagined, settings.horizon)

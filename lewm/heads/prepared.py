@@ -31,7 +31,7 @@ OnProgress = Callable[[str, float], None]  # what is done now, and which share o
 
 
 class LastEncoded:
-    """Encodes episodes, and keeps the latents of the last encoder, for the next policy that is learnt on them."""
+    """Encodes episodes, and keeps the latents of the last encoder, for what is learnt on them next."""
 
     def __init__(self) -> None:
         self._of: tuple[str, ...] = ()  # which encoder, data and device the latents are of

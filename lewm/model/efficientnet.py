@@ -19,7 +19,7 @@ from lewm.model.rows import at_least_min_rows
 NORM_EPS = 1e-3  # released code
 NORM_MOMENTUM = 0.01  # released code
 STEM = 32  # channels
-CPU_FRAMES = 32  # at a time, whose maps fit into a core's cache
+CPU_FRAMES = 32  # at a time on a CPU: the maps of hundreds do not stay in its cache
 MIN_FRAMES = 16  # for fewer, PyTorch with one thread takes other code with other rounding: see `lewm.model.rows`
 
 

@@ -10,6 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from lewm.config import resolve
+from lewm.episode_latents import encode_episodes
 from lewm.heads.files import own_policy
 from lewm.heads.policies import POLICIES
 from lewm.opened_run import open_run
@@ -61,12 +62,19 @@ def policies(*kinds):
     return [word for kind in kinds for word in ("--policy", kind)]
 
 
-def test_policies_are_trained_after_the_model_and_named(data, config, tmp_path):
-    run = tmp_path / "run"
+def test_policies_are_trained_after_the_model_and_named(data, config, tmp_path, monkeypatch):
+    run, encoded = tmp_path / "run", []
+
+    def noting(model, dataset, episodes, on_share):
+        encoded.append(len(episodes))
+        return encode_episodes(model, dataset, episodes, on_share)
+
+    monkeypatch.setattr("lewm.heads.prepared.encode_episodes", noting)
     code, shown, said = call(
         "train", "--data", data, "--config", config, "--out", run, *policies("gcbc", "idm", "gcbc"), "--json"
     )
     assert code == 0, said
+    assert encoded == [4, 4], "those that training saw, and those that it held out, once for both policies"
     named = json.loads(shown)["policies"]
     assert list(named) == ["gcbc", "idm"]
     for kind, one in named.items():
